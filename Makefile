@@ -1,0 +1,36 @@
+# One target, one command. `make demo` and `make test` need nothing but Python and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := .lambent/demo
+
+.PHONY: demo test check bench docs lock venv clean
+
+demo: venv  ## trace an example in the local environment, and measure what tracing costs it
+	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
+	@$(BIN)/lambent bench examples/orders-api/app.handler --event examples/orders-api/events/get-order.json \
+		--memory 256,1024 --cold 10 --warm 20 --output $(DEMO)/performance-results.json --html $(DEMO)/performance-report.html
+
+test: venv  ## all tests
+	$(BIN)/python -m pytest
+
+check: venv  ## ruff, mypy, the code in README and docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy sdk/src lab/src sdk/tests lab/tests tests benchmarks tools
+	$(BIN)/python -m pytest -q tests/docs
+	$(BIN)/python tools/reference.py --check
+
+bench: venv  ## lambent and its peers in one interleaved run; writes the README's table
+	$(BIN)/python benchmarks/run.py --readme
+
+docs: venv  ## write the generated pages of docs/reference
+	$(BIN)/python tools/reference.py
+
+lock: venv  ## write requirements.txt from requirements.in and lab/pyproject.toml
+	$(BIN)/python tools/lock.py
+
+venv:
+	@tools/venv.sh $(PYTHON)
+
+clean:
+	rm -rf .venv .bench .lambent .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,125 @@
+"""Tracing for AWS Lambda functions at a cost nobody notices.
+
+    import lambent
+
+    tracer = lambent.init()
+
+    @tracer.handler
+    def handler(event, context):
+        with tracer.trace("load order"):
+            ...
+
+Importing this loads nothing else: each public name is found when it is first used.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent import exporters, propagation, testing
+    from lambent.codes import SpanKind, Status, StatusCode
+    from lambent.context import SpanContext, current_span
+    from lambent.errors import ConfigError, LambentError
+    from lambent.limits import Limits
+    from lambent.span import Link, NonRecordingSpan, Span
+    from lambent.tracer import Tracer
+
+__all__ = [
+    "ConfigError",
+    "LambentError",
+    "Limits",
+    "Link",
+    "NonRecordingSpan",
+    "Span",
+    "SpanContext",
+    "SpanKind",
+    "Status",
+    "StatusCode",
+    "Tracer",
+    "__version__",
+    "current_span",
+    "exporters",
+    "get_tracer",
+    "init",
+    "propagation",
+    "testing",
+]
+
+_HOMES = {
+    "ConfigError": "errors",
+    "LambentError": "errors",
+    "Limits": "limits",
+    "Link": "span",
+    "NonRecordingSpan": "span",
+    "Span": "span",
+    "SpanContext": "context",
+    "SpanKind": "codes",
+    "Status": "codes",
+    "StatusCode": "codes",
+    "Tracer": "tracer",
+    "current_span": "context",
+    "exporters": "",
+    "propagation": "",
+    "testing": "",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lambent' has no attribute {name!r}")
+    if home:
+        module = __import__(f"lambent.{home}", fromlist=[name])
+        found: object = getattr(module, name)
+    else:
+        found = __import__(f"lambent.{name}", fromlist=["__name__"])
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_default: Tracer | None = None
+
+
+def init(**arguments: object) -> Tracer:
+    """Return a new tracer. Makes no network call.
+
+    Every argument has an environment variable as its twin; the reference lists both. The first
+    tracer, or the one made with `set_global=True`, is what `get_tracer()` returns.
+
+    Raises ConfigError for an argument that does not exist or cannot be right. Whatever else goes
+    wrong is said once on stderr, and the function runs untraced.
+    """
+    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
+    from lambent.config import read
+
+    config = read(arguments)
+    if config.disabled:
+        from lambent.disabled import DisabledTracer
+
+        # It has the methods of a tracer without loading one: switched off should cost nothing.
+        tracer: Tracer = DisabledTracer(config)  # type: ignore[assignment]
+    else:
+        from lambent.tracer import Tracer as RecordingTracer
+
+        tracer = RecordingTracer(config)
+    if _default is None or config.set_global:
+        _default = tracer
+    return tracer
+
+
+def get_tracer() -> Tracer:
+    """Return the default tracer, made with `init()` if there is none yet."""
+    return init() if _default is None else _default
+
+
+def _forget(tracer: object) -> None:
+    """Make a closed tracer no longer the default one."""
+    global _default  # noqa: PLW0603  # see `init`
+    if _default is tracer:
+        _default = None

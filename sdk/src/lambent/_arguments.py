@@ -1,0 +1,165 @@
+"""The keyword arguments of `init`: checked, and turned into options. Loaded when there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lambent.config import OPTIONS
+from lambent.errors import ConfigError
+from lambent.limits import Limits
+
+__all__ = ["ARGUMENTS", "check"]
+
+_OF_LAMBDA = frozenset(
+    {"function_name", "function_version", "log_stream", "memory_mb", "region", "initialization_type"}
+)
+_RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
+_NOT_ARGUMENTS = frozenset({"resource_attributes"})
+ARGUMENTS: tuple[str, ...] = tuple(
+    sorted(
+        {
+            option[0]
+            for option in OPTIONS
+            if option[0] not in _OF_LAMBDA | _NOT_ARGUMENTS and not option[0].endswith("_limit")
+        }
+        | {"limits", *_RENAMED}
+    )
+)
+"""The names that `init` takes."""
+
+_PARSERS: dict[str, Callable[[str], object]] = {option[0]: option[2] for option in OPTIONS}
+_DEFAULTS: dict[str, object] = {option[0]: option[3] for option in OPTIONS}
+
+
+def check(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that the arguments set. None stands for "not given".
+
+    Raises ConfigError, naming the nearest known argument for an unknown one, and what is
+    expected for a wrong value. Values of secrets do not appear in the message.
+    """
+    options: dict[str, object] = {}
+    for name, value in arguments.items():
+        if name not in ARGUMENTS:
+            raise ConfigError(_unknown(name))
+        if value is None:
+            continue
+        options[_RENAMED.get(name, name)] = _value(name, value)
+    if arguments.get("exporter") is not None and arguments.get("exporters") is not None:
+        raise ConfigError("init() got both exporter= and exporters=; keep one of them")
+    return options
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, ARGUMENTS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"the arguments are {', '.join(ARGUMENTS)}"
+    return f"init() got an unknown argument {name!r}; {hint}"
+
+
+def _value(name: str, value: object) -> object:
+    try:
+        special = _SPECIAL.get(name)
+        if special is not None:
+            return special(value)
+        if isinstance(_DEFAULTS[name], bool):
+            return _bool(name, value)
+        if isinstance(value, str):
+            return _PARSERS[name](value) if value else _DEFAULTS[name]
+        if isinstance(_DEFAULTS[name], int) and isinstance(value, int) and not isinstance(value, bool):
+            return _PARSERS[name](str(value))
+    except ValueError as error:
+        raise ConfigError(f"init({name}=…): {error}") from None
+    raise ConfigError(f"init({name}=…) takes {type(_DEFAULTS[name]).__name__}, not {type(value).__name__}")
+
+
+def _bool(name: str, value: object) -> object:
+    return value if isinstance(value, bool) else _PARSERS[name](str(value))
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def _mapping(value: object) -> dict[str, object]:
+    if isinstance(value, str):
+        return dict(_PARSERS["resource_attributes"](value))  # type: ignore[call-overload,no-any-return]  # a dict
+    attributes = value if isinstance(value, Mapping) else getattr(value, "attributes", None)
+    if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
+        raise ValueError("a mapping of text keys to attribute values")
+    from lambent.limits import clean_attributes
+
+    return clean_attributes(attributes, None, None)[0]
+
+
+def _headers(value: object) -> dict[str, str]:
+    if isinstance(value, str):
+        return dict(_PARSERS["headers"](value))  # type: ignore[call-overload,no-any-return]  # a dict
+    items = value.items() if isinstance(value, Mapping) else value
+    headers: dict[str, str] = {}
+    try:
+        for key, text in items:  # type: ignore[attr-defined]  # pairs; anything else is refused below
+            headers[str(key).lower()] = str(text)
+    except (TypeError, ValueError):
+        raise ValueError("a mapping or pairs of header names and values") from None
+    return headers
+
+
+def _limits(value: object) -> Limits:
+    try:
+        return value if isinstance(value, Limits) else Limits(**value)  # type: ignore[arg-type]  # or TypeError
+    except TypeError:
+        raise ValueError(
+            f"lambent.Limits or a mapping with keys among {', '.join(Limits.__slots__)}"
+        ) from None
+
+
+def _exporters(value: object) -> tuple[object, ...]:
+    if isinstance(value, str):
+        return tuple(_PARSERS["exporters"](value))  # type: ignore[arg-type]  # a tuple of names
+    items = tuple(value) if isinstance(value, Sequence) else (value,)
+    exporters: list[object] = []
+    for item in items:
+        if isinstance(item, str):
+            exporters.extend(_exporters(item))
+        elif callable(getattr(item, "export", None)):
+            exporters.append(item)
+        else:
+            raise ValueError(f"an exporter or a name, not {type(item).__name__}")
+    return tuple(exporters)
+
+
+def _sampler(value: object) -> object:
+    if isinstance(value, str):
+        return _PARSERS["sampler"](value)
+    if callable(getattr(value, "should_sample", None)):
+        return value
+    raise ValueError(f"a sampler or its name, not {type(value).__name__}")
+
+
+def _names(option: str) -> Callable[[object], object]:
+    def parse(value: object) -> object:
+        return _PARSERS[option](value if isinstance(value, str) else ",".join(map(str, value)))  # type: ignore[call-overload]  # an iterable, else TypeError
+
+    return parse
+
+
+def _ratio(value: object) -> str:
+    return str(value)
+
+
+_SPECIAL: dict[str, Callable[[object], object]] = {
+    "timeout": _seconds,
+    "deadline_margin": _seconds,
+    "resource": _mapping,
+    "headers": _headers,
+    "limits": _limits,
+    "exporter": _exporters,
+    "exporters": _exporters,
+    "sampler": _sampler,
+    "sampler_argument": _ratio,
+    "propagators": _names("propagators"),
+    "semconv": _names("semconv"),
+}

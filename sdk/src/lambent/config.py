@@ -1,0 +1,370 @@
+"""The configuration: arguments and environment, read once, into one immutable value.
+
+`OPTIONS` is the single list of what can be configured; the table in the documentation is made from
+it. An argument wins over its variables, an earlier variable over a later one; an empty variable is
+an unset one (OpenTelemetry's rule). A wrong value in the environment is reported once and replaced
+by the default, because a deployed function must run; a wrong argument is an error, because a
+developer is looking. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lambent.limits import DEFAULT_LIMITS, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
+
+    from lambent.exporters import Exporter
+    from lambent.sampling import Sampler
+
+    Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object, str]
+
+__all__ = ["OPTIONS", "Config", "read"]
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_NAMED_EXPORTERS = frozenset({"otlp", "stdout", "console", "file", "memory", "none"})
+_SAMPLERS = frozenset(
+    {
+        "always_on",
+        "always_off",
+        "traceidratio",
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    }
+)
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _word(raw: str) -> str:
+    return raw.lower()
+
+
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple([word.strip().lower() for word in raw.split(",") if word.strip()])
+
+
+def _flag(raw: str) -> bool:
+    word = raw.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError("use true or false")
+
+
+def _count(raw: str) -> int:
+    if not (raw.isascii() and raw.isdigit()):
+        raise ValueError("use a whole number, 0 or more")
+    return int(raw)
+
+
+def _level(raw: str) -> int:
+    if raw not in {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}:
+        raise ValueError("use a gzip level from 0 to 9")
+    return int(raw)
+
+
+def _millis(raw: str) -> float:
+    value = float(_count(raw)) / 1000
+    if value <= 0:
+        raise ValueError("use a number of milliseconds above 0")
+    return value
+
+
+def _pairs(raw: str) -> dict[str, str]:
+    """Parse `key=value,key2=value2` with percent-encoded parts (W3C baggage's form)."""
+    pairs: dict[str, str] = {}
+    for part in raw.split(","):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not part.strip():
+            continue
+        if not equals or not key:
+            raise ValueError("use key=value,key2=value2")
+        pairs[_unquote(key)] = _unquote(value.strip())
+    return pairs
+
+
+def _unquote(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
+def _headers(raw: str) -> dict[str, str]:
+    return {key.lower(): value for key, value in _pairs(raw).items()}
+
+
+def _protocol(raw: str) -> str:
+    if raw not in {"http/protobuf", "http/json"}:
+        raise ValueError("this version speaks http/protobuf and http/json")
+    return raw
+
+
+def _compression(raw: str) -> str:
+    if raw not in {"gzip", "none"}:
+        raise ValueError("use gzip or none")
+    return raw
+
+
+def _mode(raw: str) -> str:
+    if raw.lower() not in {"sync", "auto"}:
+        raise ValueError("this version delivers in mode sync")
+    return "sync"
+
+
+def _exporters(raw: str) -> tuple[str, ...]:
+    names = _words(raw)
+    for name in names:
+        if name not in _NAMED_EXPORTERS:
+            raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS))}")
+    return names
+
+
+def _sampler(raw: str) -> str:
+    name = raw.lower()
+    if name not in _SAMPLERS:
+        raise ValueError(f"use one of {', '.join(sorted(_SAMPLERS))}")
+    return name
+
+
+OPTIONS: tuple[Option, ...] = (
+    ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False,
+     "Switch tracing off: handlers run untouched, nothing is recorded."),
+    ("service_name", ("OTEL_SERVICE_NAME",), _text, "",
+     "The service's name; default `service.name` of the resource attributes, then the function's name."),
+    ("resource_attributes", ("OTEL_RESOURCE_ATTRIBUTES",), _pairs, {},
+     "Further resource attributes, `key=value,key2=value2`, percent-decoded. Argument: `resource`."),
+    ("exporters", ("OTEL_TRACES_EXPORTER", "LAMBENT_EXPORTERS"), _exporters, (),
+     "Where spans go: `otlp`, `stdout`, `console`, `file`, `memory`, `none`, several with commas. "
+     "Default: `otlp` when an endpoint is set; else `stdout` in Lambda, and outside it `otlp` to "
+     "localhost if a collector answers there."),
+    ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
+     "The URL that OTLP requests are posted to, used as it is."),
+    ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
+     "The collector's base URL; `/v1/traces` is added (to the argument only where it has no path)."),
+    ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, "",
+     "The base URL of a backend that takes OTLP with `api_key` as its bearer token."),
+    ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, "",
+     "The backend's key. Sent to `server_url`, or to `endpoint` when both are arguments; never printed."),
+    ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {},
+     "Headers of OTLP requests, `key=value,key2=value2`, percent-decoded."),
+    ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
+     "http/protobuf", "`http/protobuf` or `http/json`."),
+    ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"), _compression,
+     "none", "`gzip` or `none`."),
+    ("timeout", ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _millis, 1.0,
+     "How long one export may take, retries included; milliseconds as a variable, seconds as an argument. "
+     "1 second, because a synchronous export stands in the response's way."),
+    ("certificate", ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"), _text, "",
+     "A file of certificate authorities to trust instead of the system's."),
+    ("client_certificate",
+     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"), _text, "",
+     "A file with the client's certificate."),
+    ("client_key", ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"), _text, "",
+     "A file with the client's private key."),
+    ("proxy", ("LAMBENT_PROXY",), _text, "",
+     "A proxy's URL for OTLP requests. `HTTP_PROXY` and `HTTPS_PROXY` are not read."),
+    ("file", ("LAMBENT_FILE",), _text, "lambent-traces.jsonl",
+     "The file that the `file` exporter appends OTLP JSON lines to."),
+    ("stdout_compression_level", ("OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL",), _level, 6,
+     "The gzip level of the `stdout` exporter's lines, 0 for none."),
+    ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, "",
+     "The `level` written into the `stdout` exporter's lines, for log filters."),
+    ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"), _mode, "sync",
+     "When spans leave. `sync`: at the end of each invocation, before the response."),
+    ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048,
+     "How many finished spans wait at most; further ones are dropped and counted."),
+    ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
+     "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
+     "Default: the larger of 100 ms and 2 % of the time left."),
+    ("sampler", ("OTEL_TRACES_SAMPLER",), _sampler, "parentbased_always_on",
+     "Which traces are kept. Argument: a name or an object with the `Sampler` protocol."),
+    ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, "",
+     "The ratio, 0 to 1, of the `traceidratio` samplers."),
+    ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage"),
+     "Which formats of context are read from events, the first that fits wins."),
+    ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, (),
+     "`http/dup` adds the older attribute names beside the stable ones."),
+    ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, "", "The resource attribute `lambent.project`."),
+    ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, "", "The resource attribute `lambent.source`."),
+    ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, "",
+     "The resource attribute `lambent.session_name`."),
+    ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False,
+     "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size."),
+    ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False,
+     "Leave the function's own HTTP calls alone, whatever instrumentation is present."),
+    ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False,
+     "Make this tracer the default one, though another was made before it."),
+    ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None,
+     "How many attributes a span, event or link holds, where no narrower limit is set; 128."),
+    ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None,
+     "How many characters a text attribute holds; no limit."),
+    ("span_attribute_count_limit", ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",), _count, None,
+     "How many attributes a span holds; 128."),
+    ("span_attribute_length_limit", ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None,
+     "How many characters a span's text attribute holds; no limit."),
+    ("span_event_count_limit", ("OTEL_SPAN_EVENT_COUNT_LIMIT",), _count, None,
+     "How many events a span holds; 128."),
+    ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None,
+     "How many links a span holds; 128."),
+    ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None,
+     "How many attributes an event holds; 128."),
+    ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None,
+     "How many attributes a link holds; 128."),
+    ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, "", "Set by Lambda; its presence means Lambda."),
+    ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, "", "Set by Lambda."),
+    ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, "", "Set by Lambda."),
+    ("memory_mb", ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE",), _count, 0, "Set by Lambda."),
+    ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), _text, "", "Set by Lambda."),
+    ("initialization_type", ("AWS_LAMBDA_INITIALIZATION_TYPE",), _text, "",
+     "Set by Lambda. `snap-start`: ids come from the kernel, since memory images are cloned."),
+)  # fmt: skip  # one option, one entry: the table is read by people
+
+
+class Config:
+    """One configuration. Every option of `OPTIONS` is an attribute; none can be changed."""
+
+    disabled: bool
+    service_name: str
+    resource_attributes: Mapping[str, object]
+    exporters: tuple[str | Exporter, ...]
+    traces_endpoint: str
+    endpoint: str
+    server_url: str
+    api_key: str
+    headers: Mapping[str, str]
+    protocol: str
+    compression: str
+    timeout: float
+    certificate: str
+    client_certificate: str
+    client_key: str
+    proxy: str
+    file: str
+    stdout_compression_level: int
+    stdout_log_level: str
+    mode: str
+    queue_size: int
+    deadline_margin: float
+    sampler: str | Sampler
+    sampler_argument: str
+    propagators: tuple[str, ...]
+    semconv: tuple[str, ...]
+    project: str
+    source: str
+    session_name: str
+    test_mode: bool
+    disable_http_tracing: bool
+    set_global: bool
+    limits: Limits
+    function_name: str
+    function_version: str
+    log_stream: str
+    memory_mb: int
+    region: str
+    initialization_type: str
+    arguments: frozenset[str]
+    """The names of the options that were given as arguments."""
+
+    def __init__(self, values: Mapping[str, object], arguments: Iterable[str] = ()) -> None:
+        self.__dict__.update(values)
+        self.__dict__["arguments"] = frozenset(arguments)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a configuration does not change; pass {name}= to lambent.init() instead")
+
+    def __repr__(self) -> str:
+        from lambent.diagnostics import mask
+
+        secret = {"api_key", "headers"}
+        shown = [
+            f"{name}={mask(str(value))!r}" if name in secret and value else f"{name}={value!r}"
+            for name, value in sorted(self.__dict__.items())
+        ]
+        return f"Config({', '.join(shown)})"
+
+
+def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration of these arguments and this environment (default: the process's).
+
+    Raises ConfigError for an unknown or a wrong argument.
+    """
+    given: dict[str, object] = {}
+    if arguments:
+        from lambent._arguments import check
+
+        given = check(arguments)
+    env: Mapping[str, str] = dict(os.environ) if environ is None else environ
+    values: dict[str, object] = {}
+    for name, variables, parse, default, _ in OPTIONS:
+        if name in given:
+            continue
+        value = default
+        for variable in variables:
+            raw = env.get(variable)
+            if raw:
+                try:
+                    value = parse(raw.strip())
+                except ValueError as error:
+                    _report(variable, raw, error)
+                    continue
+                break
+        values[name] = value
+    values["limits"] = _limits(values)
+    resource = given.pop("resource_attributes", None)
+    values.update(given)
+    if resource is not None:
+        from_environment = _pairs_or_none(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+        values["resource_attributes"] = {**from_environment, **resource}  # type: ignore[dict-item]  # checked
+    return Config(values, given)
+
+
+def _pairs_or_none(raw: str) -> dict[str, str]:
+    try:
+        return _pairs(raw)
+    except ValueError as error:
+        _report("OTEL_RESOURCE_ATTRIBUTES", raw, error)
+        return {}
+
+
+def _report(variable: str, raw: str, error: ValueError) -> None:
+    from lambent.diagnostics import say_once
+
+    # A header or a key may hold a secret: say where, not what.
+    shown = "" if "HEADERS" in variable or "KEY" in variable else f" {raw[:80]!r}"
+    say_once(f"variable {variable}", f"{variable}{shown} is ignored: {error}; the default is used")
+
+
+def _limits(values: dict[str, object]) -> Limits:
+    """Return the limits: a narrow one wins over the general one, that over the default."""
+    names = [option for option in values if option.endswith("_limit")]
+    found: dict[str, int | None] = {name: values.pop(name) for name in names}  # type: ignore[misc]  # parsed by _count
+    if not any(value is not None for value in found.values()):
+        return DEFAULT_LIMITS
+
+    def choose(narrow: str, general: int | None, default: int | None) -> int | None:
+        value = found[narrow]
+        return value if value is not None else general if general is not None else default
+
+    count, length = found["attribute_count_limit"], found["attribute_length_limit"]
+    return Limits(
+        attributes=choose("span_attribute_count_limit", count, 128),
+        attribute_length=length,
+        span_attribute_length=choose("span_attribute_length_limit", length, None),
+        events=choose("span_event_count_limit", None, 128),
+        links=choose("span_link_count_limit", None, 128),
+        event_attributes=choose("event_attribute_count_limit", count, 128),
+        link_attributes=choose("link_attribute_count_limit", count, 128),
+    )

@@ -1,0 +1,1 @@
+"""When spans leave the process."""

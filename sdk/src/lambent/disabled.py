@@ -1,0 +1,83 @@
+"""The tracer of a function whose tracing is switched off: it records nothing and changes nothing."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self, TypeVar
+
+    from lambent.config import Config
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+__all__ = ["DisabledTracer"]
+
+
+class _DisabledSpan:
+    """A span that is nobody's: accepts everything, keeps nothing, is never current."""
+
+    __slots__ = ()
+
+    def is_recording(self) -> bool:
+        """Return False."""
+        return False
+
+    def get_span_context(self) -> object:
+        """Return a context that names no span."""
+        from lambent.context import SpanContext
+
+        return SpanContext(0, 0)
+
+    context = property(get_span_context)
+
+    def _ignore(self, *args: object, **kwargs: object) -> None:
+        """Keep nothing."""
+
+    set_attribute = set_attributes = add_event = add_link = set_status = _ignore
+    update_name = record_exception = end = set_response = _ignore
+
+    def __call__(self, function: F) -> F:
+        return function
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+_SPAN = _DisabledSpan()
+
+
+class DisabledTracer:
+    """The methods of `lambent.Tracer`, doing nothing."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def start_span(self, *args: object, **kwargs: object) -> _DisabledSpan:
+        """Return a span that keeps nothing."""
+        return _SPAN
+
+    trace = start_as_current_span = invocation = start_span
+
+    def handler(self, function: F) -> F:
+        """Return the handler as it is."""
+        return function
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Return True: there is nothing to deliver."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing but stop being the default tracer."""
+        from lambent import _forget
+
+        _forget(self)

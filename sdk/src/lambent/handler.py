@@ -1,0 +1,282 @@
+"""One invocation: event in, root span, response out, spans delivered.
+
+Nothing in here may reach the user's function: whatever fails on our side is said once and the
+function runs, exactly once, with its own arguments, and its result or exception comes out unchanged.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from lambent.triggers import Description, recognise
+from lambent.wrapping import drop_own_frame, kind_of, look_like
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, ParamSpec, Self, TypeVar
+
+    from lambent.limits import Attributes
+    from lambent.span import NonRecordingSpan, Span
+    from lambent.tracer import Tracer
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+__all__ = ["Invocation", "wrap"]
+
+_OLDER_NAMES = {
+    "http.request.method": "http.method",
+    "http.response.status_code": "http.status_code",
+    "url.scheme": "http.scheme",
+    "user_agent.original": "http.user_agent",
+    "client.address": "http.client_ip",
+    "server.address": "net.host.name",
+    "faas.coldstart": "faas.cold_start",
+}
+
+# A process is cold once, however many tracers and handlers it has.
+_cold = True
+
+
+def _take_cold_start(initialization_type: str) -> bool:
+    global _cold
+    was_cold, _cold = _cold, False
+    return was_cold and initialization_type != "provisioned-concurrency"
+
+
+class Invocation:
+    """The handling of one event, as a context manager; `tracer.handler` is made of it.
+
+    The block runs inside the root span, which is what `with … as span` gives. At its end the
+    spans are delivered in the time that the invocation has left.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        event: object,
+        context: object = None,
+        *,
+        name: str | None = None,
+        kind: object = None,
+        attributes: Attributes | None = None,
+    ) -> None:
+        self._tracer = tracer
+        self._context = context
+        self._description: Description | None = None
+        self._deadline = _deadline(context)
+        self._response: object = None
+        self._has_response = False
+        self._span = self._start(event, name, kind, attributes)
+
+    @property
+    def span(self) -> Span | NonRecordingSpan:
+        """The root span."""
+        return self._span
+
+    def _start(
+        self, event: object, name: str | None, kind: object, attributes: Attributes | None
+    ) -> Span | NonRecordingSpan:
+        tracer = self._tracer
+        config = tracer.config
+        parent = None
+        try:
+            description = recognise(event)
+            if description.carrier:
+                from lambent.propagation import extract
+
+                parent = extract(description.carrier, config.propagators)
+        except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
+            _say("event", f"an event could not be described ({type(error).__name__}: {error})")
+            description = Description("other")
+        self._description = description
+        described: dict[str, object] = {
+            "faas.trigger": description.trigger,
+            "faas.coldstart": _take_cold_start(config.initialization_type),
+        }
+        _describe_context(described, self._context)
+        described.update(description.attributes)
+        if "http/dup" in config.semconv:
+            _add_older_names(described)
+        if attributes:
+            described.update(attributes)
+        function = getattr(self._context, "function_name", None) or config.function_name
+        return tracer.start_span(
+            name or description.name or (function if isinstance(function, str) else "") or "invocation",
+            context=parent,
+            kind=1 if kind is None else kind,
+            attributes=described,
+        )
+
+    def set_response(self, response: object) -> None:
+        """Tell what the function answers, so that an HTTP status code reaches the span."""
+        self._response = response
+        self._has_response = True
+
+    def __enter__(self) -> Self:
+        self._span.__enter__()
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        # The block's `as` name is used like a span: set_attribute and the others go there.
+        return getattr(self._span, name)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc is None and self._has_response:
+                self._read_response()
+        except Exception as error:  # noqa: BLE001  # the response is the user's object
+            _say("response", f"a response could not be read ({type(error).__name__}: {error})")
+        try:
+            self._span.__exit__(exc_type, exc, traceback)
+            self._deliver()
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
+
+    def _read_response(self) -> None:
+        read = self._description.read_response if self._description is not None else None
+        code = read(self._response) if read is not None else None
+        if code is None:
+            return
+        self._span.set_attribute("http.response.status_code", code)
+        if "http/dup" in self._tracer.config.semconv:
+            self._span.set_attribute("http.status_code", code)
+        if code >= 500:
+            self._span.set_status(2)
+            self._span.set_attribute("error.type", str(code))
+
+    def _deliver(self) -> None:
+        delivery = self._tracer.delivery
+        if self._deadline is None:
+            delivery.flush(self._tracer.config.timeout)
+            return
+        delivery.flush_before(self._deadline)
+
+
+def _deadline(context: object) -> float | None:
+    """Return the monotonic time at which Lambda ends this invocation, None where nobody says."""
+    try:
+        left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
+        return monotonic() + float(left) / 1000
+    except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
+        return None
+
+
+def _describe_context(attributes: dict[str, object], context: object) -> None:
+    request_id = getattr(context, "aws_request_id", None)
+    if isinstance(request_id, str) and request_id:
+        attributes["faas.invocation_id"] = request_id
+    arn = getattr(context, "invoked_function_arn", None)
+    if isinstance(arn, str) and arn:
+        attributes["cloud.resource_id"] = arn
+        parts = arn.split(":")
+        if len(parts) > 4 and parts[4]:
+            attributes["cloud.account.id"] = parts[4]
+
+
+def _add_older_names(attributes: dict[str, object]) -> None:
+    """Add the names that the conventions used before they were stable, beside the stable ones."""
+    for stable, older in _OLDER_NAMES.items():
+        if stable in attributes:
+            attributes[older] = attributes[stable]
+    path, query = attributes.get("url.path"), attributes.get("url.query")
+    if path:
+        attributes["http.target"] = f"{path}?{query}" if query else path
+
+
+def _say(key: str, text: str) -> None:
+    from lambent.diagnostics import say_once
+
+    say_once(key, f"{text}; the function is not affected")
+
+
+def _begin(tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object]) -> Invocation | None:
+    try:
+        event = arguments[0] if arguments else keywords.get("event")
+        context = arguments[1] if len(arguments) > 1 else keywords.get("context")
+        return Invocation(tracer, event, context).__enter__()
+    except Exception as error:  # noqa: BLE001  # see the head of this module
+        _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+        return None
+
+
+def _fail(invocation: Invocation | None, exc: BaseException) -> None:
+    if invocation is not None:
+        invocation.__exit__(type(exc), exc, exc.__traceback__)
+
+
+def _succeed(invocation: Invocation | None, response: object) -> None:
+    if invocation is not None:
+        invocation.set_response(response)
+        invocation.__exit__(None, None, None)
+
+
+def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
+    """Return the handler with each of its calls an invocation of its own."""
+    kind = kind_of(function)
+    call: Any = function
+    wrapper: Any
+    if kind == "coroutine":
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            invocation = _begin(tracer, args, kwargs)
+            try:
+                response = await call(*args, **kwargs)
+            except BaseException as exc:
+                drop_own_frame(exc)
+                _fail(invocation, exc)
+                raise
+            _succeed(invocation, response)
+            return response
+
+        wrapper = coroutine
+    elif kind == "generator":
+
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            invocation = _begin(tracer, args, kwargs)
+            try:
+                response = yield from call(*args, **kwargs)
+            except BaseException as exc:
+                drop_own_frame(exc)
+                _fail(invocation, exc)
+                raise
+            _succeed(invocation, response)
+            return response
+
+        wrapper = generator
+    elif kind == "async generator":
+
+        async def async_generator(*args: Any, **kwargs: Any) -> Any:
+            invocation = _begin(tracer, args, kwargs)
+            try:
+                async for item in call(*args, **kwargs):
+                    yield item
+            except BaseException as exc:
+                drop_own_frame(exc)
+                _fail(invocation, exc)
+                raise
+            _succeed(invocation, None)
+
+        wrapper = async_generator
+    else:
+
+        def sync(*args: Any, **kwargs: Any) -> Any:
+            invocation = _begin(tracer, args, kwargs)
+            try:
+                response = call(*args, **kwargs)
+            except BaseException as exc:
+                drop_own_frame(exc)
+                _fail(invocation, exc)
+                raise
+            _succeed(invocation, response)
+            return response
+
+        wrapper = sync
+    return look_like(wrapper, function)

@@ -1,0 +1,47 @@
+"""Trace and span ids: 128 and 64 random bits from the kernel, never zero.
+
+Ids are drawn from a pool that one system call fills, so an id costs a `list.pop`. Two rules keep
+a pool from being used twice:
+
+* after a fork the child throws its copy away;
+* after a SnapStart restore many environments run on from one memory image, and nobody tells us:
+  there the pool holds no more than is drawn at once, and every id comes from the kernel, which the
+  hypervisor seeds anew.
+
+The generator is a plain object with two methods so that tests inject their own
+(`lambent.testing.SequentialIds`).
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["KernelIds"]
+
+
+class KernelIds:
+    """Ids from `os.urandom`, fetched `at_once` (1: nothing is kept for later)."""
+
+    __slots__ = ("__weakref__", "_at_once", "_pool")
+
+    def __init__(self, at_once: int = 256) -> None:
+        self._at_once = at_once
+        self._pool: list[int] = []
+        os.register_at_fork(after_in_child=self._pool.clear)
+
+    def span_id(self) -> int:
+        """Return a new span id, 1 … 2^64-1."""
+        while True:
+            try:
+                # One step, so that no two threads are given the same id.
+                number = self._pool.pop()
+            except IndexError:
+                drawn = memoryview(os.urandom(8 * self._at_once)).cast("Q").tolist()
+                number = drawn.pop()
+                self._pool.extend(drawn)
+            if number:
+                return number
+
+    def trace_id(self) -> int:
+        """Return a new trace id, 1 … 2^128-1."""
+        return self.span_id() << 64 | self.span_id()

@@ -1,0 +1,152 @@
+"""Limits of what one span may hold, and the cleaning of attributes that keeps them.
+
+The rules are OpenTelemetry's (Common specification, "Attribute"), with the choices that its
+Python SDK makes where the text leaves one: a full collection gives up its oldest entry, a value of
+another type is turned into text, a string is cut to the limit, and every loss is counted.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    Attributes: TypeAlias = Mapping[str, object]
+
+__all__ = ["DEFAULT_LIMITS", "SCALARS", "Limits", "clean_attributes", "clean_value", "put_attribute"]
+
+SCALARS = frozenset({str, int, float, bool})
+_STRINGS = frozenset({str})
+
+
+class Limits:
+    """How much a span may hold. None means no limit; lengths count characters.
+
+    The defaults are those of OpenTelemetry: 128 of everything, strings of any length.
+    """
+
+    __slots__ = (
+        "attribute_length",
+        "attributes",
+        "event_attributes",
+        "events",
+        "link_attributes",
+        "links",
+        "span_attribute_length",
+    )
+
+    def __init__(
+        self,
+        *,
+        attributes: int | None = 128,
+        attribute_length: int | None = None,
+        span_attribute_length: int | None = None,
+        events: int | None = 128,
+        links: int | None = 128,
+        event_attributes: int | None = 128,
+        link_attributes: int | None = 128,
+    ) -> None:
+        self.attributes = attributes
+        self.attribute_length = attribute_length
+        self.span_attribute_length = span_attribute_length
+        self.events = events
+        self.links = links
+        self.event_attributes = event_attributes
+        self.link_attributes = link_attributes
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Limits):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # comparable, not a key
+
+    def __repr__(self) -> str:
+        return "Limits(" + ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__) + ")"
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def _has_text(value: object) -> bool:
+    """Whether `str(value)` says more than where the object lies in memory."""
+    kind = type(value)
+    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
+
+
+def clean_value(value: object, length: int | None) -> object:
+    """Return the value as OpenTelemetry's attribute types hold it.
+
+    Strings are cut to `length` characters, sequences become tuples, mappings new dicts with text
+    keys, both cleaned all the way down; anything else becomes its text, or None when it has none.
+    """
+    if value is None or isinstance(value, (bool, int, float, bytes)):
+        return value
+    if isinstance(value, str):
+        return value if length is None or len(value) <= length else value[:length]
+    if isinstance(value, (list, tuple, range)):
+        return tuple([clean_value(item, length) for item in value])
+    if isinstance(value, dict):
+        return _clean_mapping(value, length)
+    # Loaded by every interpreter; only unusual values come this far.
+    from collections.abc import Mapping, Sequence
+
+    if isinstance(value, Mapping):
+        return _clean_mapping(value, length)
+    if isinstance(value, Sequence) and not isinstance(value, (bytearray, memoryview)):
+        return tuple([clean_value(item, length) for item in value])
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    return str(value) if _has_text(value) else None
+
+
+def _clean_mapping(mapping: Mapping[object, object], length: int | None) -> dict[str, object]:
+    cleaned: dict[str, object] = {}
+    for key, value in mapping.items():
+        if not key:
+            continue
+        if not isinstance(key, str):
+            if not _has_text(key):
+                continue
+            key = str(key)  # noqa: PLW2901  # the text stands for the key from here on
+        cleaned[key] = clean_value(value, length)
+    return cleaned
+
+
+def clean_attributes(
+    attributes: Attributes, count: int | None, length: int | None
+) -> tuple[dict[str, object], int]:
+    """Return a clean copy of the attributes and how many of them were dropped."""
+    if (
+        length is None
+        and SCALARS.issuperset(map(type, attributes.values()))
+        and _STRINGS.issuperset(map(type, attributes))
+        and "" not in attributes
+    ):
+        cleaned = dict(attributes)
+    else:
+        cleaned = _clean_mapping(attributes, length)  # type: ignore[arg-type]  # keys are checked there
+    dropped = len(attributes) - len(cleaned)
+    if count is not None and len(cleaned) > count:
+        surplus = len(cleaned) - count
+        for key in list(cleaned)[:surplus]:
+            del cleaned[key]
+        dropped += surplus
+    return cleaned, dropped
+
+
+def put_attribute(
+    attributes: dict[str, object], key: object, value: object, count: int | None, length: int | None
+) -> int:
+    """Set one attribute, the slow and complete way; return how many were dropped for it."""
+    if count == 0 or not key or not isinstance(key, str):
+        return 1
+    cleaned = clean_value(value, length)
+    attributes.pop(key, None)  # a value set again moves to the end, as in OpenTelemetry's SDK
+    dropped = 0
+    if count is not None and len(attributes) >= count:
+        del attributes[next(iter(attributes))]
+        dropped = 1
+    attributes[key] = cleaned
+    return dropped

@@ -1,0 +1,100 @@
+"""W3C Trace Context: the headers `traceparent` and `tracestate` (level 1 and 2).
+
+A malformed `traceparent` means no parent at all; a malformed `tracestate` is dropped alone.
+"""
+
+from __future__ import annotations
+
+from lambent.context import EMPTY_TRACE_STATE, SpanContext, TraceState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+__all__ = ["extract", "inject", "parse_trace_state"]
+
+_HEX = frozenset("0123456789abcdef")
+_KEY_START = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_KEY = _KEY_START | frozenset("_-*/")
+_MAX_ENTRIES = 32
+_MAX_KEY = 256
+
+
+def extract(carrier: Mapping[str, str]) -> SpanContext | None:
+    """Return the context of a carrier with lower-case names, None when it has no valid one."""
+    header = carrier.get("traceparent")
+    if not isinstance(header, str):
+        return None
+    parts = header.strip().split("-")
+    if len(parts) < 4:
+        return None
+    version, trace_id, span_id, flags = parts[:4]
+    if (
+        len(version) != 2
+        or len(trace_id) != 32
+        or len(span_id) != 16
+        or len(flags) != 2
+        or not _HEX.issuperset(version + trace_id + span_id + flags)
+        or version == "ff"
+        or (version == "00" and len(parts) != 4)
+    ):
+        return None
+    state = carrier.get("tracestate")
+    context = SpanContext(
+        int(trace_id, 16),
+        int(span_id, 16),
+        True,
+        int(flags, 16) & 3,
+        parse_trace_state(state) if isinstance(state, str) and state else EMPTY_TRACE_STATE,
+    )
+    return context if context.is_valid else None
+
+
+def parse_trace_state(header: str) -> TraceState:
+    """Return the entries of a `tracestate` header; none at all when any of them breaks the rules."""
+    entries: list[tuple[str, str]] = []
+    for member in header.split(","):
+        text = member.strip(" \t")
+        if not text:
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not _valid_key(key) or not _valid_value(value):
+            return EMPTY_TRACE_STATE
+        entries.append((key, value))
+    state = TraceState.of(entries)
+    if len(state) != len(entries) or len(entries) > _MAX_ENTRIES:
+        return EMPTY_TRACE_STATE
+    return state
+
+
+def _valid_key(key: str) -> bool:
+    tenant, at, system = key.partition("@")
+    if at:
+        return (
+            0 < len(tenant) <= 241
+            and 0 < len(system) <= 14
+            and tenant[0] in _KEY_START
+            and system[0] in _KEY_START
+            and _KEY.issuperset(tenant)
+            and _KEY.issuperset(system)
+        )
+    return 0 < len(key) <= _MAX_KEY and key[0] in _KEY_START and _KEY.issuperset(key)
+
+
+def _valid_value(value: str) -> bool:
+    return (
+        0 < len(value) <= 256
+        and value[-1] != " "
+        and all(" " <= letter <= "~" and letter not in ",=" for letter in value)
+    )
+
+
+def inject(context: SpanContext, carrier: MutableMapping[str, str]) -> None:
+    """Write the context into the carrier; an invalid one writes nothing."""
+    if not context.is_valid:
+        return
+    carrier["traceparent"] = (
+        f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
+    )
+    if context.trace_state:
+        carrier["tracestate"] = context.trace_state.to_header()

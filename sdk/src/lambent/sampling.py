@@ -1,0 +1,171 @@
+"""Which traces are kept: OpenTelemetry's standard samplers and the protocol for others.
+
+The default, `parentbased_always_on`, is decided by the tracer itself; this module loads when
+another one is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lambent.context import SpanContext, TraceState
+    from lambent.span import Link
+
+__all__ = [
+    "AlwaysOff",
+    "AlwaysOn",
+    "Decision",
+    "ParentBased",
+    "Sampler",
+    "TraceIdRatio",
+    "sampler_named",
+]
+
+_RATIO_BITS = 64
+
+
+class Decision:
+    """Whether a span is recorded, with attributes and a trace state that the sampler adds."""
+
+    __slots__ = ("attributes", "sampled", "trace_state")
+
+    def __init__(
+        self,
+        sampled: bool,
+        attributes: Mapping[str, object] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> None:
+        self.sampled = sampled
+        self.attributes = attributes
+        self.trace_state = trace_state
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Decides at the start of each span whether it is kept."""
+
+    def should_sample(
+        self,
+        parent: SpanContext | None,
+        trace_id: int,
+        name: str,
+        kind: int,
+        attributes: Mapping[str, object] | None,
+        links: Sequence[Link],
+    ) -> Decision:
+        """Return the decision. An exception counts as "keep it"."""
+        ...  # pragma: no cover  # a protocol has no body
+
+    @property
+    def description(self) -> str:
+        """A short name with the argument, as `TraceIdRatioBased{0.1}`."""
+        ...  # pragma: no cover  # a protocol has no body
+
+
+class _Constant:
+    """Always the same decision."""
+
+    _sampled: bool
+    description: str
+
+    def should_sample(
+        self,
+        parent: SpanContext | None,
+        trace_id: int,
+        name: str,
+        kind: int,
+        attributes: Mapping[str, object] | None,
+        links: Sequence[Link],
+    ) -> Decision:
+        """Return it, with the parent's trace state."""
+        return Decision(self._sampled, None, parent.trace_state if parent else None)
+
+
+class AlwaysOn(_Constant):
+    """Keeps every span."""
+
+    _sampled = True
+    description = "AlwaysOnSampler"
+
+
+class AlwaysOff(_Constant):
+    """Keeps no span."""
+
+    _sampled = False
+    description = "AlwaysOffSampler"
+
+
+class TraceIdRatio:
+    """Keeps the share `ratio` (0 … 1) of all traces, the same ones in every service.
+
+    Decided by the low 64 bits of the trace id against `ratio * 2^64`, as OpenTelemetry's SDK does.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        if not 0.0 <= ratio <= 1.0:
+            raise ValueError(f"a sampling ratio lies between 0 and 1, not {ratio!r}")
+        self._bound = round(ratio * (1 << _RATIO_BITS))
+        self.description = f"TraceIdRatioBased{{{ratio}}}"
+
+    def should_sample(
+        self,
+        parent: SpanContext | None,
+        trace_id: int,
+        name: str,
+        kind: int,
+        attributes: Mapping[str, object] | None,
+        links: Sequence[Link],
+    ) -> Decision:
+        """Return whether the trace id lies below the bound."""
+        sampled = trace_id & ((1 << _RATIO_BITS) - 1) < self._bound
+        return Decision(sampled, None, parent.trace_state if parent else None)
+
+
+class ParentBased:
+    """Follows the parent's decision; asks `root` where there is no parent."""
+
+    def __init__(self, root: Sampler) -> None:
+        self._root = root
+        self.description = f"ParentBased{{root:{root.description}}}"
+
+    def should_sample(
+        self,
+        parent: SpanContext | None,
+        trace_id: int,
+        name: str,
+        kind: int,
+        attributes: Mapping[str, object] | None,
+        links: Sequence[Link],
+    ) -> Decision:
+        """Return the parent's decision or the root sampler's."""
+        if parent is None:
+            return self._root.should_sample(None, trace_id, name, kind, attributes, links)
+        return Decision(bool(parent.trace_flags & 1), None, parent.trace_state)
+
+
+def sampler_named(name: str, argument: str = "") -> Sampler:
+    """Return the sampler that `OTEL_TRACES_SAMPLER` and `_ARG` name.
+
+    Raises ValueError for a name or an argument that OpenTelemetry does not define.
+    """
+    if name == "always_on":
+        return AlwaysOn()
+    if name == "always_off":
+        return AlwaysOff()
+    if name == "parentbased_always_on":
+        return ParentBased(AlwaysOn())
+    if name == "parentbased_always_off":
+        return ParentBased(AlwaysOff())
+    if name in ("traceidratio", "parentbased_traceidratio"):
+        try:
+            ratio = TraceIdRatio(float(argument) if argument else 1.0)
+        except ValueError:
+            raise ValueError(f"OTEL_TRACES_SAMPLER_ARG={argument!r} is no ratio between 0 and 1") from None
+        return ParentBased(ratio) if name.startswith("parentbased") else ratio
+    raise ValueError(
+        f"there is no sampler {name!r}; the names are always_on, always_off, traceidratio, "
+        "parentbased_always_on, parentbased_always_off and parentbased_traceidratio"
+    )

@@ -1,0 +1,442 @@
+"""The span: what one operation did, from when to when, and where it belongs.
+
+Recording is the hot path. A span is one object; what is rare (events, links, a status) is a class
+attribute until it is set; an attribute of a plain type under its limits costs one dictionary entry.
+A finished span reads like OpenTelemetry's `ReadableSpan`.
+"""
+
+from __future__ import annotations
+
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext
+from lambent.limits import SCALARS, clean_attributes, put_attribute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextvars import Token
+    from types import TracebackType
+    from typing import Self, TypeAlias
+
+    from lambent.codes import SpanKind, Status
+    from lambent.context import TraceState
+    from lambent.limits import Attributes
+    from lambent.resource import InstrumentationScope, Resource
+    from lambent.tracer import Tracer
+
+    AnySpan: TypeAlias = "Span | NonRecordingSpan"
+
+__all__ = ["Event", "Link", "NonRecordingSpan", "Span"]
+
+_set_current = CURRENT.set
+_reset_current = CURRENT.reset
+_SAMPLED = 1
+
+
+class Event:
+    """Something that happened within a span, at `timestamp` nanoseconds since the epoch."""
+
+    __slots__ = ("attributes", "dropped_attributes", "name", "timestamp")
+
+    def __init__(
+        self, name: str, attributes: dict[str, object], timestamp: int, dropped_attributes: int = 0
+    ) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.timestamp = timestamp
+        self.dropped_attributes = dropped_attributes
+
+
+class Link:
+    """A span of this or another trace that this one has to do with."""
+
+    __slots__ = ("attributes", "context", "dropped_attributes")
+
+    def __init__(
+        self, context: SpanContext, attributes: Attributes | None = None, dropped_attributes: int = 0
+    ) -> None:
+        self.context = context
+        self.attributes: Attributes = attributes or {}
+        self.dropped_attributes = dropped_attributes
+
+
+class NonRecordingSpan:
+    """A span that is not sampled: it carries its context and keeps nothing."""
+
+    __slots__ = ("_tokens", "context")
+
+    def __init__(self, context: SpanContext) -> None:
+        self.context = context
+        self._tokens: list[Token[AnySpan | None]] = []
+
+    def get_span_context(self) -> SpanContext:
+        """Return what identifies this span elsewhere."""
+        return self.context
+
+    def is_recording(self) -> bool:
+        """Return False: nothing is kept."""
+        return False
+
+    def set_attribute(self, key: str, value: object) -> None:
+        """Keep nothing."""
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """Keep nothing."""
+
+    def add_event(
+        self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
+    ) -> None:
+        """Keep nothing."""
+
+    def add_link(self, context: SpanContext, attributes: Attributes | None = None) -> None:
+        """Keep nothing."""
+
+    def set_status(self, status: object, description: str | None = None) -> None:
+        """Keep nothing."""
+
+    def update_name(self, name: str) -> None:
+        """Keep nothing."""
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Keep nothing."""
+
+    def end(self, end_time: int | None = None) -> None:
+        """Do nothing: there is nothing to hand over."""
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_set_current(self))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        deactivate(self._tokens.pop())
+
+
+def deactivate(token: Token[AnySpan | None]) -> None:
+    """Make the span before this one current again, wherever the block is being left."""
+    try:
+        _reset_current(token)
+    except ValueError:
+        # A generator or callback is being closed in another context than it was opened in:
+        # that context never saw this span, so there is nothing to undo.
+        return
+
+
+class Span:
+    """A recording span; also a context manager that activates it, ends it and keeps its exception.
+
+    Made by a tracer, never directly. After `end` it does not change any more.
+    """
+
+    _status_code = 0
+    _status_message: str | None = None
+    _events: list[Event] | None = None
+    _links: Sequence[Link] = ()
+    _token: Token[AnySpan | None] | None = None
+    _outer_tokens: list[Token[AnySpan | None]] | None = None
+    _recorded_exception = 0
+    _record_exception = True
+    _set_status_on_exception = True
+    _end_on_exit = True
+    _trace_state: TraceState = EMPTY_TRACE_STATE
+    dropped_attributes = 0
+    dropped_events = 0
+    dropped_links = 0
+    end_time: int | None = None
+    """Nanoseconds since the epoch; None while the span is open."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        trace_id: int,
+        span_id: int,
+        parent: Span | SpanContext | None,
+        kind: int,
+        start_time: int,
+    ) -> None:
+        self._tracer = tracer
+        self.name = name
+        self._trace_id = trace_id
+        self._span_id = span_id
+        self._parent = parent
+        self._kind = kind
+        self._attributes: dict[str, object] = {}
+        self.start_time = start_time
+
+    # Reading: the names of OpenTelemetry's ReadableSpan.
+
+    @property
+    def context(self) -> SpanContext:
+        """What identifies this span elsewhere."""
+        return SpanContext(self._trace_id, self._span_id, False, _SAMPLED, self._trace_state)
+
+    def get_span_context(self) -> SpanContext:
+        """Return what identifies this span elsewhere."""
+        return self.context
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The context of the span that this one is a child of."""
+        parent = self._parent
+        return parent.context if isinstance(parent, Span) else parent
+
+    @property
+    def kind(self) -> SpanKind:
+        """The part this span plays."""
+        from lambent.codes import SpanKind
+
+        return SpanKind.of(self._kind)
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        """The attributes, oldest first."""
+        return self._attributes
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events, oldest first."""
+        return tuple(self._events or ())
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The links, oldest first."""
+        return tuple(self._links)
+
+    @property
+    def status(self) -> Status:
+        """How it ended."""
+        from lambent.codes import Status
+
+        return Status(self._status_code, self._status_message)
+
+    @property
+    def resource(self) -> Resource:
+        """Who made it."""
+        return self._tracer.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        """Which library made it."""
+        return self._tracer.scope
+
+    def is_recording(self) -> bool:
+        """Return whether the span is still open."""
+        return self.end_time is None
+
+    # Writing. Each of these survives any argument: a bad one is counted as dropped.
+
+    def set_attribute(self, key: str, value: object) -> None:
+        """Set one attribute: text, number, bool, bytes, or sequences and mappings of these.
+
+        A value of another type is kept as its text. Ignored after the end.
+        """
+        attributes = self._attributes
+        tracer = self._tracer
+        if (
+            type(value) in SCALARS
+            and type(key) is str
+            and key
+            and tracer.plain_limits
+            and len(attributes) < tracer.attribute_count
+            and key not in attributes
+            and self.end_time is None
+        ):
+            attributes[key] = value
+        else:
+            self._put_attribute(key, value)
+
+    def _put_attribute(self, key: object, value: object) -> None:
+        if self.end_time is not None:
+            self._refuse("an attribute")
+            return
+        limits = self._tracer.limits
+        try:
+            self.dropped_attributes += put_attribute(
+                self._attributes, key, value, limits.attributes, limits.span_attribute_length
+            )
+        except Exception as error:  # noqa: BLE001  # a value whose __str__ fails is not the function's problem
+            self._drop_attribute(error)
+
+    def _drop_attribute(self, error: Exception) -> None:
+        self.dropped_attributes += 1
+        from lambent.diagnostics import say_once
+
+        say_once("attribute", f"an attribute of span {self.name!r} was dropped: {type(error).__name__}")
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def _start_attributes(self, attributes: Attributes) -> None:
+        limits = self._tracer.limits
+        try:
+            self._attributes, self.dropped_attributes = clean_attributes(
+                attributes, limits.attributes, limits.span_attribute_length
+            )
+        except Exception:  # noqa: BLE001  # one bad value must not take the good ones along
+            items = getattr(attributes, "items", tuple)
+            for key, value in items():
+                self._put_attribute(key, value)
+
+    def add_event(
+        self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
+    ) -> None:
+        """Add an event, now or at `timestamp` nanoseconds since the epoch."""
+        if self.end_time is not None:
+            self._refuse("an event")
+            return
+        limits = self._tracer.limits
+        try:
+            cleaned, dropped = clean_attributes(
+                attributes or {}, limits.event_attributes, limits.attribute_length
+            )
+        except Exception:  # noqa: BLE001  # the event matters even where its attributes cannot be read
+            cleaned, dropped = {}, len(attributes or ())
+        if timestamp is None:
+            timestamp = self._tracer.clock()
+        events = self._events
+        if events is None:
+            events = self._events = []
+        events.append(Event(name, cleaned, timestamp, dropped))
+        if limits.events is not None and len(events) > limits.events:
+            del events[0]
+            self.dropped_events += 1
+
+    def add_link(self, context: SpanContext, attributes: Attributes | None = None) -> None:
+        """Add a link to another span. A context that names no span and says nothing is left out."""
+        if self.end_time is not None:
+            self._refuse("a link")
+            return
+        self._add_links((Link(context, attributes),))
+
+    def _add_links(self, links: Sequence[Link]) -> None:
+        limits = self._tracer.limits
+        kept = list(self._links)
+        for link in links:
+            if not link.context.is_valid and not link.attributes and not link.context.trace_state:
+                continue
+            cleaned, dropped = clean_attributes(
+                link.attributes, limits.link_attributes, limits.attribute_length
+            )
+            kept.append(Link(link.context, cleaned, dropped))
+        if limits.links is not None and len(kept) > limits.links:
+            surplus = len(kept) - limits.links
+            del kept[:surplus]
+            self.dropped_links += surplus
+        self._links = kept
+
+    def set_status(self, status: object, description: str | None = None) -> None:
+        """Set how the span ended: a `StatusCode` or `Status`, ours or OpenTelemetry's, or "ERROR".
+
+        OK is final; UNSET changes nothing; the description counts for errors only
+        (OpenTelemetry's Trace API, "Set Status").
+        """
+        if self.end_time is not None:
+            self._refuse("a status")
+            return
+        from lambent.codes import StatusCode
+
+        code = getattr(status, "status_code", None)
+        if code is not None:
+            description = getattr(status, "description", None)
+        else:
+            code = status
+        try:
+            number = int(StatusCode.of(code))
+        except ValueError as error:
+            from lambent.diagnostics import say_once
+
+            say_once("status", str(error))
+            return
+        if number == 0 or self._status_code == 1:
+            return
+        self._status_code = number
+        self._status_message = description if number == 2 else None
+
+    def update_name(self, name: str) -> None:
+        """Replace the name."""
+        if self.end_time is not None:
+            self._refuse("a name")
+            return
+        self.name = name
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an `exception` event with type, message and stack trace. The same one only once."""
+        if self.end_time is None and self._recorded_exception != id(exception):
+            self._recorded_exception = id(exception)
+            from lambent.exceptions import describe
+
+            described = describe(exception, escaped)
+            if attributes:
+                described.update(attributes)
+            self.add_event("exception", described, timestamp)
+
+    def _refuse(self, what: str) -> None:
+        from lambent.diagnostics import say_once
+
+        say_once("ended", f"{what} came after the end of span {self.name!r} and was left out")
+
+    # Ending.
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span, now or at `end_time` nanoseconds since the epoch, and hand it over."""
+        if self.end_time is not None:
+            return
+        tracer = self._tracer
+        self.end_time = tracer.clock() if end_time is None else end_time
+        tracer.on_end(self)
+
+    def __enter__(self) -> Self:
+        if self._token is not None:
+            # Entered twice, as a shared span may be: the outer activation is undone after this one.
+            if self._outer_tokens is None:
+                self._outer_tokens = []
+            self._outer_tokens.append(self._token)
+        self._token = _set_current(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        token = self._token
+        if token is not None:
+            self._token = self._outer_tokens.pop() if self._outer_tokens else None
+            deactivate(token)
+        if exc is not None and self.end_time is None:
+            self.fail(exc)
+        if self._end_on_exit:
+            self.end()
+
+    def fail(self, exc: BaseException) -> None:
+        """Keep an exception that leaves the span. A closed generator is no failure."""
+        if isinstance(exc, GeneratorExit):
+            return
+        if self._record_exception:
+            self.record_exception(exc, escaped=True)
+        if self._set_status_on_exception:
+            from lambent.exceptions import message
+
+            self.set_status(2, f"{type(exc).__name__}: {message(exc)}")
+
+    def __repr__(self) -> str:
+        return f"Span({self.name!r}, trace_id=0x{self._trace_id:032x}, span_id=0x{self._span_id:016x})"

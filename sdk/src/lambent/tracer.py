@@ -1,0 +1,345 @@
+"""The tracer: makes spans, says which is the parent of which, and hands finished ones to delivery."""
+
+from __future__ import annotations
+
+from time import time_ns
+
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext
+from lambent.delivery.sync import SyncDelivery
+from lambent.ids import KernelIds
+from lambent.span import Link, NonRecordingSpan, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import ParamSpec, Protocol, TypeVar
+
+    from lambent.config import Config
+    from lambent.handler import Invocation
+    from lambent.limits import Attributes
+    from lambent.resource import InstrumentationScope, Resource
+    from lambent.sampling import Sampler
+    from lambent.span import AnySpan
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class Ids(Protocol):
+        """What makes ids."""
+
+        def trace_id(self) -> int: ...
+        def span_id(self) -> int: ...
+
+
+__all__ = ["Tracer"]
+
+_current = CURRENT.get
+_shared_ids: KernelIds | None = None
+
+
+def _ids_for(config: Config) -> Ids:
+    global _shared_ids  # noqa: PLW0603  # one pool a process: it registers itself for forks
+    if _shared_ids is None:
+        _shared_ids = KernelIds(1 if config.initialization_type == "snap-start" else 256)
+    return _shared_ids
+
+
+class Tracer:
+    """Makes spans and delivers them. Get one from `lambent.init()`.
+
+    Safe to share between threads and tasks; several tracers live side by side, each with its own
+    resource and exporters.
+    """
+
+    on_end: Callable[[Span], None]
+
+    def __init__(self, config: Config, *, clock: Callable[[], int] = time_ns, ids: Ids | None = None) -> None:
+        self.config = config
+        self.clock = clock
+        self.limits = config.limits
+        self._identity: tuple[Resource, InstrumentationScope] | None = None
+        # What `Span.set_attribute` may decide by itself: text of any length, so many attributes.
+        self.plain_limits = config.limits.span_attribute_length is None
+        count = config.limits.attributes
+        self.attribute_count = 1 << 62 if count is None else count
+        self._ids = ids if ids is not None else _ids_for(config)
+        self._sampler: Sampler | None = None
+        if config.sampler != "parentbased_always_on":
+            self._sampler = _sampler(config)
+        self.delivery = SyncDelivery(config)
+        self.on_end = self.delivery.on_end
+
+    @classmethod
+    def init(cls, **arguments: object) -> Tracer:
+        """Return a new tracer: the same as `lambent.init`."""
+        from lambent import init
+
+        return init(**arguments)
+
+    @property
+    def resource(self) -> Resource:
+        """Who makes the spans: the function, its service, its place in the cloud."""
+        return self._identify()[0]
+
+    @property
+    def scope(self) -> InstrumentationScope:
+        """Which library makes them."""
+        return self._identify()[1]
+
+    def _identify(self) -> tuple[Resource, InstrumentationScope]:
+        if self._identity is None:
+            from lambent import __version__
+            from lambent.resource import InstrumentationScope, detect
+
+            self._identity = detect(self.config, __version__), InstrumentationScope("lambent", __version__)
+        return self._identity
+
+    # Spans.
+
+    def start_span(
+        self,
+        name: str,
+        context: object = None,
+        kind: object = 0,
+        attributes: Attributes | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> Span | NonRecordingSpan:
+        """Start a span, a child of the current one or of `context`.
+
+        The span is a context manager that makes itself current, records an exception that leaves
+        the block, and ends. Without `with`, call its `end()`; it is then never current.
+
+        `context`: a span, a `SpanContext` or an OpenTelemetry context; `kind`: a `SpanKind`, ours or
+        OpenTelemetry's; `start_time`: nanoseconds since the epoch.
+        """
+        given = _current() if context is None else _parent_in(context)
+        if type(kind) is not int:
+            kind = _kind(kind)
+        trace_state = EMPTY_TRACE_STATE
+        parent: Span | SpanContext | None
+        if given is None:
+            parent = None
+            trace_id = self._ids.trace_id()
+        elif isinstance(given, Span):
+            parent = given
+            trace_id = given._trace_id
+            trace_state = given._trace_state
+        else:
+            parent = given.context if isinstance(given, NonRecordingSpan) else given
+            trace_id = parent.trace_id
+            trace_state = parent.trace_state
+            if self._sampler is None and not parent.trace_flags & 1:
+                return self._unsampled(trace_id, parent)
+        span = Span(
+            self,
+            name if type(name) is str else str(name),
+            trace_id,
+            self._ids.span_id(),
+            parent,
+            kind,
+            self.clock() if start_time is None else start_time,
+        )
+        if trace_state is not EMPTY_TRACE_STATE:
+            span._trace_state = trace_state
+        if self._sampler is not None and not self._sampled(span, attributes, links):
+            return self._unsampled(trace_id, span.parent)
+        if attributes:
+            span._start_attributes(attributes)
+        if links:
+            span._add_links(links)
+        if not record_exception:
+            span._record_exception = False
+        if not set_status_on_exception:
+            span._set_status_on_exception = False
+        return span
+
+    trace = start_span
+
+    def _unsampled(self, trace_id: int, parent: SpanContext | None) -> NonRecordingSpan:
+        state = parent.trace_state if parent is not None else None
+        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state))
+
+    def _sampled(self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None) -> bool:
+        """Ask the sampler; what it adds is the span's first."""
+        assert self._sampler is not None
+        try:
+            decision = self._sampler.should_sample(
+                span.parent, span._trace_id, span.name, span._kind, attributes, links or ()
+            )
+            if not decision.sampled:
+                return False
+            if decision.attributes:
+                span.set_attributes(decision.attributes)
+            if decision.trace_state is not None:
+                span._trace_state = decision.trace_state
+        except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
+            from lambent.diagnostics import say_once
+
+            say_once("sampler", f"the sampler failed ({type(error).__name__}: {error}); spans are kept")
+        return True
+
+    def start_as_current_span(
+        self,
+        name: str,
+        context: object = None,
+        kind: object = 0,
+        attributes: Attributes | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> CurrentSpan:
+        """Start a span for a `with` block, or decorate a function to run in one.
+
+        OpenTelemetry's signature. As a decorator each call gets its own span.
+        """
+        return CurrentSpan(
+            self,
+            end_on_exit,
+            {
+                "name": name,
+                "context": context,
+                "kind": kind,
+                "attributes": attributes,
+                "links": links,
+                "start_time": start_time,
+                "record_exception": record_exception,
+                "set_status_on_exception": set_status_on_exception,
+            },
+        )
+
+    # Invocations.
+
+    def handler(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a Lambda handler: each invocation becomes a root span and is delivered.
+
+        Sync, async and generator handlers; what the handler returns or raises is left as it is.
+        """
+        from lambent.handler import wrap
+
+        return wrap(self, function)
+
+    def invocation(
+        self,
+        event: object,
+        context: object = None,
+        *,
+        name: str | None = None,
+        kind: object = None,
+        attributes: Attributes | None = None,
+    ) -> Invocation:
+        """Return a context manager around the handling of one event, for code that cannot be decorated.
+
+        Tell it the response with `set_response`, so that its status is known.
+        """
+        from lambent.handler import Invocation
+
+        return Invocation(self, event, context, name=name, kind=kind, attributes=attributes)
+
+    # Delivery.
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Deliver what is finished, within the time given; return whether all of it was taken.
+
+        Without a time the configured timeout applies. An empty queue touches nothing.
+        """
+        seconds = self.config.timeout if timeout_millis is None else timeout_millis / 1000
+        return self.delivery.flush(seconds)
+
+    def close(self) -> None:
+        """Deliver what is finished, then release connections and files. Later spans are dropped."""
+        from lambent import _forget
+
+        _forget(self)
+        self.delivery.close(self.config.timeout)
+
+
+class CurrentSpan:
+    """What `start_as_current_span` returns: a context manager, and a decorator."""
+
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_tracer")
+
+    def __init__(self, tracer: Tracer, end_on_exit: bool, arguments: Mapping[str, object]) -> None:
+        self._tracer = tracer
+        self._end_on_exit = end_on_exit
+        self._arguments = arguments
+        self._span: AnySpan | None = None
+
+    def __enter__(self) -> Span | NonRecordingSpan:
+        span = self._tracer.start_span(**self._arguments)  # type: ignore[arg-type]  # its own arguments
+        if not self._end_on_exit and isinstance(span, Span):
+            span._end_on_exit = False
+        self._span = span
+        return span.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        span, self._span = self._span, None
+        if span is not None:
+            span.__exit__(exc_type, exc, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        from lambent.wrapping import in_block
+
+        return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
+
+
+def _kind(kind: object) -> int:
+    from lambent.codes import SpanKind
+
+    try:
+        return int(SpanKind.of(kind))
+    except ValueError as error:
+        from lambent.diagnostics import say_once
+
+        say_once("kind", f"{error}; INTERNAL is used")
+        return 0
+
+
+def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
+    """Return the parent that a `context` argument names; an invalid one means a new trace."""
+    if isinstance(context, (Span, NonRecordingSpan)):
+        return context
+    if isinstance(context, SpanContext):
+        return context if context.is_valid else None
+    values = getattr(context, "values", None)
+    candidates = list(values()) if callable(values) else [context]
+    for candidate in candidates:
+        if isinstance(candidate, (Span, NonRecordingSpan)):
+            return candidate
+        get_span_context = getattr(candidate, "get_span_context", None)
+        foreign = get_span_context() if callable(get_span_context) else None
+        if foreign is not None and foreign.is_valid:
+            from lambent.context import TraceState
+
+            return SpanContext(
+                foreign.trace_id,
+                foreign.span_id,
+                foreign.is_remote,
+                int(foreign.trace_flags),
+                TraceState(foreign.trace_state),
+            )
+    return None
+
+
+def _sampler(config: Config) -> Sampler | None:
+    from lambent.sampling import sampler_named
+
+    if not isinstance(config.sampler, str):
+        return config.sampler
+    try:
+        return sampler_named(config.sampler, config.sampler_argument)
+    except ValueError as error:
+        from lambent.diagnostics import say_once
+
+        say_once("sampler argument", f"{error}; every trace is kept")
+        return sampler_named(config.sampler)

@@ -1,0 +1,1 @@
+"""Finished spans as bytes: OTLP in protobuf and in JSON."""

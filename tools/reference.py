@@ -1,0 +1,102 @@
+"""Write the pages of docs/reference that are made from the code; `--check` only says whether they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lambent._arguments import ARGUMENTS
+from lambent.config import OPTIONS
+from lambent_lab.commands import main as command
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
+RENAMED = {"resource_attributes": "resource"}
+PARTS_OF = {"attribute_count_limit": "limits"}
+
+
+def shown(default: object) -> str:
+    """Return a default as a reader would write it into a variable."""
+    if default is None or default in ("", (), {}):
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{','.join(map(str, default))}`"
+    return f"`{default}`"
+
+
+def argument(option: str) -> str:
+    """Return the argument of `init` that sets an option, "" where there is none."""
+    if option.endswith("_limit"):
+        return "`limits`"
+    name = RENAMED.get(option, option)
+    return f"`{name}`" if name in ARGUMENTS else ""
+
+
+def configuration() -> str:
+    """Return the page of all options."""
+    rows = [
+        "| variable | argument of `lambent.init` | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, variables, _, default, meaning in OPTIONS:
+        names = "<br>".join(f"`{variable}`" for variable in variables)
+        value = 1000 if name == "timeout" else None if name == "deadline_margin" else default
+        rows.append(f"| {names} | {argument(name)} | {shown(value)} | {meaning} |")
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            NOTE,
+            "",
+            "An argument wins over its variables; of several variables the first that is set wins; an empty",
+            "variable is an unset one. A wrong value in a variable is reported once on stderr and replaced by the",
+            "default. A wrong or unknown argument raises `lambent.ConfigError`. `exporter` and `exporters` are the",
+            "same argument.",
+            "",
+            *rows,
+            "",
+        ]
+    )
+
+
+def commands() -> str:
+    """Return the page of all commands, in the words of their `--help`."""
+    lines = ["# Commands", "", NOTE, ""]
+
+    def page(group: click.Command, path: str) -> None:
+        context = click.Context(group, info_name=path, terminal_width=100, max_content_width=100)
+        lines.extend([f"## {path}", "", "```text", group.get_help(context).rstrip(), "```", ""])
+        if isinstance(group, click.Group):
+            for name in group.list_commands(context):
+                inner = group.get_command(context, name)
+                if inner is not None:
+                    page(inner, f"{path} {name}")
+
+    page(command, "lambent")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write the pages, or with `--check` compare them; return the exit code."""
+    pages = {"configuration.md": configuration(), "commands.md": commands()}
+    stale = []
+    for name, text in pages.items():
+        path = REFERENCE / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+                print(f"wrote {path}")
+    if stale and "--check" in sys.argv:
+        print(f"stale: {', '.join(map(str, stale))}; run `make docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
