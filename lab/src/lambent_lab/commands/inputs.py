@@ -1,0 +1,107 @@
+"""What users type, checked: which function, which event, which variables."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
+
+from lambent_lab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SUFFIXES = (".py", ".pyc", ".so")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A function's folder, its handler in Lambda's form, and a name made from the folder's."""
+
+    code: Path
+    handler: str
+    name: str
+
+
+def locate(target: str) -> Location:
+    """Find the function that `FOLDER/module.function` means. Raises UsageError when it cannot be there.
+
+    The folder is everything before the last slash; modules inside packages are written with dots,
+    as in `FOLDER/package.module.function`.
+    """
+    folder, slash, handler = target.rpartition("/")
+    code = Path(folder or "/") if slash else Path()
+    if not code.is_dir():
+        what = "is not a folder" if code.exists() else "does not exist"
+        raise UsageError(f"The folder {code} {what}: write FOLDER/module.function.")
+    if (code / handler).is_dir():
+        raise UsageError(f"{target} is a folder: name a function in it, as in {code / handler}/app.handler.")
+    if (code / handler).is_file():
+        stem = handler.partition(".")[0]
+        raise UsageError(f"{target} is a file: name the function in it, as in {code / stem}.handler.")
+    module, dot, function = handler.rpartition(".")
+    if not dot or not module or not function.isidentifier():
+        raise UsageError(f"{target!r} names no function: write FOLDER/module.function.")
+    path = code.joinpath(*module.split("."))
+    sources = (path.with_name(path.name + suffix) for suffix in _SUFFIXES)
+    if not (path.is_dir() or any(map(Path.is_file, sources)) or any(path.parent.glob(f"{path.name}.*.so"))):
+        raise UsageError(f"There is no module {path}.py: write FOLDER/module.function.")
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", code.resolve().name).strip("-")[:64]
+    return Location(code, handler, name or "function")
+
+
+def load_event(text: str | None) -> object:
+    """Return the event that a user named: a sample, a file of JSON, `-` for standard input, or nothing.
+
+    A name of a built-in sample means the sample; a file of that name is written as a path. Raises UsageError.
+    """
+    if text is None:
+        return {}
+    if text == "-":
+        return parse_event(sys.stdin.buffer.read(), "standard input")
+    from lambent_lab import events
+
+    if text in events.SAMPLES:
+        return events.sample(text, datetime.now(UTC))
+    path = Path(text)
+    if not path.exists() and "/" not in text and not path.suffix:
+        return events.sample(text, datetime.now(UTC))  # raises, and names the samples
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The event file {text} cannot be read: {error.strerror}. "
+            "`lambent invoke --list-events` names samples."
+        ) from error
+    return parse_event(body, text)
+
+
+def parse_event(body: bytes, source: str) -> object:
+    """Return an event from its (strict) JSON. Raises UsageError."""
+    try:
+        event: object = json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"The event in {source} is not JSON: {str(error)[:200]}.") from error
+    return event
+
+
+def parse_env(pairs: Iterable[str]) -> dict[str, str]:
+    """Return `K=V` texts as a mapping; the last of equal names wins. Raises UsageError."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        # The message leaves the value out: it may be a secret.
+        if not equals:
+            raise UsageError("An --env without '=': write NAME=VALUE.")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise UsageError(f"An --env has the name {name!r}: use letters, digits and underscores.")
+        found[name] = value
+    return found
+
+
+def _refuse(constant: str) -> Never:
+    raise ValueError(f"{constant} is not a JSON value")

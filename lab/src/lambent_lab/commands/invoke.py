@@ -1,0 +1,214 @@
+"""`lambent invoke`: run a function in a local execution environment, cold and then warm."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lambent_lab.commands.output import Look
+    from lambent_lab.sandbox import BoxReport
+    from lambent_lab.service import Result
+    from lambent_lab.traces import SpanRecord
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range; unlike click's, never NaN or infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+def _list_events(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from lambent_lab import events
+
+    for name in events.names():
+        click.echo(f"{name:<16} {events.describe(name)}")
+    context.exit(0)
+
+
+@click.command(name="invoke", short_help="Run a function in a local Lambda environment.")
+@click.argument("target", metavar="FOLDER/module.function")
+@click.option(
+    "--event",
+    metavar="FILE|NAME|-",
+    help="A file of JSON, a built-in sample, or standard input (default: {}).",
+)
+@click.option(
+    "--list-events",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_events,
+    help="Name the built-in samples and leave.",
+)
+@click.option(
+    "--memory",
+    metavar="MB",
+    type=click.IntRange(128, 10240),
+    default=128,
+    show_default=True,
+    help="Memory, and with it the CPU share.",
+)
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=Seconds(1, 900),
+    default=3.0,
+    show_default=True,
+    help="Seconds that one invocation may take.",
+)
+@click.option(
+    "--repeat",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many invocations; those after the first are warm.",
+)
+@click.option(
+    "--interval",
+    metavar="S",
+    type=Seconds(0),
+    default=0.0,
+    help="Seconds between invocations, the environment frozen.",
+)
+@click.option("--env", metavar="K=V", multiple=True, help="A variable for the function; may be repeated.")
+@click.option(
+    "--python",
+    metavar="PATH",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The interpreter that runs the function.",
+)
+@click.option("--otlp", is_flag=True, help="Have the function send its spans to the lab over OTLP/HTTP.")
+@click.option("-a", "--attributes", is_flag=True, help="Draw the spans with their attributes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line for each invocation, and nothing else."
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    target: str,
+    event: str | None,
+    memory: int,
+    timeout: float,
+    repeat: int,
+    interval: float,
+    env: tuple[str, ...],
+    python: Path | None,
+    otlp: bool,
+    attributes: bool,
+    as_json: bool,
+) -> None:
+    """Run a function in a local Lambda environment and show its log, its response, its cost and its trace.
+
+    Exit code 0: every invocation succeeded; 1: one failed; 2: wrong usage; 130: interrupted.
+    """
+    from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.commands.output import Look, waiting
+    from lambent_lab.service import Lab
+    from lambent_lab.service.function import encode_event
+    from lambent_lab.traces import Store
+
+    location = locate(target)
+    variables = parse_env(env)
+    payload = load_event(event)
+    encode_event(payload)  # an event that Lambda would not take is said before anything runs
+    look = Look.of_stdout()
+    failed = 0
+    with Store.default() as store, Lab(store=store) as lab:
+        store.traces(1)  # a file that is not ours is said before anything runs
+        if otlp:
+            variables = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_TRACES_EXPORTER": "otlp",
+                **variables,
+            }
+        function = lab.function(
+            location.name,
+            code=location.code,
+            handler=location.handler,
+            memory=memory,
+            timeout=timeout,
+            env=variables,
+            python=python,
+        )
+        function.start()
+        if function.box is not None and not as_json:
+            click.echo(_describe(function.box))
+        for number in range(1, repeat + 1):
+            count = f" ({number} of {repeat})" if repeat > 1 else ""
+            if number > 1 and interval:
+                with waiting(f"frozen for {interval:g} s, then {target}{count}"):
+                    time.sleep(interval)
+            with waiting(f"{target}{count}, timeout {timeout:g} s"):
+                result = function.invoke(payload)
+            failed += not result.ok
+            for problem in result.problems:
+                click.echo(f"lambent: warning: {problem}", err=True)
+            if as_json:
+                click.echo(json.dumps(result.to_json(), allow_nan=False))
+            else:
+                _show(result, look, attributes=attributes)
+    if repeat > 1 and not as_json:
+        click.echo(f"{repeat} invocations, {failed or 'none'} failed.")
+    context.exit(1 if failed else 0)
+
+
+def _show(result: Result, look: Look, *, attributes: bool) -> None:
+    """Write one invocation for people."""
+    from lambent_lab.commands.output import draw
+    from lambent_lab.traces.stdout import split_log
+
+    log, _, _ = split_log(result.log.split("\n"))
+    for line in log:
+        # awslambdaric separates the lines of a traceback so; a terminal would write them over each other.
+        click.echo(line.replace("\r", "\n"))
+    click.echo()
+    if result.ok:
+        click.echo("Response:")
+    else:
+        text = f"FAILED: {result.error}"
+        click.echo(click.style(text, fg="red") if look.color else text, color=look.color)
+    click.echo(json.dumps(result.payload, indent=2, ensure_ascii=False))
+    click.echo()
+    click.echo(_summary(result))
+    traces: dict[str, list[SpanRecord]] = {}
+    for span in result.spans:
+        traces.setdefault(span.trace_id, []).append(span)
+    for spans in traces.values():
+        click.echo()
+        click.echo(draw(spans, look, attributes=attributes), nl=False, color=look.color)
+    if not traces:
+        click.echo("No spans: the function makes none, or sends them elsewhere.")
+    click.echo()
+
+
+def _describe(box: BoxReport) -> str:
+    """Return which box is in use and what it cannot do, as one line."""
+    cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
+    how = f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}"
+    return f"Box: {box.kind} ({how}); {cannot}."
+
+
+def _summary(result: Result) -> str:
+    report = result.report
+    used = "not measured" if report.max_memory_mb is None else f"{report.max_memory_mb} MB used"
+    init = "" if report.init_ms is None else f", init {report.init_ms:.1f} ms"
+    start = "cold" if result.cold else "warm"
+    return (
+        f"{start}: duration {report.duration_ms:.2f} ms, billed {report.billed_ms} ms{init};"
+        f" memory {report.memory_mb} MB, {used}"
+    )

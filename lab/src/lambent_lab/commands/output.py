@@ -1,0 +1,89 @@
+"""How commands write: width, colour and glyphs that standard output takes; progress on standard error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lambent_lab.traces import SpanRecord
+    from lambent_lab.traces.waterfall import Style
+
+_COLOURS: dict[Style, dict[str, str | bool]] = {
+    "title": {"bold": True},
+    "bar": {"fg": "cyan"},
+    "error": {"fg": "red", "bold": True},
+    "dim": {"dim": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the standard output can show."""
+
+    width: int
+    color: bool
+    ascii_only: bool
+
+    @classmethod
+    def of_stdout(cls, width: int | None = None) -> Look:
+        """Look at the standard output: 80 columns and no colour when it is no terminal."""
+        from lambent_lab.traces.waterfall import encodable
+
+        terminal = sys.stdout.isatty()
+        plain = not terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        return cls(
+            width=width or (shutil.get_terminal_size((80, 24)).columns if terminal else 80),
+            color=not plain,
+            ascii_only=not encodable(getattr(sys.stdout, "encoding", None)),
+        )
+
+
+def draw(spans: Sequence[SpanRecord], look: Look, *, attributes: bool = False) -> str:
+    """Return the waterfall of one trace, ready to be written."""
+    from lambent_lab.traces.waterfall import plain, render
+
+    lines = render(spans, width=look.width, ascii_only=look.ascii_only, attributes=attributes)
+    if not look.color:
+        return plain(lines)
+    return "".join(
+        "".join(
+            click.style(segment.text, **_COLOURS[segment.style])  # type: ignore[arg-type]  # names of click's own
+            if segment.style in _COLOURS
+            else segment.text
+            for segment in line
+        )
+        + "\n"
+        for line in lines
+    )
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show that something goes on, and for how long, while it does; on a terminal's standard error only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    # The standard output is not redirected: it may be a file.
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as progress:
+        progress.add_task(text, total=None)
+        yield

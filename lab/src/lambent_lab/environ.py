@@ -1,0 +1,102 @@
+"""The environment variables of a function's process: Lambda's and the function's own, none of the host's."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lambent_lab.sandbox import syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lambent_lab.function import FunctionSpec
+    from lambent_lab.sandbox.room import Places
+    from lambent_lab.staging import Interpreter
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+
+_OURS = frozenset(
+    {"AWS_LAMBDA_RUNTIME_API", "_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "PYTHONPATH"}
+)
+"""What the function's own variables do not replace. Its PYTHONPATH is put in front of ours."""
+
+
+def function_arn(name: str) -> str:
+    """Return the ARN that the lab gives a function."""
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+
+
+def log_stream() -> str:
+    """Return a new log stream name, as Lambda forms it: the day, the version, 32 hex digits."""
+    day = dt.datetime.now(dt.UTC).strftime("%Y/%m/%d")
+    return f"{day}/[$LATEST]{secrets.token_hex(16)}"
+
+
+def variables(
+    spec: FunctionSpec, interpreter: Interpreter, places: Places, *, api: str, stream: str
+) -> Mapping[str, str]:
+    """Return the whole environment of the process. `api` is the host and port of the Runtime API.
+
+    The folder of the interpreter that is started stands where Lambda has /var/lang/bin.
+    """
+    own = spec.env
+    libraries = [interpreter.library_folder] if interpreter.library_folder else []
+    python_path = [
+        *([own["PYTHONPATH"]] if own.get("PYTHONPATH") else []),
+        str(places.layer / "python"),
+        str(places.layer / "python" / "lib" / f"python{interpreter.minor}" / "site-packages"),
+        str(places.runtime),
+    ]
+    env = {
+        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{interpreter.minor}",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "ASIALAMBENTLABEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "lambent-lab-has-no-secret-to-give-away",  # the lab's own, worth nothing
+        "AWS_SESSION_TOKEN": "lambent-lab-session",
+        "TZ": ":UTC",
+        "LANG": _language(),
+        "PATH": f"{places.python.parent}:/usr/local/bin:/usr/bin:/bin:{places.layer / 'bin'}",
+        "LD_LIBRARY_PATH": ":".join(
+            [
+                *libraries,
+                str(places.runtime),
+                str(places.runtime / "lib"),
+                str(places.task_root),
+                str(places.task_root / "lib"),
+                str(places.layer / "lib"),
+            ]
+        ),
+    }
+    if places.tmpdir is not None:
+        env["TMPDIR"] = str(places.tmpdir)
+    env.update((key, value) for key, value in own.items() if key not in _OURS)
+    env["AWS_LAMBDA_RUNTIME_API"] = api
+    env["_HANDLER"] = spec.handler
+    env["LAMBDA_TASK_ROOT"] = str(places.task_root)
+    env["LAMBDA_RUNTIME_DIR"] = str(places.runtime)
+    env["PYTHONPATH"] = ":".join(python_path)
+    return env
+
+
+@functools.cache
+def _language() -> str:
+    """Return Lambda's LANG; where that is not installed, one with which Python adds no LC_CTYPE."""
+    return next((name for name in ("en_US.UTF-8", "C.UTF-8") if syscalls.has_locale(name)), "C")
+
+
+def visible(spec: FunctionSpec, interpreter: Interpreter) -> tuple[Path, ...]:
+    """Return the folders that the process needs under their own names, wherever they lie."""
+    listed = [Path(p) for p in spec.env.get("PYTHONPATH", "").split(":") if p.startswith("/")]
+    return tuple(dict.fromkeys((*interpreter.prefixes, *listed)))

@@ -1,0 +1,193 @@
+"""The process of an environment: begun, frozen while it waits, thawed, reset.
+
+The box, the file system and /tmp stay over a reset; the process, its conversation and its output are new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from lambent_lab import environ, loglines
+from lambent_lab.errors import LabError
+from lambent_lab.runtime import Conversation, Endpoint
+from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent_lab.function import FunctionSpec
+    from lambent_lab.staging import Stage
+
+MB_PER_VCPU = 1769
+BOOST_VCPUS = 2.0
+
+
+class Instance:
+    """What runs in one environment. `line` takes the log's lines; `stream` is the mark of its processes."""
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        stage: Stage,
+        box: Box,
+        room: Room,
+        *,
+        stream: str,
+        line: Callable[[str], None],
+    ) -> None:
+        self.box = box
+        self.room = room
+        self.endpoint = Endpoint()
+        self.conversation: Conversation | None = None
+        self.process: Process | None = None
+        self.fresh = True  # no event has been handed to the current process yet
+        self.held = False  # an invocation is under way: no freezing
+        self.init_started = 0.0  # on the performance counter
+        self._spec = spec
+        self._stage = stage
+        self._stream = stream
+        self._line = line
+        self._splitter = loglines.LineSplitter(line)
+        self._output: Output | None = None
+        self._freezing: asyncio.Task[None] | None = None
+        self._spawning: asyncio.Task[None] | None = None
+        self._cpu_mark = 0
+        self._kill_mark = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether everything is known to stand still."""
+        return self.box.is_frozen and self._freezing is None
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no living process."""
+        return self.process is None or self.process.exited.done()
+
+    @property
+    def share(self) -> float:
+        """The vCPUs that the function's memory comes with."""
+        return self._spec.memory_mb / MB_PER_VCPU
+
+    # -- beginning and ending
+
+    async def begin(self) -> None:
+        """Start a process and with it an init phase. Raises LabError when it cannot be started."""
+        self.fresh = True
+        self.mark()
+        self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
+        version = self._stage.interpreter.version
+        self._line(loglines.init_start(self._stage.interpreter.minor, f"v{version[2]}"))
+        self._spawning = asyncio.get_running_loop().create_task(self._spawn())
+        # A start cannot be taken back half-way: when the caller is cancelled, it is finished and then undone.
+        await asyncio.shield(self._spawning)
+
+    async def _spawn(self) -> None:
+        conversation = Conversation(self.let_freeze)
+        self.endpoint.begin(conversation)
+        places, interpreter = self.room.places, self._stage.interpreter
+        command = [str(places.python), "-s"]
+        if places.tmpdir is not None:
+            command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
+        command = self.box.wrap([*command, "-m", "awslambdaric", self._spec.handler])
+        env = environ.variables(
+            self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
+        )
+        self._output = Output(self._splitter.feed)
+        try:
+            process = await Process.start(
+                lambda output: self.room.start(command, env, output, self._mark_start), self._output
+            )
+        except OSError as error:
+            raise LabError(f"The function's process could not be started: {error}.") from error
+        self.process = process
+        self.conversation = conversation
+        self.box.started(process.pid)
+        process.exited.add_done_callback(lambda done: conversation.process_ended(done.result()))
+
+    def _mark_start(self) -> None:
+        self.init_started = time.perf_counter()
+
+    async def reset(self) -> None:
+        """Kill the process tree and forget the process. Raises LabError when something survives."""
+        if self._spawning is not None:
+            await asyncio.wait([self._spawning])
+            self._spawning = None
+        await self.thaw()
+        self.endpoint.begin(None)
+        self.conversation = None
+        try:
+            await self.box.kill()
+        finally:
+            if self.process is not None:
+                self.process.close()
+                self.process = None
+            if self._output is not None:
+                self._output.close()
+                self._output = None
+            self._splitter.flush()
+            self.fresh = True
+
+    def collect_output(self) -> None:
+        """Bring everything that has been written until now into the log."""
+        if self._output is not None:
+            self._output.drain()
+        self._splitter.flush()
+
+    # -- freezing
+
+    def let_freeze(self) -> None:
+        """Freeze, if the runtime waits for an event and no invocation is under way."""
+        ready = self.conversation is not None and self.conversation.ready
+        if ready and not self.held and self._freezing is None and not self.box.is_frozen:
+            self._freezing = asyncio.get_running_loop().create_task(self._freeze())
+
+    async def _freeze(self) -> None:
+        try:
+            await self.box.freeze()
+        except (LabError, OSError) as error:
+            self._line(f"lambent-lab: {error}")
+        finally:
+            self._freezing = None
+
+    async def thaw(self) -> None:
+        """Let everything run. A freeze that is under way is called off."""
+        if self._freezing is not None:
+            self._freezing.cancel()
+            await asyncio.wait([self._freezing])
+            self._freezing = None
+        self.box.thaw()
+
+    async def wait_frozen(self, timeout_s: float) -> bool:
+        """Wait until the runtime waits and everything stands still, and tell whether it does."""
+        if self.conversation is None or not await self.conversation.wait_ready(timeout_s):
+            return False
+        if self._freezing is not None:
+            await asyncio.wait([self._freezing], timeout=timeout_s)
+        return self.frozen
+
+    # -- counting
+
+    def mark(self) -> None:
+        """Count CPU time and kills from here on."""
+        with contextlib.suppress(OSError):
+            self._cpu_mark = self.box.cpu.used_ns() or 0
+            self._kill_mark = self.box.memory.kills()
+
+    def usage(self) -> Usage | None:
+        """Return what has been used, or None when it cannot be read."""
+        try:
+            return self.box.usage()
+        except OSError:
+            return None
+
+    def cpu_ms(self, usage: Usage | None) -> float | None:
+        """Return the CPU time since the mark."""
+        return None if usage is None or usage.cpu_ns is None else (usage.cpu_ns - self._cpu_mark) / 1e6
+
+    def ran_out_of_memory(self, usage: Usage | None) -> bool:
+        """Tell whether the memory limit has killed since the mark."""
+        return usage is not None and usage.kills > self._kill_mark

@@ -1,0 +1,282 @@
+"""The Runtime API as a state machine over values.
+
+Rules
+- A runtime starts in STARTED. Its first `next` ends the init phase: READY. `init/error` ends it too:
+  INIT_ERROR, from which nothing leads on.
+- An event is handed to a runtime in READY only and makes it RUNNING. While RUNNING, `next` serves the same
+  event again (a runtime that lost its connection asks twice); in READY, another `next` waits beside the
+  first, and the newest one is served.
+- `response` and `error` must carry the id of the event being run: any other id is InvalidRequestID (400),
+  checked before the state as the real service does. With the right id they are legal once, in RUNNING; the
+  second one is InvalidStateTransition (403). After that only `next` leads on.
+- A refused call changes nothing.
+- A response body may have 6 MiB + 100 bytes; above that the call is answered 413 and the invocation ends with
+  Function.ResponseSizeTooLarge. It counts as the one response.
+- `Lambda-Runtime-Function-Error-Type` must be (Runtime|Function).Name; anything else becomes
+  Function.Unknown, or Runtime.Unknown during init.
+- The response mode is absent or "streaming"; any other is 400 InvalidFunctionResponseMode. Errors of a
+  streamed response travel in its trailers.
+- Paths that do not exist are 404, wrong methods 405, and `ping` answers pong in every state.
+
+The table below is all there is: (state, call) -> next state. What is not in it is InvalidStateTransition.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambent_lab.http.messages import BadBody, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = "/2018-06-01"
+MAX_RESPONSE = 6 * 1024 * 1024 + 100
+STREAMING_PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
+
+_ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+_INVOCATION = re.compile(rf"{VERSION}/runtime/invocation/([^/]+)/(response|error)")
+
+
+class State(enum.Enum):
+    """Where a runtime is in its life."""
+
+    STARTED = "started"
+    INIT_ERROR = "init error"
+    READY = "ready"
+    RUNNING = "running"
+    RESPONDED = "responded"
+
+
+class Call(enum.Enum):
+    """What can happen to a runtime: its own calls, and being handed an event."""
+
+    NEXT = "next"
+    INIT_ERROR = "init error"
+    RESPONSE = "response"
+    ERROR = "error"
+    OFFER = "offer"
+
+
+TRANSITIONS: Mapping[tuple[State, Call], State] = {
+    (State.STARTED, Call.NEXT): State.READY,
+    (State.STARTED, Call.INIT_ERROR): State.INIT_ERROR,
+    (State.READY, Call.NEXT): State.READY,
+    (State.READY, Call.OFFER): State.RUNNING,
+    (State.RUNNING, Call.NEXT): State.RUNNING,
+    (State.RUNNING, Call.RESPONSE): State.RESPONDED,
+    (State.RUNNING, Call.ERROR): State.RESPONDED,
+    (State.RESPONDED, Call.NEXT): State.READY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An invocation as the runtime gets it. `deadline_ms` is since the epoch; empty texts are left out."""
+
+    request_id: str
+    payload: bytes
+    deadline_ms: int
+    function_arn: str = ""
+    trace_header: str = ""
+    client_context: str = ""
+    cognito_identity: str = ""
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the header fields of the answer to `next`."""
+        fields = (
+            ("Lambda-Runtime-Aws-Request-Id", self.request_id),
+            ("Lambda-Runtime-Deadline-Ms", str(self.deadline_ms)),
+            ("Lambda-Runtime-Invoked-Function-Arn", self.function_arn),
+            ("Lambda-Runtime-Trace-Id", self.trace_header),
+            ("Lambda-Runtime-Client-Context", self.client_context),
+            ("Lambda-Runtime-Cognito-Identity", self.cognito_identity),
+        )
+        return tuple((name, value) for name, value in fields if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to one call."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The runtime asked for the next event. `reply` is None when it has to wait for one."""
+
+    first: bool
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailed:
+    """The runtime gave up its init: what it said."""
+
+    reply: Reply
+    error_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The runtime answered the event. `error_type` is None for a response."""
+
+    reply: Reply
+    request_id: str
+    body: bytes
+    error_type: str | None = None
+    content_type: str = ""
+    streaming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTooLarge:
+    """The runtime answered the event with more than is allowed."""
+
+    reply: Reply
+    request_id: str
+
+
+Outcome = Reply | Polled | InitFailed | Answer | ResponseTooLarge
+
+_OK = Reply(202, b'{"status":"OK"}\n')
+
+
+def refusal(status: int, error_type: str, message: str) -> Reply:
+    """Return an error reply in the API's shape."""
+    return Reply(status, json.dumps({"errorMessage": message, "errorType": error_type}).encode())
+
+
+def error_type_of(header: str, fallback: str) -> str:
+    """Return the error type that a header names, or the fallback when it is not of the allowed form."""
+    return header if _ERROR_TYPE.fullmatch(header) else fallback
+
+
+class RuntimeApi:
+    """One runtime process's conversation with Lambda."""
+
+    def __init__(self) -> None:
+        self.state = State.STARTED
+        self._event: Event | None = None
+
+    @property
+    def event(self) -> Event | None:
+        """The event that the runtime works on or worked on last."""
+        return self._event
+
+    def offer(self, event: Event) -> Reply:
+        """Hand an event to a waiting runtime and return the answer to its `next`. Only legal in READY."""
+        if (self.state, Call.OFFER) not in TRANSITIONS:
+            raise ValueError(
+                f"No event can be handed to a runtime that is {self.state.value}: wait for its next."
+            )
+        self._move(Call.OFFER)
+        self._event = event
+        return self._serve(event)
+
+    def receive(self, request: Request, bad: BadBody | None = None) -> Outcome:
+        """Take one call and say what it means. `bad` tells that its body did not arrive as it should have."""
+        path = request.path
+        if path == f"{VERSION}/ping":
+            return _only("GET", request) or Reply(200, b"pong", (("Content-Type", "text/plain"),))
+        if path == f"{VERSION}/runtime/invocation/next":
+            return _only("GET", request) or self._next()
+        if path == f"{VERSION}/runtime/init/error":
+            return _only("POST", request) or self._init_error(request, bad)
+        if match := _INVOCATION.fullmatch(path):
+            return _only("POST", request) or self._answer(request, match[1], match[2], bad)
+        return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
+
+    def _next(self) -> Outcome:
+        if (self.state, Call.NEXT) not in TRANSITIONS:
+            return self._illegal(Call.NEXT)
+        first = self.state is State.STARTED
+        self._move(Call.NEXT)
+        if self.state is State.RUNNING:
+            assert self._event is not None
+            return Polled(first=False, reply=self._serve(self._event))
+        return Polled(first=first)
+
+    def _init_error(self, request: Request, bad: BadBody | None) -> Outcome:
+        if (self.state, Call.INIT_ERROR) not in TRANSITIONS:
+            return self._illegal(Call.INIT_ERROR)
+        if bad is not None:
+            return _bad_body(bad)
+        self._move(Call.INIT_ERROR)
+        kind = error_type_of(request.headers.get("lambda-runtime-function-error-type", ""), "Runtime.Unknown")
+        return InitFailed(_OK, kind, request.body)
+
+    def _answer(self, request: Request, request_id: str, what: str, bad: BadBody | None) -> Outcome:
+        call = Call.RESPONSE if what == "response" else Call.ERROR
+        if self._event is None or request_id != self._event.request_id:
+            return refusal(400, "InvalidRequestID", "Invalid request ID")
+        if (self.state, call) not in TRANSITIONS:
+            return self._illegal(call)
+        if bad is BadBody.TRUNCATED:
+            return _bad_body(bad)
+        headers = request.headers
+        mode = headers.get("lambda-runtime-function-response-mode", "")
+        if call is Call.RESPONSE and mode.lower() not in {"", "streaming"}:
+            return refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
+        if bad is BadBody.TOO_LARGE or len(request.body) > MAX_RESPONSE:
+            self._move(call)
+            return ResponseTooLarge(_bad_body(BadBody.TOO_LARGE), request_id)
+        self._move(call)
+        content_type = headers.get("content-type", "")
+        if call is Call.ERROR:
+            kind = error_type_of(headers.get("lambda-runtime-function-error-type", ""), "Function.Unknown")
+            return Answer(_OK, request_id, request.body, kind, content_type)
+        streaming = mode.lower() == "streaming"
+        late = request.trailers.get("lambda-runtime-function-error-type")
+        if streaming and late is not None:
+            body = _decoded(request.trailers.get("lambda-runtime-function-error-body", ""))
+            return Answer(
+                _OK, request_id, body, error_type_of(late, "Function.Unknown"), content_type, streaming
+            )
+        return Answer(_OK, request_id, request.body, None, content_type, streaming)
+
+    def _move(self, call: Call) -> None:
+        self.state = TRANSITIONS[self.state, call]
+
+    def _illegal(self, call: Call) -> Reply:
+        return refusal(
+            403,
+            "InvalidStateTransition",
+            f"Transition from {self.state.value} on {call.value} is not allowed",
+        )
+
+    @staticmethod
+    def _serve(event: Event) -> Reply:
+        return Reply(200, event.payload, event.headers())
+
+
+def _only(method: str, request: Request) -> Reply | None:
+    if request.method == method:
+        return None
+    return Reply(405, b"", (("Allow", method),))
+
+
+def _bad_body(bad: BadBody) -> Reply:
+    if bad is BadBody.TOO_LARGE:
+        return refusal(
+            413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+        )
+    return refusal(400, "TruncatedHTTPRequest", "HTTP request is truncated")
+
+
+def _decoded(trailer: str) -> bytes:
+    """Return the error body of a streamed response: base64 in the trailer, or the text itself."""
+    try:
+        return base64.b64decode(trailer, validate=True)
+    except (binascii.Error, ValueError):
+        return trailer.encode("utf-8", "replace")

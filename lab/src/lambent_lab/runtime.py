@@ -1,0 +1,160 @@
+"""One runtime process and its conversation: from its start to its end, for as many invocations as it lives.
+
+The environment starts a new one after every reset. What it learns is told as values: `InitDone`,
+`InitFailed`, `Exited` for the init phase; `Answer`, `ResponseTooLarge`, `Exited` for an invocation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambent_lab.http import BadBody, Request, Response, Server
+from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
+from lambent_lab.protocol.runtime import MAX_RESPONSE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GRACE_S = 0.02  # what a process wrote right before its end may be read right after it
+
+
+@dataclass(frozen=True, slots=True)
+class InitDone:
+    """The runtime asked for its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The runtime process ended; status as subprocess gives it."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An invocation's outcome and the moment it was known, on the performance counter."""
+
+    outcome: Answer | ResponseTooLarge | Exited
+    at: float
+
+
+class Conversation:
+    """The Runtime API's side of one process. `on_idle` is called whenever the runtime begins to wait."""
+
+    def __init__(self, on_idle: Callable[[], None]) -> None:
+        self._api = RuntimeApi()
+        self._loop = asyncio.get_running_loop()
+        self._on_idle = on_idle
+        self._waiting: list[asyncio.Future[Reply]] = []
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self._result: asyncio.Future[Ended] | None = None
+        self._idle = asyncio.Event()
+        self._over = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the runtime waits for an event on an open connection."""
+        return self._api.state is State.READY and bool(self._waiting)
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until the runtime waits for an event, and tell whether it does."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.ready:
+                    if self._over:
+                        return False
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        return not self._over
+
+    def hand_over(self, event: Event) -> asyncio.Future[Ended]:
+        """Give an event to the waiting runtime; the future tells how it ended."""
+        reply = self._api.offer(event)
+        waiting, self._waiting = self._waiting, []
+        waiting[-1].set_result(reply)
+        for stale in waiting[:-1]:
+            stale.cancel()
+        self._result = self._loop.create_future()
+        return self._result
+
+    def process_ended(self, status: int) -> None:
+        """The process is gone. Whatever it had sent before is read first."""
+        self._over = True
+        self._loop.call_later(_GRACE_S, self._conclude, status)
+
+    async def handle(self, request: Request, bad: BadBody | None = None) -> Response:
+        """Answer one request."""
+        at = time.perf_counter()
+        outcome = self._api.receive(request, bad)
+        if isinstance(outcome, Polled):
+            reply = outcome.reply or await self._wait(outcome.first, at)
+        elif isinstance(outcome, Reply):
+            reply = outcome
+        else:
+            reply = outcome.reply
+            if isinstance(outcome, InitFailed):
+                if not self.init.done():
+                    self.init.set_result((outcome, at))
+            elif self._result is not None and not self._result.done():
+                self._result.set_result(Ended(outcome, at))
+        return Response(reply.status, reply.body, reply.headers)
+
+    async def _wait(self, first: bool, at: float) -> Reply:
+        waiting: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting.append(waiting)
+        if first and not self.init.done():
+            self.init.set_result((InitDone(), at))
+        self._idle.set()
+        self._on_idle()
+        try:
+            return await waiting
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+
+    def _conclude(self, status: int) -> None:
+        at = time.perf_counter()
+        if not self.init.done():
+            self.init.set_result((Exited(status), at))
+        if self._result is not None and not self._result.done():
+            self._result.set_result(Ended(Exited(status), at))
+        self._idle.set()
+
+
+class Endpoint:
+    """The Runtime API of one environment: one port, one conversation at a time."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._conversation: Conversation | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port, as in AWS_LAMBDA_RUNTIME_API."""
+        assert self._server is not None
+        return f"{self._server.host}:{self._server.port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await Server.start(self._handle, max_body=MAX_RESPONSE, refuse=self._handle)
+
+    def begin(self, conversation: Conversation | None) -> None:
+        """From now on, this is the process that talks. None: nobody should."""
+        self._conversation = conversation
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            await self._server.close()
+
+    async def _handle(self, request: Request, bad: BadBody | None = None) -> Response:
+        if self._conversation is None:
+            return Response(
+                403, b'{"errorMessage":"No runtime is running","errorType":"InvalidStateTransition"}'
+            )
+        return await self._conversation.handle(request, bad)

@@ -1,0 +1,23 @@
+"""Boxes: one process tree held, frozen, limited and measured; and the file system it sees."""
+
+from lambent_lab.sandbox.box import Box, BoxReport, Usage
+from lambent_lab.sandbox.make import forced_kind, make_box
+from lambent_lab.sandbox.process import Output, Process, describe_exit
+from lambent_lab.sandbox.room import Folders, Room, make_room
+from lambent_lab.sandbox.workspace import Workspace, workspace
+
+__all__ = [
+    "Box",
+    "BoxReport",
+    "Folders",
+    "Output",
+    "Process",
+    "Room",
+    "Usage",
+    "Workspace",
+    "describe_exit",
+    "forced_kind",
+    "make_box",
+    "make_room",
+    "workspace",
+]

@@ -1,0 +1,183 @@
+"""A box: one process tree, held.
+
+Freezing is only done when it is confirmed. Thaw comes before every signal, because SIGKILL does not reach a
+process that cgroup v1 has frozen. Nothing is started in a frozen box: it would hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambent_lab.errors import LabError
+from lambent_lab.sandbox import parts, signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE_S = 5.0
+_SAMPLE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxReport:
+    """Which box a function runs in: how each thing is done, and what cannot be done here."""
+
+    kind: str
+    freeze: str
+    memory: str
+    cpu: str
+    kill: str
+    tmp: str
+    cannot: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a box has used so far. Memory in bytes: resident peak, and all that was charged with cache."""
+
+    cpu_ns: int | None
+    peak_rss: int | None
+    peak_with_cache: int | None
+    kills: int
+
+
+class Box:
+    """The parts of one box, and the folders that exist for it. `lambent_lab.sandbox.make` makes them."""
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        freezer: parts.Freezer,
+        tree: parts.Tree,
+        cpu: parts.Cpu,
+        memory: parts.Memory,
+        marked: signals.MarkedTree,
+        join: tuple[Path, ...],
+        folders: tuple[Path, ...],
+        cannot: tuple[str, ...],
+    ) -> None:
+        self.kind = kind
+        self.freezer = freezer
+        self.tree = tree
+        self.cpu = cpu
+        self.memory = memory
+        self.cannot = cannot
+        self.is_frozen = False
+        self._marked = marked
+        self._join = join
+        self._folders = folders
+        self._sampler: asyncio.Task[None] | None = None
+        self._peak_rss: int | None = None
+
+    def wrap(self, command: list[str]) -> list[str]:
+        """Return the command that puts itself into the box, waits for a sign, and then runs `command`.
+
+        The sign goes both ways over its standard input, a socket: a line when it has joined, a line when it
+        may go on. Joining can take 10 ms (the kernel waits for every CPU), which is no part of the function's
+        init. The files to write are reached through the lab's own root, as the function may see another file
+        system.
+        """
+        root = f"/proc/{os.getpid()}/root"
+        files = [f"{root}{path}" for path in self._join]
+        script = (
+            'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit 125; shift; n=$((n-1)); done; '
+            "echo >&0 && read -r go || exit 125; "
+            'ulimit -c 0; ulimit -n 1024; unset go n PWD OLDPWD SHLVL _; exec "$@" </dev/null'
+        )
+        return ["/bin/sh", "-c", script, "sh", str(len(files)), *files, *command]
+
+    def started(self, pid: int) -> None:
+        """Tell the box its first process."""
+        self._marked.root = pid
+        self._peak_rss = None
+        if isinstance(self.memory, signals.SampledMemory) and self._sampler is None:
+            self._sampler = asyncio.get_running_loop().create_task(self._sample(self.memory))
+
+    async def freeze(self) -> None:
+        """Stop every process and return when all stand still. Raises LabError when that takes over 5 s."""
+        self.is_frozen = True
+        self.freezer.begin()
+        limit = time.monotonic() + PATIENCE_S
+        while not self.freezer.frozen():
+            if time.monotonic() > limit:
+                self.thaw()
+                raise LabError(
+                    "The function's processes could not be frozen within 5 s: one of them is stuck in a call."
+                )
+            await asyncio.sleep(0.0005)
+
+    def thaw(self) -> None:
+        """Let the processes run again."""
+        if self.is_frozen:
+            self.freezer.thaw()
+            self.is_frozen = False
+
+    def usage(self) -> Usage:
+        """Return what has been used so far."""
+        resident = signals.peak_rss(self._marked.descendants() or self.tree.pids())
+        if resident is not None:
+            self._peak_rss = max(self._peak_rss or 0, resident)
+        return Usage(
+            cpu_ns=self.cpu.used_ns(),
+            peak_rss=self._peak_rss,
+            peak_with_cache=self.memory.peak(),
+            kills=self.memory.kills(),
+        )
+
+    async def kill(self) -> None:
+        """Kill the whole tree and return when it is gone. Raises LabError when something survives for 5 s."""
+        limit = time.monotonic() + PATIENCE_S
+        while self._kill_once():
+            if time.monotonic() > limit:
+                raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")
+            await asyncio.sleep(0.001)
+
+    async def close(self) -> None:
+        """Kill what is left and remove the box."""
+        if self._sampler is not None:
+            self._sampler.cancel()
+            self._sampler = None
+        await self.kill()
+        self._remove()
+
+    def destroy(self) -> None:
+        """Do what `close` does, without an event loop: for the end of the process."""
+        limit = time.monotonic() + PATIENCE_S
+        while self._kill_once() and time.monotonic() < limit:
+            time.sleep(0.001)
+        self._remove()
+
+    def _kill_once(self) -> bool:
+        """Thaw and kill, and tell whether anyone was there."""
+        with suppress(OSError):
+            self.freezer.thaw()
+        self.is_frozen = False
+        there = bool(self.tree.pids())
+        if there:
+            with suppress(OSError):
+                self.tree.kill()
+        return there
+
+    def _remove(self) -> None:
+        limit = time.monotonic() + 1.0
+        for folder in self._folders:
+            while folder.is_dir():
+                try:
+                    folder.rmdir()
+                except OSError:
+                    # A killed process counts until the kernel has taken it apart.
+                    if time.monotonic() > limit:
+                        break
+                    time.sleep(0.001)
+
+    async def _sample(self, memory: signals.SampledMemory) -> None:
+        while True:
+            if not self.is_frozen:
+                memory.sample()
+            await asyncio.sleep(_SAMPLE_S)

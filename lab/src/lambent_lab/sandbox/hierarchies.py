@@ -1,0 +1,83 @@
+"""Where this process may make cgroups: the hierarchies that are mounted, and its own place in each.
+
+New cgroups are made below the one that the lab itself runs in, so that limits set on the lab hold for its
+functions too. Under version 2 a cgroup that holds processes cannot hand controllers to its children; then the
+nearest ancestor that does hand them down is taken, if this process may write there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """The cgroup folders below which boxes can be made: this process's own cgroup, or an ancestor of it."""
+
+    v2: Path | None
+    v2_controllers: frozenset[str]
+    v1: Mapping[str, Path]
+
+
+def read(proc: Path = Path("/proc/self")) -> Hierarchies:
+    """Read the mounted hierarchies and this process's cgroups from /proc."""
+    try:
+        mounts = (proc / "mountinfo").read_text()
+        own = (proc / "cgroup").read_text()
+    except OSError:
+        return Hierarchies(None, frozenset(), {})
+    paths: dict[str, str] = {}
+    for line in own.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
+    v2: tuple[Path, Path] | None = None
+    v1: dict[str, Path] = {}
+    for line in mounts.splitlines():
+        fields, _, source = line.partition(" - ")
+        kind, _, options = source.split(" ", 2)
+        root, point = fields.split(" ")[3:5]
+        mount = Path(point.replace("\\040", " "))
+        if kind == "cgroup2" and "" in paths:
+            v2 = mount, _folder(mount, root, paths[""])
+        elif kind == "cgroup":
+            names = options.rsplit(" ", 1)[-1].split(",")
+            v1.update(
+                {n: _folder(mount, root, paths[n]) for n in names if n in V1_CONTROLLERS and n in paths}
+            )
+    if v2 is None:
+        return Hierarchies(None, frozenset(), v1)
+    folder, controllers_v2 = _handing_down(*v2)
+    return Hierarchies(folder, controllers_v2, v1)
+
+
+def _folder(mount: Path, root: str, own: str) -> Path:
+    """Return the folder of a cgroup path, seen through a mount that shows the hierarchy from `root` on."""
+    if root != "/" and own.startswith(root):
+        own = own[len(root) :]
+    if own.startswith("/.."):
+        own = "/"
+    folder = mount / own.lstrip("/")
+    return folder if folder.is_dir() else mount
+
+
+def _handing_down(mount: Path, own: Path) -> tuple[Path, frozenset[str]]:
+    """Return the nearest v2 cgroup from `own` upwards that hands cpu and memory down, else `own`."""
+    folder = own
+    while True:
+        try:
+            handed = frozenset((folder / "cgroup.subtree_control").read_text().split())
+        except OSError:
+            handed = frozenset()
+        if {"cpu", "memory"} <= handed:
+            return folder, handed
+        if folder == mount:
+            return own, frozenset()
+        folder = folder.parent

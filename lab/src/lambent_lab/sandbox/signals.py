@@ -1,0 +1,197 @@
+"""The parts of a box that need no privilege: signals, /proc and a watched memory limit.
+
+A process belongs to the box when it descends from the runtime or carries the box's mark, a value in its
+environment that no other process has. The mark finds those that left the session or lost their parent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from lambent_lab.sandbox import parts
+
+_PROC = Path("/proc")
+_STOPPED = "TtZX"
+
+
+class MarkedTree(parts.Tree):
+    """The runtime process, its descendants, and whatever carries the mark."""
+
+    how: ClassVar[str] = "signals (descendants, and the mark in their environment)"
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark.encode()
+        self.root = 0
+
+    def descendants(self) -> list[int]:
+        """Return the runtime and its living descendants: quick, but without orphans."""
+        found: list[int] = []
+        todo = [self.root] if self.root else []
+        while todo:
+            pid = todo.pop()
+            if state(pid) in "ZX":
+                continue
+            found.append(pid)
+            todo.extend(_children(pid))
+        return found
+
+    def pids(self) -> list[int]:
+        """Return the processes that are there now."""
+        known = dict.fromkeys(self.descendants())
+        for entry in os.listdir(_PROC):  # noqa: PTH208 - names are enough, and quicker
+            if not entry.isdigit() or int(entry) in known or state(int(entry)) in "ZX":
+                continue
+            try:
+                if self._mark in (_PROC / entry / "environ").read_bytes():
+                    known[int(entry)] = None
+            except OSError:
+                continue  # gone, or another user's
+        return list(known)
+
+    def kill(self) -> None:
+        """Send SIGKILL to all of them."""
+        parts.send_kill(self.pids())
+
+
+class SignalFreezer(parts.Freezer):
+    """SIGSTOP to every process of the tree, SIGCONT to let it go on."""
+
+    how: ClassVar[str] = "SIGSTOP to the process tree"
+
+    def __init__(self, tree: MarkedTree) -> None:
+        self._tree = tree
+        self._stopped: list[int] = []
+
+    def begin(self) -> None:
+        """Ask for the stop."""
+        self._stopped = self._tree.descendants()
+        _send(self._stopped, signal.SIGSTOP)
+
+    def frozen(self) -> bool:
+        """Tell whether everything stands still."""
+        # A child forked between the listing and the stop runs on: look again until nobody new is there.
+        new = [pid for pid in self._tree.descendants() if pid not in self._stopped]
+        if new:
+            _send(new, signal.SIGSTOP)
+            self._stopped += new
+        return not new and all(_stands(pid) for pid in self._stopped)
+
+    def thaw(self) -> None:
+        """Let everything run again."""
+        _send(self._stopped, signal.SIGCONT)
+        self._stopped = []
+
+
+class CountedCpu(parts.Cpu):
+    """No limit; the CPU clocks of the processes that live, and what was last seen of those that do not."""
+
+    how: ClassVar[str] = "no limit"
+
+    def __init__(self, tree: parts.Tree) -> None:
+        self._tree = tree
+        self._seen: dict[int, int] = {}
+
+    def limit(self, vcpus: float) -> None:
+        """Do nothing: the report says that this box cannot."""
+
+    def used_ns(self) -> int | None:
+        """Return the CPU time used so far, in ns."""
+        tree = self._tree
+        for pid in tree.descendants() if isinstance(tree, MarkedTree) else tree.pids():
+            try:
+                # The kernel's encoding of another process's CPU clock: the id inverted, and 2 for "scheduler
+                # time".
+                self._seen[pid] = time.clock_gettime_ns((~pid << 3) | 2)
+            except OSError:
+                continue
+        return sum(self._seen.values())
+
+
+class SampledMemory(parts.Memory):
+    """Looks at the resident memory from time to time and kills when it is over the limit."""
+
+    how: ClassVar[str] = "sampled every 20 ms, SIGKILL above the limit"
+
+    def __init__(self, tree: parts.Tree, limit: int) -> None:
+        self._tree = tree
+        self._limit = limit
+        self._kills = 0
+        self._peak = 0
+
+    def sample(self) -> None:
+        """Look once."""
+        tree = self._tree
+        pids = tree.descendants() if isinstance(tree, MarkedTree) else tree.pids()
+        now = sum(_resident(pid) for pid in pids)
+        self._peak = max(self._peak, now)
+        if now > self._limit:
+            self._kills += 1
+            self._tree.kill()
+
+    def peak(self) -> int | None:
+        """Return the high-water mark, in bytes."""
+        return self._peak or None
+
+    def kills(self) -> int:
+        """Return how many processes the limit has killed."""
+        return self._kills
+
+
+def peak_rss(pids: list[int]) -> int | None:
+    """Return the sum of the processes' resident peaks (VmHWM), in bytes; None when none is left."""
+    total = 0
+    for pid in pids:
+        try:
+            text = (_PROC / str(pid) / "status").read_text()
+        except OSError:
+            continue
+        at = text.find("VmHWM:")
+        if at >= 0:
+            total += int(text[at + 6 :].split(maxsplit=1)[0]) * 1024
+    return total or None
+
+
+def state(pid: int, task: str = "") -> str:
+    """Return the state letter of a process or one of its threads; X when it is gone."""
+    try:
+        text = (_PROC / str(pid) / task / "stat").read_text()
+    except OSError:
+        return "X"
+    return text[text.rindex(")") + 2]
+
+
+def _stands(pid: int) -> bool:
+    try:
+        threads = os.listdir(_PROC / str(pid) / "task")  # noqa: PTH208 - names are enough, and quicker
+    except OSError:
+        return True
+    return all(state(pid, f"task/{thread}") in _STOPPED for thread in threads)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(_PROC / str(pid) / "task"):  # noqa: PTH208 - names are enough, and quicker
+            found += [int(c) for c in (_PROC / str(pid) / "task" / thread / "children").read_text().split()]
+    except OSError:
+        return found
+    return found
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _send(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue

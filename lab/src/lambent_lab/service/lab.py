@@ -1,0 +1,221 @@
+"""The lab as an ordinary, blocking Python object: functions in, results out.
+
+Everything asynchronous (environments, the receiver) lives in one event loop in a thread of its own. Whoever
+waits in the calling thread can be interrupted by Ctrl-C; leaving the `with` block then ends all environments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+from lambent_lab.errors import LabError
+from lambent_lab.function import FunctionSpec
+from lambent_lab.service.collect import Arrivals
+from lambent_lab.service.function import Function
+from lambent_lab.traces.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from concurrent.futures import Future
+    from typing import Any
+
+    from lambent_lab.environment import Environment
+    from lambent_lab.traces import SpanRecord
+    from lambent_lab.traces.receiver import Counts, Receiver
+
+T = TypeVar("T")
+
+CLOSE_SECONDS = 30.0
+"""How long the end of a lab may take: several times the longest shutdown budget."""
+
+
+class Lab:
+    """A local Lambda. Use it as `with Lab() as lab:`.
+
+    `store` is where spans are kept: a Store, a path, or nothing for memory only. `environment` makes an
+    execution environment from a spec and a callback for log lines; tests give another one.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | str | Path | None = None,
+        environment: Callable[..., Environment] | None = None,
+    ) -> None:
+        self._own_store = not isinstance(store, Store)
+        self._store = store if isinstance(store, Store) else Store(store or ":memory:")
+        self._environment = environment
+        self._arrivals = Arrivals()
+        self._unsaved: deque[SpanRecord] = deque()
+        self._saving = threading.Lock()
+        self._functions: list[Function] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._receiver: Receiver | None = None
+
+    def __enter__(self) -> Self:
+        from lambent_lab.traces.receiver import Receiver
+
+        if self._loop is not None:
+            raise LabError("This lab is open already: make another one.")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lambent-lab", daemon=True)
+        self._thread.start()
+        try:
+            self._receiver = self.run(Receiver.start(self._receive))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def otlp_url(self) -> str:
+        """The base URL of the lab's OTLP/HTTP receiver, for OTEL_EXPORTER_OTLP_ENDPOINT."""
+        if self._receiver is None:
+            raise LabError("The lab is not open: use `with Lab() as lab:`.")
+        return self._receiver.url
+
+    @property
+    def received(self) -> Counts:
+        """What the receiver has counted."""
+        if self._receiver is None:
+            raise LabError("The lab is not open: use `with Lab() as lab:`.")
+        return self._receiver.counts
+
+    @property
+    def store(self) -> Store:
+        """The store, with every span in it that has arrived so far."""
+        self.save()
+        return self._store
+
+    def function(
+        self,
+        name: str,
+        *,
+        code: str | Path,
+        handler: str,
+        memory: int = 128,
+        timeout: float = 3,
+        env: Mapping[str, str] | None = None,
+        python: str | Path | None = None,
+        init_cpu: Literal["boost", "share"] = "boost",
+        bytecode: bool = True,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Function:
+        """Make a function of a folder of code.
+
+        `memory` is in MB, `timeout` in seconds. `on_line` is called with every log line as it appears, from
+        the lab's own thread. Raises UsageError for values that Lambda would not take.
+        """
+        spec = FunctionSpec(
+            name=name,
+            code=Path(code).absolute(),
+            handler=handler,
+            memory_mb=memory,
+            timeout_s=timeout,
+            env=dict(env or {}),
+            # Not resolved: a virtual environment's interpreter is a link.
+            python=None if python is None else Path(python).absolute(),
+            init_cpu=init_cpu,
+            bytecode=bytecode,
+        )
+        make = self._environment
+        if make is None:
+            from lambent_lab.environment import Environment
+
+            make = Environment
+        chosen = make
+        function = Function(self, spec, lambda spec: chosen(spec, on_line=on_line))
+        self._functions.append(function)
+        return function
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
+        if self._loop is None or self._loop.is_closed():
+            work.close()
+            raise LabError("The lab is not open: use `with Lab() as lab:`.")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise LabError("The lab was closed while this was under way.") from error
+        except BaseException:
+            future.cancel()
+            raise
+
+    def claim(self, request_id: str, started_ns: int, ended_ns: int) -> list[SpanRecord]:
+        """Take the received spans of one invocation, each once."""
+        return self._arrivals.claim(request_id, started_ns, ended_ns)
+
+    def save(self, spans: Sequence[SpanRecord] = (), source: str = "") -> None:
+        """Store spans, and first those that the receiver has taken since the last time."""
+        with self._saving:
+            received: list[SpanRecord] = []
+            while self._unsaved:
+                received.append(self._unsaved.popleft())
+            self._store.add(received, "otlp")
+            self._store.add(spans, source)
+
+    def _receive(self, spans: Sequence[SpanRecord], received_ns: int) -> None:
+        # The disk is left for later: the function that exports is waiting for the answer.
+        self._arrivals.add(spans, received_ns)
+        self._unsaved.extend(spans)
+
+    def close(self) -> None:
+        """End every environment and the receiver. Safe to call twice; Ctrl-C does not cut it short."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or loop.is_closed():
+            return
+        interrupted = _wait(asyncio.run_coroutine_threadsafe(self._shut_down(), loop))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(CLOSE_SECONDS)
+        if not thread.is_alive():
+            loop.close()
+        try:
+            self.save()
+        finally:
+            if self._own_store:
+                self._store.close()
+        if interrupted is not None:
+            raise interrupted
+
+    async def _shut_down(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                results = await asyncio.gather(
+                    *(function.close() for function in self._functions), return_exceptions=True
+                )
+        finally:
+            if self._receiver is not None:
+                await self._receiver.close()
+            # What is still under way (an interrupted invocation, say) must not outlive its loop.
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            if others:
+                await asyncio.wait(others, timeout=5)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+
+def _wait(closing: Future[None]) -> BaseException | None:
+    """Wait for the end through the user's impatience; return it when there was some."""
+    impatience: BaseException | None = None
+    while True:
+        try:
+            closing.result(2 * CLOSE_SECONDS)
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            impatience = interrupt
+        except TimeoutError as error:
+            raise LabError("The lab's environments did not end in time: look for processes left.") from error
+        else:
+            return impatience

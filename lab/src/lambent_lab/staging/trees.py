@@ -1,0 +1,96 @@
+"""Copying folders of code, and compiling them, without touching where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lambent_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LEFT_OUT = frozenset(
+    {"__pycache__", ".git", ".hg", ".svn", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+)
+_PATIENCE_S = 600
+
+
+def files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files below a folder as (relative name, path), in a fixed order.
+
+    Links are followed, unless they lead back to a folder around them. Caches, version control, virtual
+    environments and what is no regular file are left out: none of it belongs in a bundle.
+    """
+    yield from _walk(root, "", frozenset())
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    about = folder.stat()
+    identity = (about.st_dev, about.st_ino)
+    if identity in above or (prefix and (folder / "pyvenv.cfg").exists()):
+        return
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name in _LEFT_OUT:
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
+        elif entry.is_file():
+            yield f"{prefix}{entry.name}", Path(entry.path)
+
+
+def fingerprint(root: Path) -> str:
+    """Return a short text that changes when a file below the folder does (name, size, time, mode)."""
+    digest = hashlib.sha256()
+    for name, path in files(root):
+        about = path.stat()
+        digest.update(
+            f"{name}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_mode}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
+    return digest.hexdigest()[:24]
+
+
+def copy(root: Path, target: Path) -> None:
+    """Copy the files below `root` into `target`, times and the right to execute kept."""
+    made = {""}
+    target.mkdir(parents=True, exist_ok=True)
+    for name, path in files(root):
+        folder = name.rpartition("/")[0]
+        if folder not in made:
+            (target / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        place = target / name
+        shutil.copyfile(path, place)
+        about = path.stat()
+        os.utime(place, ns=(about.st_mtime_ns, about.st_mtime_ns))
+        place.chmod(0o755 if about.st_mode & stat.S_IXUSR else 0o644)
+
+
+def compile_all(python: Path, *folders: Path) -> None:
+    """Write .pyc files beside every module of the folders, with the interpreter they are for.
+
+    Modules that do not compile are left without: the function meets the error when it imports them, as on
+    Lambda.
+    """
+    try:
+        subprocess.run(  # noqa: S603 - starting what the user named is the purpose
+            [python, "-I", "-m", "compileall", "-qq", *folders],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise LabError(
+            f"{python} could not compile the function's code ({error}): check the interpreter."
+        ) from error

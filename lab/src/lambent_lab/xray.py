@@ -1,0 +1,29 @@
+"""The X-Ray trace header that Lambda gives an invocation."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+
+def header(given: str | None = None) -> str:
+    """Return a complete trace header: the caller's, with what it lacks added, or a new unsampled one.
+
+    The form is `Root=1-<8 hex: seconds>-<24 hex>;Parent=<16 hex>;Sampled=<0|1>`. Without active tracing
+    Lambda makes headers that are not sampled.
+    """
+    fields = dict(part.strip().split("=", 1) for part in (given or "").split(";") if "=" in part)
+    fields.setdefault("Root", f"1-{int(time.time()):08x}-{secrets.token_hex(12)}")
+    fields.setdefault("Parent", secrets.token_hex(8))
+    fields.setdefault("Sampled", "0")
+    first = ("Root", "Parent", "Sampled")
+    rest = [f"{key}={value}" for key, value in fields.items() if key not in first]
+    return ";".join([*(f"{key}={fields[key]}" for key in first), *rest])
+
+
+def report_field(trace_header: str) -> str | None:
+    """Return REPORT's field about the trace, or None when it is not sampled."""
+    fields = dict(part.split("=", 1) for part in trace_header.split(";") if "=" in part)
+    if fields.get("Sampled") != "1":
+        return None
+    return f"XRAY TraceId: {fields['Root']}\tSegmentId: {fields['Parent']}\tSampled: true"

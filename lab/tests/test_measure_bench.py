@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambent_lab.commands.inputs import locate
+from lambent_lab.errors import LabError
+from lambent_lab.measure import Benchmark, dumps, exit_code, loads, machine, run
+from lambent_lab.measure.target import sides
+from lambent_lab.measure.testing import FakeBox, FakeFunction, FakeLab, FakeReport, FakeResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent_lab.measure.results import Machine, Results
+
+    Change = Callable[[FakeFunction, int, int, FakeResult], None]
+
+STORED = Path(__file__).parent / "data" / "performance-results.json"
+FACTS: Machine = {
+    "cpu_model": "Example CPU",
+    "architecture": "x86_64",
+    "cores": 4,
+    "cores_usable": 2,
+    "memory_mb": 8192,
+    "governor": None,
+    "system": "Linux",
+    "kernel": "6.0",
+    "python": "3.12.0",
+    "function_python": "3.12.0",
+}
+
+
+@pytest.fixture(autouse=True)
+def _known_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def describe(_python: Path | None) -> Machine:
+        return FACTS
+
+    monkeypatch.setattr(machine, "describe", describe)
+    monkeypatch.setattr(machine, "load_average", lambda: [0.25, 0.5, 0.75])
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello" / "app.py").touch()
+    monkeypatch.chdir(tmp_path)
+
+
+def benchmark(
+    *,
+    memory_mb: tuple[int, ...] = (128,),
+    pairs: int = 8,
+    aa: int = 0,
+    warm: int = 2,
+    otlp: bool = False,
+    seed: int = 3,
+) -> Benchmark:
+    candidate, baseline = sides("hello/app.handler", None, {}, locate)
+    return Benchmark(
+        candidate=candidate,
+        baseline=baseline,
+        memory_mb=memory_mb,
+        pairs=pairs,
+        aa=aa,
+        warm=warm,
+        otlp=otlp,
+        seed=seed,
+        command=("lambent", "bench", "hello/app.handler"),
+    )
+
+
+def codes(results: Results) -> set[str]:
+    return {doubt["code"] for doubt in results["warnings"]}
+
+
+def test_the_stored_results_are_what_the_benchmark_makes() -> None:
+    """The reports' tests read this file; with LAMBENT_STORE_RESULTS=1 this writes it anew."""
+    lab = FakeLab(seed=11, box=FakeBox(cannot=("limit the size of /tmp",)))
+    results = run(benchmark(memory_mb=(128, 512), pairs=10, aa=3, warm=4), lab)
+    results["started"] = results["ended"] = "2026-01-02T03:04:05+00:00"
+    results["elapsed_s"] = 61.5
+    for sample in results["samples"]:
+        sample["started"] = "2026-01-02T03:04:05.678+00:00"
+    if os.environ.get("LAMBENT_STORE_RESULTS"):
+        STORED.write_text(dumps(results), encoding="utf-8")
+    assert loads(STORED.read_bytes()) == results
+    assert exit_code(results) == 0
+
+
+def test_environments_are_fresh_and_pairs_adjacent() -> None:
+    lab = FakeLab()
+    results = run(benchmark(memory_mb=(128, 512), pairs=4, aa=1), lab)
+    samples = results["samples"]
+    assert [sample["id"] for sample in samples] == list(range(len(samples)))
+    assert len(lab.environments) == len(samples) == 4 + 2 * 2 * 5
+    measured = [sample for sample in samples if sample["kind"] != "preflight"]
+    for first, second in zip(measured[::2], measured[1::2], strict=True):
+        assert first["pair"] == second["pair"]
+        assert first["memory_mb"] == second["memory_mb"]
+        expected = {"baseline"} if first["kind"] == "aa" else {"baseline", "candidate"}
+        assert {first["side"], second["side"]} == expected
+    assert all(sample["invocations"][0]["cold"] for sample in samples)
+    assert results["counts"] == {"samples": 24, "pairs": 8, "aa_pairs": 2, "invocations": 68, "failed": 0}
+
+
+def test_one_variable_tells_the_sides_apart() -> None:
+    lab = FakeLab()
+    run(benchmark(otlp=True), lab)
+    by_side = {function.name: function for function in lab.functions}
+    traced, untraced = by_side["bench-candidate-128"], by_side["bench-baseline-128"]
+    assert untraced.env == {**traced.env, "OTEL_SDK_DISABLED": "true"}
+    assert traced.env["OTEL_EXPORTER_OTLP_ENDPOINT"] == lab.otlp_url
+    assert (traced.code, traced.handler, traced.memory) == (untraced.code, untraced.handler, untraced.memory)
+
+
+def test_the_cost_is_found_within_its_interval() -> None:
+    results = run(benchmark(pairs=40, warm=5), FakeLab(cost=(1.2, 1.5), spread=0.01))
+    metrics = results["summary"][0]["metrics"]
+    for name, expected in (("init_ms", 1.2), ("warm_ms", 1.5)):
+        ratio = metrics[name]["ratio"]
+        assert ratio is not None
+        assert ratio["interval"] is not None
+        assert ratio["interval"]["low"] <= expected <= ratio["interval"]["high"]
+        assert ratio["n"] == 40
+    assert exit_code(results) == 0
+
+
+def test_without_eight_pairs_there_is_no_interval() -> None:
+    results = run(benchmark(pairs=7), FakeLab())
+    warm = results["summary"][0]["metrics"]["warm_ms"]
+    assert warm["ratio"] is not None
+    assert warm["ratio"]["interval"] is None
+    assert "few-pairs" in codes(results)
+    assert exit_code(results) == 0
+
+
+def test_without_warm_invocations_their_figures_are_absent() -> None:
+    results = run(benchmark(warm=0), FakeLab())
+    warm = results["summary"][0]["metrics"]["warm_ms"]
+    assert (warm["candidate"], warm["difference"], warm["ratio"]) == (None, None, None)
+    assert results["summary"][0]["metrics"]["cold_ms"]["difference"] is not None
+    assert results["summary"][0]["candidate"]["warm_percentiles"] == {
+        "n": 0,
+        "p50": None,
+        "p95": None,
+        "p99": None,
+    }
+
+
+def test_a_tracer_that_records_nothing_is_a_failure() -> None:
+    results = run(benchmark(), FakeLab(spans=0))
+    assert exit_code(results) == 1
+    texts = [doubt["text"] for doubt in results["warnings"] if doubt["code"] == "no-spans"]
+    assert texts[0].startswith("0 of 24 invocations delivered a trace at 128 MB")
+
+
+def test_a_baseline_that_traces_although_switched_off_is_a_failure() -> None:
+    def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        result.spans = [object()]
+
+    results = run(benchmark(), FakeLab(change=change))
+    assert codes(results) >= {"baseline-traced"}
+    assert exit_code(results) == 1
+
+
+def test_a_lost_trace_is_said_but_the_rest_stands() -> None:
+    def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        if function.traced and environment in {3, 4} and index == 1:
+            result.spans = []
+
+    results = run(benchmark(), FakeLab(change=change))
+    spans = results["summary"][0]["candidate"]["spans"]
+    assert spans == {
+        "invocations": 24,
+        "made": 69,  # a trace that is lost whole takes its count along: it is `without` that tells
+        "lost": 0,
+        "delivered": 69,
+        "without": 1,
+        "per_invocation": {"0": 1, "3": 23},
+        "uniform": False,
+    }
+    assert {"spans-missing", "spans-vary"} <= codes(results)
+    assert exit_code(results) == 0
+
+
+def test_a_span_that_was_made_and_not_received_is_a_failure() -> None:
+    def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        if function.traced and environment in {3, 4} and index == 1:
+            result.spans = result.spans[:-1]
+
+    results = run(benchmark(), FakeLab(change=change))
+    spans = results["summary"][0]["candidate"]["spans"]
+    assert (spans["made"], spans["delivered"], spans["lost"]) == (72, 71, 1)
+    assert "spans-lost" in {doubt["code"] for doubt in results["warnings"]}
+    assert exit_code(results) == 1
+
+
+def test_spans_that_could_not_be_read_are_said() -> None:
+    def change(_f: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        if (environment, index) == (4, 2):
+            result.problems = ("its payload is not base64",)
+
+    results = run(benchmark(), FakeLab(change=change))
+    [text] = [doubt["text"] for doubt in results["warnings"] if doubt["code"] == "unreadable"]
+    assert text == "Spans in the log could not be read, 1 times: its payload is not base64"
+    assert results["samples"][4]["invocations"][2]["problems"] == ["its payload is not base64"]
+
+
+def failing(environments: set[int], index: int = 1) -> Change:
+    def change(_f: FakeFunction, environment: int, at: int, result: FakeResult) -> None:
+        if environment in environments and at == index:
+            result.status, result.error, result.function_error = "error", "ValueError", "Unhandled"
+            result.payload = {"errorType": "ValueError", "errorMessage": "no"}
+
+    return change
+
+
+def test_a_failed_invocation_makes_the_run_fail_and_is_counted() -> None:
+    results = run(benchmark(), FakeLab(change=failing({5})))
+    assert exit_code(results) == 1
+    assert results["counts"]["failed"] == 1
+    [text] = [doubt["text"] for doubt in results["warnings"] if doubt["severity"] == "failure"]
+    assert "1 of 24 invocations at 128 MB" in text
+    assert "ValueError: no." in text
+    kept = [results["summary"][0][side]["invocations"] for side in ("candidate", "baseline")]
+    assert sorted(len(counts["failed_durations_ms"]) for counts in kept) == [0, 1]
+
+
+def test_a_function_that_always_fails_is_not_measured_for_long() -> None:
+    lab = FakeLab()
+
+    def change(_f: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        result.status, result.error = "timeout", "Sandbox.Timedout"
+
+    lab.change = change
+    results = run(benchmark(pairs=50), lab)
+    assert len(lab.environments) == 1
+    assert results["error"] is not None
+    assert "Nothing was measured: untraced, at 128 MB, failed: Sandbox.Timedout" in results["error"]
+    assert "--timeout" in results["error"]
+    assert exit_code(results) == 1
+    assert results["summary"] == []
+
+
+def test_environments_that_keep_breaking_end_the_run() -> None:
+    lab = FakeLab()
+
+    def change(_f: FakeFunction, environment: int, _i: int, _r: FakeResult) -> None:
+        if environment > 3:
+            raise LabError("No more processes.")
+
+    lab.change = change
+    results = run(benchmark(pairs=50), lab)
+    assert len(lab.environments) == 7
+    assert results["error"] == "3 environments in a row broke; the last: No more processes."
+    assert results["counts"]["pairs"] == 1
+    assert exit_code(results) == 1
+
+
+def test_one_broken_environment_costs_its_pair_only() -> None:
+    def change(_f: FakeFunction, environment: int, index: int, _r: FakeResult) -> None:
+        if environment == 6 and index == 1:
+            raise LabError("It slipped.")
+
+    results = run(benchmark(pairs=10), FakeLab(change=change))
+    assert results["counts"]["pairs"] == 9
+    assert "environment" in codes(results)
+    assert exit_code(results) == 1
+
+
+def test_an_interrupted_run_keeps_what_it_has() -> None:
+    def change(_f: FakeFunction, environment: int, index: int, _r: FakeResult) -> None:
+        if environment == 9 and index == 1:
+            raise KeyboardInterrupt
+
+    results = run(benchmark(pairs=10), FakeLab(change=change))
+    assert results["interrupted"]
+    assert results["counts"]["pairs"] == 3
+    assert [len(sample["invocations"]) for sample in results["samples"][-2:]] == [3, 1]
+    assert exit_code(results) == 130
+
+
+def test_a_run_that_is_told_to_end_keeps_what_it_has() -> None:
+    def change(_f: FakeFunction, environment: int, _i: int, _r: FakeResult) -> None:
+        if environment == 6:
+            raise SystemExit(143)
+
+    results = run(benchmark(), FakeLab(change=change))
+    assert results["interrupted"]
+    assert results["counts"]["pairs"] == 2
+
+
+def test_noise_and_load_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "load_average", lambda: [1.6, 1, 1])
+
+    def change(_f: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
+        old = result.report
+        longer = 1 + environment / 10  # a machine that grows slower all the time
+        result.report = FakeReport(old.duration_ms * longer, 1, old.init_ms, old.max_memory_mb, None)
+
+    results = run(benchmark(pairs=8, aa=3), FakeLab(change=change, spread=0))
+    assert {"load", "noise", "wide"} <= codes(results)
+    assert exit_code(results) == 0
+
+
+def test_without_a_cost_hardly_any_interval_shows_one_on_a_drifting_machine() -> None:
+    def change(_f: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
+        old = result.report
+        result.report = FakeReport(old.duration_ms * (1 + environment / 50), 1, old.init_ms, 40, None)
+
+    alarms = 0
+    for seed in range(150):
+        results = run(benchmark(pairs=9, seed=seed), FakeLab(seed=seed, change=change, cost=(1, 1)))
+        difference = results["summary"][0]["metrics"]["warm_ms"]["difference"]
+        assert difference is not None
+        assert difference["interval"] is not None
+        alarms += not difference["interval"]["low"] <= 0 <= difference["interval"]["high"]
+    # 9 pairs: one in 256 is expected, 0.6 of 150; six or more have a probability below 1 in 10,000.
+    assert alarms < 6

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from lambent_lab.measure.machine import describe, load_average
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_machine_is_described_without_its_name() -> None:
+    facts = describe()
+    assert facts["cores_usable"] == len(os.sched_getaffinity(0))
+    assert facts["kernel"] == platform.release()
+    assert facts["python"] == facts["function_python"] == platform.python_version()
+    assert facts["memory_mb"] > 100
+    if len(platform.node()) > 3:
+        assert platform.node() not in str(facts)
+
+
+def test_another_interpreter_is_asked_for_its_version(tmp_path: Path) -> None:
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    assert describe(link)["function_python"] == platform.python_version()
+
+
+def test_an_interpreter_that_does_not_run_has_no_version(tmp_path: Path) -> None:
+    assert describe(tmp_path / "none")["function_python"] is None
+
+
+def test_load_averages_are_three_numbers() -> None:
+    load = load_average()
+    assert load is not None
+    assert len(load) == 3

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambent_lab.errors import LabError
+from lambent_lab.measure.sampler import empty_sample, fill
+from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeReport, FakeResult
+
+if TYPE_CHECKING:
+    from lambent_lab.measure.results import Sample
+
+
+def taken(lab: FakeLab, warm: int = 4) -> Sample:
+    function = lab.function("f", code=Path(), handler="app.handler")
+    sample = empty_sample(0, pair=0, kind="ab", side="candidate", memory_mb=128)
+    fill(sample, function, {"n": 1}, warm, lambda: None)
+    assert function.box is None, "the environment outlived its sample"
+    return sample
+
+
+def fixed(durations: list[float]) -> FakeLab:
+    """A lab in which the invocations take exactly so long."""
+
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        init = 50.0 if result.cold else None
+        result.report = FakeReport(durations[index], 1, init, 40 + index, durations[index] / 2)
+
+    return FakeLab(change=change)
+
+
+def test_a_sample_is_its_cold_start_and_the_median_of_its_warm_invocations() -> None:
+    sample = taken(fixed([10, 1, 4, 2, 3]))
+    assert sample["complete"]
+    assert sample["values"] == {
+        "init_ms": 50,
+        "first_ms": 10,
+        "cold_ms": 60,
+        "warm_ms": 2.5,
+        "memory_mb": 44,
+        "cold_cpu_ms": 5,
+        "warm_cpu_ms": 1.25,
+    }
+    assert [i["counted_as"] for i in sample["invocations"]] == ["cold", "warm", "warm", "warm", "warm"]
+    assert [i["duration_ms"] for i in sample["invocations"]] == [10, 1, 4, 2, 3]
+    assert {i["spans"] for i in sample["invocations"]} == {3}
+
+
+def test_a_failed_invocation_is_kept_apart_and_its_sample_has_no_peak_memory() -> None:
+    lab = fixed([10, 1, 999, 2, 3])
+    made = lab.change
+    assert made is not None
+
+    def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        made(function, environment, index, result)
+        if index == 2:
+            result.status, result.error, result.function_error = "error", "KeyError", "Unhandled"
+            result.payload = {"errorType": "KeyError", "errorMessage": "'id'"}
+
+    lab.change = change
+    sample = taken(lab)
+    failed = sample["invocations"][2]
+    assert (failed["counted_as"], failed["duration_ms"], failed["error"]) == ("failed", 999, "KeyError: 'id'")
+    assert sample["values"]["warm_ms"] == 2
+    assert "memory_mb" not in sample["values"]
+
+
+def test_a_failed_first_invocation_leaves_no_cold_value() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        if index == 0:
+            result.status, result.error = "timeout", "Sandbox.Timedout"
+
+    sample = taken(FakeLab(change=change))
+    assert sample["invocations"][0]["counted_as"] == "failed"
+    assert sample["invocations"][0]["error"] == "Sandbox.Timedout"
+    assert sample["values"].keys() == {"warm_ms", "warm_cpu_ms"}
+
+
+def test_a_warm_invocation_that_turned_out_cold_is_counted_as_cold() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        result.report = FakeReport(500 if index == 2 else 2, 1, 50 if index in {0, 2} else None, 40, None)
+        result.cold = index in {0, 2}
+
+    sample = taken(FakeLab(change=change))
+    assert [i["counted_as"] for i in sample["invocations"]] == ["cold", "warm", "cold", "warm", "warm"]
+    assert sample["values"]["warm_ms"] == 2
+    assert sample["values"]["first_ms"] == 2
+
+
+def test_a_first_invocation_that_was_warm_gives_no_cold_start() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        result.cold = False
+
+    assert taken(FakeLab(change=change))["values"].keys() == {"warm_ms", "warm_cpu_ms", "memory_mb"}
+
+
+def test_what_the_box_cannot_measure_is_absent() -> None:
+    def change(_f: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        result.report = FakeReport(2, 1, 50 if result.cold else None, None, None)
+
+    assert taken(FakeLab(change=change))["values"].keys() == {"init_ms", "first_ms", "cold_ms", "warm_ms"}
+
+
+def test_memory_is_taken_from_bytes_where_the_box_has_them() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        result.report = FakeReport(2, 1, 50 if result.cold else None, 19, None, 18 * 2**20 + index * 2**18)
+
+    sample = taken(FakeLab(change=change))
+    assert sample["values"]["memory_mb"] == 19
+    assert sample["invocations"][1]["peak_rss"] == 18 * 2**20 + 2**18
+    assert taken(FakeLab(change=change), warm=1)["values"]["memory_mb"] == 18.25
+
+
+def test_a_broken_environment_ends_the_sample_and_is_recorded() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, _r: FakeResult) -> None:
+        if index == 2:
+            raise LabError("The box broke.")
+
+    sample = taken(FakeLab(change=change))
+    assert sample["error"] == "The box broke."
+    assert not sample["complete"]
+    assert len(sample["invocations"]) == 2
+
+
+def test_an_interruption_passes_but_leaves_what_was_measured() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, _r: FakeResult) -> None:
+        if index == 3:
+            raise KeyboardInterrupt
+
+    function = FakeLab(change=change).function("f", code=Path(), handler="app.handler")
+    sample = empty_sample(0, pair=0, kind="ab", side="candidate", memory_mb=128)
+    with pytest.raises(KeyboardInterrupt):
+        fill(sample, function, {}, 5, lambda: None)
+    assert len(sample["invocations"]) == 3
+    assert "warm_ms" in sample["values"]
+    assert not sample["complete"]
+    assert function.box is None
+
+
+def test_every_sample_begins_in_a_new_environment() -> None:
+    lab = FakeLab()
+    function = lab.function("f", code=Path(), handler="app.handler")
+    function.invoke()
+    sample = empty_sample(0, pair=0, kind="ab", side="candidate", memory_mb=128)
+    fill(sample, function, {"n": 1}, 1, lambda: None)
+    assert sample["invocations"][0]["cold"]
+    assert len(lab.environments) == 2
+    assert function.events[1:] == [{"n": 1}, {"n": 1}]

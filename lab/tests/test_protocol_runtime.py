@@ -1,0 +1,278 @@
+"""The Runtime API's state machine, fed values: every rule, and every order."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from lambent_lab.http import BadBody, Request
+from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
+from lambent_lab.protocol.runtime import MAX_RESPONSE, TRANSITIONS, Call, error_type_of
+
+BASE = "/2018-06-01/runtime"
+EVENT = Event("id-1", b'{"a":1}', 1_700_000_000_000, "arn:aws:lambda:x", "Root=1", "", "")
+
+
+def call(api: RuntimeApi, method: str, path: str, **fields: object) -> object:
+    return api.receive(Request(method, path, **fields))  # type: ignore[arg-type]
+
+
+def running() -> RuntimeApi:
+    api = RuntimeApi()
+    call(api, "GET", f"{BASE}/invocation/next")
+    api.offer(EVENT)
+    return api
+
+
+def refused(outcome: object) -> tuple[int, str]:
+    assert isinstance(outcome, Reply)
+    return outcome.status, json.loads(outcome.body)["errorType"]
+
+
+def test_a_whole_life() -> None:
+    api = RuntimeApi()
+    assert call(api, "GET", f"{BASE}/invocation/next") == Polled(first=True)
+    reply = api.offer(EVENT)
+    assert reply == Reply(
+        200,
+        b'{"a":1}',
+        (
+            ("Lambda-Runtime-Aws-Request-Id", "id-1"),
+            ("Lambda-Runtime-Deadline-Ms", "1700000000000"),
+            ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:x"),
+            ("Lambda-Runtime-Trace-Id", "Root=1"),
+        ),
+    )
+    answer = call(
+        api, "POST", f"{BASE}/invocation/id-1/response", body=b"[]", headers={"content-type": "text/x"}
+    )
+    assert answer == Answer(Reply(202, b'{"status":"OK"}\n'), "id-1", b"[]", None, "text/x", False)
+    assert call(api, "GET", f"{BASE}/invocation/next") == Polled(first=False)
+    assert api.state is State.READY
+
+
+def test_next_while_running_serves_the_same_event() -> None:
+    outcome = call(running(), "GET", f"{BASE}/invocation/next")
+    assert isinstance(outcome, Polled)
+    assert outcome.reply is not None
+    assert outcome.reply.body == EVENT.payload
+
+
+@pytest.mark.parametrize("what", ["response", "error"])
+def test_a_wrong_id_is_refused_whatever_the_state(what: str) -> None:
+    path = f"{BASE}/invocation/other/{what}"
+    assert refused(call(RuntimeApi(), "POST", path)) == (400, "InvalidRequestID")
+    api = running()
+    assert refused(call(api, "POST", path)) == (400, "InvalidRequestID")
+    assert api.state is State.RUNNING
+
+
+@pytest.mark.parametrize("first", ["response", "error"])
+@pytest.mark.parametrize("second", ["response", "error"])
+def test_a_second_answer_is_refused(first: str, second: str) -> None:
+    api = running()
+    assert isinstance(call(api, "POST", f"{BASE}/invocation/id-1/{first}"), Answer)
+    assert refused(call(api, "POST", f"{BASE}/invocation/id-1/{second}")) == (403, "InvalidStateTransition")
+    assert api.state is State.RESPONDED
+
+
+def test_init_error_ends_the_life_and_is_for_init_only() -> None:
+    api = RuntimeApi()
+    outcome = call(
+        api,
+        "POST",
+        f"{BASE}/init/error",
+        body=b"{}",
+        headers={"lambda-runtime-function-error-type": "Runtime.ImportModuleError"},
+    )
+    assert isinstance(outcome, InitFailed)
+    assert (outcome.error_type, outcome.reply.status) == ("Runtime.ImportModuleError", 202)
+    assert refused(call(api, "GET", f"{BASE}/invocation/next")) == (403, "InvalidStateTransition")
+    assert refused(call(api, "POST", f"{BASE}/init/error")) == (403, "InvalidStateTransition")
+    assert refused(call(running(), "POST", f"{BASE}/init/error")) == (403, "InvalidStateTransition")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Runtime.ImportModuleError", True),
+        ("Function.ResponseSizeTooLarge", True),
+        ("ValueError", False),
+        ("Runtime.x", False),
+        ("Function.A1", False),
+        ("xRuntime.Abc", False),
+        ("Runtime.A", False),
+        ("Runtime.Ab\n", False),
+        ("", False),
+    ],
+)
+def test_error_types_are_of_one_form(given: str, kept: bool) -> None:
+    assert error_type_of(given, "Function.Unknown") == (given if kept else "Function.Unknown")
+    headers = {"lambda-runtime-function-error-type": given}
+    outcome = call(running(), "POST", f"{BASE}/invocation/id-1/error", headers=headers)
+    assert isinstance(outcome, Answer)
+    assert outcome.error_type == (given if kept else "Function.Unknown")
+    init = call(RuntimeApi(), "POST", f"{BASE}/init/error", headers=headers)
+    assert isinstance(init, InitFailed)
+    assert init.error_type == (given if kept else "Runtime.Unknown")
+
+
+def test_the_limit_of_a_response() -> None:
+    path = f"{BASE}/invocation/id-1/response"
+    assert isinstance(call(running(), "POST", path, body=b"x" * MAX_RESPONSE), Answer)
+    api = running()
+    outcome = call(api, "POST", path, body=b"x" * (MAX_RESPONSE + 1))
+    assert isinstance(outcome, ResponseTooLarge)
+    assert refused(outcome.reply) == (413, "RequestEntityTooLarge")
+    assert api.state is State.RESPONDED
+    unread = running().receive(Request("POST", path), BadBody.TOO_LARGE)
+    assert isinstance(unread, ResponseTooLarge)
+
+
+def test_a_truncated_body_changes_nothing() -> None:
+    api = running()
+    outcome = api.receive(Request("POST", f"{BASE}/invocation/id-1/response"), BadBody.TRUNCATED)
+    assert refused(outcome) == (400, "TruncatedHTTPRequest")
+    assert api.state is State.RUNNING
+
+
+def test_response_modes() -> None:
+    path = f"{BASE}/invocation/id-1/response"
+    mode = "lambda-runtime-function-response-mode"
+    api = running()
+    assert refused(call(api, "POST", path, headers={mode: "buffered"})) == (
+        400,
+        "InvalidFunctionResponseMode",
+    )
+    outcome = call(api, "POST", path, headers={mode: "streaming"}, body=b"parts")
+    assert isinstance(outcome, Answer)
+    assert (outcome.streaming, outcome.body, outcome.error_type) == (True, b"parts", None)
+    late = call(
+        running(),
+        "POST",
+        path,
+        headers={mode: "streaming"},
+        body=b"half",
+        trailers={
+            "lambda-runtime-function-error-type": "Function.Broken",
+            "lambda-runtime-function-error-body": base64.b64encode(b'{"errorType":"X"}').decode(),
+        },
+    )
+    assert isinstance(late, Answer)
+    assert (late.error_type, late.body) == ("Function.Broken", b'{"errorType":"X"}')
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/2018-06-01/ping", 200),
+        ("POST", "/2018-06-01/ping", 405),
+        ("POST", f"{BASE}/invocation/next", 405),
+        ("GET", f"{BASE}/init/error", 405),
+        ("GET", f"{BASE}/invocation/id-1/response", 405),
+        ("PUT", f"{BASE}/invocation/id-1/error", 405),
+        ("GET", "/", 404),
+        ("GET", f"{BASE}/invocation", 404),
+        ("POST", f"{BASE}/invocation//response", 404),
+        ("POST", f"{BASE}/invocation/a/b/response", 404),
+        ("GET", "/2015-01-01/runtime/invocation/next", 404),
+    ],
+)
+def test_paths_and_methods(method: str, path: str, status: int) -> None:
+    for api in (RuntimeApi(), running()):
+        before = api.state
+        outcome = call(api, method, path)
+        assert isinstance(outcome, Reply)
+        assert outcome.status == status
+        assert api.state is before
+    assert call(RuntimeApi(), "GET", "/2018-06-01/ping") == Reply(
+        200, b"pong", (("Content-Type", "text/plain"),)
+    )
+
+
+def test_an_event_only_for_a_runtime_that_waits() -> None:
+    with pytest.raises(ValueError, match="started"):
+        RuntimeApi().offer(EVENT)
+    with pytest.raises(ValueError, match="running"):
+        running().offer(EVENT)
+
+
+class Lives(RuleBasedStateMachine):
+    """Any calls in any order: what the table allows happens, and nothing else changes anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api = RuntimeApi()
+        self.state = State.STARTED
+        self.number = 0
+
+    def _expect(self, what: Call, outcome: object) -> None:
+        allowed = TRANSITIONS.get((self.state, what))
+        if allowed is None:
+            assert refused(outcome) == (403, "InvalidStateTransition")
+        else:
+            assert not isinstance(outcome, Reply)
+            self.state = allowed
+
+    @rule()
+    def poll(self) -> None:
+        first = self.state is State.STARTED
+        outcome = call(self.api, "GET", f"{BASE}/invocation/next")
+        self._expect(Call.NEXT, outcome)
+        if isinstance(outcome, Polled):
+            assert outcome.first is first
+            assert (outcome.reply is not None) is (self.state is State.RUNNING)
+
+    @precondition(lambda self: self.state is State.READY)
+    @rule()
+    def offer(self) -> None:
+        self.number += 1
+        event = Event(f"id-{self.number}", b"e", 1)
+        assert self.api.offer(event).status == 200
+        self.state = State.RUNNING
+
+    @precondition(lambda self: self.state is not State.READY)
+    @rule()
+    def offer_too_early(self) -> None:
+        with pytest.raises(ValueError, match="handed"):
+            self.api.offer(EVENT)
+
+    @rule(kind=st.sampled_from(["response", "error"]), size=st.sampled_from([0, 10, MAX_RESPONSE + 1]))
+    def answer(self, kind: str, size: int) -> None:
+        outcome = call(self.api, "POST", f"{BASE}/invocation/id-{self.number}/{kind}", body=bytes(size))
+        if self.number == 0:
+            assert refused(outcome) == (400, "InvalidRequestID")
+        else:
+            self._expect(Call.RESPONSE if kind == "response" else Call.ERROR, outcome)
+
+    @rule(
+        kind=st.sampled_from(["response", "error"]),
+        name=st.text(st.characters(codec="ascii", exclude_characters="/")),
+    )
+    def answer_another(self, kind: str, name: str) -> None:
+        outcome = call(self.api, "POST", f"{BASE}/invocation/x{name}/{kind}")
+        assert refused(outcome) == (400, "InvalidRequestID")
+
+    @rule()
+    def init_error(self) -> None:
+        self._expect(Call.INIT_ERROR, call(self.api, "POST", f"{BASE}/init/error", body=b"{}"))
+
+    @rule(
+        method=st.sampled_from(["GET", "POST", "DELETE"]),
+        path=st.sampled_from(["/", f"{BASE}/restore/next", "/x"]),
+    )
+    def elsewhere(self, method: str, path: str) -> None:
+        outcome = call(self.api, method, path)
+        assert isinstance(outcome, Reply)
+        assert outcome.status == 404
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.api.state is self.state
+
+
+TestLives = Lives.TestCase

@@ -1,0 +1,256 @@
+"""Boxes with real processes in them: freezing, limits, counting, killing, in every kind there is here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent_lab.environment import Environment
+from lambent_lab.errors import UsageError
+from lambent_lab.function import FunctionSpec
+from lambent_lab.sandbox import hierarchies, make_box
+
+Make = Callable[..., FunctionSpec]
+
+
+def possible(kind: str) -> bool:
+    """Try it: make a box of this kind and take it apart."""
+    if kind == "signal":
+        return True
+    try:
+        make_box("lambent-probe", memory_mb=128, mark="-" * 32, record=lambda _: None, kind=kind).destroy()
+    except (UsageError, OSError):
+        return False
+    return True
+
+
+KINDS = ["cgroup-v2", "cgroup-v1", "signal"]
+best = next(kind for kind in KINDS if possible(kind))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    chosen = str(request.param)
+    if not possible(chosen):
+        pytest.skip(f"no {chosen} box on this machine: its hierarchies are not there or not writable")
+    monkeypatch.setenv("LAMBENT_LAB_BOX", chosen)
+    return chosen
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def build(source: str, **options: Any) -> FunctionSpec:
+        code = tmp_path / "code"
+        code.mkdir(exist_ok=True)
+        (code / "app.py").write_text(source)
+        return FunctionSpec(
+            **{"name": "box", "code": code, "handler": "app.handler", "timeout_s": 20, **options}
+        )
+
+    return build
+
+
+TICKS = """
+import threading, time
+ticks = []
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        time.sleep(0.002)
+threading.Thread(target=tick, daemon=True).start()
+def handler(event, context):
+    goal = len(ticks) + 3
+    while len(ticks) < goal:
+        time.sleep(0.001)
+    gaps = [b - a for a, b in zip(ticks, ticks[1:])]
+    return {"count": len(ticks), "gap": max(gaps, default=0)}
+"""
+
+
+async def test_a_background_thread_stands_still_between_invocations(make: Make, kind: str) -> None:
+    async with Environment(make(TICKS, memory_mb=1769)) as environment:
+        await environment.invoke(b"{}")
+        assert await environment.wait_frozen()
+        frozen_from = time.monotonic()
+        before = environment._box.cpu.used_ns() if environment._box else None
+        await asyncio.sleep(0.4)  # the subject of the test: time passes, and nothing may happen in it
+        after = environment._box.cpu.used_ns() if environment._box else None
+        seen = json.loads((await environment.invoke(b"{}")).payload)
+        assert environment.box.kind == kind
+    assert before == after
+    assert seen["gap"] >= 0.39
+    assert seen["gap"] <= time.monotonic() - frozen_from
+
+
+CHILDREN = """
+import os, subprocess, sys, time
+code = "import time\\nwhile True: time.sleep(0.01)"
+a = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+orphan = f"setsid {sys.executable} -c '{code}' >/dev/null 2>&1 &"
+subprocess.run(["sh", "-c", orphan], check=True)
+def handler(event, context):
+    return [os.getpid(), a.pid]
+"""
+
+
+async def test_close_ends_the_whole_tree_even_frozen(make: Make, kind: str) -> None:
+    environment = Environment(make(CHILDREN, memory_mb=512))
+    async with environment:
+        await environment.invoke(b"{}")
+        assert await environment.wait_frozen()
+        stream = environment.log_stream
+        assert len(marked(stream)) >= 3
+    assert marked(stream) == []
+    assert environment._box is not None
+    assert [folder for folder in environment._box._folders if folder.exists()] == []
+    await environment.close()
+
+
+def marked(stream: str) -> list[int]:
+    """The living processes that have this log stream in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if stream.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+async def test_out_of_memory_is_told_and_the_next_invocation_works(make: Make, kind: str) -> None:
+    spec = make(
+        "def handler(event, context):\n    data = bytearray(event * 1024 * 1024)\n    return len(data)\n",
+        memory_mb=128,
+    )
+    async with Environment(spec) as environment:
+        result = await environment.invoke(b"600")
+        again = await environment.invoke(b"1")
+    assert json.loads(result.payload) == {
+        "errorType": "Runtime.OutOfMemory",
+        "errorMessage": f"RequestId: {result.request_id} Error: Runtime exited with error: signal: killed",
+    }
+    assert result.log[-1].endswith(
+        "Max Memory Used: 128 MB\t" + result.log[-1].split("Max Memory Used: 128 MB\t")[1]
+    )
+    assert "Status: error\tError Type: Runtime.OutOfMemory" in result.log[-1]
+    assert result.max_memory_mb == 128
+    assert again.status == "success"
+    assert again.cold
+
+
+async def test_peak_memory_is_what_was_resident(make: Make, kind: str) -> None:
+    spec = make(
+        "def handler(event, context):\n    return len(bytearray(event * 1024 * 1024))\n", memory_mb=256
+    )
+    async with Environment(spec) as environment:
+        small = await environment.invoke(b"1")
+        large = await environment.invoke(b"100")
+    assert small.max_memory_mb is not None
+    assert large.max_memory_mb is not None
+    assert 90 <= large.max_memory_mb - small.max_memory_mb <= 105
+    assert large.peak_rss is not None
+
+
+BURN = """
+import time
+def handler(event, context):
+    start, wall = time.process_time(), time.perf_counter()
+    while time.process_time() - start < event: pass
+    return time.perf_counter() - wall
+"""
+
+
+@pytest.mark.parametrize("memory_mb", [256, 884])
+async def test_cpu_share_is_memory_by_1769(make: Make, memory_mb: int) -> None:
+    async with Environment(make(BURN, memory_mb=memory_mb)) as environment:
+        if "no limit" in environment.box.cpu:
+            pytest.skip("this machine's box cannot limit the CPU: " + "; ".join(environment.box.cannot))
+        await environment.invoke(b"0.01")
+        work = 0.15
+        wall = json.loads((await environment.invoke(str(work).encode())).payload)
+    # Never more than the share (the first period is a bonus); less only if the machine has no CPU to give.
+    expected = work * 1769 / memory_mb
+    assert expected * 0.85 - 0.02 <= wall <= expected * 2.5 + 0.5
+
+
+async def test_init_is_boosted_unless_the_share_is_asked_for(make: Make) -> None:
+    source = "import time\nwhile time.process_time() < 0.3: pass\ndef handler(event, context): pass\n"
+    async with Environment(make(source, memory_mb=256)) as environment:
+        if "no limit" in environment.box.cpu:
+            pytest.skip("this machine's box cannot limit the CPU: " + "; ".join(environment.box.cannot))
+        boosted = await environment.invoke(b"{}")
+    async with Environment(make(source, memory_mb=256, init_cpu="share")) as environment:
+        shared = await environment.invoke(b"{}")
+    assert boosted.init_ms is not None
+    assert shared.init_ms is not None
+    assert shared.init_ms > 0.3 * 1000 * 1769 / 256 * 0.85
+    assert shared.init_ms > boosted.init_ms * 2
+
+
+async def test_cpu_time_counts_the_init_only_when_cold(make: Make, kind: str) -> None:
+    source = "import time\nwhile time.process_time() < 0.2: pass\ndef handler(event, context): pass\n"
+    async with Environment(make(source, memory_mb=1769)) as environment:
+        cold = await environment.invoke(b"{}")
+        warm = await environment.invoke(b"{}")
+    assert cold.cpu_ms is not None
+    assert warm.cpu_ms is not None
+    assert 190 <= cold.cpu_ms < 400
+    assert 0 < warm.cpu_ms < 100
+
+
+async def test_the_report_says_what_the_box_cannot(make: Make, kind: str) -> None:
+    async with Environment(make("def handler(event, context): pass\n")) as environment:
+        report = environment.box
+    assert report.kind == kind
+    if kind == "signal":
+        assert "SIGSTOP" in report.freeze
+        assert any(text.startswith("cpu:") for text in report.cannot)
+        assert any(text.startswith("memory:") for text in report.cannot)
+    if kind == "cgroup-v1":
+        assert "freezer.state" in report.freeze
+
+
+def test_a_kind_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBENT_LAB_BOX", "docker")
+    from lambent_lab.sandbox import forced_kind
+
+    with pytest.raises(UsageError, match="no kind of box"):
+        forced_kind()
+
+
+def test_hierarchies_are_read_from_proc(tmp_path: Path) -> None:
+    v2, cpu, memory = tmp_path / "unified", tmp_path / "cpu", tmp_path / "memory"
+    (v2 / "user.slice" / "lab").mkdir(parents=True)
+    (v2 / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    (v2 / "user.slice" / "cgroup.subtree_control").write_text("cpu memory\n")
+    (v2 / "user.slice" / "lab" / "cgroup.subtree_control").write_text("\n")
+    (cpu / "jobs").mkdir(parents=True)
+    memory.mkdir()
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    (proc / "cgroup").write_text(
+        "3:cpu,cpuacct:/jobs\n2:memory:/docker/abc\n1:name=systemd:/\n0::/user.slice/lab\n"
+    )
+    (proc / "mountinfo").write_text(
+        f"30 20 0:26 / {v2} rw - cgroup2 cgroup2 rw\n"
+        f"31 20 0:27 / {cpu} rw shared:1 - cgroup cgroup rw,cpu,cpuacct\n"
+        f"32 20 0:28 /docker/abc {memory} rw - cgroup cgroup rw,memory\n"
+        "33 20 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    )
+    found = hierarchies.read(proc)
+    assert found.v2 == v2 / "user.slice"
+    assert found.v2_controllers == {"cpu", "memory"}
+    assert found.v1 == {"cpu": cpu / "jobs", "cpuacct": cpu / "jobs", "memory": memory}
+    (v2 / "user.slice" / "cgroup.subtree_control").write_text("memory\n")
+    (v2 / "cgroup.subtree_control").write_text("pids\n")
+    assert hierarchies.read(proc).v2 == v2 / "user.slice" / "lab"
+    assert hierarchies.read(tmp_path / "none").v1 == {}
