@@ -22,7 +22,8 @@ OURS = {"lambent", "lambent-lab"}
 def find(version: str) -> Path:
     """Return an interpreter of this version, from PATH or pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [*sorted(pyenv.glob(f"{version}.*/bin/python{version}")), shutil.which(f"python{version}")]
+    candidates: list[Path | str | None] = [*sorted(pyenv.glob(f"{version}.*/bin/python{version}"))]
+    candidates.append(shutil.which(f"python{version}"))
     for candidate in candidates:
         if candidate and subprocess.run([candidate, "-V"], check=False, capture_output=True).returncode == 0:
             return Path(candidate)
@@ -33,7 +34,7 @@ def resolve(python: Path, requirements: list[str]) -> dict[str, str]:
     """Return name → version of what pip installs for the requirements."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
-        pip = [Path(folder) / "bin/python", "-m", "pip", "--disable-pip-version-check"]
+        pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
         frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
     return dict(line.split("==") for line in frozen.splitlines() if "==" in line)

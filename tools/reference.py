@@ -9,7 +9,7 @@ import click
 
 from lambent._arguments import ARGUMENTS
 from lambent.config import OPTIONS
-from lambent_lab.commands import main as command
+from lambent_lab.commands import cli
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
@@ -52,10 +52,10 @@ def configuration() -> str:
             "",
             NOTE,
             "",
-            "An argument wins over its variables; of several variables the first that is set wins; an empty",
-            "variable is an unset one. A wrong value in a variable is reported once on stderr and replaced by the",
-            "default. A wrong or unknown argument raises `lambent.ConfigError`. `exporter` and `exporters` are the",
-            "same argument.",
+            "An argument wins over its variables; of several variables the first that is set wins; an",
+            "empty variable is an unset one. A wrong value in a variable is reported once on stderr and",
+            "replaced by the default. A wrong or unknown argument raises `lambent.ConfigError`.",
+            "`exporter` and `exporters` are the same argument.",
             "",
             *rows,
             "",
@@ -76,7 +76,7 @@ def commands() -> str:
                 if inner is not None:
                     page(inner, f"{path} {name}")
 
-    page(command, "lambent")
+    page(cli, "lambent")
     return "\n".join(lines)
 
 
