@@ -1,8 +1,9 @@
 """Each code block of the README and of docs/ does what a reader would do with it.
 
 * ```python blocks run, each in a fresh process, in a folder of their own that holds `examples/`;
-* ```sh blocks run line by line there, `lambent` being the one under test; a `make` line is only asked
-  whether it would do something (`make -n`), because demo and test are what is running here;
+* the ```sh blocks of a page run line by line there, one after the other, `lambent` being the one under
+  test; a `make` line is only asked whether it would do something (`make -n`), because demo and test are
+  what is running here;
 * ```json and ```toml blocks parse;
 * ```text blocks are output, and diagrams are pictures: they are not code.
 """
@@ -71,8 +72,11 @@ def test_python(place: str, code: str, folder: Path) -> None:
     run([sys.executable, "-W", "error", str(script)], folder)
 
 
-@pytest.mark.parametrize(("place", "code"), [(place, code) for place, kind, code in BLOCKS if kind == "sh"])
-def test_shell(place: str, code: str, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "page", sorted({place.partition(":")[0] for place, kind, _ in BLOCKS if kind == "sh"})
+)
+def test_shell(page: str, folder: Path) -> None:
+    code = "".join(code for place, kind, code in BLOCKS if kind == "sh" and place.startswith(f"{page}:"))
     joined = code.replace("\\\n", " ")
     for line in filter(None, map(str.strip, joined.splitlines())):
         if line.startswith("#"):
@@ -85,11 +89,10 @@ def test_shell(place: str, code: str, folder: Path) -> None:
             run(["sh", "-c", line.replace(".venv/bin/", "")], folder)
 
 
-@pytest.mark.parametrize(
-    ("place", "kind", "code"), [block for block in BLOCKS if block[1] in {"json", "toml"}]
-)
-def test_data(place: str, kind: str, code: str) -> None:
-    (json.loads if kind == "json" else tomllib.loads)(code)
+def test_data_parses() -> None:
+    for _, kind, code in BLOCKS:
+        if kind in {"json", "toml"}:
+            (json.loads if kind == "json" else tomllib.loads)(code)
 
 
 def test_links_lead_somewhere() -> None:

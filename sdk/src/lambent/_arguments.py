@@ -141,13 +141,22 @@ def _sampler(value: object) -> object:
 
 def _names(option: str) -> Callable[[object], object]:
     def parse(value: object) -> object:
-        return _PARSERS[option](value if isinstance(value, str) else ",".join(map(str, value)))  # type: ignore[call-overload]  # an iterable, else TypeError
+        if isinstance(value, str):
+            return _PARSERS[option](value)
+        if not isinstance(value, Sequence):
+            raise ValueError(f"names, not {type(value).__name__}")
+        return _PARSERS[option](",".join(map(str, value)))
 
     return parse
 
 
 def _ratio(value: object) -> str:
-    return str(value)
+    try:
+        if 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]  # or TypeError
+            return str(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"a ratio between 0 and 1, not {value!r}")
 
 
 _SPECIAL: dict[str, Callable[[object], object]] = {

@@ -48,7 +48,8 @@ class Code(int):
         elif isinstance(given, int) and 0 <= given < len(cls._members):
             by_number: Self = list(cls._members.values())[given]
             return by_number
-        raise ValueError(f"{given!r} is no {cls.__name__}; choose one of {', '.join(cls._members)}")
+        shown = repr(given) if isinstance(given, (str, int)) else f"a {type(given).__name__}"
+        raise ValueError(f"{shown} is no {cls.__name__}; choose one of {', '.join(cls._members)}")
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, int):

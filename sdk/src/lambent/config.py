@@ -74,8 +74,9 @@ def _level(raw: str) -> int:
 
 
 def _millis(raw: str) -> float:
-    value = float(_count(raw)) / 1000
-    if value <= 0:
+    _count(raw)
+    value = float(raw) / 1000
+    if not 0 < value < float("inf"):
         raise ValueError("use a number of milliseconds above 0")
     return value
 
@@ -205,6 +206,9 @@ OPTIONS: tuple[Option, ...] = (
      "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size."),
     ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False,
      "Leave the function's own HTTP calls alone, whatever instrumentation is present."),
+    ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False,
+     "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
+     "receives them can tell whether any is missing."),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False,
      "Make this tracer the default one, though another was made before it."),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None,
@@ -267,6 +271,7 @@ class Config:
     session_name: str
     test_mode: bool
     disable_http_tracing: bool
+    count_spans: bool
     set_global: bool
     limits: Limits
     function_name: str
@@ -285,14 +290,23 @@ class Config:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a configuration does not change; pass {name}= to lambent.init() instead")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a configuration does not change; {name} stays")
+
     def __repr__(self) -> str:
         from lambent.diagnostics import mask
 
-        secret = {"api_key", "headers"}
-        shown = [
-            f"{name}={mask(str(value))!r}" if name in secret and value else f"{name}={value!r}"
-            for name, value in sorted(self.__dict__.items())
-        ]
+        shown = []
+        for name, value in sorted(self.__dict__.items()):
+            text = repr(value)
+            if name in {"api_key", "headers"} and value:
+                text = repr(mask(str(value)))
+            elif isinstance(value, str) and "://" in value:
+                # A URL may hold a password before its @ and a token behind its ?.
+                scheme, _, rest = value.partition("://")
+                host = rest.partition("?")[0].rpartition("@")
+                text = repr(f"{scheme}://{mask(host[0])}{host[1]}{host[2]}{'?****' if '?' in rest else ''}")
+            shown.append(f"{name}={text}")
         return f"Config({', '.join(shown)})"
 
 
@@ -314,7 +328,7 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
         value = default
         for variable in variables:
             raw = env.get(variable)
-            if raw:
+            if raw and not raw.isspace():
                 try:
                     value = parse(raw.strip())
                 except ValueError as error:
@@ -323,7 +337,7 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
                 break
         values[name] = value
     values["limits"] = _limits(values)
-    resource = given.pop("resource_attributes", None)
+    resource = given.get("resource_attributes")
     values.update(given)
     if resource is not None:
         from_environment = _pairs_or_none(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))

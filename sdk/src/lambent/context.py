@@ -1,4 +1,4 @@
-"""Which span is current, and what of a span travels to others.
+"""Which span is current, what of a span travels to others, and the span that is nothing but that.
 
 The current span lives in a `contextvars.ContextVar`: every thread has its own, an asyncio task
 starts with its creator's, and a span activated in one is unseen in the other.
@@ -11,10 +11,25 @@ from _contextvars import ContextVar  # `contextvars` only passes it on, and is a
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextvars import Token
+    from types import TracebackType
+    from typing import Any, Self, TypeAlias
 
-    from lambent.span import AnySpan
+    from lambent.limits import Attributes
+    from lambent.span import Span
 
-__all__ = ["CURRENT", "EMPTY_TRACE_STATE", "SpanContext", "TraceState", "current_span"]
+    AnySpan: TypeAlias = "Span | NonRecordingSpan"
+
+__all__ = [
+    "CURRENT",
+    "EMPTY_TRACE_STATE",
+    "NonRecordingSpan",
+    "SpanContext",
+    "TraceState",
+    "adopt",
+    "current_span",
+    "deactivate",
+]
 
 CURRENT: ContextVar[AnySpan | None] = ContextVar("lambent-span", default=None)
 
@@ -66,7 +81,9 @@ class SpanContext:
         self.span_id = span_id
         self.is_remote = is_remote
         self.trace_flags = trace_flags
-        self.trace_state = trace_state if trace_state is not None else EMPTY_TRACE_STATE
+        if trace_state is None:
+            trace_state = EMPTY_TRACE_STATE
+        self.trace_state = trace_state if isinstance(trace_state, TraceState) else TraceState(trace_state)
 
     @property
     def is_valid(self) -> bool:
@@ -92,3 +109,94 @@ class SpanContext:
             f"SpanContext(trace_id=0x{self.trace_id:032x}, span_id=0x{self.span_id:016x}, "
             f"trace_flags=0x{self.trace_flags:02x}, is_remote={self.is_remote})"
         )
+
+
+class NonRecordingSpan:
+    """A span that is not sampled: it carries its context and keeps nothing."""
+
+    __slots__ = ("_tokens", "context")
+
+    def __init__(self, context: SpanContext) -> None:
+        self.context = context
+        self._tokens: list[Token[AnySpan | None]] = []
+
+    def get_span_context(self) -> SpanContext:
+        """Return what identifies this span elsewhere."""
+        return self.context
+
+    def is_recording(self) -> bool:
+        """Return False: nothing is kept."""
+        return False
+
+    def set_attribute(self, key: str, value: object) -> None:
+        """Keep nothing."""
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """Keep nothing."""
+
+    def add_event(
+        self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
+    ) -> None:
+        """Keep nothing."""
+
+    def add_link(self, context: SpanContext, attributes: Attributes | None = None) -> None:
+        """Keep nothing."""
+
+    def set_status(self, status: object, description: str | None = None) -> None:
+        """Keep nothing."""
+
+    def update_name(self, name: str) -> None:
+        """Keep nothing."""
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Keep nothing."""
+
+    def end(self, end_time: int | None = None) -> None:
+        """Do nothing: there is nothing to hand over."""
+
+    def __enter__(self) -> Self:
+        self._tokens.append(CURRENT.set(self))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        deactivate(self._tokens)
+
+
+def deactivate(tokens: list[Token[AnySpan | None]]) -> None:
+    """Undo the newest of a span's activations that was made in this context, and forget its token.
+
+    A span may be entered in several threads or tasks at once, and left in any order. One that was
+    never entered here (a generator or callback closed in another context than it was opened in)
+    has nothing to undo: its newest token goes.
+    """
+    for token in reversed(tokens):
+        try:
+            CURRENT.reset(token)
+        except (ValueError, RuntimeError):
+            continue
+        tokens.remove(token)
+        return
+    if tokens:
+        tokens.pop()
+
+
+def adopt(foreign: Any) -> SpanContext:
+    """Return the span context of another library, OpenTelemetry's for one, as one of ours."""
+    return SpanContext(
+        foreign.trace_id,
+        foreign.span_id,
+        foreign.is_remote,
+        int(foreign.trace_flags),
+        TraceState(foreign.trace_state or {}),
+    )

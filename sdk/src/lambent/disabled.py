@@ -32,6 +32,11 @@ class _DisabledSpan:
 
     context = property(get_span_context)
 
+    @property
+    def span(self) -> Self:
+        """Itself, as an invocation gives its root span."""
+        return self
+
     def _ignore(self, *args: object, **kwargs: object) -> None:
         """Keep nothing."""
 

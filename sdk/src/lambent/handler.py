@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from time import monotonic
 
+from lambent.context import CURRENT, NonRecordingSpan, SpanContext
+from lambent.span import Span
 from lambent.triggers import Description, recognise
-from lambent.wrapping import drop_own_frame, kind_of, look_like
+from lambent.wrapping import around
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, Self, TypeVar
 
     from lambent.limits import Attributes
-    from lambent.span import NonRecordingSpan, Span
     from lambent.tracer import Tracer
 
     P = ParamSpec("P")
@@ -69,7 +70,11 @@ class Invocation:
         self._deadline = _deadline(context)
         self._response: object = None
         self._has_response = False
-        self._span = self._start(event, name, kind, attributes)
+        try:
+            self._span = self._start(event, name, kind, attributes)
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+            self._span = NonRecordingSpan(SpanContext(0, 0))
 
     @property
     def span(self) -> Span | NonRecordingSpan:
@@ -81,7 +86,7 @@ class Invocation:
     ) -> Span | NonRecordingSpan:
         tracer = self._tracer
         config = tracer.config
-        parent = None
+        parent: SpanContext | None = None
         try:
             description = recognise(event)
             if description.carrier:
@@ -96,13 +101,20 @@ class Invocation:
             "faas.trigger": description.trigger,
             "faas.coldstart": _take_cold_start(config.initialization_type),
         }
-        _describe_context(described, self._context)
+        try:
+            _describe_context(described, self._context)
+        except Exception as error:  # noqa: BLE001  # as for the event
+            _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         described.update(description.attributes)
         if "http/dup" in config.semconv:
             _add_older_names(described)
         if attributes:
             described.update(attributes)
         function = getattr(self._context, "function_name", None) or config.function_name
+        if parent is None:
+            current = CURRENT.get()
+            if isinstance(current, Span) and current.end_time is not None:
+                parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
         return tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
             context=parent,
@@ -135,6 +147,8 @@ class Invocation:
         except Exception as error:  # noqa: BLE001  # the response is the user's object
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         try:
+            if self._tracer.config.count_spans:
+                self._span.set_attribute("lambent.spans", self._tracer.delivery.waiting + 1)
             self._span.__exit__(exc_type, exc, traceback)
             self._deliver()
         except Exception as error:  # noqa: BLE001  # see the head of this module
@@ -164,7 +178,8 @@ def _deadline(context: object) -> float | None:
     """Return the monotonic time at which Lambda ends this invocation, None where nobody says."""
     try:
         left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
-        return monotonic() + float(left) / 1000
+        # A mock's answer is no number, and nobody's deadline.
+        return monotonic() + left / 1000 if isinstance(left, (int, float)) else None
     except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
         return None
 
@@ -220,63 +235,8 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
 
 def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
     """Return the handler with each of its calls an invocation of its own."""
-    kind = kind_of(function)
-    call: Any = function
-    wrapper: Any
-    if kind == "coroutine":
 
-        async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            invocation = _begin(tracer, args, kwargs)
-            try:
-                response = await call(*args, **kwargs)
-            except BaseException as exc:
-                drop_own_frame(exc)
-                _fail(invocation, exc)
-                raise
-            _succeed(invocation, response)
-            return response
+    def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
+        return _begin(tracer, args, kwargs)
 
-        wrapper = coroutine
-    elif kind == "generator":
-
-        def generator(*args: Any, **kwargs: Any) -> Any:
-            invocation = _begin(tracer, args, kwargs)
-            try:
-                response = yield from call(*args, **kwargs)
-            except BaseException as exc:
-                drop_own_frame(exc)
-                _fail(invocation, exc)
-                raise
-            _succeed(invocation, response)
-            return response
-
-        wrapper = generator
-    elif kind == "async generator":
-
-        async def async_generator(*args: Any, **kwargs: Any) -> Any:
-            invocation = _begin(tracer, args, kwargs)
-            try:
-                async for item in call(*args, **kwargs):
-                    yield item
-            except BaseException as exc:
-                drop_own_frame(exc)
-                _fail(invocation, exc)
-                raise
-            _succeed(invocation, None)
-
-        wrapper = async_generator
-    else:
-
-        def sync(*args: Any, **kwargs: Any) -> Any:
-            invocation = _begin(tracer, args, kwargs)
-            try:
-                response = call(*args, **kwargs)
-            except BaseException as exc:
-                drop_own_frame(exc)
-                _fail(invocation, exc)
-                raise
-            _succeed(invocation, response)
-            return response
-
-        wrapper = sync
-    return look_like(wrapper, function)
+    return around(function, begin, _fail, _succeed)

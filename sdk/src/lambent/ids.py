@@ -31,17 +31,24 @@ class KernelIds:
 
     def span_id(self) -> int:
         """Return a new span id, 1 … 2^64-1."""
-        while True:
-            try:
-                # One step, so that no two threads are given the same id.
-                number = self._pool.pop()
-            except IndexError:
-                drawn = memoryview(os.urandom(8 * self._at_once)).cast("Q").tolist()
-                number = drawn.pop()
-                self._pool.extend(drawn)
-            if number:
-                return number
+        try:
+            # One step, so that no two threads are given the same id.
+            return self._pool.pop()
+        except IndexError:
+            return self._draw()
 
     def trace_id(self) -> int:
         """Return a new trace id, 1 … 2^128-1."""
-        return self.span_id() << 64 | self.span_id()
+        try:
+            return self._pool.pop() << 64 | self._pool.pop()
+        except IndexError:
+            return self._draw() << 64 | self.span_id()
+
+    def _draw(self) -> int:
+        """Return a number that is not zero, and put the others drawn with it into the pool."""
+        while True:
+            drawn = [number for number in memoryview(os.urandom(8 * self._at_once)).cast("Q") if number]
+            if drawn:
+                number = drawn.pop()
+                self._pool.extend(drawn)
+                return number

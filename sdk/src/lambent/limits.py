@@ -9,21 +9,36 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     Attributes: TypeAlias = Mapping[str, object]
 
-__all__ = ["DEFAULT_LIMITS", "SCALARS", "Limits", "clean_attributes", "clean_value", "put_attribute"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "SCALARS",
+    "Limits",
+    "are_plain",
+    "clean_attributes",
+    "clean_name",
+    "clean_time",
+    "clean_value",
+    "put_attribute",
+]
 
 SCALARS = frozenset({str, int, float, bool})
-_STRINGS = frozenset({str})
+_DEEPEST = 24
+"""How deep values may lie in each other: decoders of protobuf refuse a whole request beyond 100
+messages, and each list or mapping is two or three."""
 
 
 class Limits:
     """How much a span may hold. None means no limit; lengths count characters.
 
     The defaults are those of OpenTelemetry: 128 of everything, strings of any length.
+    `attribute_length` holds for spans too where `span_attribute_length` is not given.
+
+    Raises ValueError for a limit that is no number of things.
     """
 
     __slots__ = (
@@ -49,11 +64,17 @@ class Limits:
     ) -> None:
         self.attributes = attributes
         self.attribute_length = attribute_length
-        self.span_attribute_length = span_attribute_length
+        self.span_attribute_length = (
+            attribute_length if span_attribute_length is None else span_attribute_length
+        )
         self.events = events
         self.links = links
         self.event_attributes = event_attributes
         self.link_attributes = link_attributes
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise ValueError(f"the limit {name} is a whole number, 0 or more, or None, not {value!r}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Limits):
@@ -75,33 +96,55 @@ def _has_text(value: object) -> bool:
     return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
 
 
-def clean_value(value: object, length: int | None) -> object:
+def clean_name(name: object) -> str:
+    """Return the text that stands for a name, whatever was given as one."""
+    if isinstance(name, str):
+        return name
+    try:
+        return str(name)
+    except Exception:  # noqa: BLE001  # user code: anything may happen in it
+        return type(name).__name__
+
+
+def clean_time(given: object, clock: Callable[[], int]) -> int:
+    """Return nanoseconds since the epoch, the clock's where none were given that OTLP can hold."""
+    try:
+        nanoseconds = int(given)  # type: ignore[call-overload]  # or TypeError
+    except (TypeError, ValueError, OverflowError):
+        return clock()
+    return nanoseconds if 0 <= nanoseconds < 1 << 64 else clock()
+
+
+def clean_value(value: object, length: int | None, depth: int = 0) -> object:
     """Return the value as OpenTelemetry's attribute types hold it.
 
     Strings are cut to `length` characters, sequences become tuples, mappings new dicts with text
     keys, both cleaned all the way down; anything else becomes its text, or None when it has none.
+    Raises ValueError for what lies too deep to be decoded again.
     """
     if value is None or isinstance(value, (bool, int, float, bytes)):
         return value
     if isinstance(value, str):
         return value if length is None or len(value) <= length else value[:length]
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
     if isinstance(value, (list, tuple, range)):
-        return tuple([clean_value(item, length) for item in value])
+        return tuple([clean_value(item, length, depth + 1) for item in value])
     if isinstance(value, dict):
-        return _clean_mapping(value, length)
+        return _clean_mapping(value, length, depth + 1)
     # Loaded by every interpreter; only unusual values come this far.
     from collections.abc import Mapping, Sequence
 
     if isinstance(value, Mapping):
-        return _clean_mapping(value, length)
+        return _clean_mapping(value, length, depth + 1)
     if isinstance(value, Sequence) and not isinstance(value, (bytearray, memoryview)):
-        return tuple([clean_value(item, length) for item in value])
+        return tuple([clean_value(item, length, depth + 1) for item in value])
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     return str(value) if _has_text(value) else None
 
 
-def _clean_mapping(mapping: Mapping[object, object], length: int | None) -> dict[str, object]:
+def _clean_mapping(mapping: Mapping[object, object], length: int | None, depth: int = 0) -> dict[str, object]:
     cleaned: dict[str, object] = {}
     for key, value in mapping.items():
         if not key:
@@ -110,20 +153,23 @@ def _clean_mapping(mapping: Mapping[object, object], length: int | None) -> dict
             if not _has_text(key):
                 continue
             key = str(key)  # noqa: PLW2901  # the text stands for the key from here on
-        cleaned[key] = clean_value(value, length)
+        cleaned[key] = clean_value(value, length, depth)
     return cleaned
+
+
+def are_plain(attributes: Attributes) -> bool:
+    """Return whether there is nothing to clean: keys are text, values plain scalars."""
+    for key, value in attributes.items():
+        if type(value) not in SCALARS or type(key) is not str or not key:
+            return False
+    return True
 
 
 def clean_attributes(
     attributes: Attributes, count: int | None, length: int | None
 ) -> tuple[dict[str, object], int]:
     """Return a clean copy of the attributes and how many of them were dropped."""
-    if (
-        length is None
-        and SCALARS.issuperset(map(type, attributes.values()))
-        and _STRINGS.issuperset(map(type, attributes))
-        and "" not in attributes
-    ):
+    if length is None and are_plain(attributes):
         cleaned = dict(attributes)
     else:
         cleaned = _clean_mapping(attributes, length)  # type: ignore[arg-type]  # keys are checked there

@@ -7,23 +7,21 @@ A finished span reads like OpenTelemetry's `ReadableSpan`.
 
 from __future__ import annotations
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext
-from lambent.limits import SCALARS, clean_attributes, put_attribute
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, NonRecordingSpan, SpanContext, adopt, deactivate
+from lambent.limits import SCALARS, are_plain, clean_attributes, clean_name, clean_time, put_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextvars import Token
     from types import TracebackType
-    from typing import Self, TypeAlias
+    from typing import Self
 
     from lambent.codes import SpanKind, Status
-    from lambent.context import TraceState
+    from lambent.context import AnySpan, TraceState
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
     from lambent.tracer import Tracer
-
-    AnySpan: TypeAlias = "Span | NonRecordingSpan"
 
 __all__ = ["Event", "Link", "NonRecordingSpan", "Span"]
 
@@ -59,78 +57,6 @@ class Link:
         self.dropped_attributes = dropped_attributes
 
 
-class NonRecordingSpan:
-    """A span that is not sampled: it carries its context and keeps nothing."""
-
-    __slots__ = ("_tokens", "context")
-
-    def __init__(self, context: SpanContext) -> None:
-        self.context = context
-        self._tokens: list[Token[AnySpan | None]] = []
-
-    def get_span_context(self) -> SpanContext:
-        """Return what identifies this span elsewhere."""
-        return self.context
-
-    def is_recording(self) -> bool:
-        """Return False: nothing is kept."""
-        return False
-
-    def set_attribute(self, key: str, value: object) -> None:
-        """Keep nothing."""
-
-    def set_attributes(self, attributes: Attributes) -> None:
-        """Keep nothing."""
-
-    def add_event(
-        self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
-    ) -> None:
-        """Keep nothing."""
-
-    def add_link(self, context: SpanContext, attributes: Attributes | None = None) -> None:
-        """Keep nothing."""
-
-    def set_status(self, status: object, description: str | None = None) -> None:
-        """Keep nothing."""
-
-    def update_name(self, name: str) -> None:
-        """Keep nothing."""
-
-    def record_exception(
-        self,
-        exception: BaseException,
-        attributes: Attributes | None = None,
-        timestamp: int | None = None,
-        escaped: bool = False,
-    ) -> None:
-        """Keep nothing."""
-
-    def end(self, end_time: int | None = None) -> None:
-        """Do nothing: there is nothing to hand over."""
-
-    def __enter__(self) -> Self:
-        self._tokens.append(_set_current(self))
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        deactivate(self._tokens.pop())
-
-
-def deactivate(token: Token[AnySpan | None]) -> None:
-    """Make the span before this one current again, wherever the block is being left."""
-    try:
-        _reset_current(token)
-    except ValueError:
-        # A generator or callback is being closed in another context than it was opened in:
-        # that context never saw this span, so there is nothing to undo.
-        return
-
-
 class Span:
     """A recording span; also a context manager that activates it, ends it and keeps its exception.
 
@@ -143,7 +69,7 @@ class Span:
     _links: Sequence[Link] = ()
     _token: Token[AnySpan | None] | None = None
     _outer_tokens: list[Token[AnySpan | None]] | None = None
-    _recorded_exception = 0
+    _recorded_exception: BaseException | None = None
     _record_exception = True
     _set_status_on_exception = True
     _end_on_exit = True
@@ -269,25 +195,33 @@ class Span:
 
     def _drop_attribute(self, error: Exception) -> None:
         self.dropped_attributes += 1
+        self._complain("an attribute", error)
+
+    def _complain(self, what: str, error: Exception) -> None:
         from lambent.diagnostics import say_once
 
-        say_once("attribute", f"an attribute of span {self.name!r} was dropped: {type(error).__name__}")
+        say_once(what, f"{what} of span {self.name!r} was dropped: {type(error).__name__}")
 
     def set_attributes(self, attributes: Attributes) -> None:
-        """Set several attributes."""
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        """Set several attributes. A key that is no text is replaced by its text."""
+        try:
+            for key, value in attributes.items():
+                self.set_attribute(key if not key or type(key) is str else clean_name(key), value)
+        except Exception as error:  # noqa: BLE001  # not a mapping, or one that fails
+            self._drop_attribute(error)
 
     def _start_attributes(self, attributes: Attributes) -> None:
-        limits = self._tracer.limits
+        tracer = self._tracer
         try:
+            if tracer.plain_limits and len(attributes) <= tracer.attribute_count and are_plain(attributes):
+                self._attributes = dict(attributes)
+                return
+            limits = tracer.limits
             self._attributes, self.dropped_attributes = clean_attributes(
                 attributes, limits.attributes, limits.span_attribute_length
             )
         except Exception:  # noqa: BLE001  # one bad value must not take the good ones along
-            items = getattr(attributes, "items", tuple)
-            for key, value in items():
-                self._put_attribute(key, value)
+            self.set_attributes(attributes)
 
     def add_event(
         self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
@@ -302,13 +236,13 @@ class Span:
                 attributes or {}, limits.event_attributes, limits.attribute_length
             )
         except Exception:  # noqa: BLE001  # the event matters even where its attributes cannot be read
-            cleaned, dropped = {}, len(attributes or ())
-        if timestamp is None:
-            timestamp = self._tracer.clock()
+            cleaned, dropped = {}, len(attributes) if isinstance(attributes, dict) else 1
+        clock = self._tracer.clock
+        timestamp = clock() if timestamp is None else clean_time(timestamp, clock)
         events = self._events
         if events is None:
             events = self._events = []
-        events.append(Event(name, cleaned, timestamp, dropped))
+        events.append(Event(clean_name(name), cleaned, timestamp, dropped))
         if limits.events is not None and len(events) > limits.events:
             del events[0]
             self.dropped_events += 1
@@ -324,12 +258,18 @@ class Span:
         limits = self._tracer.limits
         kept = list(self._links)
         for link in links:
-            if not link.context.is_valid and not link.attributes and not link.context.trace_state:
+            try:
+                context = link.context if isinstance(link.context, SpanContext) else adopt(link.context)
+                if not context.is_valid and not link.attributes and not context.trace_state:
+                    continue
+                cleaned, dropped = clean_attributes(
+                    link.attributes or {}, limits.link_attributes, limits.attribute_length
+                )
+            except Exception as error:  # noqa: BLE001  # no link, or attributes that cannot be read
+                self.dropped_links += 1
+                self._complain("a link", error)
                 continue
-            cleaned, dropped = clean_attributes(
-                link.attributes, limits.link_attributes, limits.attribute_length
-            )
-            kept.append(Link(link.context, cleaned, dropped))
+            kept.append(Link(context, cleaned, dropped))
         if limits.links is not None and len(kept) > limits.links:
             surplus = len(kept) - limits.links
             del kept[:surplus]
@@ -362,14 +302,14 @@ class Span:
         if number == 0 or self._status_code == 1:
             return
         self._status_code = number
-        self._status_message = description if number == 2 else None
+        self._status_message = clean_name(description) if number == 2 and description else None
 
     def update_name(self, name: str) -> None:
         """Replace the name."""
         if self.end_time is not None:
             self._refuse("a name")
             return
-        self.name = name
+        self.name = clean_name(name)
 
     def record_exception(
         self,
@@ -379,14 +319,14 @@ class Span:
         escaped: bool = False,
     ) -> None:
         """Add an `exception` event with type, message and stack trace. The same one only once."""
-        if self.end_time is None and self._recorded_exception != id(exception):
-            self._recorded_exception = id(exception)
+        if self.end_time is not None:
+            self._refuse("an exception")
+        elif self._recorded_exception is not exception:
+            # The exception itself, until the end: an id is soon another exception's.
+            self._recorded_exception = exception
             from lambent.exceptions import describe
 
-            described = describe(exception, escaped)
-            if attributes:
-                described.update(attributes)
-            self.add_event("exception", described, timestamp)
+            self.add_event("exception", describe(exception, escaped, attributes), timestamp)
 
     def _refuse(self, what: str) -> None:
         from lambent.diagnostics import say_once
@@ -400,7 +340,9 @@ class Span:
         if self.end_time is not None:
             return
         tracer = self._tracer
-        self.end_time = tracer.clock() if end_time is None else end_time
+        self.end_time = tracer.clock() if end_time is None else clean_time(end_time, tracer.clock)
+        if self._recorded_exception is not None:
+            self._recorded_exception = None
         tracer.on_end(self)
 
     def __enter__(self) -> Self:
@@ -420,8 +362,17 @@ class Span:
     ) -> None:
         token = self._token
         if token is not None:
-            self._token = self._outer_tokens.pop() if self._outer_tokens else None
-            deactivate(token)
+            outer = self._outer_tokens
+            if outer:
+                outer.append(token)
+                deactivate(outer)
+                self._token = outer.pop()
+            else:
+                self._token = None
+                try:
+                    _reset_current(token)
+                except ValueError:  # left in another context than it was entered in: see `deactivate`
+                    self._token = None
         if exc is not None and self.end_time is None:
             self.fail(exc)
         if self._end_on_exit:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import time_ns
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext, adopt
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
+from lambent.limits import clean_name, clean_time
 from lambent.span import Link, NonRecordingSpan, Span
 
 TYPE_CHECKING = False
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from typing import ParamSpec, Protocol, TypeVar
 
     from lambent.config import Config
+    from lambent.context import AnySpan
     from lambent.handler import Invocation
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
-    from lambent.span import AnySpan
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -117,7 +118,7 @@ class Tracer:
         OpenTelemetry's; `start_time`: nanoseconds since the epoch.
         """
         given = _current() if context is None else _parent_in(context)
-        if type(kind) is not int:
+        if kind != 0 and (type(kind) is not int or not 0 < kind < 5):
             kind = _kind(kind)
         trace_state = EMPTY_TRACE_STATE
         parent: Span | SpanContext | None
@@ -136,19 +137,24 @@ class Tracer:
                 return self._unsampled(trace_id, parent)
         span = Span(
             self,
-            name if type(name) is str else str(name),
+            name if type(name) is str else clean_name(name),
             trace_id,
             self._ids.span_id(),
             parent,
             kind,
-            self.clock() if start_time is None else start_time,
+            self.clock() if start_time is None else clean_time(start_time, self.clock),
         )
         if trace_state is not EMPTY_TRACE_STATE:
             span._trace_state = trace_state
-        if self._sampler is not None and not self._sampled(span, attributes, links):
-            return self._unsampled(trace_id, span.parent)
+        added: Attributes | None = None
+        if self._sampler is not None:
+            added = self._sampled(span, attributes, links)
+            if added is None:
+                return self._unsampled(trace_id, span.parent)
         if attributes:
             span._start_attributes(attributes)
+        if added:
+            span.set_attributes(added)
         if links:
             span._add_links(links)
         if not record_exception:
@@ -163,24 +169,26 @@ class Tracer:
         state = parent.trace_state if parent is not None else None
         return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state))
 
-    def _sampled(self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None) -> bool:
-        """Ask the sampler; what it adds is the span's first."""
+    def _sampled(
+        self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
+    ) -> Attributes | None:
+        """Ask the sampler; return the attributes that it adds, None for a span that is not kept."""
         assert self._sampler is not None
         try:
             decision = self._sampler.should_sample(
                 span.parent, span._trace_id, span.name, span._kind, attributes, links or ()
             )
             if not decision.sampled:
-                return False
-            if decision.attributes:
-                span.set_attributes(decision.attributes)
+                return None
             if decision.trace_state is not None:
                 span._trace_state = decision.trace_state
+            added = decision.attributes
         except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
             from lambent.diagnostics import say_once
 
             say_once("sampler", f"the sampler failed ({type(error).__name__}: {error}); spans are kept")
-        return True
+            added = None
+        return added or {}
 
     def start_as_current_span(
         self,
@@ -307,8 +315,10 @@ def _kind(kind: object) -> int:
 
 def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     """Return the parent that a `context` argument names; an invalid one means a new trace."""
-    if isinstance(context, (Span, NonRecordingSpan)):
+    if isinstance(context, Span):
         return context
+    if isinstance(context, NonRecordingSpan):
+        context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
     values = getattr(context, "values", None)
@@ -319,15 +329,7 @@ def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
         get_span_context = getattr(candidate, "get_span_context", None)
         foreign = get_span_context() if callable(get_span_context) else None
         if foreign is not None and foreign.is_valid:
-            from lambent.context import TraceState
-
-            return SpanContext(
-                foreign.trace_id,
-                foreign.span_id,
-                foreign.is_remote,
-                int(foreign.trace_flags),
-                TraceState(foreign.trace_state),
-            )
+            return adopt(foreign)
     return None
 
 

@@ -6,6 +6,8 @@ traceback of an exception is the one that the function alone would have had.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,10 +16,20 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    T = TypeVar("T")
 
-__all__ = ["drop_own_frame", "in_block", "kind_of", "look_like"]
+__all__ = ["around", "drop_own_frame", "in_block", "kind_of", "look_like"]
 
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # inspect.CO_…, without inspect
+# What functools.update_wrapper copies; from 3.14 on annotations are computed when asked for, not here.
+_COPIED = (
+    "__module__",
+    "__name__",
+    "__qualname__",
+    "__doc__",
+    "__annotate__" if sys.version_info >= (3, 14) else "__annotations__",
+    "__type_params__",
+)
 
 
 def kind_of(function: Callable[..., object]) -> str:
@@ -27,12 +39,15 @@ def kind_of(function: Callable[..., object]) -> str:
     `__call__` of objects that are called like functions.
     """
     inner: Any = function
-    while hasattr(inner, "func") and not hasattr(inner, "__code__"):
-        inner = inner.func
+    if not hasattr(inner, "__code__"):
+        from functools import partial
+
+        while isinstance(inner, partial):
+            inner = inner.func
     inner = getattr(inner, "__func__", inner)
     code = getattr(inner, "__code__", None)
     if code is None:
-        call = type(inner).__dict__.get("__call__")
+        call: Any = type(inner).__call__ if callable(inner) else None
         code = getattr(call, "__code__", None)
     flags = getattr(code, "co_flags", 0)
     if flags & _COROUTINE:
@@ -44,7 +59,7 @@ def kind_of(function: Callable[..., object]) -> str:
 
 def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Callable[P, R]:
     """Give the wrapper the function's name, documentation, annotations and attributes."""
-    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__"):
+    for name in _COPIED:
         try:
             setattr(wrapper, name, getattr(function, name))
         except AttributeError:
@@ -56,43 +71,118 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
 
 def drop_own_frame(exc: BaseException) -> None:
     """Take the wrapper's own frame out of the traceback of an exception about to be re-raised."""
-    traceback = exc.__traceback__
-    if traceback is not None and traceback.tb_next is not None:
-        exc.__traceback__ = traceback.tb_next
+    if exc.__traceback__ is not None:
+        exc.__traceback__ = exc.__traceback__.tb_next
+
+
+def around(
+    function: Callable[P, R],
+    begin: Callable[[tuple[Any, ...], dict[str, Any]], T],
+    fail: Callable[[T, BaseException], None],
+    succeed: Callable[[T, object], None],
+) -> Callable[P, R]:
+    """Return the function with something before and after each of its calls.
+
+    `begin` gets the arguments; `fail` and `succeed` get what it returned, with the exception or the
+    response (None from an async generator, which has none).
+    """
+    make = _MAKERS[kind_of(function)]
+    return look_like(make(function, begin, fail, succeed), function)
+
+
+def _around_sync(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    def sync(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            response = call(*args, **kwargs)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, response)
+        return response
+
+    return sync
+
+
+def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            response = await call(*args, **kwargs)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, response)
+        return response
+
+    return coroutine
+
+
+def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    def generator(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            response = yield from call(*args, **kwargs)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, response)
+        return response
+
+    return generator
+
+
+def _around_async_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    async def async_generator(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            # What `yield from` does for generators: values, exceptions and the closing go through.
+            inner = call(*args, **kwargs)
+            item = await anext(inner)
+            while True:
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await inner.aclose()
+                    raise
+                except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
+                    item = await inner.athrow(exc)
+                else:
+                    item = await inner.asend(sent)
+        except StopAsyncIteration:
+            pass
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, None)
+
+    return async_generator
+
+
+_MAKERS = {
+    "sync": _around_sync,
+    "coroutine": _around_coroutine,
+    "generator": _around_generator,
+    "async generator": _around_async_generator,
+}
 
 
 def in_block(function: Callable[P, R], block: Callable[[], AbstractContextManager[object]]) -> Callable[P, R]:
     """Return the function running each of its calls inside a new block."""
-    kind = kind_of(function)
-    call: Any = function
-    wrapper: Any
-    if kind == "coroutine":
 
-        async def coroutine(*args: P.args, **kwargs: P.kwargs) -> object:
-            with block():
-                return await call(*args, **kwargs)
+    def begin(_args: object, _kwargs: object) -> AbstractContextManager[object]:
+        manager = block()
+        manager.__enter__()
+        return manager
 
-        wrapper = coroutine
-    elif kind == "generator":
+    def fail(manager: AbstractContextManager[object], exc: BaseException) -> None:
+        manager.__exit__(type(exc), exc, exc.__traceback__)
 
-        def generator(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with block():
-                return (yield from call(*args, **kwargs))
+    def succeed(manager: AbstractContextManager[object], _response: object) -> None:
+        manager.__exit__(None, None, None)
 
-        wrapper = generator
-    elif kind == "async generator":
-
-        async def async_generator(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with block():
-                async for item in call(*args, **kwargs):
-                    yield item
-
-        wrapper = async_generator
-    else:
-
-        def sync(*args: P.args, **kwargs: P.kwargs) -> object:
-            with block():
-                return call(*args, **kwargs)
-
-        wrapper = sync
-    return look_like(wrapper, function)
+    return around(function, begin, fail, succeed)

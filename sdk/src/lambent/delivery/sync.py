@@ -19,6 +19,38 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncDelivery"]
 
+_LONGEST = 86_400.0
+"""Seconds: more than any invocation has, and less than what locks and sockets refuse."""
+
+# Those that are not closed yet: what an exit or a fork has to look after.
+_open: set[SyncDelivery] = set()
+_watching: set[str] = set()
+
+
+def _watch(delivery: SyncDelivery, exits: bool) -> None:
+    """Have the delivery flushed at exit, if its process has exits, and emptied in forks."""
+    _open.add(delivery)
+    if "forks" not in _watching:
+        _watching.add("forks")
+        from os import register_at_fork
+
+        register_at_fork(after_in_child=_in_child)
+    if exits and "exit" not in _watching:
+        _watching.add("exit")
+        import atexit
+
+        atexit.register(_at_exit)
+
+
+def _in_child() -> None:
+    for delivery in _open:
+        delivery.in_child()
+
+
+def _at_exit() -> None:
+    for delivery in list(_open):
+        delivery.at_exit()
+
 
 class SyncDelivery:
     """The queue of finished spans and the exporters that empty it.
@@ -32,18 +64,17 @@ class SyncDelivery:
         self._append = self._queue.append
         self._size = config.queue_size
         self._dropped = 0
+        self._handed_over = 0  # to immediate exporters, where these are the only ones
         self._lock = allocate_lock()
+        self._delivered = True
         self._closed = False
         self._immediate: list[Exporter] = []
         self._exporters: list[Exporter] | None = None
         if config.test_mode or config.exporters:
             # Some exporters take a span the moment it ends (memory), so they are needed from the start.
             self._choose()
-        if not config.function_name:
-            import atexit
-
-            # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
-            atexit.register(self._at_exit)
+        # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
+        _watch(self, not config.function_name)
 
     def on_end(self, span: Span) -> None:
         """Take a finished span. Called by the span, in whatever thread ends it."""
@@ -54,9 +85,21 @@ class SyncDelivery:
 
     def _on_end_immediate(self, span: Span) -> None:
         for exporter in self._immediate:
-            exporter.on_end(span)
+            try:
+                exporter.on_end(span)
+            except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
+                from lambent.diagnostics import say_once
+
+                say_once("on_end", f"an exporter failed: {type(error).__name__}: {error}")
         if self._exporters:
             SyncDelivery.on_end(self, span)
+        else:
+            self._handed_over += 1
+
+    @property
+    def waiting(self) -> int:
+        """How many spans have ended since the last export, those that found no place included."""
+        return len(self._queue) + self._dropped + self._handed_over
 
     @property
     def exporters(self) -> Sequence[Exporter]:
@@ -93,20 +136,35 @@ class SyncDelivery:
         return self.flush(seconds)
 
     def flush(self, seconds: float) -> bool:
-        """Export what is queued within `seconds`; return whether every exporter took all of it."""
-        if not self._queue:
+        """Export what is queued within `seconds`; return whether every exporter took all of it.
+
+        What another thread is exporting is waited for. Without time the spans stay queued.
+        """
+        self._handed_over = 0
+        if not self._queue and not self._lock.locked():
             return self._report_dropped()
+        if not seconds > 0:
+            return False
+        seconds = min(seconds, _LONGEST)
         deadline = monotonic() + seconds
-        if not self._lock.acquire(timeout=max(0.0, seconds)):
-            return False  # another thread is exporting; what is queued stays queued
+        lock = self._lock
+        if not lock.acquire(timeout=seconds):
+            return False
         try:
+            if monotonic() >= deadline:
+                return False
             # Only append happens elsewhere, so the first n are ours whatever other threads do.
             count = len(self._queue)
             spans = self._queue[:count]
             del self._queue[:count]
-            delivered = not spans or self._export(spans, deadline)
+            delivered = self._delivered
+            if spans:
+                if self._dropped:
+                    # Whoever reads the traces learns that some are missing, not only who reads the log.
+                    spans[-1]._attributes["lambent.spans.dropped"] = self._dropped  # noqa: SLF001  # it has ended
+                delivered = self._delivered = self._export(spans, deadline)
         finally:
-            self._lock.release()
+            lock.release()
         return self._report_dropped() and delivered
 
     def _export(self, spans: list[Span], deadline: float) -> bool:
@@ -115,15 +173,20 @@ class SyncDelivery:
             try:
                 result = exporter.export(spans, max(0.0, deadline - monotonic()))
                 lost, reason = result.lost + result.rejected, result.reason
-                ok, quiet = result.ok and not lost, result.quiet
+                ok, quiet, warning = result.ok and not lost, result.quiet, result.warning
             except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
-                ok, quiet, lost, reason = False, False, len(spans), f"{type(error).__name__}: {error}"
+                ok, quiet, lost, warning = False, False, len(spans), ""
+                reason = f"{type(error).__name__}: {error}"
             if not ok:
                 complete = False
-                if reason and not quiet:
-                    from lambent.diagnostics import say
+            if (not ok and not quiet) or warning:
+                from lambent.diagnostics import say
 
-                    say(f"lost {lost} of {len(spans)} spans: {reason}")
+                say(
+                    f"an exporter warns: {warning}"
+                    if ok
+                    else f"lost {lost or len(spans)} of {len(spans)} spans: {reason or 'no reason given'}"
+                )
         return complete
 
     def _report_dropped(self) -> bool:
@@ -136,8 +199,16 @@ class SyncDelivery:
         say(f"dropped {dropped} spans: {why}")
         return False
 
-    def _at_exit(self) -> None:
-        self.close(self._config.timeout)
+    def at_exit(self) -> None:
+        """Close with the configured time, unless Lambda is the one that ends the process."""
+        if not self._config.function_name:
+            self.close(self._config.timeout)
+
+    def in_child(self) -> None:
+        """After a fork: what was queued is the parent's to export, and its lock may be held there."""
+        self._queue.clear()
+        self._dropped = 0
+        self._lock = allocate_lock()
 
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
@@ -146,6 +217,12 @@ class SyncDelivery:
         self.flush(seconds)
         self._closed = True
         self._size = 0
+        _open.discard(self)
+        if self._queue:
+            from lambent.diagnostics import say
+
+            say(f"lost {len(self._queue)} spans: the tracer was closed without time to export them")
+            self._queue.clear()
         self._immediate = []
         for exporter in self._exporters or ():
             try:
@@ -154,7 +231,3 @@ class SyncDelivery:
                 from lambent.diagnostics import say_once
 
                 say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
-        if not self._config.function_name:
-            import atexit
-
-            atexit.unregister(self._at_exit)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from lambent.exporters import Exporter, Result
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lambent.config import Config
-    from lambent.exporters import Exporter
+    from lambent.span import Span
 
 __all__ = ["choose"]
 
@@ -17,8 +21,8 @@ def choose(config: Config) -> list[Exporter]:
     """Return the exporters, in the order they were named.
 
     Without a name: OTLP when an endpoint is set; else the stdout line in Lambda; else OTLP to this
-    machine's collector, if one listens. In test mode those that stay in the process only. One that
-    cannot be made is said and left out.
+    machine's collector, if one listens. In test mode those that stay in the process only. In the place of
+    one that cannot be made stands one that says so with every batch.
     """
     exporters: list[Exporter] = []
     for wanted in config.exporters or (_default(config),):
@@ -27,15 +31,23 @@ def choose(config: Config) -> list[Exporter]:
             try:
                 made = _make(name, config)
             except ValueError as error:
-                from lambent.diagnostics import say
-
-                say(f"no exporter {name!r}: {error}; its spans will not leave this process")
-                continue
+                made = _Unavailable(f"there is no exporter {name!r}: {error}")
             if made is not None:
                 exporters.append(made)
         else:
             exporters.append(wanted)
     return exporters
+
+
+class _Unavailable(Exporter):
+    """Stands for an exporter whose settings cannot work: its spans are lost, and counted as such."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def export(self, spans: Sequence[Span], timeout: float) -> Result:  # noqa: ARG002  # nothing to wait for
+        """Lose the spans, and say why."""
+        return Result(False, len(spans), 0, self._reason)
 
 
 def _default(config: Config) -> str:

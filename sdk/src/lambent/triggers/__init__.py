@@ -45,6 +45,10 @@ def recognise(event: object) -> Description:
         request = event.get("requestContext")
         if isinstance(request, dict):
             http = request.get("http")
+            if "methodArn" in event or "routeArn" in event:
+                return Description(
+                    "other"
+                )  # an authorizer's question: its answer is a policy, not a response
             if isinstance(http, dict) and "method" in http:
                 from lambent.triggers.apigateway import describe_v2
 

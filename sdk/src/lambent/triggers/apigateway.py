@@ -112,7 +112,7 @@ def _server(attributes: dict[str, object], headers: Mapping[str, str], domain: o
     attributes["url.scheme"] = headers.get("x-forwarded-proto") or "https"
     _put(attributes, "server.address", _text(domain) or headers.get("host"))
     port = headers.get("x-forwarded-port", "")
-    if port.isascii() and port.isdigit():
+    if port.isascii() and port.isdigit() and len(port) < 6:
         attributes["server.port"] = int(port)
 
 

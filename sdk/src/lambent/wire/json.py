@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["encode"]
 
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
+_LOW_64, _LOW_128 = (1 << 64) - 1, (1 << 128) - 1
 
 
 def encode(spans: Sequence[Span]) -> bytes:
@@ -38,7 +39,7 @@ def encode(spans: Sequence[Span]) -> bytes:
                 }
                 if resource.schema_url:
                     outer["schemaUrl"] = resource.schema_url
-            described: dict[str, Any] = {"name": scope.name, "version": scope.version}
+            described: dict[str, Any] = {"name": _text(scope.name), "version": _text(scope.version)}
             if scope.attributes:
                 described["attributes"] = _attributes(scope.attributes)
             group = scopes[id(resource), id(scope)] = {"scope": described, "spans": []}
@@ -99,8 +100,8 @@ def _event(event: Event) -> dict[str, Any]:
 def _link(link: Link) -> dict[str, Any]:
     context = link.context
     message: dict[str, Any] = {
-        "traceId": f"{context.trace_id:032x}",
-        "spanId": f"{context.span_id:016x}",
+        "traceId": f"{context.trace_id & _LOW_128:032x}",
+        "spanId": f"{context.span_id & _LOW_64:016x}",
         "flags": _flags(context.is_remote),
         "attributes": _attributes(link.attributes),
     }

@@ -8,8 +8,8 @@ Rules (protobuf encoding; opentelemetry/proto/trace/v1/trace.proto):
   where presence says which type it is;
 * times are fixed 64-bit, ids are bytes, big-endian.
 
-A request is one flat list of byte strings, joined once. Since a length stands before what it
-counts, a span reserves two places in the list and fills them when its size is known.
+An attribute whose text, number or flag has been sent before is taken from a cache: most of what a
+function says of itself it says again with the next invocation.
 """
 
 from __future__ import annotations
@@ -25,17 +25,11 @@ if TYPE_CHECKING:
     from lambent.context import SpanContext
     from lambent.resource import InstrumentationScope, Resource
     from lambent.span import Event, Link
+    from lambent.tracer import Tracer
 
 __all__ = ["encode"]
 
-# One tag, one length byte: the prefixes of everything shorter than 128 bytes, made once.
-_BYTE = [bytes((number,)) for number in range(128)]
-_SHORT_ATTRIBUTE = [bytes((0x4A, length)) for length in range(128)]  # Span.attributes = 9
-_SHORT_TEXT = [
-    bytes((0x12, length + 2, 0x0A, length)) for length in range(126)
-]  # KeyValue.value.string_value
-_SMALL_INT = [bytes((0x12, 2, 0x18, number)) for number in range(128)]  # KeyValue.value.int_value
-_TRUE, _FALSE = b"\x12\x02\x10\x01", b"\x12\x02\x10\x00"  # KeyValue.value.bool_value
+_BYTE = [bytes((number,)) for number in range(128)]  # the varints of one byte
 
 # trace_id = 1 and span_id = 2, then parent_span_id = 4.
 _IDS = Struct(">HQQHQ").pack
@@ -52,177 +46,122 @@ _LOCAL_PARENT = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE_PARENT = b"\x85\x01\x00\x03\x00\x00"
 _LINK_LOCAL = b"\x35\x00\x01\x00\x00"
 _LINK_REMOTE = b"\x35\x00\x03\x00\x00"
+_UNSET = b"\x7a\x00"  # status = 15
+_DOUBLE_HEAD = b"\x12\x09\x21"  # KeyValue.value, nine bytes: double_value
 
 _LOW_64 = (1 << 64) - 1
-_MOST_KEYS = 1024
-_keys: dict[str, bytes] = {}
+
+# By type, since True, 1 and 1.0 are one key to a dictionary. What is cached first stays: the
+# attributes that come again are there with the first invocation, those that never do fill the rest.
+_MOST_CACHED, _LONGEST_CACHED = 512, 128
+_cached: dict[type, dict[tuple[str, object], bytes]] = {str: {}, int: {}, bool: {}}
+_names: dict[str, bytes] = {}
+_prefixes: dict[int, bytes] = {}
 
 
 def encode(spans: Sequence[Span]) -> bytes:
     """Return the request that carries these spans, grouped by resource and scope."""
-    parts: list[bytes] = []
-    groups: dict[tuple[int, int], list[Span]] = {}
+    by_tracer: dict[Tracer, list[Span]] = {}
     for span in spans:
-        tracer = span._tracer
-        key = (id(tracer.resource), id(tracer.scope))
-        group = groups.get(key)
-        if group is None:
-            groups[key] = [span]
-        else:
-            group.append(span)
-    resources: dict[int, list[list[Span]]] = {}
-    for (resource, _), group in groups.items():
-        resources.setdefault(resource, []).append(group)
-    for scoped in resources.values():
-        _resource_spans(parts, scoped)
-    return b"".join(parts)
+        by_tracer.setdefault(span._tracer, []).append(span)
+    resources: dict[Resource, dict[InstrumentationScope, list[bytes]]] = {}
+    for tracer, group in by_tracer.items():
+        scopes = resources.setdefault(tracer.resource, {})
+        scopes.setdefault(tracer.scope, []).extend([_span(span) for span in group])
+    return b"".join([_resource_spans(resource, scopes) for resource, scopes in resources.items()])
 
 
-def _resource_spans(parts: list[bytes], scoped: list[list[Span]]) -> None:
-    resource = scoped[0][0].resource
-    place = len(parts)
-    parts.append(b"")
-    head = resource.encoded
-    if head is None:
-        head = resource.encoded = _resource(resource)
-    parts.append(head)
-    size = len(head)
-    for group in scoped:
-        size += _scope_spans(parts, group)
-    if resource.schema_url:
-        field = _text_field(0x1A, resource.schema_url)
-        parts.append(field)
-        size += len(field)
-    parts[place] = b"\x0a" + _varint(size)
+def _resource_spans(resource: Resource, scopes: Mapping[InstrumentationScope, list[bytes]]) -> bytes:
+    if resource.encoded is None:
+        resource.encoded = _resource(resource)
+    fields = [resource.encoded]
+    fields += [_scope_spans(scope, spans) for scope, spans in scopes.items()]
+    fields.append(_text_field(0x1A, resource.schema_url))
+    return b"\x0a" + _message(b"".join(fields))
 
 
-def _scope_spans(parts: list[bytes], spans: list[Span]) -> int:
-    scope = spans[0].instrumentation_scope
-    place = len(parts)
-    parts.append(b"")
-    head = scope.encoded
-    if head is None:
-        head = scope.encoded = _scope(scope)
-    parts.append(head)
-    size = len(head)
-    for span in spans:
-        size += _span(parts, span)
-    if scope.schema_url:
-        field = _text_field(0x1A, scope.schema_url)
-        parts.append(field)
-        size += len(field)
-    prefix = parts[place] = b"\x12" + _varint(size)
-    return len(prefix) + size
+def _scope_spans(scope: InstrumentationScope, spans: list[bytes]) -> bytes:
+    if scope.encoded is None:
+        scope.encoded = _scope(scope)
+    return b"\x12" + _message(b"".join([scope.encoded, *spans, _text_field(0x1A, scope.schema_url)]))
 
 
-def _span(parts: list[bytes], span: Span) -> int:
-    """Append one Span message; return its size with tag and length."""
-    place = len(parts)
+def _span(span: Span) -> bytes:
     trace_id = span._trace_id
-    parts.append(b"")
-    parts.append(_IDS(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208, span._span_id))
-    size = 28
+    fields = [_IDS(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208, span._span_id)]
+    append = fields.append
     if span._trace_state:
-        field = _text_field(0x1A, span._trace_state.to_header())
-        parts.append(field)
-        size += len(field)
+        append(_text_field(0x1A, span._trace_state.to_header()))
     flags = _LOCAL_PARENT
     parent = span._parent
     if parent is not None:
         if isinstance(parent, Span):
-            parts.append(_PARENT(0x2208, parent._span_id))
+            append(_PARENT(0x2208, parent._span_id))
         else:
-            parts.append(_PARENT(0x2208, parent.span_id))
+            append(_PARENT(0x2208, parent.span_id))
             if parent.is_remote:
                 flags = _REMOTE_PARENT
-        size += 10
-    name = _utf8(span.name)
-    length = len(name)
-    if length:
-        if length < 128:
-            parts.append(b"\x2a" + _BYTE[length] + name)
-            size += length + 2
-        else:
-            field = b"\x2a" + _varint(length) + name
-            parts.append(field)
-            size += len(field)
-    parts.append(_TIMES(0x30, span._kind + 1, 0x39, _time(span.start_time), 0x41, _time(span.end_time)))
-    size += 20
-    if span._attributes:
-        size += _attributes(parts, span._attributes)
+    append(_names.get(span.name) or _name(span.name))
+    append(
+        _TIMES(0x30, span._kind + 1, 0x39, span.start_time & _LOW_64, 0x41, (span.end_time or 0) & _LOW_64)
+    )
+    for item in span._attributes.items():
+        cache = _cached.get(type(item[1]))
+        append((cache.get(item) if cache is not None else None) or _attribute(item, cache))
+    # Counts, events and links are rare.
     if span._events or span._links or span.dropped_attributes or span.dropped_events or span.dropped_links:
-        size += _rare_fields(parts, span)
+        fields += _rare_fields(span)
     # opentelemetry-sdk sends the status always, an empty message for UNSET.
-    status = b""
-    if span._status_code:
-        if span._status_message:
-            status = _text_field(0x12, span._status_message)
-        status += b"\x18" + _BYTE[span._status_code]
-    parts.append(b"\x7a" + _varint(len(status)) + status + flags)
-    size += len(parts[-1])
-    prefix = parts[place] = b"\x12" + (_BYTE[size] if size < 128 else _varint(size))
-    return len(prefix) + size
+    append(_status(span._status_code, span._status_message) if span._status_code else _UNSET)
+    append(flags)
+    body = b"".join(fields)
+    size = len(body)
+    return (_prefixes.get(size) or _prefix(size)) + body
 
 
-def _rare_fields(parts: list[bytes], span: Span) -> int:
-    """Append events, links and the counts of what was dropped; return their size."""
-    before = len(parts)
-    if span.dropped_attributes:
-        parts.append(b"\x50" + _varint(span.dropped_attributes))
-    parts.extend([_event(event) for event in span._events or ()])
-    if span.dropped_events:
-        parts.append(b"\x60" + _varint(span.dropped_events))
-    parts.extend([_link(link) for link in span._links])
-    if span.dropped_links:
-        parts.append(b"\x70" + _varint(span.dropped_links))
-    return sum(map(len, parts[before:]))
-
-
-def _time(nanoseconds: int | None) -> int:
-    """Return a time that fits; an open span's end is 0, which OTLP reads as unknown."""
-    return nanoseconds & _LOW_64 if nanoseconds is not None else 0
-
-
-def _attributes(parts: list[bytes], attributes: Mapping[str, object]) -> int:
-    """Append Span.attributes; return their size. The hot loop of the encoder."""
-    size = 0
-    extend = parts.extend
-    for key, value in attributes.items():
-        head = _keys.get(key) or _key(key)
-        kind = type(value)
-        if kind is str:
-            try:
-                text = value.encode()  # type: ignore[attr-defined]  # a str
-            except UnicodeEncodeError:
-                text = _utf8(value)
-            length = len(text)
-            total = len(head) + length + 4
-            if total < 128:
-                extend((_SHORT_ATTRIBUTE[total], head, _SHORT_TEXT[length], text))
-                size += total + 2
-                continue
-            tail = b"\x12" + _message(_field(0x0A, text))
-        elif kind is int and 0 <= value < 128:  # type: ignore[operator]  # an int
-            tail = _SMALL_INT[value]  # type: ignore[call-overload]  # an int
-        elif value is True:
-            tail = _TRUE
-        elif value is False:
-            tail = _FALSE
-        else:
-            tail = b"\x12" + _message(_any_value(value))
-        total = len(head) + len(tail)
-        prefix = _SHORT_ATTRIBUTE[total] if total < 128 else b"\x4a" + _varint(total)
-        extend((prefix, head, tail))
-        size += len(prefix) + total
-    return size
-
-
-def _key(key: str) -> bytes:
-    """Return KeyValue.key, kept for the next span: a program uses the same keys again and again."""
-    field = _text_field(0x0A, key)
-    if len(_keys) < _MOST_KEYS:
-        _keys[key] = field
+def _name(name: str) -> bytes:
+    field = _text_field(0x2A, name)
+    if len(_names) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
+        _names[name] = field
     return field
+
+
+def _prefix(size: int) -> bytes:
+    """Return ScopeSpans.spans' tag and length; those of everyday sizes are kept."""
+    prefix = b"\x12" + _varint(size)
+    if size < 4096:
+        _prefixes[size] = prefix
+    return prefix
+
+
+def _attribute(item: tuple[str, object], cache: dict[tuple[str, object], bytes] | None) -> bytes:
+    """Return Span.attributes' field of one attribute, and keep it for the next span."""
+    key, value = item
+    if type(value) is float:
+        pair = _text_field(0x0A, key) + _DOUBLE_HEAD + _DOUBLE(value)
+    else:
+        pair = _key_value(key, value)
+    field = b"\x4a" + _message(pair)
+    if cache is not None and len(cache) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
+        cache[item] = field
+    return field
+
+
+def _rare_fields(span: Span) -> list[bytes]:
+    fields = []
+    if span.dropped_attributes:
+        fields.append(b"\x50" + _varint(span.dropped_attributes))
+    fields += [_event(event) for event in span._events or ()]
+    if span.dropped_events:
+        fields.append(b"\x60" + _varint(span.dropped_events))
+    fields += [_link(link) for link in span._links]
+    if span.dropped_links:
+        fields.append(b"\x70" + _varint(span.dropped_links))
+    return fields
+
+
+def _status(code: int, message: str | None) -> bytes:
+    return b"\x7a" + _message(_text_field(0x12, message or "") + b"\x18" + _BYTE[code])
 
 
 def _any_value(value: object) -> bytes:
@@ -269,7 +208,7 @@ def _fields(tag: bytes, attributes: Mapping[str, object]) -> bytes:
 
 
 def _event(event: Event) -> bytes:
-    body = b"\x09" + _LITTLE_64(_time(event.timestamp)) + _text_field(0x12, event.name)
+    body = b"\x09" + _LITTLE_64(event.timestamp & _LOW_64) + _text_field(0x12, event.name)
     body += _fields(b"\x1a", event.attributes)
     if event.dropped_attributes:
         body += b"\x20" + _varint(event.dropped_attributes)
@@ -279,7 +218,9 @@ def _event(event: Event) -> bytes:
 def _link(link: Link) -> bytes:
     context: SpanContext = link.context
     trace_id = context.trace_id
-    body = _LINK_IDS(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208, context.span_id)
+    # Ids out of range are possible here: a link may say something though it names no span.
+    high, low = trace_id >> 64 & _LOW_64, trace_id & _LOW_64
+    body = _LINK_IDS(0x0A10, high, low, 0x1208, context.span_id & _LOW_64)
     if context.trace_state:
         body += _text_field(0x1A, context.trace_state.to_header())
     body += _fields(b"\x22", link.attributes)

@@ -1,0 +1,71 @@
+"""Where finished spans go: one module for each destination.
+
+An exporter is handed batches and says what became of them. It reads no environment and decides
+nothing about *when*: delivery does.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambent.span import Span
+
+__all__ = ["Exporter", "Result"]
+
+
+class Result:
+    """What became of one batch.
+
+    `ok` is true when every span arrived. `lost` counts those that did not, or of which nobody
+    can say; `rejected` those that the server refused in a partial success. `reason` is "" when
+    ok, else one line without secrets. `warning` is one line that came with a success: there was
+    no loss and something to know all the same. `quiet` marks a failure that was to be expected
+    and is not worth a line. `retries` counts repeated requests, `bytes` what was sent or
+    written of payload.
+    """
+
+    __slots__ = ("bytes", "lost", "ok", "quiet", "reason", "rejected", "retries", "warning")
+
+    def __init__(
+        self,
+        ok: bool = True,
+        lost: int = 0,
+        rejected: int = 0,
+        reason: str = "",
+        *,
+        retries: int = 0,
+        bytes: int = 0,  # noqa: A002  # the field's name; the type is not needed here
+        warning: str = "",
+        quiet: bool = False,
+    ) -> None:
+        self.ok = ok
+        self.lost = lost
+        self.rejected = rejected
+        self.reason = reason
+        self.retries = retries
+        self.bytes = bytes
+        self.warning = warning
+        self.quiet = quiet
+
+    def __repr__(self) -> str:
+        fields = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__slots__])
+        return f"Result({fields})"
+
+
+class Exporter:
+    """Delivers finished spans somewhere. The base class of all of them."""
+
+    immediate = False
+    """Whether spans are handed over one by one as they end, through `on_end`."""
+
+    def on_end(self, span: Span) -> None:
+        """Take one span that has just ended. Called for immediate exporters only."""
+
+    def export(self, spans: Sequence[Span], timeout: float) -> Result:
+        """Deliver the spans within `timeout` seconds, retries included. Never raises."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of connections and files. What comes after it is lost, and said to be."""

@@ -1,0 +1,116 @@
+"""What a server says in the body of its answer. Loaded when there is one worth reading.
+
+A success may carry an ExportTraceServiceResponse (protobuf or JSON), a failure a
+google.rpc.Status, or anything: HTML of a proxy, plain text, nonsense.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["masked", "message", "one_line", "partial_success"]
+
+MESSAGE_LENGTH = 200
+
+
+def partial_success(body: bytes, content_type: str) -> tuple[int, str]:
+    """Return how many spans were rejected and the message, (0, "") for what cannot be read."""
+    try:
+        if _is_json(body, content_type):
+            from json import loads
+
+            found = loads(body)
+            partial = found.get("partialSuccess", found.get("partial_success")) or {}
+            rejected = partial.get("rejectedSpans", partial.get("rejected_spans")) or 0
+            return int(rejected), str(partial.get("errorMessage", partial.get("error_message")) or "")
+        rejected, text = 0, ""
+        for number, value in _fields(body):
+            if number == 1 and isinstance(value, bytes):
+                for inner, content in _fields(value):
+                    if inner == 1 and isinstance(content, int):
+                        rejected = content
+                    elif inner == 2 and isinstance(content, bytes):
+                        text = content.decode("utf-8", "replace")
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return 0, ""
+    # A negative int64 is a varint of ten bytes; nobody can reject fewer than none.
+    return (rejected if rejected < 1 << 63 else 0), text
+
+
+def message(body: bytes, content_type: str) -> str:
+    """Return the server's message in a failed answer, "" when it has none to read."""
+    if not body:
+        return ""
+    try:
+        if "protobuf" in content_type:
+            for number, value in _fields(body):
+                if number == 2 and isinstance(value, bytes):
+                    return value.decode("utf-8", "replace")
+            return ""
+        if _is_json(body, content_type):
+            from json import loads
+
+            found = loads(body)
+            for key in ("message", "error", "errors", "detail", "title"):
+                if found.get(key):
+                    return str(found[key])
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass  # not what it says it is: shown as the text that it may be
+    return body[:4096].decode("utf-8", "replace")
+
+
+def _is_json(body: bytes, content_type: str) -> bool:
+    return "json" in content_type or (not content_type and body[:1] == b"{")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield number and value of each protobuf field. Raises ValueError when it is none."""
+    position, end = 0, len(data)
+    while position < end:
+        key, position = _varint(data, position)
+        wire = key & 7
+        if wire == 0:
+            value, position = _varint(data, position)
+            yield key >> 3, value
+            continue
+        if wire == 2:
+            size, position = _varint(data, position)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            raise ValueError("no protobuf")
+        if position + size > end:
+            raise ValueError("no protobuf")
+        yield key >> 3, data[position : position + size]
+        position += size
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            break
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("no protobuf")
+
+
+def one_line(text: str) -> str:
+    """Return the text without line breaks and control characters, at most 200 characters of it."""
+    printable = "".join([letter if letter.isprintable() else " " for letter in text[:4096]])
+    line = " ".join(printable.split())
+    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return the text with every secret, and every word of one, replaced by stars."""
+    parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= 4}
+    parts -= {"Basic", "Bearer"}
+    for part in sorted(parts, key=len, reverse=True):
+        text = text.replace(part, "****")
+    return text

@@ -1,0 +1,348 @@
+"""One HTTP/1.1 server, reached over plain sockets with connections kept alive.
+
+`http.client` costs more to load than a whole trace costs to make, so this is our own: one
+`send` a request, one `recv` an answer in the common case, and one deadline across everything.
+It stands on `_socket`, the C half of `socket`: the Python half brings `selectors` and `enum`
+along and is needed for TLS only.
+"""
+
+from __future__ import annotations
+
+import _socket
+from _struct import pack
+from os import getpid
+from time import monotonic, time
+
+from lambent.exporters._response import ProtocolError, Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext
+    from typing import TypeAlias
+
+    from lambent.exporters._endpoint import Endpoint, TlsFiles
+    from lambent.exporters._tls import SecureConnection
+
+    AnyConnection: TypeAlias = "Connection | SecureConnection"
+    Address: TypeAlias = "tuple[int, tuple[str, int] | tuple[str, int, int, int]]"
+
+__all__ = ["Client", "TransportError"]
+
+IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
+DNS_LIFETIME = 60.0
+_MOST_IDLE = 4  # connections; more of them only come of many exports at once
+_RECEIVE = 8192
+_TICK = 0.05
+_TICK_TIMEVAL = pack("@ll", 0, 50_000)
+
+
+class TransportError(Exception):
+    """No complete answer. The message is one line without secrets.
+
+    `delivered` is true when the server may have got the whole request, `refused` when nothing
+    listens there, `final` when trying again cannot help, `stale` when the connection ended
+    before a byte of an answer.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        delivered: bool = False,
+        refused: bool = False,
+        final: bool = False,
+        stale: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.delivered = delivered
+        self.refused = refused
+        self.final = final
+        self.stale = stale
+
+
+class Connection:
+    """A connected socket. `left` is a function that returns the seconds left or raises TimeoutError.
+
+    Python's own socket timeouts cost a system call to set and another one before each transfer.
+    Here the kernel's timeout is set once, to a tick; who needs longer than that takes the slow
+    and exact way.
+    """
+
+    __slots__ = ("pid", "sock", "used_at")
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.pid = getpid()
+        self.used_at = 0.0
+        sock.settimeout(None)
+        for option in (_socket.SO_RCVTIMEO, _socket.SO_SNDTIMEO):
+            sock.setsockopt(_socket.SOL_SOCKET, option, _TICK_TIMEVAL)
+
+    def send(self, data: bytes, left: Callable[[], float]) -> None:
+        """Send everything."""
+        rest = memoryview(data)
+        if left() > _TICK:
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+            rest = rest[sent:]
+        self.sock.settimeout(left())
+        self.sock.sendall(rest)  # its timeout is one for all of its parts
+        self.sock.settimeout(None)
+
+    def receive(self, left: Callable[[], float]) -> bytes:
+        """Return what has arrived, b"" at the end."""
+        if left() > _TICK:
+            try:
+                return self.sock.recv(_RECEIVE)
+            except BlockingIOError:
+                pass
+        self.sock.settimeout(left())
+        data = self.sock.recv(_RECEIVE)
+        self.sock.settimeout(None)
+        return data
+
+    def untouched(self) -> bool:
+        """Return whether nothing has happened while idle: no byte, no end, no reset."""
+        try:
+            self.sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+class Client:
+    """Sends requests to one endpoint. Safe to use from several threads and after a fork.
+
+    There is no lock: an idle connection is taken out of a list and put back when its answer is
+    complete, so that two exports at once use two connections and a child process none of its
+    parent's.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        proxy: Endpoint | None = None,
+        tls: TlsFiles | None = None,
+        clock: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._proxy = proxy
+        self._tls = tls
+        self._tls_context: SSLContext | None = None
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._idle: list[AnyConnection] = []
+        self._addresses: list[Address] = []
+        self._resolved_at = 0.0
+
+    def exchange(self, request: bytes, deadline: float) -> Response:
+        """Send one request and return its answer before the clock reads `deadline`.
+
+        Raises TransportError.
+        """
+        connection = self._reuse()
+        if connection is not None:
+            try:
+                return self._on(connection, request, deadline)
+            except TransportError as error:
+                if not error.stale:
+                    raise
+            # The peer hung up between our look and our request, as keep-alive servers may:
+            # it has not worked on it, so this one is for a fresh connection.
+        return self._on(self._open(deadline), request, deadline)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while (connection := self._pop()) is not None:
+            connection.sock.close()
+
+    def __del__(self) -> None:
+        # Nobody has to close a tracer for their tests to be free of ResourceWarnings.
+        self.close()
+
+    # Connections
+
+    def _pop(self) -> AnyConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # another thread was faster
+            return None
+
+    def _reuse(self) -> AnyConnection | None:
+        while (connection := self._pop()) is not None:
+            # By the wall clock: the monotonic one may stand still while the sandbox is frozen.
+            idle = self._wall_clock() - connection.used_at
+            if 0 <= idle <= IDLE_LIMIT and connection.pid == getpid() and connection.untouched():
+                return connection
+            connection.sock.close()  # a child closes its copy only; the parent's stays open
+        return None
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _on(self, connection: AnyConnection, request: bytes, deadline: float) -> Response:
+        answer = Response()
+        sent = False
+
+        def left() -> float:
+            return self._left(deadline)
+
+        try:
+            try:
+                connection.send(request, left)
+                sent = True
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it may have answered before it had everything: "413", and hung up
+            _receive(connection, answer, left)
+        except TimeoutError as error:
+            connection.sock.close()
+            what = "no complete answer" if sent else "the request could not be sent"
+            raise TransportError(f"{what} in time", delivered=sent, final=True) from error
+        except ProtocolError as error:
+            connection.sock.close()
+            stale = not answer.started
+            what = str(error) if sent else "the connection ended while sending"
+            raise TransportError(what, delivered=sent, stale=stale, final=not stale) from error
+        except OSError as error:
+            connection.sock.close()
+            raise TransportError(describe(error), delivered=sent, stale=not answer.started) from error
+        except BaseException:
+            connection.sock.close()  # half a conversation is of no use to the next one
+            raise
+        if answer.reusable and sent and len(self._idle) < _MOST_IDLE:
+            connection.used_at = self._wall_clock()
+            self._idle.append(connection)
+        else:
+            connection.sock.close()
+        return answer
+
+    def _open(self, deadline: float) -> AnyConnection:
+        try:
+            sock = self._connect(deadline)
+        except TimeoutError as error:
+            raise TransportError("no connection in time", final=True) from error
+        except OSError as error:
+            self._addresses = []
+            refused = isinstance(error, ConnectionRefusedError)
+            raise TransportError(describe(error), refused=refused) from error
+        if self._endpoint.scheme != "https":
+            return Connection(sock)
+        return self._secure(sock, deadline)
+
+    def _connect(self, deadline: float) -> _socket.socket:
+        addresses = self._resolve()
+        first_error: OSError | None = None
+        for position, (family, address) in enumerate(addresses):
+            try:
+                sock = _socket.socket(family, _socket.SOCK_STREAM)
+            except OSError as error:  # a kernel without IPv6
+                first_error = first_error or error
+                continue
+            try:
+                # An address that swallows packets must leave time for the next one.
+                sock.settimeout(self._left(deadline) / (len(addresses) - position))
+                sock.connect(address)
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                # What the last one said matters less: "localhost" is refused, its IPv6 twin unknown.
+                first_error = first_error or error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                if position:
+                    # It answers here, so ask here first the next time.
+                    self._addresses = [(family, address), *addresses[:position], *addresses[position + 1 :]]
+                return sock
+        raise first_error or OSError("the host name has no address")
+
+    def _resolve(self) -> list[Address]:
+        """Return the addresses to try. A look-up cannot be bounded in time, so it is avoided."""
+        now = self._wall_clock()
+        if self._addresses and 0 <= now - self._resolved_at <= DNS_LIFETIME:
+            return self._addresses
+        server = self._proxy or self._endpoint
+        self._addresses = resolve(server.host, server.port)
+        self._resolved_at = now
+        return self._addresses
+
+    def _secure(self, sock: _socket.socket, deadline: float) -> SecureConnection:
+        from lambent.exporters import _tls
+
+        try:
+            if self._tls_context is None:
+                self._tls_context = _tls.context(self._tls)
+            if self._proxy is not None:
+                self._tunnel(sock, self._proxy, deadline)
+            return _tls.SecureConnection(sock, self._tls_context, self._endpoint.host, self._left(deadline))
+        except TimeoutError as error:
+            sock.close()
+            raise TransportError("no secure connection in time", final=True) from error
+        except ProtocolError as error:
+            sock.close()
+            raise TransportError(f"the proxy sent {error}", final=True) from error
+        except OSError as error:
+            sock.close()
+            raise TransportError(describe(error), final=_tls.is_final(error)) from error
+        except BaseException:
+            sock.close()
+            raise
+
+    def _tunnel(self, sock: _socket.socket, proxy: Endpoint, deadline: float) -> None:
+        target = f"{self._endpoint.bracketed}:{self._endpoint.port}"
+        request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+        if proxy.authorization:
+            request += f"Proxy-Authorization: {proxy.authorization}\r\n"
+        connection = Connection(sock)
+        answer = Response(bodiless=True)
+        connection.send(f"{request}\r\n".encode("latin-1"), lambda: self._left(deadline))
+        _receive(connection, answer, lambda: self._left(deadline))
+        if not 200 <= answer.status < 300:
+            raise TransportError(f"the proxy answered {answer.status}", final=True)
+        if answer.surplus:
+            raise ProtocolError("bytes before there was a tunnel")
+
+
+def _receive(connection: AnyConnection, answer: Response, left: Callable[[], float]) -> None:
+    while True:
+        data = connection.receive(left)
+        if answer.feed(data) if data else answer.end():
+            return
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host. Literals and localhost are known without asking anyone."""
+    if host == "localhost":
+        return [(_socket.AF_INET, ("127.0.0.1", port)), (_socket.AF_INET6, ("::1", port, 0, 0))]
+    if ":" not in host:
+        try:
+            _socket.inet_pton(_socket.AF_INET, host)
+        except OSError:
+            pass
+        else:
+            return [(_socket.AF_INET, (host, port))]
+    elif "%" not in host:
+        return [(_socket.AF_INET6, (host, port, 0, 0))]
+    # As bytes: a text would load the IDNA codec.
+    found = _socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found if not isinstance(address[1], bytes)]
+
+
+def describe(error: OSError) -> str:
+    """Return what went wrong in a few words."""
+    detail = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror
+    text = str(detail or error) or type(error).__name__
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

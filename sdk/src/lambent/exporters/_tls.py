@@ -1,0 +1,100 @@
+"""TLS on a connected socket. Loaded for https endpoints only: `ssl` is a heavy module."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from os import getpid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from lambent.exporters._endpoint import TlsFiles
+
+__all__ = ["SecureConnection", "context", "is_final"]
+
+_RECEIVE = 16384
+
+
+class CertificateError(OSError):
+    """A certificate file cannot be used."""
+
+
+def context(files: TlsFiles | None) -> ssl.SSLContext:
+    """Return what connections trust and show. Raises OSError when a file cannot be used."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host name
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(["http/1.1"])
+    if files is not None and files.certificate:
+        try:
+            made.load_verify_locations(cafile=files.certificate)
+        except OSError as error:
+            raise _unusable("CA certificate", files.certificate, error) from error
+    else:
+        made.load_default_certs()
+    if files is not None and files.client_certificate:
+        try:
+            # A password that is given, and wrong, keeps OpenSSL from asking for one on a terminal.
+            made.load_cert_chain(files.client_certificate, files.client_key, password=str)
+        except (OSError, ValueError) as error:
+            raise _unusable("client certificate or key", files.client_certificate, error) from error
+    return made
+
+
+def _unusable(what: str, path: str, error: Exception) -> CertificateError:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+    return CertificateError(0, f"the {what} {path} cannot be used: {reason}")
+
+
+class SecureConnection:
+    """A connected socket with TLS on it, the handshake done within `timeout` seconds.
+
+    It takes over the socket. `left` is a function that returns the seconds left or raises
+    TimeoutError. Raises OSError, among them ssl.SSLError.
+    """
+
+    __slots__ = ("pid", "sock", "used_at")
+
+    def __init__(self, sock: _socket.socket, settings: ssl.SSLContext, host: str, timeout: float) -> None:
+        self.pid = getpid()
+        self.used_at = 0.0
+        plain = socket.socket(fileno=sock.detach())
+        try:
+            self.sock = settings.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            self.sock.settimeout(timeout)
+            self.sock.do_handshake()  # one deadline for all of its round trips
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def send(self, data: bytes, left: Callable[[], float]) -> None:
+        """Send everything."""
+        self.sock.settimeout(left())
+        self.sock.sendall(data)
+
+    def receive(self, left: Callable[[], float]) -> bytes:
+        """Return what has arrived, b"" at the end."""
+        self.sock.settimeout(left())
+        return self.sock.recv(_RECEIVE)
+
+    def untouched(self) -> bool:
+        """Return whether nothing but TLS's own messages has arrived while idle."""
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def is_final(error: OSError) -> bool:
+    """Return whether trying again cannot help: what is wrong is a certificate or the protocol."""
+    return isinstance(error, ssl.SSLError | CertificateError)

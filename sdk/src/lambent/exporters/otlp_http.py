@@ -1,0 +1,282 @@
+"""OTLP over HTTP: protobuf or JSON, one POST a batch, one connection kept for all of them."""
+
+from __future__ import annotations
+
+from time import monotonic, sleep, time
+
+from lambent import __version__
+from lambent.exporters import Exporter, Result
+from lambent.exporters._endpoint import TlsFiles, check_headers, parse_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal
+
+    from lambent.exporters._http import Client, TransportError
+    from lambent.exporters._response import Response
+    from lambent.span import Span
+
+__all__ = ["OtlpHttpExporter"]
+
+# What the exporter says itself; a configured twin would contradict the body.
+_FRAMING = (
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
+_NOTHING_REJECTED = (b"", b"\n\x00", b"{}", b'{"partialSuccess":{}}')
+_CONNECTION_RETRIES = 2
+_LONGEST = 86400.0  # seconds; sockets take no infinite time, and neither does a function
+
+
+class OtlpHttpExporter(Exporter):
+    """Posts batches to an OTLP/HTTP endpoint.
+
+    `endpoint` is the full URL with its path; credentials in it become a basic Authorization
+    header. `headers` go with every request, except those that frame the body, which are ours.
+    `timeout` is in seconds and holds for an export that brings none. `proxy` is an http:// URL;
+    proxies of the environment are not looked at. `certificate`, `client_certificate` and
+    `client_key` are PEM files. With `quiet_refused` nobody has asked for this endpoint: a
+    refused connection is not retried, and its result is marked `quiet`.
+
+    Raises ValueError for a setting that cannot work; messages name settings, not values.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        protocol: Literal["http/protobuf", "http/json"] = "http/protobuf",
+        compression: Literal["none", "gzip"] = "none",
+        timeout: float = 10.0,
+        proxy: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        quiet_refused: bool = False,
+        encode: Callable[[Sequence[Span]], bytes] | None = None,
+        clock: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = time,
+        wait: Callable[[float], None] = sleep,
+    ) -> None:
+        if protocol not in ("http/protobuf", "http/json"):
+            raise ValueError(f"no protocol {protocol!r} over HTTP: choose http/protobuf or http/json")
+        if compression not in ("none", "gzip"):
+            raise ValueError(f"no compression {compression!r}: choose none or gzip")
+        if client_key and not client_certificate:
+            raise ValueError("a client key needs a client certificate")
+        self._endpoint = parse_url(endpoint, "endpoint")
+        self._proxy = parse_url(proxy, "proxy") if proxy else None
+        if self._proxy is not None and self._proxy.scheme != "http":
+            raise ValueError(
+                "the proxy must be an http:// URL; https endpoints are reached through it as well"
+            )
+        self._headers = check_headers(headers or {}, _FRAMING)
+        self._tls = TlsFiles(certificate, client_certificate, client_key)
+        self._protocol = protocol
+        self._gzip = compression == "gzip"
+        self._timeout = timeout
+        self._quiet_refused = quiet_refused
+        self._encode = encode
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._wait = wait
+        self._unreachable = False
+        self._closed = False
+        self._head = self._request_head()
+        self._client: Client | None = None
+
+    def export(self, spans: Sequence[Span], timeout: float | None = None) -> Result:
+        """Post the spans within `timeout` seconds: connecting, waiting and repeating included."""
+        count = len(spans)
+        if not count:
+            return Result()
+        try:
+            return self._export(spans, count, self._timeout if timeout is None else timeout)
+        except Exception as error:  # noqa: BLE001  # tracing must not break the function, whatever this is
+            # Its text is left out: it may quote a header.
+            return Result(False, count, 0, f"{self._endpoint.origin}: internal {type(error).__name__}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._closed = True
+        if self._client is not None:
+            self._client.close()
+
+    def __repr__(self) -> str:
+        return f"OtlpHttpExporter({self._endpoint.origin!r}, protocol={self._protocol!r})"
+
+    def _export(self, spans: Sequence[Span], count: int, timeout: float) -> Result:
+        deadline = self._clock() + min(timeout, _LONGEST)
+        if self._closed:
+            return self._lost(count, "the exporter is closed")
+        if timeout <= 0:
+            return self._lost(count, "no time was left to send")
+        encode = self._encode or self._find_encoder()
+        body = encode(spans)
+        if self._gzip:
+            from lambent.exporters._gzip import compress
+
+            body = compress(body, 6)
+        client = self._client or self._make_client()
+        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        from lambent.exporters._http import TransportError
+
+        retries = 0
+        while True:
+            answer = failure = None
+            try:
+                answer = client.exchange(request, deadline)
+            except TransportError as error:
+                failure = error
+            if answer is not None and 200 <= answer.status < 300:
+                self._unreachable = False
+                if answer.body in _NOTHING_REJECTED:
+                    return Result(retries=retries, bytes=len(body))
+                return self._partial(answer, count, retries, len(body))
+            wait, note = self._next_wait(answer, failure, retries)
+            if wait is not None and wait >= deadline - self._clock():
+                wait, note = None, note or "no time for another try"
+            if wait is None:
+                return self._failed(answer, failure, note, count, retries)
+            self._wait(wait)
+            retries += 1
+
+    def _next_wait(
+        self, answer: Response | None, failure: TransportError | None, retries: int
+    ) -> tuple[float | None, str]:
+        """Return the seconds to wait before the next try, None for no further one, and why."""
+        from os import urandom
+
+        from lambent.exporters._retry import RETRYABLE, backoff, retry_after
+
+        random = urandom(1)[0] / 256  # `random` is a module to load, and knows nothing of forks
+        if failure is not None:
+            if failure.delivered or failure.final or (failure.refused and self._quiet_refused):
+                return None, ""
+            # Who could not be reached the last time is tried once until he can be: a function
+            # must not wait at every invocation for a server that is not there.
+            if self._unreachable or retries >= _CONNECTION_RETRIES:
+                return None, ""
+            return backoff(retries, random), ""
+        assert answer is not None
+        if answer.status not in RETRYABLE:
+            return None, ""
+        wait = backoff(retries, random)
+        asked = answer.headers.get(b"retry-after")
+        if wait is not None and asked is not None:
+            seconds = retry_after(asked.decode("latin-1"), self._wall_clock())
+            if seconds is not None:
+                return seconds, f"it asks to wait {seconds:g} s, longer than there is"
+        return wait, ""
+
+    def _partial(self, answer: Response, count: int, retries: int, size: int) -> Result:
+        from lambent.exporters._answer import partial_success
+
+        rejected, text = partial_success(answer.body, _content_type(answer))
+        text = self._clean(text)
+        rejected = min(max(rejected, 0), count)
+        if not rejected:
+            return Result(retries=retries, bytes=size, warning=text)
+        reason = f"{self._endpoint.origin} rejected {rejected} of {count} spans"
+        if text:
+            reason += f": {text}"
+        return Result(False, 0, rejected, reason, retries=retries, bytes=size)
+
+    def _failed(
+        self, answer: Response | None, failure: TransportError | None, note: str, count: int, retries: int
+    ) -> Result:
+        if failure is not None:
+            self._unreachable = not failure.delivered
+            result = self._lost(count, self._clean(str(failure)), retries)
+            result.quiet = failure.refused and self._quiet_refused
+            return result
+        assert answer is not None
+        self._unreachable = False
+        reason = f"answered {answer.status}"
+        if 300 <= answer.status < 400:
+            reason += ", a redirect, which is not followed: set the endpoint to where it leads"
+        else:
+            from lambent.exporters._answer import message
+
+            text = self._clean(message(answer.body, _content_type(answer)))
+            if text:
+                reason += f": {text}"
+        if note:
+            reason += f" ({note})"
+        return self._lost(count, reason, retries)
+
+    def _lost(self, count: int, reason: str, retries: int = 0) -> Result:
+        return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries)
+
+    def _clean(self, text: str) -> str:
+        from lambent.exporters._answer import masked, one_line
+
+        secrets = list(self._headers.values())
+        secrets += self._endpoint.secrets
+        if self._proxy is not None:
+            secrets += self._proxy.secrets
+        # Some backends take their key in the URL, and servers like to quote that.
+        path, _, query = self._endpoint.target.partition("?")
+        secrets += [query, *[pair.partition("=")[2] for pair in query.split("&")]]
+        secrets += [segment for segment in path.split("/") if len(segment) >= 16]
+        # Masked first: a cut must not leave half a secret that no longer looks like one.
+        return one_line(masked(text, secrets))
+
+    def _find_encoder(self) -> Callable[[Sequence[Span]], bytes]:
+        if self._protocol == "http/json":
+            from lambent.wire import json
+
+            self._encode = json.encode
+        else:
+            from lambent.wire import protobuf
+
+            self._encode = protobuf.encode
+        return self._encode
+
+    def _make_client(self) -> Client:
+        from lambent.exporters._http import Client
+
+        self._client = Client(
+            self._endpoint,
+            proxy=self._proxy,
+            tls=self._tls,
+            clock=self._clock,
+            wall_clock=self._wall_clock,
+        )
+        return self._client
+
+    def _request_head(self) -> bytes:
+        """Return everything of a request up to the number of its length."""
+        endpoint, proxy = self._endpoint, self._proxy
+        target = endpoint.target
+        fields = {
+            "host": endpoint.authority,
+            "user-agent": f"OTel-OTLP-Exporter-Python/{__version__} lambent/{__version__}",
+        }
+        if endpoint.authorization:
+            fields["authorization"] = endpoint.authorization
+        fields.update(self._headers)
+        if proxy is not None and endpoint.scheme == "http":
+            target = f"{endpoint.origin}{target}"
+            if proxy.authorization:
+                fields["proxy-authorization"] = proxy.authorization
+        fields["content-type"] = (
+            "application/json" if self._protocol == "http/json" else "application/x-protobuf"
+        )
+        if self._gzip:
+            fields["content-encoding"] = "gzip"
+        lines = [f"POST {target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
+        return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
+
+
+def _content_type(answer: Response) -> str:
+    return answer.headers.get(b"content-type", b"").decode("latin-1").lower()

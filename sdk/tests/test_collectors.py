@@ -1,0 +1,184 @@
+"""A collector that is not well: the response is unchanged and in time, and one line says what is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import lambent
+from lambent.testing import LambdaContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "hush-4711"
+RESPONSE = {"statusCode": 200, "body": "ok"}
+
+
+class Collector:
+    """Accepts connections and answers each request alike; answers nothing when there is no answer."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self.answer = answer
+        self.requests = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peers: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            peer.settimeout(20)
+            self._peers.append(peer)
+            thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with contextlib.suppress(OSError), peer.makefile("rb") as file:
+            while line := file.readline():
+                length = 0
+                while (line := file.readline()) not in (b"\r\n", b""):
+                    name, _, value = line.partition(b":")
+                    if name.lower() == b"content-length":
+                        length = int(value)
+                file.read(length)
+                self.requests += 1
+                if self.answer is not None:
+                    peer.sendall(self.answer)
+
+    def close(self) -> None:
+        for sock in [self._listener, *self._peers]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def collector(request: pytest.FixtureRequest) -> Iterator[Collector]:
+    made = Collector(request.param)
+    yield made
+    made.close()
+
+
+def response_of(status: str, body: bytes = b"") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def invoke(url: str, monkeypatch: pytest.MonkeyPatch, timeout: float = 3.0) -> float:
+    """Run a traced handler once against the collector; return the seconds that it took."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{SECRET}")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    tracer = lambent.init()
+
+    @tracer.handler
+    def handler(event: object, context: object) -> object:
+        with tracer.trace("child"):
+            return RESPONSE
+
+    start = time.monotonic()
+    assert handler({}, LambdaContext(timeout=timeout)) is RESPONSE
+    taken = time.monotonic() - start
+    tracer.close()
+    return taken
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("lambent: lost 2 of 2 spans: ")
+    assert SECRET not in err
+    return err
+
+
+def test_nothing_listens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    assert invoke(url, monkeypatch) < 2.5
+    assert url in one_line(capsys)
+
+
+@pytest.mark.parametrize("collector", [None], indirect=True)
+def test_a_hanging_collector(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Half a second before the deadline less the margin of 100 ms.
+    assert 0.2 < invoke(collector.url, monkeypatch, timeout=0.5) < 0.5
+    assert collector.url in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "collector", [response_of("500 Internal Server Error", b"secret " + SECRET.encode())], indirect=True
+)
+def test_a_failing_collector(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(collector.url, monkeypatch) < 2.5
+    assert "500" in one_line(capsys)
+    assert collector.requests == 1
+
+
+@pytest.mark.parametrize("collector", [response_of("503 Service Unavailable")], indirect=True)
+def test_a_collector_that_is_busy(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(collector.url, monkeypatch) < 2.5
+    assert "503" in one_line(capsys)
+
+
+@pytest.mark.parametrize("collector", [b"\x00\x01nonsense\r\n\r\n"], indirect=True)
+def test_a_collector_that_talks_nonsense(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(collector.url, monkeypatch) < 2.5
+    one_line(capsys)
+
+
+@pytest.mark.parametrize("collector", [response_of("200 OK")], indirect=True)
+def test_a_collector_that_is_well(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invoke(collector.url, monkeypatch)
+    assert collector.requests == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_name_that_does_not_resolve(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    invoke("http://collector.invalid:4318", monkeypatch)
+    assert "collector.invalid" in one_line(capsys)
+
+
+def test_no_collector_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    from lambent.exporters import choose
+
+    monkeypatch.setattr(choose, "_LOCAL", f"http://127.0.0.1:{port}")
+    tracer = lambent.init()
+    tracer.start_span("s").end()
+    assert tracer.force_flush() is False
+    tracer.close()
+    assert capsys.readouterr() == ("", "")
