@@ -7,6 +7,7 @@ DEMO := .lambent/demo
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
+	@mkdir -p $(DEMO)
 	@$(BIN)/lambent bench examples/orders-api/app.handler --event examples/orders-api/events/get-order.json \
 		--memory 256,1024 --cold 10 --warm 20 --output $(DEMO)/performance-results.json --html $(DEMO)/performance-report.html
 

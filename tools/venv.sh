@@ -30,6 +30,6 @@ if [ -x "$venv/bin/python" ] && [ -f "$venv/.stamp" ] && [ "$(cat "$venv/.stamp"
 fi
 echo "making $venv with $("$python" --version) (once, about a minute)"
 "$python" -m venv --clear "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e lab
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check -r requirements.txt
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e lab
 printf '%s' "$stamp" > "$venv/.stamp"

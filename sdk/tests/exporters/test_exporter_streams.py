@@ -110,12 +110,13 @@ def test_the_reference_writes_the_same_keys(
     import otlp_stdout_span_exporter as reference
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from otlp_stdout_span_exporter.constants import LogLevel
 
     monkeypatch.setenv("OTEL_SERVICE_NAME", "orders")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=value")
     provider = TracerProvider()
     provider.add_span_processor(
-        SimpleSpanProcessor(reference.OTLPStdoutSpanExporter(log_level=reference.exporter.LogLevel.INFO))
+        SimpleSpanProcessor(reference.OTLPStdoutSpanExporter(log_level=LogLevel.INFO))
     )
     provider.get_tracer("t").start_span("s").end()
     theirs = json.loads(capsys.readouterr().out)

@@ -56,9 +56,12 @@ _INSERT = """
     ON CONFLICT (trace_id, span_id) DO NOTHING"""
 
 _FINISH = """
-    UPDATE spans SET parent_span_id = ?3, name = ?4, kind = ?5, start_ns = ?6, end_ns = ?7, status = ?8,
-        status_message = ?9, service = ?10, unfinished = ?11, source = ?12, rest = ?13
-    WHERE trace_id = ?1 AND span_id = ?2 AND unfinished AND NOT ?11"""
+    INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (trace_id, span_id) DO UPDATE SET parent_span_id = excluded.parent_span_id,
+        name = excluded.name, kind = excluded.kind, start_ns = excluded.start_ns, end_ns = excluded.end_ns,
+        status = excluded.status, status_message = excluded.status_message, service = excluded.service,
+        unfinished = excluded.unfinished, source = excluded.source, rest = excluded.rest
+    WHERE unfinished AND NOT excluded.unfinished"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,9 +300,9 @@ def _summary(database: sqlite3.Connection, trace_id: str) -> TraceSummary:
     ).fetchone()
     # The root, else a span whose parent did not arrive, else the earliest.
     name, service = database.execute(
-        "SELECT name, service FROM spans AS own WHERE trace_id = ?1 ORDER BY parent_span_id != '',"
-        " EXISTS (SELECT 1 FROM spans WHERE trace_id = ?1 AND span_id = own.parent_span_id), start_ns"
-        " LIMIT 1",
+        "SELECT name, service FROM spans AS own WHERE trace_id = ? ORDER BY parent_span_id != '',"
+        " EXISTS (SELECT 1 FROM spans WHERE trace_id = own.trace_id AND span_id = own.parent_span_id),"
+        " start_ns LIMIT 1",
         (trace_id,),
     ).fetchone()
     return TraceSummary(
