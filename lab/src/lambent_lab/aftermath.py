@@ -1,0 +1,58 @@
+"""What comes after the answer: extensions that go on, and the end of processes that must not.
+
+Rules
+- The invocation goes on until the runtime and all extensions wait for the next event. What is measured ends
+  then, and the function's timeout counts until then.
+- An extension that is not back in time makes it a timeout, one that fails an error; both are shut down.
+- A runtime that ends after it has answered takes everything with it, but that is no failure.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from lambent_lab import invocation, loglines
+from lambent_lab.shutdown import shut_down
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent_lab.instance import Instance
+    from lambent_lab.invocation import Failure, Run
+
+
+async def settle(instance: Instance, run: Run, line: Callable[[str], None]) -> Failure | None:
+    """Wait until runtime and extensions are done; return what went wrong with them. `line` takes the log's."""
+    extensions = instance.extensions
+    if extensions is None or not extensions.present:
+        return None
+    idle = await instance.wait_idle(run.left_s)
+    run.extend(time.perf_counter())
+    instance.collect_output()
+    run.note(instance.usage())
+    if idle:
+        return None
+    how: str | None = None
+    if extensions.failed.done():
+        broken = extensions.failed.result()
+        failure, how = invocation.ended(run.request_id, broken.error_type, broken.how), broken.how
+    elif instance.gone:
+        await shut_down(instance, "FAILURE")
+        return None
+    else:
+        failure = invocation.timeout(run.request_id, run.timeout_s)
+    await end(instance, run, failure, how, line)
+    return failure
+
+
+async def end(
+    instance: Instance, run: Run, failure: Failure, how: str | None, line: Callable[[str], None]
+) -> None:
+    """Shut everything down after a timeout (no `how`) or a failure, and write down which it was."""
+    await shut_down(instance, "TIMEOUT" if how is None else "FAILURE")
+    if how is None:
+        line(loglines.timed_out(run.request_id, run.timeout_s))
+    else:
+        line(f"RequestId: {run.request_id} Error: {how}")
+        line(failure.error_type)
