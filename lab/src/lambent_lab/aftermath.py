@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import invocation, loglines
+from lambent_lab import invocation, loglines, records
+from lambent_lab.sandbox import describe_exit
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
@@ -20,10 +21,41 @@ if TYPE_CHECKING:
 
     from lambent_lab.instance import Instance
     from lambent_lab.invocation import Failure, Run
+    from lambent_lab.records import Outcome
+
+
+def outcome(failure: Failure | None) -> tuple[Outcome, str | None]:
+    """Return how the Telemetry API puts the end of a phase: the status, and the error type if any."""
+    if failure is None:
+        return "success", None
+    if failure.report_status == "timeout":
+        return "timeout", None
+    return ("failure" if failure.report_status == "error" else "error"), failure.error_type
+
+
+def answered(instance: Instance, run: Run, failure: Failure | None, size: int) -> None:
+    """Tell the Telemetry API's subscribers how the runtime's part of an invocation ended."""
+    if instance.telemetry is not None:
+        records.runtime_done(instance.telemetry, run, *outcome(failure), size)
+
+
+def report(instance: Instance, run: Run, failure: Failure | None) -> None:
+    """Tell the Telemetry API's subscribers how the whole invocation ended, as long as they can hear it."""
+    if instance.telemetry is not None:
+        records.report(instance.telemetry, run, *outcome(failure), instance.memory_mb)
+
+
+def after_exit(instance: Instance, run: Run, status: int) -> Failure:
+    """Return what the end of the runtime's process is: out of memory, or an exit."""
+    usage = instance.usage()
+    run.note(usage)
+    run.out_of_memory = instance.ran_out_of_memory(usage)
+    kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
+    return invocation.ended(run.request_id, kind, describe_exit(status))
 
 
 async def settle(instance: Instance, run: Run, line: Callable[[str], None]) -> Failure | None:
-    """Wait until runtime and extensions are done; return what went wrong with them. `line` takes the log's."""
+    """Wait until runtime and extensions are done; return what went wrong. `line` takes the lines."""
     extensions = instance.extensions
     if extensions is None or not extensions.present:
         return None
@@ -50,6 +82,7 @@ async def end(
     instance: Instance, run: Run, failure: Failure, how: str | None, line: Callable[[str], None]
 ) -> None:
     """Shut everything down after a timeout (no `how`) or a failure, and write down which it was."""
+    report(instance, run, failure)
     await shut_down(instance, "TIMEOUT" if how is None else "FAILURE")
     if how is None:
         line(loglines.timed_out(run.request_id, run.timeout_s))

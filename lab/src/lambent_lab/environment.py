@@ -29,7 +29,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lambent_lab import aftermath, environ, invocation, loglines, xray
+from lambent_lab import aftermath, environ, invocation, loglines, records, xray
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Broken
 from lambent_lab.initphase import wait_init
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.records import Phase
     from lambent_lab.sandbox import Box, Room
 
 __all__ = ["BoxReport", "Environment", "Invocation"]
@@ -231,9 +232,11 @@ class Environment:
             run.init_inside = run.cold = True
         run.begin()
         if run.init_inside:
-            await instance.begin()
+            await instance.begin("invoke")
             failure = await self._await_init(instance, run, self.spec.timeout_s, "invoke")
         self._line(loglines.start(run.request_id))
+        if instance.telemetry is not None:
+            records.start(instance.telemetry, run)
         answer: Answer | None = None
         late: Failure | None = None
         if failure is None:
@@ -244,16 +247,20 @@ class Environment:
             run.answer(failure.body, "Unhandled")
         return self._conclude(instance, run, answer, failure, late)
 
-    async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: str) -> Failure | None:
+    async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: Phase) -> Failure | None:
         """Wait for the end of init. On failure the process is gone afterwards, and INIT_REPORT written."""
         ended = await wait_init(instance, limit_s)
         outcome, at = ended or (None, time.perf_counter())
         run.init_ms = (at - instance.init_started) * 1000
         for extension in instance.extensions.states() if instance.extensions is not None else ():
             self._line(loglines.extension(*extension))
+            if instance.telemetry is not None:
+                records.extension(instance.telemetry, *extension)
         if outcome is None:
             failure = invocation.timeout(run.request_id, limit_s)
         elif isinstance(outcome, InitDone):
+            if instance.telemetry is not None:
+                records.init_report(instance.telemetry, phase, "success", None, run.init_ms, at)
             return None
         elif isinstance(outcome, InitFailed):
             if instance.process is not None:
@@ -262,10 +269,13 @@ class Environment:
         elif isinstance(outcome, Broken):
             failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
         else:
-            failure = self._after_exit(instance, run, outcome.status)
+            failure = aftermath.after_exit(instance, run, outcome.status)
         run.note(instance.usage())
         if phase == "invoke":
             run.end(at)  # what the shutdown takes is not the function's time
+        if instance.telemetry is not None:
+            ended_as, kind = aftermath.outcome(failure)
+            records.init_report(instance.telemetry, phase, ended_as, kind, run.init_ms, at)
         await shut_down(instance, "TIMEOUT" if outcome is None else "FAILURE")
         status = failure.report_status or "error"
         kind = None if status == "timeout" else failure.error_type
@@ -316,12 +326,13 @@ class Environment:
         outcome = ended.outcome if isinstance(ended, Ended) else ended
         if isinstance(outcome, Answer) and outcome.error_type is None:
             run.answer(outcome.body, None)
+            aftermath.answered(instance, run, None, len(outcome.body))
             return outcome, None
         how: str | None = None
         if outcome is None:
             failure = invocation.timeout(run.request_id, self.spec.timeout_s)
         elif isinstance(outcome, Exited):
-            failure, how = self._after_exit(instance, run, outcome.status), describe_exit(outcome.status)
+            failure, how = aftermath.after_exit(instance, run, outcome.status), describe_exit(outcome.status)
         elif isinstance(outcome, Broken):
             failure, how = invocation.ended(run.request_id, outcome.error_type, outcome.how), outcome.how
         elif isinstance(outcome, ResponseTooLarge):
@@ -329,17 +340,10 @@ class Environment:
         else:
             failure = Failure(error_type=outcome.error_type or "", body=outcome.body)
         run.answer(failure.body, "Unhandled")
+        aftermath.answered(instance, run, failure, len(outcome.body) if isinstance(outcome, Answer) else 0)
         if outcome is None or how is not None:
             await aftermath.end(instance, run, failure, how, self._line)
         return None, failure
-
-    @staticmethod
-    def _after_exit(instance: Instance, run: Run, status: int) -> Failure:
-        usage = instance.usage()
-        run.note(usage)
-        run.out_of_memory = instance.ran_out_of_memory(usage)
-        kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
-        return invocation.ended(run.request_id, kind, describe_exit(status))
 
     def _conclude(
         self,
@@ -352,9 +356,10 @@ class Environment:
         """Write END and REPORT and return the result. `late` is what went wrong after the answer."""
         status: Status = "success"
         reported = late or failure
+        aftermath.report(instance, run, reported)
         if reported is not None:
             status = "timeout" if reported.report_status == "timeout" else "error"
-        outside = run.init_ms if run.cold and not run.init_inside else None
+        outside = run.outside_init_ms
         billed_ms = invocation.billed(run.duration_ms, outside)
         max_memory_mb = run.max_memory_mb(self.spec.memory_mb)
         self._line(loglines.end(run.request_id))

@@ -12,18 +12,22 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines
+from lambent_lab import environ, loglines, records
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
-from lambent_lab.runtime import Conversation, Endpoint
+from lambent_lab.protocol import InitFailed
+from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
 from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.records import Phase
     from lambent_lab.staging import Stage
+    from lambent_lab.telemetry import Kind
 
 MB_PER_VCPU = 1769
 BOOST_VCPUS = 2.0
@@ -48,6 +52,7 @@ class Instance:
         self.conversation: Conversation | None = None
         self.process: Process | None = None
         self.extensions: Extensions | None = None
+        self.telemetry: Telemetry | None = None
         self.launching: asyncio.Task[None] | None = None  # waits for extensions, then starts the runtime
         self.fresh = True  # no event has been handed to the current process yet
         self.held = False  # an invocation is under way: no freezing
@@ -56,7 +61,7 @@ class Instance:
         self._stage = stage
         self._stream = stream
         self._line = line
-        self._splitter = loglines.LineSplitter(line)
+        self._splitter = loglines.LineSplitter(functools.partial(self._output_line, "function"))
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -74,6 +79,11 @@ class Instance:
         return self.process is None or self.process.exited.done()
 
     @property
+    def memory_mb(self) -> int:
+        """The function's memory."""
+        return self._spec.memory_mb
+
+    @property
     def share(self) -> float:
         """The vCPUs that the function's memory comes with."""
         return self._spec.memory_mb / MB_PER_VCPU
@@ -86,18 +96,22 @@ class Instance:
 
     # -- beginning and ending
 
-    async def begin(self) -> None:
-        """Start a process and with it an init phase. Raises LabError when it cannot be started."""
+    async def begin(self, phase: Phase = "init") -> None:
+        """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
         self.fresh = True
         self.init_started = 0.0
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         version = self._stage.interpreter.version
-        self._line(loglines.init_start(self._stage.interpreter.minor, f"v{version[2]}"))
+        minor, release = self._stage.interpreter.minor, f"v{version[2]}"
+        self._line(loglines.init_start(minor, release))
+        telemetry = self.telemetry = Telemetry()
+        records.init_start(telemetry, self._spec, f"python:{minor}.{release}", phase)
         conversation = Conversation(self.let_freeze)
         extensions = self.extensions = Extensions(self._spec, self.let_freeze)
         conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
-        self.endpoint.begin(conversation, extensions)
+        conversation.init.add_done_callback(lambda done: _runtime_done(telemetry, phase, *done.result()))
+        self.endpoint.begin(conversation, extensions, telemetry)
         start = self._spawn_extensions(extensions) if extensions.external else self._spawn(conversation)
         self._spawning = asyncio.get_running_loop().create_task(start)
         # A start cannot be taken back half-way: when the caller is cancelled, it is finished and then undone.
@@ -116,7 +130,8 @@ class Instance:
         ):
             spawn = functools.partial(self._start, self.box.wrap(command), env)
             try:
-                process = await extensions.start(name, spawn, self._line)
+                line = functools.partial(self._output_line, "extension")
+                process = await extensions.start(name, spawn, line)
             except OSError as error:
                 raise LabError(f"The extension {name} could not be started: {error}.") from error
             self.box.joined(process.pid)
@@ -149,6 +164,11 @@ class Instance:
     ) -> subprocess.Popen[bytes]:
         return await self.room.start(command, env, output, self._mark_start)
 
+    def _output_line(self, kind: Kind, line: str) -> None:
+        self._line(line)
+        if self.telemetry is not None and self.telemetry.active:
+            self.telemetry.record(kind, kind, line)
+
     def _mark_start(self) -> None:
         self.init_started = self.init_started or time.perf_counter()
 
@@ -167,6 +187,9 @@ class Instance:
         try:
             await self.box.kill()
         finally:
+            if self.telemetry is not None:
+                self.telemetry.close()
+                self.telemetry = None
             if self.extensions is not None:
                 self.extensions.close()
                 self.extensions = None
@@ -191,11 +214,18 @@ class Instance:
 
     def let_freeze(self) -> None:
         """Freeze, if the runtime and all extensions wait for an event and no invocation is under way."""
-        if self.idle and not self.held and self._freezing is None and not self.box.is_frozen:
+        if not self.idle:
+            return
+        if self.telemetry is not None and self.telemetry.open:
+            self.telemetry.close_subscriptions()  # whoever is idle for the first time has finished its init
+        if not self.held and self._freezing is None and not self.box.is_frozen:
             self._freezing = asyncio.get_running_loop().create_task(self._freeze())
 
     async def _freeze(self) -> None:
         try:
+            if self.telemetry is not None and self.telemetry.subscribed:
+                await self.telemetry.flush()
+                self.telemetry.pause()
             await self.box.freeze()
         except (LabError, OSError) as error:
             self._line(f"lambent-lab: {error}")
@@ -209,6 +239,8 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        if self.telemetry is not None and self.telemetry.subscribed:
+            self.telemetry.resume()
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until the runtime and every extension wait for an event, and tell whether they do."""
@@ -250,3 +282,15 @@ class Instance:
     def ran_out_of_memory(self, usage: Usage | None) -> bool:
         """Tell whether the memory limit has killed since the mark."""
         return usage is not None and usage.kills > self._kill_mark
+
+
+def _runtime_done(
+    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float
+) -> None:
+    """Record how the runtime's part of init ended."""
+    if isinstance(outcome, InitDone):
+        records.init_runtime_done(telemetry, phase, "success", None, at)
+    elif isinstance(outcome, InitFailed):
+        records.init_runtime_done(telemetry, phase, "error", outcome.error_type, at)
+    else:
+        records.init_runtime_done(telemetry, phase, "failure", "Runtime.ExitError", at)

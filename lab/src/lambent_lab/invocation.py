@@ -152,6 +152,11 @@ class Run:
         self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
 
     @property
+    def outside_init_ms(self) -> float | None:
+        """The init phase that came before the invocation and is billed with it, None where there was none."""
+        return self.init_ms if self.cold and not self.init_inside else None
+
+    @property
     def overhead_ms(self) -> float | None:
         """How long extensions went on after the answer, None when there were none to wait for."""
         return self.duration_ms - self.response_ms if self._extended else None

@@ -6,9 +6,9 @@ Rules
   and 300 ms to leave, then SIGKILL. With external ones there are 2000 ms in all: the runtime gets SIGTERM and
   500 ms of them, then SIGKILL.
 - After a timeout (TIMEOUT) or a failure (FAILURE) the runtime is killed at once.
-- Then external extensions that registered for it get SHUTDOWN, with the end of the budget as their deadline;
-  the others are killed at once. Whatever is left at the deadline is killed. Nobody waits for those who have
-  left.
+- Then subscribers of the Telemetry API get what there is for them, and external extensions that registered
+  for it get SHUTDOWN, with the end of the budget as their deadline; the others are killed at once. Whatever
+  is left at the deadline is killed. Nobody waits for those who have left.
 - Everything runs (is thawed) before it is sent a signal.
 
 AWS documents the budgets, but not the runtime's part of them: those of 300 and 500 ms are observed ones.
@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lambent_lab.protocol.extensions import ShutdownEvent
+from lambent_lab.telemetry import FLUSH_S
 
 if TYPE_CHECKING:
     from lambent_lab.extensions import Extensions
@@ -47,6 +48,8 @@ async def shut_down(instance: Instance, reason: ShutdownReason) -> None:
             until = time.perf_counter() + budget
             if instance.process is not None:
                 await _end_runtime(instance.process, part if reason == "SPINDOWN" else 0.0)
+            if instance.telemetry is not None:
+                await instance.telemetry.flush(min(FLUSH_S, (until - time.perf_counter()) / 2))
             await _end_extensions(extensions, reason, until)
     await instance.reset()
 
