@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambent_lab.environment import Environment, Invocation
 from lambent_lab.errors import UsageError
 from lambent_lab.function import FunctionSpec
-from lambent_lab.sandbox import Process
+
+if TYPE_CHECKING:
+    from lambent_lab.sandbox import Process
 
 Make = Callable[..., FunctionSpec]
 
@@ -352,6 +354,28 @@ async def test_an_extension_that_crashes_in_an_invocation_fails_it(make: Make) -
     }
     assert before.log[-1].endswith("Status: error\tError Type: Extension.Crash\t")
     assert after.cold
+
+
+async def test_an_extension_that_ends_between_invocations_is_replaced(make: Make) -> None:
+    ending = EXTERNAL.replace(
+        "while True:",
+        "import pathlib, tempfile, threading\nmark = pathlib.Path(tempfile.gettempdir()) / 'ended'\n"
+        "def end():\n    if not mark.exists():\n        mark.touch()\n        os._exit(5)\n"
+        "while True:",
+    ).replace("    if event", "    threading.Timer(0.05, end).start()\n    if event")
+    spec = make("def handler(event, context): return 'fine'\n", {"one": ending})
+    async with Environment(spec) as environment:
+        first = await environment.invoke(b"{}")
+        assert await environment.wait_frozen()
+        assert environment._instance is not None
+        assert environment._instance.extensions is not None
+        [process] = environment._instance.extensions.processes.values()
+        await environment._instance.thaw()
+        assert await asyncio.wait_for(asyncio.shield(process.exited), 10) == 5
+        await asyncio.wait_for(asyncio.shield(environment._instance.extensions.failed), 10)
+        second = await environment.invoke(b"{}")
+    assert (value(first), value(second), second.cold) == ("fine", "fine", True)
+    assert second.duration_ms < 5000
 
 
 async def test_extensions_that_never_register_time_the_init_out(

@@ -228,7 +228,7 @@ class Environment:
             run.init_inside = failure is not None
         elif not await instance.wait_idle(self.spec.timeout_s):
             # It ended after its last response, or does not come back: a new process serves this one.
-            await instance.reset()
+            await shut_down(instance, "FAILURE")
             run.init_inside = run.cold = True
         run.begin()
         if run.init_inside:

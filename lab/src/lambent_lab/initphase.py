@@ -12,6 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab.errors import LabError
 from lambent_lab.runtime import InitDone
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ async def wait_init(
         if not await either(instance.launching):
             return None
         if not extensions.failed.done():
-            instance.launching.result()
+            try:
+                instance.launching.result()
+            except LabError:
+                await instance.reset()
+                raise
     if not await either(conversation.init):
         return None
     if extensions.failed.done():

@@ -115,7 +115,11 @@ class Instance:
         start = self._spawn_extensions(extensions) if extensions.external else self._spawn(conversation)
         self._spawning = asyncio.get_running_loop().create_task(start)
         # A start cannot be taken back half-way: when the caller is cancelled, it is finished and then undone.
-        await asyncio.shield(self._spawning)
+        try:
+            await asyncio.shield(self._spawning)
+        except LabError:
+            await self.reset()  # of several processes some may run
+            raise
         self.conversation = conversation
         if extensions.external:
             self.launching = asyncio.get_running_loop().create_task(self._launch(conversation, extensions))
@@ -243,14 +247,14 @@ class Instance:
             self.telemetry.resume()
 
     async def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until the runtime and every extension wait for an event, and tell whether they do."""
+        """Wait until the runtime and every extension wait for an event; False also when one has failed."""
         until = time.perf_counter() + timeout_s
         conversation, extensions = self.conversation, self.extensions
         if conversation is None or not await conversation.wait_ready(timeout_s):
             return False
-        return (
-            extensions is None or extensions.idle or await extensions.wait_idle(until - time.perf_counter())
-        )
+        if extensions is None or not extensions.present:
+            return True
+        return not extensions.failed.done() and await extensions.wait_idle(until - time.perf_counter())
 
     async def wait_frozen(self, timeout_s: float) -> bool:
         """Wait until all are idle and everything stands still, and tell whether it does."""
