@@ -11,7 +11,8 @@ Rules
   is left at the deadline is killed. Nobody waits for those who have left.
 - Everything runs (is thawed) before it is sent a signal.
 
-AWS documents the budgets, but not the runtime's part of them: those of 300 and 500 ms are observed ones.
+AWS documents the budgets. How much of them is the runtime's it does not say: 300 and 500 ms are the lab's
+reading.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """The Telemetry API's values: what a subscription may ask for, and how records are gathered for it.
 
-Rules of `PUT /2022-07-01/telemetry`
+Rules of a subscription
+- It is a `PUT` of /2022-07-01/telemetry.
 - It carries a registered extension's identifier; without one the refusals are those of the Extensions API.
-- schemaVersion is one of those below; `types` is a list of platform, function and extension, not empty.
+- schemaVersion is 2022-07-01, 2022-12-13 or 2025-01-29; `types` is a list of platform, function and
+  extension, not empty.
 - buffering is optional, and so is each of its numbers: maxItems 1000-10000 (10000), maxBytes 262144-1048576
   (262144), timeoutMs 25-30000 (1000).
 - The destination is {"protocol":"HTTP","URI":"http://HOST:PORT/path"} or {"protocol":"TCP","port":PORT}.
@@ -35,7 +37,7 @@ TYPES = ("platform", "function", "extension")
 HOSTS = frozenset({"sandbox.localdomain", "sandbox", "localhost", "127.0.0.1"})
 MAX_WAITING = 10
 _RESERVED_PORT = 9001
-_LIMITS = {
+LIMITS = {
     "maxItems": (1000, 10_000, 10_000),
     "maxBytes": (262_144, 1_048_576, 262_144),
     "timeoutMs": (25, 30_000, 1000),
@@ -89,7 +91,7 @@ def _subscription(document: object) -> Subscription:
         buffering = {}
     if not isinstance(buffering, dict):
         raise _InvalidError("buffering must be an object")
-    numbers = [_number(buffering, name, *limits) for name, limits in _LIMITS.items()]
+    numbers = [_number(buffering, name, *limits) for name, limits in LIMITS.items()]
     destination = document.get("destination")
     if not isinstance(destination, dict):
         raise _InvalidError("destination must be an object")
