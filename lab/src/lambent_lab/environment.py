@@ -222,6 +222,7 @@ class Environment:
         if failure is None:
             ended = await self._hand_over(instance, run, payload, client_context)
             answer, failure = await self._judge(instance, run, ended)
+        self._explain(run, failure)
         return self._conclude(instance, run, answer, failure)
 
     async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: str) -> Failure | None:
@@ -238,6 +239,7 @@ class Environment:
             outcome, at = conversation.init.result()
             run.init_ms = (at - instance.init_started) * 1000
             if isinstance(outcome, InitDone):
+                instance.usage()  # all that is known, should the process not survive its event
                 return None
             if isinstance(outcome, InitFailed):
                 await asyncio.wait([process.exited], timeout=_SETTLE_S)
@@ -245,6 +247,8 @@ class Environment:
             else:
                 failure = self._after_exit(instance, run, outcome.status)
         run.note(instance.usage())
+        if run.init_inside:
+            run.end(None)  # the time that killing takes is not the function's
         await instance.reset()
         status = failure.report_status or "error"
         kind = None if status == "timeout" else failure.error_type
@@ -286,14 +290,11 @@ class Environment:
         run.note(instance.usage())
         if ended is None:
             await instance.reset()
-            self._line(loglines.timed_out(run.request_id, self.spec.timeout_s))
             return None, invocation.timeout(run.request_id, self.spec.timeout_s)
         outcome = ended.outcome
         if isinstance(outcome, Exited):
             failure = self._after_exit(instance, run, outcome.status)
             await instance.reset()
-            self._line(f"RequestId: {run.request_id} Error: {describe_exit(outcome.status)}")
-            self._line(failure.error_type)
             return None, failure
         if isinstance(outcome, ResponseTooLarge):
             return None, invocation.too_large()
@@ -301,10 +302,21 @@ class Environment:
             return None, Failure(error_type=outcome.error_type, body=outcome.body)
         return outcome, None
 
+    def _explain(self, run: Run, failure: Failure | None) -> None:
+        """Write what Lambda itself says about a failure: the time that was over, or how the process ended."""
+        if failure is None:
+            return
+        if failure.report_status == "timeout":
+            self._line(loglines.timed_out(run.request_id, self.spec.timeout_s))
+        elif failure.exit is not None:
+            self._line(f"RequestId: {run.request_id} Error: {failure.exit}")
+            self._line(failure.error_type)
+
     @staticmethod
     def _after_exit(instance: Instance, run: Run, status: int) -> Failure:
         usage = instance.usage()
         run.note(usage)
+        run.process_gone = True
         run.out_of_memory = instance.ran_out_of_memory(usage)
         kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
         return invocation.ended(run.request_id, kind, describe_exit(status))
