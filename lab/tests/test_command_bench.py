@@ -195,6 +195,7 @@ def test_secrets_given_as_variables_are_in_no_file(run: Bench, monkeypatch: pyte
         ("hello/app.handler", "--memory", "128,many"),
         ("hello/app.handler", "--cold", "0"),
         ("hello/app.handler", "--timeout", "0"),
+        ("hello/app.handler", "--timeout", "nan"),
         ("hello/app.handler", "--python", "missing"),
         ("hello/app.handler", "--unknown"),
     ],

@@ -160,3 +160,33 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     )
     os.close(write)
     assert (run.returncode, run.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["trace"]])
+def test_a_command_without_its_command_shows_help(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"Usage: {' '.join(['lambent', *arguments])} [OPTIONS] COMMAND [ARGS]..."
+    assert "Commands:" in lines
+
+
+def test_the_lab_is_the_packages_own_and_loaded_late() -> None:
+    code = (
+        "import sys, lambent_lab\n"
+        "early = 'lambent_lab.service' in sys.modules\n"
+        "from lambent_lab import Lab\n"
+        "from lambent_lab.service import Lab as same\n"
+        "named = set(lambent_lab.__all__) <= set(dir(lambent_lab))\n"
+        "print(early, Lab is same, named, hasattr(lambent_lab, 'x'))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["False", "True", "True", "False"]
+
+
+def test_a_closed_standard_output_is_no_error() -> None:
+    command = [sys.executable, "-c", "from lambent_lab.commands import main; raise SystemExit(main())"]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command, "trace", "--help"]
+    run = subprocess.run(shell, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr) == (0, "")

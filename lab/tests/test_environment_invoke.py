@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 import sys
@@ -17,23 +18,15 @@ import pytest
 from lambent_lab.environment import Environment, Invocation
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.runtime import Conversation, Exited
 
 Make = Callable[..., FunctionSpec]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Write a module into a folder and describe it as a function."""
-
-    def build(source: str, **options: Any) -> FunctionSpec:
-        code = tmp_path / "code"
-        code.mkdir(exist_ok=True)
-        (code / "app.py").write_text(source)
-        return FunctionSpec(
-            **{"name": "shop", "code": code, "handler": "app.handler", "memory_mb": 256, **options}
-        )
-
-    return build
+def make(write_function: Make) -> Make:
+    """Describe functions with this module's defaults."""
+    return functools.partial(write_function, name="shop", memory_mb=256)
 
 
 def value(result: Invocation) -> Any:
@@ -305,6 +298,18 @@ async def test_init_that_exits_runs_again_in_the_invocation(make: Make) -> None:
     assert any("Phase: init\tStatus: error\tError Type: Runtime.ExitError" in line for line in result.log)
 
 
+async def test_an_init_that_exits_in_the_invocation_says_how(make: Make) -> None:
+    result = await once(make("import os\nos._exit(3)\n"))
+    said = "Runtime exited with error: exit status 3"
+    assert value(result)["errorMessage"].endswith(said)
+    at = result.log.index(f"START RequestId: {result.request_id} Version: $LATEST")
+    assert result.log[at + 1 : at + 4] == (
+        f"RequestId: {result.request_id} Error: {said}",
+        "Runtime.ExitError",
+        f"END RequestId: {result.request_id}",
+    )
+
+
 async def test_init_over_its_limit_runs_again_under_the_functions_timeout(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +326,9 @@ async def test_init_over_its_limit_runs_again_under_the_functions_timeout(
     assert result.status == "timeout"
     assert value(result)["errorMessage"].endswith("Task timed out after 0.50 seconds")
     assert 500 <= result.duration_ms < 600
+    assert any(
+        line.endswith(f"Z {result.request_id} Task timed out after 0.50 seconds") for line in result.log
+    )
 
 
 async def test_a_response_over_six_megabytes_is_refused(make: Make) -> None:
@@ -427,3 +435,43 @@ async def test_cancelling_an_invocation_resets_the_environment(make: Make) -> No
         assert (value(again), again.cold) == ("done", True)
     with pytest.raises(LabError, match="not running"):
         await environment.invoke(b"0")
+
+
+async def test_a_crash_is_timed_by_the_process_end() -> None:
+    conversation = Conversation(lambda: None)
+    before = time.perf_counter()
+    conversation.process_ended(3)
+    after = time.perf_counter()
+    outcome, at = await asyncio.wait_for(conversation.init, 10)
+    assert outcome == Exited(3)
+    assert before <= at <= after  # not later, when its last bytes have been waited for
+
+
+@pytest.mark.parametrize(("before", "least"), [("pass", 10), ("x = bytearray(b'x' * (60 << 20))", 60)])
+async def test_a_crash_keeps_the_memory_that_was_used(make: Make, before: str, least: int) -> None:
+    body = f"    {before}\n    time.sleep(0.2)\n    os._exit(1)\n"  # a sampling box has to see it
+    result = await once(make(f"import os, time\ndef handler(event, context):\n{body}"))
+    assert value(result)["errorType"] == "Runtime.ExitError"
+    assert result.max_memory_mb is not None
+    assert least <= result.max_memory_mb < 200
+
+
+async def test_a_cache_that_cannot_be_written_is_no_obstacle(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    result = await once(make("def handler(event, context): return 'ran'\n"))
+    assert value(result) == "ran"
+
+
+async def test_what_a_dead_lab_was_making_in_the_cache_is_removed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    runtimes = tmp_path / "lambent" / "runtimes"
+    stale = runtimes / "lambent-4194304-1-abc"  # no process has so high an id
+    stale.mkdir(parents=True)
+    await once(make("def handler(event, context): pass\n"))
+    assert not stale.exists()
+    assert len(list(runtimes.iterdir())) == 1

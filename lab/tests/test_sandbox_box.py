@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lambent_lab.environment import Environment
 from lambent_lab.errors import UsageError
 from lambent_lab.function import FunctionSpec
-from lambent_lab.sandbox import hierarchies, make_box
+from lambent_lab.sandbox import hierarchies, make_box, signals
 
 Make = Callable[..., FunctionSpec]
 
@@ -45,16 +48,9 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    def build(source: str, **options: Any) -> FunctionSpec:
-        code = tmp_path / "code"
-        code.mkdir(exist_ok=True)
-        (code / "app.py").write_text(source)
-        return FunctionSpec(
-            **{"name": "box", "code": code, "handler": "app.handler", "timeout_s": 20, **options}
-        )
-
-    return build
+def make(write_function: Make) -> Make:
+    """Describe functions with this module's defaults."""
+    return functools.partial(write_function, name="box", timeout_s=20)
 
 
 TICKS = """
@@ -254,3 +250,59 @@ def test_hierarchies_are_read_from_proc(tmp_path: Path) -> None:
     (v2 / "cgroup.subtree_control").write_text("pids\n")
     assert hierarchies.read(proc).v2 == v2 / "user.slice" / "lab"
     assert hierarchies.read(tmp_path / "none").v1 == {}
+
+
+ORPHAN = """
+import os, subprocess
+loop = "while :; do :; done"
+def handler(event, context):
+    subprocess.run(["sh", "-c", f"setsid sh -c '{loop}' >/dev/null 2>&1 &"], check=True)
+"""
+
+
+def cpu_times(pids: list[int]) -> list[str]:
+    return [Path(f"/proc/{pid}/schedstat").read_text() for pid in pids]
+
+
+async def test_processes_without_their_parent_stand_still_too(make: Make, kind: str) -> None:
+    async with Environment(make(ORPHAN, memory_mb=1769)) as environment:
+        await environment.invoke(b"{}")
+        assert await environment.wait_frozen()
+        pids = marked(environment.log_stream)
+        first = cpu_times(pids)
+        await asyncio.sleep(0.2)  # the subject of the test: time passes, and nothing may happen in it
+        assert cpu_times(pids) == first
+    assert len(pids) >= 2
+
+
+FORKS = """
+import os, sys, time
+block = b"x" * (60 << 20)
+for _ in range(3):
+    if os.fork() == 0:
+        break
+os.write(1, b"ready\\n")  # in one piece, however the interpreter buffers
+sys.stdin.read()
+"""
+
+
+def test_shared_memory_counts_once_against_a_sampled_limit() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            for _ in range(4):
+                assert child.stdout.readline() == b"ready\n"
+            tree = signals.MarkedTree("-" * 32)
+            tree.root = child.pid
+            assert len(tree.descendants()) == 4
+            roomy, tight = (signals.SampledMemory(tree, limit << 20) for limit in (128, 32))
+            roomy.sample()
+            assert roomy.kills() == 0
+            assert 60 << 20 < (roomy.peak() or 0) < 128 << 20
+            assert (signals.peak_rss(tree.descendants()) or 0) > 240 << 20
+            tight.sample()
+            assert tight.kills() == 1
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)

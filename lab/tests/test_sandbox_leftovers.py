@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,3 +186,47 @@ def test_a_living_labs_folder_and_strangers_are_left_alone(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, other.name, linked.name])
     assert not leftovers.owner_is_dead(mine.name)
     assert leftovers.start_time(999999999) is None
+
+
+def test_a_folder_that_is_still_written_to_goes_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lambent-1-1-abc"
+    folder.mkdir()
+    remove, calls = shutil.rmtree, list[Path]()
+
+    def late(path: Path, *, ignore_errors: bool) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            (path / "late.pyc").touch()  # as a compiler does that was under way: the folder is not empty
+        else:
+            remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", late)
+    leftovers.clean(folder)
+    assert calls == [folder, folder]
+    assert not folder.exists()
+
+
+TOOL = """
+import subprocess, sys
+from lambent_lab.sandbox import workspace
+place = workspace()
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=place.tool_environment())
+print(place.folder.name, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_tool_does_not_outlive_a_killed_lab() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TOOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as lab:
+        assert lab.stdout is not None
+        mark = lab.stdout.readline().strip().encode()
+        assert len(processes(mark)) == 1
+        lab.kill()
+    limit = time.monotonic() + 30
+    while processes(mark) and time.monotonic() < limit:
+        time.sleep(0.01)  # the guard is another process: nothing to await
+    assert processes(mark) == []

@@ -107,7 +107,7 @@ def test_orphans_and_several_roots() -> None:
     lines = drawn(span(1), span(2, 99, start=3), span(3, 2, start=3), span(4, start=9))
     assert row(lines, "span 2").endswith("?")
     assert row(lines, "span 3").startswith("  span 3")
-    assert any("parent has not arrived" in line for line in lines)
+    assert any("its parent is not here" in line for line in lines)
     assert [
         line.split()[1] for line in lines if line.lstrip().startswith("span ") and "start" not in line
     ] == list("1234")

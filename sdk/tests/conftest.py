@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import lambent
 from lambent import diagnostics, handler
-from lambent.context import CURRENT, SpanContext, TraceState
+from lambent.context import CURRENT, SpanContext, TraceFlags, TraceState
 from lambent.delivery import sync
 from lambent.resource import InstrumentationScope, Resource
 from lambent.span import Link, Span
@@ -139,7 +139,7 @@ def _spans(draw: st.DrawFn, tracer: RecordingTracer) -> Span:
     tracer._sampler = None
     parent = draw(st.none() | _CONTEXTS)
     if parent is not None:
-        parent.trace_flags = 1
+        parent.trace_flags = TraceFlags(1)
     span = tracer.start_span(
         draw(_TEXT),
         context=parent,

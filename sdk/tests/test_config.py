@@ -344,7 +344,14 @@ KEY_IN_ENV = {"HH_API_KEY": SECRET}
             False,
         ),
         ({"api_key": SECRET, "exporter": "otlp"}, {}, "http://localhost:4318", False),
-        ({"server_url": "http://hh"}, {}, "http://hh", False),
+        ({"server_url": "http://hh", "headers": {"x-key": "k"}}, {}, "http://hh", False),
+        ({"endpoint": "http://other"}, {"HH_API_URL": "http://hh"}, "http://other", False),
+        (
+            {},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://other", "HH_API_URL": "http://hh"},
+            "http://other",
+            False,
+        ),
     ],
 )
 def test_the_key_goes_to_its_own_server_only(
@@ -356,8 +363,19 @@ def test_the_key_goes_to_its_own_server_only(
 
 
 def test_without_a_key_there_is_no_authorization() -> None:
-    (exporter,) = choose(read({"server_url": "http://hh"}, {}))
+    (exporter,) = choose(read({"endpoint": "http://hh"}, {}))
     assert b"uthorization" not in exporter._head  # type: ignore[attr-defined]  # what it will send
+
+
+def test_without_a_key_nothing_goes_to_the_server_that_wants_one(capsys: pytest.CaptureFixture[str]) -> None:
+    tracer = recording_tracer(exporter="otlp", server_url="http://127.0.0.1:9", project="p")
+    tracer.start_span("a").end()
+    assert tracer.force_flush() is False
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "lost 1 of 1 spans" in said
+    assert "HH_API_KEY" in said
+    tracer.close()
 
 
 def test_which_exporters_are_chosen() -> None:
@@ -392,3 +410,42 @@ def test_config_can_be_read_by_tools() -> None:
     assert set(Config.__annotations__) == {
         *[name for name in DEFAULTS if not name.endswith("_limit")], "limits", "arguments",
     }  # fmt: skip
+
+
+class OtelLike:
+    """What OpenTelemetry's SDK calls an exporter."""
+
+    def export(self, spans: object) -> None: ...
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"recorder": True}, {"recorder": "on"}, {"capture": ["event"]}, {"processors": [object()]}],
+)
+def test_what_this_version_cannot_do_is_an_error(arguments: dict[str, object]) -> None:
+    (name,) = arguments
+    with pytest.raises(lambent.ConfigError, match=rf"init\({name}=…\): this version"):
+        read(arguments, {})
+
+
+@pytest.mark.parametrize("value", [None, False, "off", "none", ()])
+def test_what_this_version_cannot_do_may_be_switched_off(value: object) -> None:
+    read({"recorder": value, "capture": value, "processors": value}, {})
+
+
+def test_an_exporter_of_another_library_is_an_error_not_a_loss() -> None:
+    with pytest.raises(lambent.ConfigError, match="exporter of lambent's"):
+        read({"exporter": OtelLike()}, {})
+
+
+def test_an_empty_text_is_an_argument_not_given() -> None:
+    environ = {"OTEL_SERVICE_NAME": "orders", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector"}
+    config = read(
+        {"service_name": "", "endpoint": " ", "api_key": "", "exporter": "", "timeout": ""}, environ
+    )
+    assert config.arguments == frozenset()
+    assert (config.service_name, config.endpoint) == ("orders", "http://collector")
+    (exporter,) = choose(read({"endpoint": "", "server_url": ""}, {}))
+    assert "localhost" in repr(exporter)

@@ -424,3 +424,70 @@ def test_a_root_span_says_how_many_spans_its_invocation_made(exporters: list[typ
     spans = [span for exporter in tracer.delivery.exporters for span in exporter.spans]  # type: ignore[attr-defined]  # both kinds keep them
     counts = [span.attributes["lambent.spans"] for span in spans if span.parent is None]
     assert counts == [3, 3] * len(exporters)
+
+
+class Plain:
+    """An exporter with nothing but what is asked of one."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def export(self, spans: Sequence[Span], _timeout: float) -> None:
+        self.names += [span.name for span in spans]
+
+
+def test_an_exporter_need_not_be_derived_from_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = Plain()
+    tracer = lambent.init(exporter=plain)
+    tracer.start_span("a").end()
+    assert tracer.force_flush()
+    assert plain.names == ["a"]
+    tracer.close()
+    assert capsys.readouterr().err == ""
+
+
+class Instant(Fake):
+    waits = False
+
+
+def test_a_line_is_written_even_in_the_last_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Instant()
+    tracer = tracer_with(exporter)
+    end_spans(tracer, 2)
+    assert tracer.delivery.flush_before(time.monotonic() + 0.05)
+    assert exporter.batches == [["0", "1"]]
+    end_spans(tracer, 1)
+    assert not tracer.delivery.flush_before(time.monotonic() - 1)
+    assert len(exporter.batches) == 1
+    assert "1 spans wait for the next invocation" in capsys.readouterr().err
+    tracer.close()
+
+
+class Immediate(Fake):
+    immediate = True
+
+    def on_end(self, span: Span) -> None:
+        self.spans.append(span)
+
+
+def test_closing_closes_immediate_exporters_and_stops_them(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Immediate()
+    tracer = tracer_with(exporter)
+    end_spans(tracer, 1)
+    tracer.close()
+    end_spans(tracer, 1)
+    assert exporter.closed == 1
+    assert len(exporter.spans) == 1
+    assert tracer.delivery.exporters == [exporter]
+    assert tracer.force_flush() is False
+    assert "dropped 1 spans: the tracer was closed" in capsys.readouterr().err
+
+
+def test_spans_of_the_test_mode_can_be_read_after_closing() -> None:
+    tracer = lambent.init(api_key="k", project="p", source="s", session_name="n", test_mode=True)
+    with tracer.trace("a"):
+        pass
+    tracer.close()
+    (memory,) = tracer.delivery.exporters
+    assert isinstance(memory, MemoryExporter)
+    assert [span.name for span in memory.spans] == ["a"]

@@ -45,7 +45,10 @@ def test_a_whole_program() -> None:
         assert not span.is_recording()
         assert not span.get_span_context().is_valid
         assert not span.context.is_valid
-        assert lambent.current_span() is None
+        current = lambent.current_span()
+        assert current is not None
+        current.set_attribute("a", 1)
+        assert not current.is_recording()
         span.end()
     with tracer.invocation({}, LambdaContext(), name="x") as invocation:
         invocation.set_response({"statusCode": 500})
@@ -54,9 +57,11 @@ def test_a_whole_program() -> None:
     with pytest.raises(ValueError, match="x"), tracer.trace("s"):
         raise ValueError("x")
     assert work() == 3
+    assert tracer.resource.attributes["telemetry.sdk.name"] == "lambent"
     assert tracer.force_flush()
     assert tracer.force_flush(timeout_millis=1)
     tracer.close()
+    assert lambent.current_span() is None
     assert lambent.get_tracer() is not tracer
 
 

@@ -612,3 +612,43 @@ def test_the_root_span_counts_what_waits_to_be_exported_when_asked_to() -> None:
     handler({}, None)
     roots = [span for span in exporter.spans if span.name != "child"]
     assert [span.attributes["lambent.spans"] for span in roots] == [4, 4]
+
+
+def test_a_context_of_which_everything_fails(tracer: RecordingTracer) -> None:
+    class Bad:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    assert tracer.handler(lambda event, context: 1)({}, Bad()) == 1
+    assert [span.name for span in tracer.spans] == ["invocation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int
+
+
+def test_an_exception_that_refuses_assignments(tracer: RecordingTracer) -> None:
+    """A frozen dataclass raises when its traceback is assigned: the caller must get it all the same."""
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        raise FrozenError(1)
+
+    @tracer.handler
+    async def coroutine(event: object, context: object) -> None:
+        raise FrozenError(2)
+
+    @tracer.start_as_current_span("decorated")
+    def decorated() -> None:
+        raise FrozenError(3)
+
+    with pytest.raises(FrozenError) as caught:
+        handler({}, None)
+    assert [entry.name for entry in caught.traceback[1:]] == ["handler"]
+    with pytest.raises(FrozenError):
+        asyncio.run(coroutine({}, None))
+    with pytest.raises(FrozenError):
+        decorated()
+    assert [span.status.description for span in tracer.spans] == [f"FrozenError: {n}" for n in (1, 2, 3)]
+    assert lambent.current_span() is None

@@ -157,3 +157,18 @@ print(opened)
 )  # fmt: skip
 def test_a_pure_room_is_imported_with_everything_forbidden(run_python: Any, module: str) -> None:
     run_python(f"{GUARD}\nimport lambent.{module}\nassert opened == [], opened")
+
+
+def test_an_import_reaches_every_public_module(run_python: Any) -> None:
+    program = """
+import lambent
+tracer = lambent.init(exporter=lambent.exporters.memory.MemoryExporter())
+lambent.exporters.otlp_http, lambent.exporters.stdout, lambent.exporters.console, lambent.exporters.file
+lambent.wire.protobuf, lambent.wire.json, lambent.sampling.Sampler, lambent.propagation.tracecontext
+lambent.testing.recording_tracer
+for room in (lambent, lambent.exporters, lambent.wire, lambent.propagation):
+    for name in room.__all__:
+        getattr(room, name)
+    assert not hasattr(room, "nonsense")
+"""
+    run_python(program)

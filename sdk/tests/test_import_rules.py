@@ -30,6 +30,7 @@ PURE = [
         "triggers",
         "propagation",
         "exceptions",
+        "readable",
     }
 ]
 SIDE_EFFECTS = {
@@ -40,6 +41,8 @@ SIDE_EFFECTS = {
 ALLOWED = {
     # Building a query string is a pure function, wherever it lives.
     ("lambent.triggers.apigateway", "urllib"),
+    # Writing a given time as text asks no clock.
+    ("lambent.readable", "datetime"),
 }
 
 

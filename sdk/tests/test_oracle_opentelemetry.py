@@ -5,6 +5,7 @@ Where we differ on purpose the difference is asserted in a test of its own, with
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -277,6 +278,37 @@ def test_the_same_program_gives_the_same_message(limits: dict[str, int | None], 
     _, options, steps = program
     ours, theirs = both(limits, lambda adapter: run_span(adapter, options, steps))
     assert ours == theirs
+
+
+def test_a_span_in_json_for_people() -> None:
+    def program(adapter: Adapter) -> None:
+        linked = adapter.context(5, 6, True, True, {"k1": "1", "k2": "2"})
+        span = adapter.start("s", linked, kind=1, start_time=1, links=[adapter.link(linked, {"l": 1})])
+        with adapter.active(span):
+            span.set_attributes({"a": 1, "b": [True, 2.5], "d": "ü"})
+            adapter.start("child", None, kind=2, start_time=1_700_000_000_123_456_789).end(1 << 60)
+            span.add_event("e", {"k": "v"}, 3)
+            adapter.status(span, 2, "no")
+            span.end(4)
+
+    ours, theirs = Ours({}), Theirs({})
+    program(ours)
+    program(theirs)
+    finished = theirs.exporter.get_finished_spans()
+    assert len(finished) == 2
+    for mine, its in zip(ours.tracer.spans, finished, strict=True):
+        assert json.loads(mine.to_json()) == json.loads(its.to_json())
+        assert "\n" not in mine.to_json(indent=None)
+
+
+def test_the_last_time_and_none_in_json() -> None:
+    ours = Ours({})
+    ours.start("s", None, start_time=1).end((1 << 64) - 1)
+    assert json.loads(ours.tracer.spans[0].to_json())["end_time"].startswith("2554-")
+    still_open = ours.start("open", None, attributes={"b": b"\x01\xff"})
+    described = json.loads(still_open.to_json())
+    assert described["end_time"] is None
+    assert described["attributes"] == {"b": "01ff"}  # where OpenTelemetry's raises TypeError
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_a_finished_span_reads_like_a_readable_span(tracer: RecordingTracer) -> 
     assert span.kind == lambent.SpanKind.CLIENT == otel.SpanKind.CLIENT
     assert (span.context.trace_id, span.context.span_id) == (1, 2)
     assert span.context.trace_flags == 1
+    assert span.context.trace_flags.sampled
     assert span.parent == outer.get_span_context()
     assert dict(span.attributes) == {"a": 1, "b": (True, None)}
     assert [(event.name, dict(event.attributes)) for event in span.events] == [("happened", {"e": 2.5})]
@@ -262,7 +263,7 @@ def test_both_kinds_of_span_have_the_same_methods() -> None:
     def methods(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))}
 
-    assert methods(Span) - methods(NonRecordingSpan) == {"fail"}
+    assert methods(Span) - methods(NonRecordingSpan) == {"fail", "to_json"}
 
 
 def test_an_attribute_set_again_has_its_last_value(tracer: RecordingTracer) -> None:
@@ -282,3 +283,47 @@ def test_values_do_not_change_afterwards(tracer: RecordingTracer) -> None:
     (kept,) = tracer.spans
     assert kept.attributes == {"a": (1, {"k": (2,)}), "b": (1, {"k": (2,)})}
     assert kept.events[0].attributes == {"a": (1, {"k": (2,)})}
+
+
+class Hostile:
+    """Fails whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    def __len__(self) -> int:
+        raise RuntimeError
+
+    def __iter__(self) -> Iterator[object]:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("argument", ["context", "attributes", "links"])
+@pytest.mark.parametrize(
+    "value", [5, object(), Hostile(), Link(SpanContext(1, 2))], ids=lambda v: type(v).__name__
+)
+def test_no_argument_of_a_span_reaches_the_function(
+    tracer: RecordingTracer, argument: str, value: object
+) -> None:
+    tracer.start_span("s", **{argument: value}).end()  # type: ignore[arg-type]  # wrong on purpose
+    (span,) = tracer.spans
+    assert span.dropped_links == (argument == "links")
+
+
+def test_hostile_attributes_of_links_and_exceptions(tracer: RecordingTracer) -> None:
+    span = tracer.start_span("s")
+    hostile: dict[str, object] = Hostile()  # type: ignore[assignment]  # wrong on purpose
+    span.add_link(SpanContext(1, 2), hostile)
+    span.record_exception(ValueError("v"), hostile)
+    span.set_status("ERROR", hostile)  # type: ignore[arg-type]  # wrong on purpose
+    span.end()
+    (span,) = tracer.spans
+    assert span.dropped_links == 1
+    assert span.events[0].attributes["exception.message"] == "v"
+    assert span.status == lambent.Status("ERROR", "Hostile")

@@ -14,7 +14,7 @@ from lambent.span import NonRecordingSpan, Span
 from lambent.testing import RecordingTracer, recording_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 
 @pytest.fixture
@@ -170,3 +170,83 @@ def test_after_another_library_has_set_a_provider_and_twice(monkeypatch: pytest.
         tracer.start_span("s").end()
         assert len(memory.spans) == 1
         tracer.close()
+
+
+def test_a_decorated_generator_is_current_while_it_runs_only(tracer: RecordingTracer) -> None:
+    inner: list[object] = []
+
+    @tracer.start_as_current_span("generator")
+    def generator() -> Iterator[int]:
+        with tracer.trace("inside"):
+            for number in range(3):
+                inner.append(lambent.current_span())
+                yield number
+
+    values = generator()
+    assert next(values) == 0
+    assert lambent.current_span() is None
+    with tracer.trace("reader") as reader:
+        assert next(values) == 1
+        assert lambent.current_span() is reader
+        assert list(values) == [2]
+        assert lambent.current_span() is reader
+    assert lambent.current_span() is None
+    assert len(set(map(id, inner))) == 1
+    assert isinstance(inner[0], Span)
+    parents = {span.name: span.parent for span in tracer.spans}
+    assert parents["generator"] is None
+    assert parents["reader"] is None
+    assert parents["inside"] is not None
+
+
+def test_a_decorated_generator_passes_everything_on(tracer: RecordingTracer) -> None:
+    seen: list[object] = []
+
+    @tracer.start_as_current_span("generator")
+    def generator() -> Generator[int, str, str]:
+        try:
+            seen.append((yield 1))
+            yield 2
+        except KeyError as error:
+            seen.append(error)
+        yield 3
+        return "the end"
+
+    values = generator()
+    assert next(values) == 1
+    assert values.send("sent") == 2
+    error = KeyError("thrown")
+    assert values.throw(error) == 3
+    with pytest.raises(StopIteration) as stop:
+        next(values)
+    assert stop.value.value == "the end"
+    assert seen == ["sent", error]
+    closed = generator()
+    next(closed)
+    with tracer.trace("reader") as reader:
+        closed.close()
+        assert lambent.current_span() is reader
+    assert [span.status.status_code.name for span in tracer.spans] == ["UNSET"] * 3
+    assert lambent.current_span() is None
+
+
+async def test_a_decorated_async_generator_is_current_while_it_runs_only(tracer: RecordingTracer) -> None:
+    @tracer.start_as_current_span("generator")
+    async def generator() -> AsyncIterator[object]:
+        yield lambent.current_span()
+        await asyncio.sleep(0)
+        yield lambent.current_span()
+
+    with tracer.trace("reader") as reader:
+        async for span in generator():
+            assert isinstance(span, Span)
+            assert span.name == "generator"
+            assert lambent.current_span() is reader
+    assert lambent.current_span() is None
+
+
+def test_a_clock_that_is_set_back_makes_no_negative_duration(tracer: RecordingTracer) -> None:
+    span = tracer.start_span("s")
+    tracer.fake_clock.advance(-5)
+    span.end()
+    assert tracer.spans[0].end_time == tracer.spans[0].start_time

@@ -12,13 +12,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import invocation, loglines, records
+from lambent_lab import invocation, records
 from lambent_lab.sandbox import describe_exit
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lambent_lab.instance import Instance
     from lambent_lab.invocation import Failure, Run
     from lambent_lab.records import Outcome
@@ -49,13 +47,14 @@ def after_exit(instance: Instance, run: Run, status: int) -> Failure:
     """Return what the end of the runtime's process is: out of memory, or an exit."""
     usage = instance.usage()
     run.note(usage)
+    run.process_gone = True
     run.out_of_memory = instance.ran_out_of_memory(usage)
     kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
     return invocation.ended(run.request_id, kind, describe_exit(status))
 
 
-async def settle(instance: Instance, run: Run, line: Callable[[str], None]) -> Failure | None:
-    """Wait until runtime and extensions are done; return what went wrong. `line` takes the lines."""
+async def settle(instance: Instance, run: Run) -> Failure | None:
+    """Wait until runtime and extensions are done; return what went wrong with them."""
     extensions = instance.extensions
     if extensions is None or not extensions.present:
         return None
@@ -65,27 +64,19 @@ async def settle(instance: Instance, run: Run, line: Callable[[str], None]) -> F
     run.note(instance.usage())
     if idle:
         return None
-    how: str | None = None
     if extensions.failed.done():
         broken = extensions.failed.result()
-        failure, how = invocation.ended(run.request_id, broken.error_type, broken.how), broken.how
+        failure = invocation.ended(run.request_id, broken.error_type, broken.how)
     elif instance.gone:
         await shut_down(instance, "FAILURE")
         return None
     else:
         failure = invocation.timeout(run.request_id, run.timeout_s)
-    await end(instance, run, failure, how, line)
+    await end(instance, run, failure)
     return failure
 
 
-async def end(
-    instance: Instance, run: Run, failure: Failure, how: str | None, line: Callable[[str], None]
-) -> None:
-    """Shut everything down after a timeout (no `how`) or a failure, and write down which it was."""
+async def end(instance: Instance, run: Run, failure: Failure) -> None:
+    """Shut everything down after a timeout or a failure."""
     report(instance, run, failure)
-    await shut_down(instance, "TIMEOUT" if how is None else "FAILURE")
-    if how is None:
-        line(loglines.timed_out(run.request_id, run.timeout_s))
-    else:
-        line(f"RequestId: {run.request_id} Error: {how}")
-        line(failure.error_type)
+    await shut_down(instance, "TIMEOUT" if failure.report_status == "timeout" else "FAILURE")

@@ -41,7 +41,6 @@ from lambent_lab.runtime import Ended, Exited, InitDone
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
-    describe_exit,
     forced_kind,
     make_box,
     make_room,
@@ -242,9 +241,10 @@ class Environment:
         if failure is None:
             ended = await self._hand_over(instance, run, payload, client_context)
             answer, failure = await self._judge(instance, run, ended)
-            late = await aftermath.settle(instance, run, self._line)
+            late = await aftermath.settle(instance, run)
         else:
             run.answer(failure.body, "Unhandled")
+        self._explain(run, late or failure)
         return self._conclude(instance, run, answer, failure, late)
 
     async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: Phase) -> Failure | None:
@@ -261,6 +261,7 @@ class Environment:
         elif isinstance(outcome, InitDone):
             if instance.telemetry is not None:
                 records.init_report(instance.telemetry, phase, "success", None, run.init_ms, at)
+            instance.usage()  # all that is known, should the process not survive its event
             return None
         elif isinstance(outcome, InitFailed):
             if instance.process is not None:
@@ -328,22 +329,31 @@ class Environment:
             run.answer(outcome.body, None)
             aftermath.answered(instance, run, None, len(outcome.body))
             return outcome, None
-        how: str | None = None
         if outcome is None:
             failure = invocation.timeout(run.request_id, self.spec.timeout_s)
         elif isinstance(outcome, Exited):
-            failure, how = aftermath.after_exit(instance, run, outcome.status), describe_exit(outcome.status)
+            failure = aftermath.after_exit(instance, run, outcome.status)
         elif isinstance(outcome, Broken):
-            failure, how = invocation.ended(run.request_id, outcome.error_type, outcome.how), outcome.how
+            failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
         elif isinstance(outcome, ResponseTooLarge):
             failure = invocation.too_large()
         else:
             failure = Failure(error_type=outcome.error_type or "", body=outcome.body)
         run.answer(failure.body, "Unhandled")
         aftermath.answered(instance, run, failure, len(outcome.body) if isinstance(outcome, Answer) else 0)
-        if outcome is None or how is not None:
-            await aftermath.end(instance, run, failure, how, self._line)
+        if outcome is None or failure.exit is not None:
+            await aftermath.end(instance, run, failure)
         return None, failure
+
+    def _explain(self, run: Run, failure: Failure | None) -> None:
+        """Write what Lambda itself says about a failure: the time that was over, or how the process ended."""
+        if failure is None:
+            return
+        if failure.report_status == "timeout":
+            self._line(loglines.timed_out(run.request_id, self.spec.timeout_s))
+        elif failure.exit is not None:
+            self._line(f"RequestId: {run.request_id} Error: {failure.exit}")
+            self._line(failure.error_type)
 
     def _conclude(
         self,

@@ -56,6 +56,7 @@ class Invocation:
 class Failure:
     """An invocation or an init that failed: its type, the document for the caller, and how REPORT puts it.
 
+    `exit` is how Lambda words the end of the process, where that was the failure.
     `report_status` is None for errors that the function's own code reported: Lambda's REPORT does not mention
     them.
     """
@@ -63,6 +64,7 @@ class Failure:
     error_type: str
     body: bytes
     report_status: Literal["error", "timeout"] | None = None
+    exit: str | None = None
 
 
 def document(error_type: str, message: str) -> bytes:
@@ -79,9 +81,8 @@ def timeout(request_id: str, timeout_s: float) -> Failure:
 
 def ended(request_id: str, kind: str, how: str) -> Failure:
     """Return the failure of an invocation whose runtime or extension ended (Runtime.ExitError, …)."""
-    return Failure(
-        error_type=kind, body=document(kind, f"RequestId: {request_id} Error: {how}"), report_status="error"
-    )
+    body = document(kind, f"RequestId: {request_id} Error: {how}")
+    return Failure(error_type=kind, body=body, report_status="error", exit=how)
 
 
 def too_large() -> Failure:
@@ -118,6 +119,7 @@ class Run:
         self.init_ms: float | None = None
         self.init_inside = False
         self.out_of_memory = False
+        self.process_gone = False
         self.usage: Usage | None = None
         self.started_ns = self.ended_ns = 0
         self._from = 0.0
@@ -189,10 +191,15 @@ class Run:
             self.usage = usage
 
     def max_memory_mb(self, memory_mb: int) -> int | None:
-        """Return REPORT's memory used: the resident peak; the whole size after an out-of-memory kill."""
+        """Return REPORT's memory used: the resident peak; the whole size after an out-of-memory kill.
+
+        Of a process that ended it is at least what the box was charged with, the page cache included.
+        """
         if self.out_of_memory:
             return memory_mb
         if self.usage is None:
             return None
-        peak = self.usage.peak_rss or self.usage.peak_with_cache
-        return None if peak is None else min(memory_mb, megabytes(peak))
+        resident, charged = self.usage.peak_rss, self.usage.peak_with_cache
+        # A process that is gone was last looked at before its invocation: what was charged since counts too.
+        peak = max(resident or 0, charged or 0) if self.process_gone else resident or charged
+        return min(memory_mb, megabytes(peak)) if peak else None

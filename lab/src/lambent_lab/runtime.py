@@ -90,7 +90,7 @@ class Conversation:
     def process_ended(self, status: int) -> None:
         """The process is gone. Whatever it had sent before is read first."""
         self._over = True
-        self._loop.call_later(_GRACE_S, self._conclude, status)
+        self._loop.call_later(_GRACE_S, self._conclude, status, time.perf_counter())
 
     async def handle(self, request: Request, bad: BadBody | None = None) -> Response:
         """Answer one request."""
@@ -122,8 +122,7 @@ class Conversation:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
 
-    def _conclude(self, status: int) -> None:
-        at = time.perf_counter()
+    def _conclude(self, status: int, at: float) -> None:
         if not self.init.done():
             self.init.set_result((Exited(status), at))
         if self._result is not None and not self._result.done():

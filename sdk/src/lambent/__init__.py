@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, propagation, testing
+    from lambent import exporters, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
     from lambent.errors import ConfigError, LambentError
@@ -44,7 +44,9 @@ __all__ = [
     "get_tracer",
     "init",
     "propagation",
+    "sampling",
     "testing",
+    "wire",
 ]
 
 _HOMES = {
@@ -62,7 +64,9 @@ _HOMES = {
     "current_span": "context",
     "exporters": "",
     "propagation": "",
+    "sampling": "",
     "testing": "",
+    "wire": "",
 }
 
 

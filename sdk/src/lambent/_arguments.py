@@ -14,6 +14,11 @@ _OF_LAMBDA = frozenset(
     {"function_name", "function_version", "log_stream", "memory_mb", "region", "initialization_type"}
 )
 _RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
+_NOT_YET = {
+    "processors": "hands spans to exporters only",
+    "capture": "captures no events or responses",
+    "recorder": "has no flight recorder",
+}
 _NOT_ARGUMENTS = frozenset({"resource_attributes"})
 ARGUMENTS: tuple[str, ...] = tuple(
     sorted(
@@ -32,16 +37,21 @@ _DEFAULTS: dict[str, object] = {option[0]: option[3] for option in OPTIONS}
 
 
 def check(arguments: Mapping[str, object]) -> dict[str, object]:
-    """Return the options that the arguments set. None stands for "not given".
+    """Return the options that the arguments set. None stands for "not given", as does an empty text:
+    `api_key=os.getenv("KEY", "")` leaves the variables their say.
 
     Raises ConfigError, naming the nearest known argument for an unknown one, and what is
     expected for a wrong value. Values of secrets do not appear in the message.
     """
     options: dict[str, object] = {}
     for name, value in arguments.items():
+        if name in _NOT_YET:
+            if value and value not in ("off", "none"):
+                raise ConfigError(f"init({name}=…): this version {_NOT_YET[name]}")
+            continue
         if name not in ARGUMENTS:
             raise ConfigError(_unknown(name))
-        if value is None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             continue
         options[_RENAMED.get(name, name)] = _value(name, value)
     if arguments.get("exporter") is not None and arguments.get("exporters") is not None:
@@ -65,7 +75,7 @@ def _value(name: str, value: object) -> object:
         if isinstance(_DEFAULTS[name], bool):
             return _bool(name, value)
         if isinstance(value, str):
-            return _PARSERS[name](value) if value else _DEFAULTS[name]
+            return _PARSERS[name](value)
         if isinstance(_DEFAULTS[name], int) and isinstance(value, int) and not isinstance(value, bool):
             return _PARSERS[name](str(value))
     except ValueError as error:
@@ -119,11 +129,15 @@ def _limits(value: object) -> Limits:
 def _exporters(value: object) -> tuple[object, ...]:
     if isinstance(value, str):
         return tuple(_PARSERS["exporters"](value))  # type: ignore[arg-type]  # a tuple of names
+    from lambent.exporters import Exporter
+
     items = tuple(value) if isinstance(value, Sequence) else (value,)
     exporters: list[object] = []
     for item in items:
         if isinstance(item, str):
             exporters.extend(_exporters(item))
+        elif callable(getattr(item, "force_flush", None)) and not isinstance(item, Exporter):
+            raise ValueError("an exporter of lambent's; this version takes none of OpenTelemetry's SDK")
         elif callable(getattr(item, "export", None)):
             exporters.append(item)
         else:

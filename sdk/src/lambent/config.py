@@ -156,7 +156,8 @@ OPTIONS: tuple[Option, ...] = (
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
      "The collector's base URL; `/v1/traces` is added (to the argument only where it has no path)."),
     ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, "",
-     "The base URL of a backend that takes OTLP with `api_key` as its bearer token."),
+     "The base URL of a backend that takes OTLP with `api_key` as its bearer token. Without a key or "
+     "`headers` nothing is sent."),
     ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, "",
      "The backend's key. Sent to `server_url`, or to `endpoint` when both are arguments; never printed."),
     ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {},

@@ -25,6 +25,7 @@ __all__ = [
     "EMPTY_TRACE_STATE",
     "NonRecordingSpan",
     "SpanContext",
+    "TraceFlags",
     "TraceState",
     "adopt",
     "current_span",
@@ -35,8 +36,15 @@ CURRENT: ContextVar[AnySpan | None] = ContextVar("lambent-span", default=None)
 
 
 def current_span() -> AnySpan | None:
-    """Return the span that is active here, or None."""
-    return CURRENT.get()
+    """Return the span that is active here, or None; with tracing switched off, one that keeps nothing."""
+    span = CURRENT.get()
+    if span is None:
+        from lambent import _default as tracer
+
+        if tracer is not None and tracer.config.disabled:
+            # What a function does with its current span must not fail because tracing is off.
+            return tracer.start_span("")
+    return span
 
 
 class TraceState(dict[str, str]):
@@ -60,6 +68,15 @@ class TraceState(dict[str, str]):
 EMPTY_TRACE_STATE = TraceState()
 
 
+class TraceFlags(int):
+    """The flags byte of W3C Trace Context."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the caller says that the trace is kept."""
+        return bool(self & 1)
+
+
 class SpanContext:
     """What identifies a span, here or in another process.
 
@@ -80,7 +97,7 @@ class SpanContext:
         self.trace_id = trace_id
         self.span_id = span_id
         self.is_remote = is_remote
-        self.trace_flags = trace_flags
+        self.trace_flags = TraceFlags(trace_flags)
         if trace_state is None:
             trace_state = EMPTY_TRACE_STATE
         self.trace_state = trace_state if isinstance(trace_state, TraceState) else TraceState(trace_state)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from lambent.config import Config
+    from lambent.resource import Resource
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -76,6 +77,14 @@ class DisabledTracer:
     def handler(self, function: F) -> F:
         """Return the handler as it is."""
         return function
+
+    @property
+    def resource(self) -> Resource:
+        """Who would make the spans."""
+        from lambent import __version__
+        from lambent.resource import detect
+
+        return detect(self.config, __version__)
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Return True: there is nothing to deliver."""

@@ -38,8 +38,9 @@ def describe(
         "exception.stacktrace": stacktrace,
         "exception.escaped": str(escaped),
     }
-    try:
-        described.update(attributes or {})
-    except (TypeError, ValueError):
-        return described
+    if attributes is not None:
+        try:
+            described.update(attributes)
+        except Exception:  # noqa: BLE001  # no mapping, or one that fails
+            return described
     return described

@@ -101,8 +101,10 @@ class Invocation:
             "faas.trigger": description.trigger,
             "faas.coldstart": _take_cold_start(config.initialization_type),
         }
+        function: object = config.function_name
         try:
             _describe_context(described, self._context)
+            function = getattr(self._context, "function_name", None) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         described.update(description.attributes)
@@ -110,7 +112,6 @@ class Invocation:
             _add_older_names(described)
         if attributes:
             described.update(attributes)
-        function = getattr(self._context, "function_name", None) or config.function_name
         if parent is None:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:

@@ -53,7 +53,7 @@ class Link:
         self, context: SpanContext, attributes: Attributes | None = None, dropped_attributes: int = 0
     ) -> None:
         self.context = context
-        self.attributes: Attributes = attributes or {}
+        self.attributes: Attributes = {} if attributes is None else attributes
         self.dropped_attributes = dropped_attributes
 
 
@@ -154,6 +154,12 @@ class Span:
     def instrumentation_scope(self) -> InstrumentationScope:
         """Which library made it."""
         return self._tracer.scope
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as JSON for people, in the shape that OpenTelemetry's SDK prints."""
+        from lambent.readable import to_json
+
+        return to_json(self, indent)
 
     def is_recording(self) -> bool:
         """Return whether the span is still open."""
@@ -257,7 +263,13 @@ class Span:
     def _add_links(self, links: Sequence[Link]) -> None:
         limits = self._tracer.limits
         kept = list(self._links)
-        for link in links:
+        try:
+            given = list(links)
+        except Exception as error:  # noqa: BLE001  # one link, say, where several belong
+            self.dropped_links += 1
+            self._complain("a link", error)
+            return
+        for link in given:
             try:
                 context = link.context if isinstance(link.context, SpanContext) else adopt(link.context)
                 if not context.is_valid and not link.attributes and not context.trace_state:
@@ -302,7 +314,9 @@ class Span:
         if number == 0 or self._status_code == 1:
             return
         self._status_code = number
-        self._status_message = clean_name(description) if number == 2 and description else None
+        self._status_message = (
+            clean_name(description) or None if number == 2 and description is not None else None
+        )
 
     def update_name(self, name: str) -> None:
         """Replace the name."""
@@ -340,7 +354,12 @@ class Span:
         if self.end_time is not None:
             return
         tracer = self._tracer
-        self.end_time = tracer.clock() if end_time is None else clean_time(end_time, tracer.clock)
+        if end_time is None:
+            now = tracer.clock()
+            # A clock that was set back, as after a freeze, must not make a negative duration.
+            self.end_time = now if now > self.start_time else self.start_time  # noqa: FURB136  # max() takes thrice as long
+        else:
+            self.end_time = clean_time(end_time, tracer.clock)
         if self._recorded_exception is not None:
             self._recorded_exception = None
         tracer.on_end(self)

@@ -151,11 +151,11 @@ class Tracer:
             added = self._sampled(span, attributes, links)
             if added is None:
                 return self._unsampled(trace_id, span.parent)
-        if attributes:
+        if attributes is not None:
             span._start_attributes(attributes)
         if added:
             span.set_attributes(added)
-        if links:
+        if links is not None:
             span._add_links(links)
         if not record_exception:
             span._record_exception = False
@@ -321,15 +321,20 @@ def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
         context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
-    values = getattr(context, "values", None)
-    candidates = list(values()) if callable(values) else [context]
-    for candidate in candidates:
-        if isinstance(candidate, (Span, NonRecordingSpan)):
-            return candidate
-        get_span_context = getattr(candidate, "get_span_context", None)
-        foreign = get_span_context() if callable(get_span_context) else None
-        if foreign is not None and foreign.is_valid:
-            return adopt(foreign)
+    try:
+        values = getattr(context, "values", None)
+        candidates = list(values()) if callable(values) else [context]
+        for candidate in candidates:
+            if isinstance(candidate, (Span, NonRecordingSpan)):
+                return candidate
+            get_span_context = getattr(candidate, "get_span_context", None)
+            foreign = get_span_context() if callable(get_span_context) else None
+            if foreign is not None and foreign.is_valid:
+                return adopt(foreign)
+    except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
+        from lambent.diagnostics import say_once
+
+        say_once("parent", f"a context of {type(context).__name__} cannot be read: {type(error).__name__}")
     return None
 
 

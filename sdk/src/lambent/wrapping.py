@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from lambent.context import CURRENT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +74,8 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
 def drop_own_frame(exc: BaseException) -> None:
     """Take the wrapper's own frame out of the traceback of an exception about to be re-raised."""
     if exc.__traceback__ is not None:
-        exc.__traceback__ = exc.__traceback__.tb_next
+        # Not by assignment: exceptions may refuse that, a frozen dataclass for one.
+        BaseException.with_traceback(exc, exc.__traceback__.tb_next)
 
 
 def around(
@@ -122,14 +125,37 @@ def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
 
 def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     def generator(*args: Any, **kwargs: Any) -> Any:
+        outside = CURRENT.get()
         state = begin(args, kwargs)
         try:
-            response = yield from call(*args, **kwargs)
+            # What `yield from` does, but the block is active only while the generator runs: between
+            # two values the reader's own span is the current one.
+            inner = call(*args, **kwargs)
+            item = next(inner)
+            while True:
+                inside = CURRENT.get()
+                CURRENT.set(outside)
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    outside = _swap(inside)
+                    inner.close()
+                    raise
+                except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
+                    outside = _swap(inside)
+                    item = inner.throw(exc)
+                else:
+                    outside = _swap(inside)
+                    item = next(inner) if sent is None else inner.send(sent)
+        except StopIteration as stop:
+            response = stop.value
         except BaseException as exc:
             drop_own_frame(exc)
             fail(state, exc)
+            CURRENT.set(outside)
             raise
         succeed(state, response)
+        CURRENT.set(outside)
         return response
 
     return generator
@@ -137,30 +163,45 @@ def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
 
 def _around_async_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     async def async_generator(*args: Any, **kwargs: Any) -> Any:
+        outside = CURRENT.get()
         state = begin(args, kwargs)
         try:
-            # What `yield from` does for generators: values, exceptions and the closing go through.
+            # As above: values, exceptions and the closing go through.
             inner = call(*args, **kwargs)
             item = await anext(inner)
             while True:
+                inside = CURRENT.get()
+                CURRENT.set(outside)
                 try:
                     sent = yield item
                 except GeneratorExit:
+                    outside = _swap(inside)
                     await inner.aclose()
                     raise
                 except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
+                    outside = _swap(inside)
                     item = await inner.athrow(exc)
                 else:
+                    outside = _swap(inside)
                     item = await inner.asend(sent)
         except StopAsyncIteration:
             pass
         except BaseException as exc:
             drop_own_frame(exc)
             fail(state, exc)
+            CURRENT.set(outside)
             raise
         succeed(state, None)
+        CURRENT.set(outside)
 
     return async_generator
+
+
+def _swap(span: Any) -> Any:
+    """Make the span current and return the one that was."""
+    before = CURRENT.get()
+    CURRENT.set(span)
+    return before
 
 
 _MAKERS = {

@@ -227,6 +227,18 @@ def test_a_closed_stdout_is_no_error_of_the_function(monkeypatch: pytest.MonkeyP
     assert StdoutExporter(source="s", encode=encode).export(batch(b"x"), 1).lost == 1
 
 
+def test_a_replaced_stdout_need_only_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+
+    class WriteOnly:
+        def write(self, text: str) -> None:
+            lines.append(text)
+
+    monkeypatch.setattr(sys, "stdout", WriteOnly())
+    assert StdoutExporter(source="s", encode=encode).export(batch(b"x"), 1).ok
+    assert len(lines) == 1
+
+
 def test_a_replaced_stdout_is_written_to(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = StdoutExporter(source="s", encode=encode)
     print("before")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lambent_lab.commands import options
 from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,16 +62,14 @@ class MemorySizes(_SizesType):
 
 
 @click.command(name="bench", short_help="Measure what tracing costs, cold and warm.")
-@click.argument("target", metavar="FOLDER/module.function")
+@options.target
 @click.option(
     "--baseline",
     metavar="TARGET|K=V",
     help="Another bundle's FOLDER/module.function, or the variable that switches tracing off in the same one "
     "(default: OTEL_SDK_DISABLED=true).",
 )
-@click.option(
-    "--event", metavar="FILE|NAME|-", help="JSON file, built-in sample or standard input (default: {})."
-)
+@options.event
 @click.option(
     "--memory", "memory_mb", type=MemorySizes(), default=(128,), help="Memory sizes in MB (default: 128)."
 )
@@ -97,21 +96,9 @@ class MemorySizes(_SizesType):
     type=click.IntRange(0),
     help="Pairs of the baseline against itself (default: 3 when there are 8 pairs or more, else 0).",
 )
-@click.option(
-    "--timeout",
-    metavar="S",
-    type=click.FloatRange(0, 900, min_open=True),
-    default=3.0,
-    show_default=True,
-    help="The function's timeout in seconds.",
-)
-@click.option("--env", metavar="K=V", multiple=True, help="A variable for both sides; may be repeated.")
-@click.option(
-    "--python",
-    metavar="PATH",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The interpreter that runs the function.",
-)
+@options.timeout
+@options.env
+@options.python
 @click.option(
     "--no-bytecode", is_flag=True, help="Run without .pyc files, as a bundle made without them does."
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
+from lambent_lab import strictjson
 from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def load_event(text: str | None) -> object:
 def parse_event(body: bytes, source: str) -> object:
     """Return an event from its (strict) JSON. Raises UsageError."""
     try:
-        event: object = json.loads(body, parse_constant=_refuse)
+        event: object = strictjson.loads(body)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"The event in {source} is not JSON: {str(error)[:200]}.") from error
     return event
@@ -101,7 +101,3 @@ def parse_env(pairs: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"An --env has the name {name!r}: use letters, digits and underscores.")
         found[name] = value
     return found
-
-
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is not a JSON value")

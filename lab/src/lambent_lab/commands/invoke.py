@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from lambent_lab.commands import options
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lambent_lab.commands.output import Look
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service import Result
     from lambent_lab.traces import SpanRecord
-
-
-class Seconds(click.FloatRange):
-    """A number of seconds within a range; unlike click's, never NaN or infinite."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not a number of seconds.", param, ctx)
-        return seconds
 
 
 def _list_events(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -39,12 +30,8 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 
 
 @click.command(name="invoke", short_help="Run a function in a local Lambda environment.")
-@click.argument("target", metavar="FOLDER/module.function")
-@click.option(
-    "--event",
-    metavar="FILE|NAME|-",
-    help="A file of JSON, a built-in sample, or standard input (default: {}).",
-)
+@options.target
+@options.event
 @click.option(
     "--list-events",
     is_flag=True,
@@ -61,14 +48,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     show_default=True,
     help="Memory, and with it the CPU share.",
 )
-@click.option(
-    "--timeout",
-    metavar="S",
-    type=Seconds(1, 900),
-    default=3.0,
-    show_default=True,
-    help="Seconds that one invocation may take.",
-)
+@options.timeout
 @click.option(
     "--repeat",
     metavar="N",
@@ -80,17 +60,12 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 @click.option(
     "--interval",
     metavar="S",
-    type=Seconds(0),
+    type=options.Seconds(0),
     default=0.0,
     help="Seconds between invocations, the environment frozen.",
 )
-@click.option("--env", metavar="K=V", multiple=True, help="A variable for the function; may be repeated.")
-@click.option(
-    "--python",
-    metavar="PATH",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The interpreter that runs the function.",
-)
+@options.env
+@options.python
 @click.option("--otlp", is_flag=True, help="Have the function send its spans to the lab over OTLP/HTTP.")
 @click.option("-a", "--attributes", is_flag=True, help="Draw the spans with their attributes.")
 @click.option(

@@ -140,7 +140,7 @@ class _Run:
         if sample["error"] is None and not all(reasons):
             return
         reason = sample["error"] or reasons[0]
-        hint = " Give it more time with --timeout." if any("imed" in str(each) for each in reasons) else ""
+        hint = ". Give it more time with --timeout." if any("imed" in str(each) for each in reasons) else ""
         label = self._target(sample["side"]).label
         raise LabError(f"Nothing was measured: {label}, at {sample['memory_mb']} MB, failed: {reason}{hint}")
 

@@ -188,5 +188,6 @@ class Box:
     async def _sample(self, memory: signals.SampledMemory) -> None:
         while True:
             if not self.is_frozen:
-                memory.sample()
+                # In a thread: looking at a thousand processes takes longer than a timeout may wait.
+                await asyncio.to_thread(memory.sample)
             await asyncio.sleep(_SAMPLE_S)

@@ -84,7 +84,11 @@ def clean(folder: Path) -> None:
                 path.rmdir()
             except OSError:
                 time.sleep(0.002)
+    # Something that was started before the lab's death (a compiler, a copy) may still write there.
     shutil.rmtree(folder, ignore_errors=True)
+    while folder.is_dir() and time.monotonic() < limit:
+        time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make(root: Path | None = None) -> Path:

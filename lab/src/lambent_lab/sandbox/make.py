@@ -151,7 +151,7 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
     cannot = []
     if got.freezer is None:
         cannot.append(
-            "freeze: SIGSTOP can be seen by the function's parent, and misses processes that it orphaned"
+            "freeze: SIGSTOP can be seen by a process's parent, and misses orphans with another environment"
         )
     if got.cpu is None:
         cannot.append("cpu: no share, the function has every CPU of the machine")

@@ -104,7 +104,8 @@ class FolderRoom(Room):
             tmpdir=self._tmp,
         )
         self.cannot = (
-            f"files: no mounts ({why}), so code and layer have their real paths and /tmp is the host's",
+            f"files: no mounts ({why}), so code and layer have their real paths, can be written, "
+            "and /tmp is the host's",
             _NO_NAMES,
         )
 

@@ -32,6 +32,7 @@ class Workspace:
         self._pid = os.getpid()
         self.folder = leftovers.make()
         self._journal = (self.folder / leftovers.JOURNAL).open("a", buffering=1)
+        self._journal.write(f"mark {self.folder.name}\n")
         self._boxes: set[Destroyable] = set()
         self._lock = threading.Lock()
         self._counter = 0
@@ -43,6 +44,14 @@ class Workspace:
             start_new_session=True,
             cwd="/",
         )
+
+    def tool_environment(self) -> dict[str, str]:
+        """Return the environment for a tool (a compiler, pip) that must not outlive this process.
+
+        It is this process's own, and tells whose the tool is: left alone, it would write into a folder that
+        has been removed.
+        """
+        return {**os.environ, "LAMBENT_LAB_WORKSPACE": self.folder.name}
 
     def unique(self) -> str:
         """Return a name for a new box: this lab's, and a number."""

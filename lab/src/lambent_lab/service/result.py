@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
+
+from lambent_lab import strictjson
 
 if TYPE_CHECKING:
     from lambent_lab.environment import Invocation
@@ -118,10 +119,6 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
 def parse_payload(payload: bytes) -> Json:
     """Return a response as a JSON value, or as text when it is not (strict) JSON."""
     try:
-        return cast("Json", json.loads(payload, parse_constant=_refuse))
+        return cast("Json", strictjson.loads(payload))
     except (ValueError, RecursionError):
         return payload.decode("utf-8", "replace")
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

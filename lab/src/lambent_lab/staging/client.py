@@ -2,7 +2,7 @@
 
 For an interpreter of the lab's own kind it is copied from the lab's installation. An interpreter that can
 import it already keeps its own. For any other it is installed with pip, once for each version, into the
-user's cache folder.
+user's cache folder; where that cannot be written, into the lab's temporary one.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
+from lambent_lab.sandbox import leftovers, workspace
 from lambent_lab.staging import trees
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
     version = importlib.metadata.version(_CLIENT)
     kind = "pyc" if bytecode else "src"
     name = f"{interpreter.minor}{interpreter.suffix}-{_CLIENT}-{version}-{interpreter.magic}-{kind}"
-    folder = cache() / "runtimes" / name
+    folder = _runtimes() / name
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    leftovers.sweep(folder.parent)
+    making = leftovers.make(folder.parent)
     try:
         if shared:
             _copy_own(making)
@@ -60,6 +61,18 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
                 raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
+    return folder
+
+
+def _runtimes() -> Path:
+    """Return the folder for runtimes: in the user's cache, or this lab's own where that cannot be written."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+        folder = cache() / "runtimes"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return folder
+    folder = workspace().folder / "runtimes"
+    folder.mkdir(mode=0o755, exist_ok=True)
     return folder
 
 
@@ -120,6 +133,7 @@ def _install(interpreter: Interpreter, version: str, target: Path) -> None:
         try:
             subprocess.run(  # noqa: S603 - starting what the user named is the purpose
                 command,
+                env=workspace().tool_environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

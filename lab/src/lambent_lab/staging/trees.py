@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
+from lambent_lab.sandbox import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,7 @@ def compile_all(python: Path, *folders: Path) -> None:
     try:
         subprocess.run(  # noqa: S603 - starting what the user named is the purpose
             [python, "-I", "-m", "compileall", "-qq", *folders],
+            env=workspace().tool_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -236,7 +236,7 @@ class _Drawing:
         if any(one.span.unfinished for one in self.placed):
             notes.append("open: had not ended when it was sent")
         if any(one.orphan for one in self.placed):
-            notes.append("?: its parent has not arrived")
+            notes.append("?: its parent is not here: a caller elsewhere, or a span that has not arrived")
         if any(one.outside for one in self.placed):
             notes.append("~: outside its parent's time (clocks differ, or it outlived its parent)")
         if any(one.backwards for one in self.placed):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambent.config import Config
-    from lambent.exporters import Exporter
+    from lambent.exporters import Exporter, Result
     from lambent.span import Span
 
 __all__ = ["SyncDelivery"]
@@ -84,6 +84,9 @@ class SyncDelivery:
             self._dropped += 1
 
     def _on_end_immediate(self, span: Span) -> None:
+        if self._closed:
+            self._dropped += 1
+            return
         for exporter in self._immediate:
             try:
                 exporter.on_end(span)
@@ -111,8 +114,8 @@ class SyncDelivery:
             from lambent.exporters.choose import choose
 
             chosen = choose(self._config)
-            self._immediate = [exporter for exporter in chosen if exporter.immediate]
-            self._exporters = [exporter for exporter in chosen if not exporter.immediate]
+            self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
+            self._exporters = [exporter for exporter in chosen if exporter not in self._immediate]
             if self._immediate or not self._exporters:
                 self.on_end = self._on_end_immediate  # type: ignore[method-assign]  # chosen once, for speed
         return self._exporters
@@ -125,6 +128,8 @@ class SyncDelivery:
         remaining = deadline - monotonic()
         margin = self._config.deadline_margin or max(0.1, remaining * 0.02)
         seconds = min(self._config.timeout, remaining - margin)
+        if seconds <= 0 < remaining and not any(getattr(each, "waits", True) for each in self._choose()):
+            seconds = remaining  # a line is written in no time, and there may be no next invocation
         if seconds <= 0 and self._queue:
             from lambent.diagnostics import say
 
@@ -171,7 +176,9 @@ class SyncDelivery:
         complete = True
         for exporter in self._choose():
             try:
-                result = exporter.export(spans, max(0.0, deadline - monotonic()))
+                result: Result | None = exporter.export(spans, max(0.0, deadline - monotonic()))
+                if result is None:  # a user's exporter, content with what it got
+                    continue
                 lost, reason = result.lost + result.rejected, result.reason
                 ok, quiet, warning = result.ok and not lost, result.quiet, result.warning
             except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
@@ -223,10 +230,11 @@ class SyncDelivery:
 
             say(f"lost {len(self._queue)} spans: the tracer was closed without time to export them")
             self._queue.clear()
-        self._immediate = []
-        for exporter in self._exporters or ():
+        for exporter in [*self._immediate, *(self._exporters or ())]:
             try:
-                exporter.close()
+                close = getattr(exporter, "close", None)
+                if close is not None:
+                    close()
             except Exception as error:  # noqa: BLE001  # a user's exporter
                 from lambent.diagnostics import say_once
 

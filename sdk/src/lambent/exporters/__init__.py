@@ -10,9 +10,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lambent.exporters import console, file, memory, otlp_http, stdout
     from lambent.span import Span
 
-__all__ = ["Exporter", "Result"]
+__all__ = ["Exporter", "Result", "console", "file", "memory", "otlp_http", "stdout"]
+
+_MODULES = frozenset(__all__) - {"Exporter", "Result"}
+
+
+def __getattr__(name: str) -> object:
+    # So that `import lambent` is enough to reach each of them.
+    if name in _MODULES:
+        return __import__(f"lambent.exporters.{name}", fromlist=["__name__"])
+    raise AttributeError(f"module 'lambent.exporters' has no attribute {name!r}")
 
 
 class Result:
@@ -59,6 +69,9 @@ class Exporter:
 
     immediate = False
     """Whether spans are handed over one by one as they end, through `on_end`."""
+
+    waits = True
+    """Whether it waits for somebody else, a server: no start without time for an answer."""
 
     def on_end(self, span: Span) -> None:
         """Take one span that has just ended. Called for immediate exporters only."""

@@ -88,9 +88,12 @@ def _make(name: str, config: Config) -> Exporter | None:
 def _otlp(config: Config) -> Exporter:
     from lambent.exporters.otlp_http import OtlpHttpExporter
 
+    headers = _headers(config)
+    if not headers and _to_server(config):
+        raise ValueError("server_url wants a key; set api_key= or HH_API_KEY, or headers of your own")
     return OtlpHttpExporter(
         _endpoint(config),
-        headers=_headers(config),
+        headers=headers,
         protocol="http/json" if config.protocol == "http/json" else "http/protobuf",
         compression="gzip" if config.compression == "gzip" else "none",
         timeout=config.timeout,
@@ -129,6 +132,11 @@ def _headers(config: Config) -> dict[str, str]:
 def _key_belongs(config: Config) -> bool:
     if "endpoint" in config.arguments:
         return "api_key" in config.arguments
-    if "server_url" in config.arguments:
-        return True
-    return bool(config.server_url) and not (config.endpoint or config.traces_endpoint)
+    return _to_server(config)
+
+
+def _to_server(config: Config) -> bool:
+    """Whether spans go to `server_url`, not to an endpoint."""
+    if "endpoint" in config.arguments or not config.server_url:
+        return False
+    return "server_url" in config.arguments or not (config.endpoint or config.traces_endpoint)

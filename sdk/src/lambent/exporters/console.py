@@ -32,6 +32,8 @@ class ConsoleExporter(Exporter):
     milliseconds, name, kind, status when one is set, attributes.
     """
 
+    waits = False
+
     def __init__(self, stream: TextStream | None = None) -> None:
         self._stream = stream
 

@@ -22,6 +22,8 @@ class FileExporter(Exporter):
     may write to it and it may be moved away at any time.
     """
 
+    waits = False
+
     def __init__(
         self, path: str | os.PathLike[str], *, encode: Callable[[Sequence[Span]], bytes] | None = None
     ) -> None:

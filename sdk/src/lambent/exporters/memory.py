@@ -38,7 +38,3 @@ class MemoryExporter(Exporter):
     def clear(self) -> None:
         """Forget the spans."""
         self.spans.clear()
-
-    def _trim(self) -> None:
-        if self._limit is not None and len(self.spans) > self._limit:
-            del self.spans[: -self._limit or None]

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambent.context import SpanContext
+    from lambent.propagation import tracecontext
 
-__all__ = ["KNOWN", "extract"]
+__all__ = ["KNOWN", "extract", "tracecontext"]
 
 KNOWN = frozenset({"tracecontext"})
 """The formats that carry a span context here."""
@@ -38,3 +39,10 @@ def extract(carrier: Mapping[str, str], propagators: Sequence[str]) -> SpanConte
                 f"it reads {', '.join(sorted(KNOWN))}",
             )
     return None
+
+
+def __getattr__(name: str) -> object:
+    # So that `import lambent` is enough to reach each of them.
+    if name in KNOWN:
+        return __import__(f"lambent.propagation.{name}", fromlist=["__name__"])
+    raise AttributeError(f"module 'lambent.propagation' has no attribute {name!r}")

@@ -54,7 +54,7 @@ _LOW_64 = (1 << 64) - 1
 # By type, since True, 1 and 1.0 are one key to a dictionary. What is cached first stays: the
 # attributes that come again are there with the first invocation, those that never do fill the rest.
 _MOST_CACHED, _LONGEST_CACHED = 512, 128
-_cached: dict[type, dict[tuple[str, object], bytes]] = {str: {}, int: {}, bool: {}}
+_cached: dict[type, dict[tuple[str, object], bytes]] = {str: {}, int: {}, bool: {}, float: {}}
 _names: dict[str, bytes] = {}
 _prefixes: dict[int, bytes] = {}
 
@@ -142,6 +142,8 @@ def _attribute(item: tuple[str, object], cache: dict[tuple[str, object], bytes] 
     else:
         pair = _key_value(key, value)
     field = b"\x4a" + _message(pair)
+    if type(value) is float and not value:
+        return field  # 0.0 and -0.0 are one key to a dictionary
     if cache is not None and len(cache) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
         cache[item] = field
     return field

@@ -1,0 +1,69 @@
+"""The options that commands share: which event, which interpreter, how much time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range; unlike click's, never NaN or infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+def target(command: F) -> F:
+    """Give a command the function it is about."""
+    return click.argument("target", metavar="FOLDER/module.function")(command)
+
+
+def event(command: F) -> F:
+    """Give a command --event."""
+    return click.option(
+        "--event",
+        metavar="FILE|NAME|-",
+        help="A file of JSON, a built-in sample, or standard input (default: {}).",
+    )(command)
+
+
+def timeout(command: F) -> F:
+    """Give a command --timeout, with Lambda's range."""
+    return click.option(
+        "--timeout",
+        metavar="S",
+        type=Seconds(1, 900),
+        default=3.0,
+        show_default=True,
+        help="Seconds that one invocation may take.",
+    )(command)
+
+
+def env(command: F) -> F:
+    """Give a command --env."""
+    return click.option(
+        "--env", metavar="K=V", multiple=True, help="A variable for the function; may be repeated."
+    )(command)
+
+
+def python(command: F) -> F:
+    """Give a command --python."""
+    return click.option(
+        "--python",
+        metavar="PATH",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The interpreter that runs the function.",
+    )(command)
