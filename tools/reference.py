@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lambent._arguments import ARGUMENTS
 from lambent.config import OPTIONS
+from lambent_lab import aftermath, initphase, shutdown
 from lambent_lab.commands import cli
+from lambent_lab.protocol import extensions as extensions_api
+from lambent_lab.protocol import telemetry as telemetry_api
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
@@ -80,9 +87,77 @@ def commands() -> str:
     return "\n".join(lines)
 
 
+def rules(module: ModuleType) -> list[str]:
+    """Return the rules in a module's header, as a list in Markdown with its headings in bold."""
+    _, _, text = (module.__doc__ or "").partition("\n\n")
+    lines = []
+    for line in text.splitlines():
+        if line.startswith("Rules"):
+            lines.extend(
+                ["" if line == "Rules" else f"**{line.removeprefix('Rules of ').capitalize()}**", ""]
+            )
+        elif line.startswith("The table below"):
+            break
+        else:
+            lines.append(line)
+    return "\n".join(lines).strip().splitlines()
+
+
+def extensions() -> str:
+    """Return the page of what extensions can do in the lab, in the words and tables of its code."""
+    moves = [
+        f"| {state.value} | {call.value} | {after.value} |"
+        for (state, call), after in extensions_api.TRANSITIONS.items()
+    ]
+    limits = [
+        f"| `{name}` | {low} | {high} | {default} |"
+        for name, (low, high, default) in telemetry_api.LIMITS.items()
+    ]
+    return "\n".join(
+        [
+            "# Extensions in the lab",
+            "",
+            NOTE,
+            "",
+            f"`FunctionSpec.extensions` names executable files, {extensions_api.MAX_EXTENSIONS} at most:",
+            "they are the external extensions and run from `/opt/extensions`, or, where the machine allows",
+            "no mounts, from the real folder of the layer. Whatever else registers is an internal extension.",
+            "",
+            "## Extensions API, `/2020-01-01`",
+            "",
+            *rules(extensions_api),
+            "",
+            "| state | call | next state |",
+            "|---|---|---|",
+            *moves,
+            "",
+            "## Init",
+            "",
+            *rules(initphase),
+            "",
+            "## After the answer",
+            "",
+            *rules(aftermath),
+            "",
+            "## Telemetry API, `/2022-07-01`",
+            "",
+            *rules(telemetry_api),
+            "",
+            "| buffering | least | most | default |",
+            "|---|---|---|---|",
+            *limits,
+            "",
+            "## The end",
+            "",
+            *rules(shutdown),
+            "",
+        ]
+    )
+
+
 def main() -> int:
     """Write the pages, or with `--check` compare them; return the exit code."""
-    pages = {"configuration.md": configuration(), "commands.md": commands()}
+    pages = {"configuration.md": configuration(), "commands.md": commands(), "extensions.md": extensions()}
     stale = []
     for name, text in pages.items():
         path = REFERENCE / name

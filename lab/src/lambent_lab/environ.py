@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 
+MARK = "LAMBENT_LAB_ENVIRONMENT"
+"""Carries the log stream's name, by which the lab finds its processes, where Lambda does not tell it."""
+
+_NOT_FOR_EXTENSIONS = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+        "_AWS_XRAY_DAEMON_ADDRESS",
+        "_AWS_XRAY_DAEMON_PORT",
+        "_HANDLER",
+    }
+)
+"""What AWS's documentation names as the variables that extensions do not have."""
+
 _OURS = frozenset(
     {"AWS_LAMBDA_RUNTIME_API", "_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "PYTHONPATH"}
 )
@@ -88,6 +107,20 @@ def variables(
     env["LAMBDA_RUNTIME_DIR"] = str(places.runtime)
     env["PYTHONPATH"] = ":".join(python_path)
     return env
+
+
+def extensions(
+    spec: FunctionSpec, interpreter: Interpreter, places: Places, *, api: str, stream: str
+) -> list[tuple[str, list[str], Mapping[str, str]]]:
+    """Return the external extensions: name, command and environment of each."""
+    shared = variables(spec, interpreter, places, api=api, stream=stream)
+    env = {key: value for key, value in shared.items() if key not in _NOT_FOR_EXTENSIONS} | {MARK: stream}
+    folder = places.layer / "extensions"
+    return [(path.name, [str(folder / path.name)], env) for path in sorted(spec.extensions, key=_name)]
+
+
+def _name(path: Path) -> str:
+    return path.name
 
 
 @functools.cache

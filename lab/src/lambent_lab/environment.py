@@ -8,9 +8,13 @@ Rules
 - The invocation's duration runs from handing the event over (or from the second init's start) until the
   response is in.
 - After a timeout, a crash or an out-of-memory kill the whole tree is killed; /tmp stays; the next invocation
-  inits again.
-- Between invocations, once the runtime waits for the next event, the box is frozen. It is thawed before an
-  event is handed over, before signals and before its end.
+  inits again. Extensions are told before (see `shutdown`).
+- Extensions get the event together with the runtime. The caller has the answer as soon as the runtime gave
+  it; the invocation goes on until the runtime and all extensions wait for the next event. Its duration, and
+  the function's timeout, cover both. An extension that is not back in time ends the invocation as a timeout,
+  and one that fails as an error, but the answer that was given stays given.
+- Between invocations, once the runtime and all extensions wait for the next event, the box is frozen. It is
+  thawed before an event is handed over, before signals and before its end.
 - Init has up to two vCPUs (`init_cpu="boost"`), invocations have memory/1769 of one.
 """
 
@@ -23,29 +27,33 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from lambent_lab import environ, invocation, loglines, xray
+from lambent_lab import aftermath, environ, invocation, loglines, records, xray
 from lambent_lab.errors import LabError
+from lambent_lab.extensions import Broken
+from lambent_lab.initphase import wait_init
 from lambent_lab.instance import Instance
 from lambent_lab.invocation import Failure, Invocation, Run, Status
 from lambent_lab.protocol import Answer, Event, InitFailed, ResponseTooLarge
+from lambent_lab.protocol.extensions import InvokeEvent
 from lambent_lab.runtime import Ended, Exited, InitDone
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
-    describe_exit,
     forced_kind,
     make_box,
     make_room,
     workspace,
 )
+from lambent_lab.shutdown import shut_down
 from lambent_lab.staging import stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.records import Phase
     from lambent_lab.sandbox import Box, Room
 
 __all__ = ["BoxReport", "Environment", "Invocation"]
@@ -161,8 +169,9 @@ class Environment:
     async def _close(self) -> None:
         if self._instance is not None:
             self._instance.held = True
+            under_way = self._busy.locked()  # an invocation is not waited for
             with contextlib.suppress(LabError):
-                await self._instance.reset()
+                await (self._instance.reset() if under_way else shut_down(self._instance, "SPINDOWN"))
             await self._instance.endpoint.close()
         if self._box is not None:
             try:
@@ -177,17 +186,24 @@ class Environment:
     # -- invocations
 
     async def invoke(
-        self, payload: bytes, *, trace_header: str | None = None, client_context: str | None = None
+        self,
+        payload: bytes,
+        *,
+        trace_header: str | None = None,
+        client_context: str | None = None,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run the function once and return what came of it. Invocations wait for each other.
 
         `trace_header` is an X-Ray trace header (one is made if it is missing), `client_context` JSON text.
+        `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
+        as that is settled: before extensions are done, and before anything is shut down.
         """
         async with self._busy:
             instance = self._instance
             if self._closing is not None or instance is None:
                 raise LabError("The environment is not running: start it, and invoke it before it is closed.")
-            run = Run(str(uuid.uuid4()), xray.header(trace_header), self.spec.timeout_s)
+            run = Run(str(uuid.uuid4()), xray.header(trace_header), self.spec.timeout_s, on_answer)
             instance.held = True
             try:
                 return await self._run(instance, run, payload, client_context)
@@ -209,47 +225,59 @@ class Environment:
         elif instance.fresh:
             failure = await self._await_init(instance, run, INIT_LIMIT_S, "init")
             run.init_inside = failure is not None
-        elif not await instance.conversation.wait_ready(self.spec.timeout_s):
+        elif not await instance.wait_idle(self.spec.timeout_s):
             # It ended after its last response, or does not come back: a new process serves this one.
-            await instance.reset()
+            await shut_down(instance, "FAILURE")
             run.init_inside = run.cold = True
         run.begin()
         if run.init_inside:
-            await instance.begin()
+            await instance.begin("invoke")
             failure = await self._await_init(instance, run, self.spec.timeout_s, "invoke")
         self._line(loglines.start(run.request_id))
+        if instance.telemetry is not None:
+            records.start(instance.telemetry, run)
         answer: Answer | None = None
+        late: Failure | None = None
         if failure is None:
             ended = await self._hand_over(instance, run, payload, client_context)
             answer, failure = await self._judge(instance, run, ended)
-        self._explain(run, failure)
-        return self._conclude(instance, run, answer, failure)
-
-    async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: str) -> Failure | None:
-        """Wait for the end of init. On failure the process is gone afterwards, and INIT_REPORT written."""
-        conversation, process = instance.conversation, instance.process
-        assert conversation is not None
-        assert process is not None
-        left = instance.init_started + limit_s - time.perf_counter()
-        done, _ = await asyncio.wait([conversation.init], timeout=max(0.0, left))
-        if not done:
-            run.init_ms = (time.perf_counter() - instance.init_started) * 1000
-            failure = invocation.timeout(run.request_id, limit_s)
+            late = await aftermath.settle(instance, run)
         else:
-            outcome, at = conversation.init.result()
-            run.init_ms = (at - instance.init_started) * 1000
-            if isinstance(outcome, InitDone):
-                instance.usage()  # all that is known, should the process not survive its event
-                return None
-            if isinstance(outcome, InitFailed):
-                await asyncio.wait([process.exited], timeout=_SETTLE_S)
-                failure = Failure(error_type=outcome.error_type, body=outcome.body, report_status="error")
-            else:
-                failure = self._after_exit(instance, run, outcome.status)
+            run.answer(failure.body, "Unhandled")
+        self._explain(run, late or failure)
+        return self._conclude(instance, run, answer, failure, late)
+
+    async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: Phase) -> Failure | None:
+        """Wait for the end of init. On failure the process is gone afterwards, and INIT_REPORT written."""
+        ended = await wait_init(instance, limit_s)
+        outcome, at = ended or (None, time.perf_counter())
+        run.init_ms = (at - instance.init_started) * 1000
+        for extension in instance.extensions.states() if instance.extensions is not None else ():
+            self._line(loglines.extension(*extension))
+            if instance.telemetry is not None:
+                records.extension(instance.telemetry, *extension)
+        if outcome is None:
+            failure = invocation.timeout(run.request_id, limit_s)
+        elif isinstance(outcome, InitDone):
+            if instance.telemetry is not None:
+                records.init_report(instance.telemetry, phase, "success", None, run.init_ms, at)
+            instance.usage()  # all that is known, should the process not survive its event
+            return None
+        elif isinstance(outcome, InitFailed):
+            if instance.process is not None:
+                await asyncio.wait([instance.process.exited], timeout=_SETTLE_S)
+            failure = Failure(error_type=outcome.error_type, body=outcome.body, report_status="error")
+        elif isinstance(outcome, Broken):
+            failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
+        else:
+            failure = aftermath.after_exit(instance, run, outcome.status)
         run.note(instance.usage())
-        if run.init_inside:
-            run.end(None)  # the time that killing takes is not the function's
-        await instance.reset()
+        if phase == "invoke":
+            run.end(at)  # what the shutdown takes is not the function's time
+        if instance.telemetry is not None:
+            ended_as, kind = aftermath.outcome(failure)
+            records.init_report(instance.telemetry, phase, ended_as, kind, run.init_ms, at)
+        await shut_down(instance, "TIMEOUT" if outcome is None else "FAILURE")
         status = failure.report_status or "error"
         kind = None if status == "timeout" else failure.error_type
         self._line(loglines.init_report(run.init_ms, phase, status, kind))
@@ -257,7 +285,7 @@ class Environment:
 
     async def _hand_over(
         self, instance: Instance, run: Run, payload: bytes, client_context: str | None
-    ) -> Ended | None:
+    ) -> Ended | Broken | None:
         """Thaw, give the event and wait. None: the time is over."""
         conversation = instance.conversation
         assert conversation is not None
@@ -278,29 +306,44 @@ class Environment:
             client_context=client_context or "",
         )
         result = conversation.hand_over(event)
-        done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
-        return result.result() if done else None
+        extensions = instance.extensions
+        if extensions is None or not extensions.present:
+            done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
+            return result.result() if done else None
+        extensions.invoke(InvokeEvent(run.request_id, run.deadline_ms, event.function_arn, run.trace_header))
+        either: list[asyncio.Future[Any]] = [result, extensions.failed]
+        await asyncio.wait(either, timeout=max(0.0, run.left_s), return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        return extensions.failed.result() if extensions.failed.done() else None
 
     async def _judge(
-        self, instance: Instance, run: Run, ended: Ended | None
+        self, instance: Instance, run: Run, ended: Ended | Broken | None
     ) -> tuple[Answer | None, Failure | None]:
-        """Return the answer, or what went wrong; a process that must not go on is gone afterwards."""
+        """Give the answer, or what went wrong; a process that must not go on is gone afterwards."""
         run.end(ended.at if ended is not None else None)
         instance.collect_output()
         run.note(instance.usage())
-        if ended is None:
-            await instance.reset()
-            return None, invocation.timeout(run.request_id, self.spec.timeout_s)
-        outcome = ended.outcome
-        if isinstance(outcome, Exited):
-            failure = self._after_exit(instance, run, outcome.status)
-            await instance.reset()
-            return None, failure
-        if isinstance(outcome, ResponseTooLarge):
-            return None, invocation.too_large()
-        if outcome.error_type is not None:
-            return None, Failure(error_type=outcome.error_type, body=outcome.body)
-        return outcome, None
+        outcome = ended.outcome if isinstance(ended, Ended) else ended
+        if isinstance(outcome, Answer) and outcome.error_type is None:
+            run.answer(outcome.body, None)
+            aftermath.answered(instance, run, None, len(outcome.body))
+            return outcome, None
+        if outcome is None:
+            failure = invocation.timeout(run.request_id, self.spec.timeout_s)
+        elif isinstance(outcome, Exited):
+            failure = aftermath.after_exit(instance, run, outcome.status)
+        elif isinstance(outcome, Broken):
+            failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
+        elif isinstance(outcome, ResponseTooLarge):
+            failure = invocation.too_large()
+        else:
+            failure = Failure(error_type=outcome.error_type or "", body=outcome.body)
+        run.answer(failure.body, "Unhandled")
+        aftermath.answered(instance, run, failure, len(outcome.body) if isinstance(outcome, Answer) else 0)
+        if outcome is None or failure.exit is not None:
+            await aftermath.end(instance, run, failure)
+        return None, failure
 
     def _explain(self, run: Run, failure: Failure | None) -> None:
         """Write what Lambda itself says about a failure: the time that was over, or how the process ended."""
@@ -312,24 +355,21 @@ class Environment:
             self._line(f"RequestId: {run.request_id} Error: {failure.exit}")
             self._line(failure.error_type)
 
-    @staticmethod
-    def _after_exit(instance: Instance, run: Run, status: int) -> Failure:
-        usage = instance.usage()
-        run.note(usage)
-        run.process_gone = True
-        run.out_of_memory = instance.ran_out_of_memory(usage)
-        kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
-        return invocation.ended(run.request_id, kind, describe_exit(status))
-
     def _conclude(
-        self, instance: Instance, run: Run, answer: Answer | None, failure: Failure | None
+        self,
+        instance: Instance,
+        run: Run,
+        answer: Answer | None,
+        failure: Failure | None,
+        late: Failure | None,
     ) -> Invocation:
-        """Write END and REPORT and return the result."""
-        run.end(None)
+        """Write END and REPORT and return the result. `late` is what went wrong after the answer."""
         status: Status = "success"
-        if failure is not None:
-            status = "timeout" if failure.report_status == "timeout" else "error"
-        outside = run.init_ms if run.cold and not run.init_inside else None
+        reported = late or failure
+        aftermath.report(instance, run, reported)
+        if reported is not None:
+            status = "timeout" if reported.report_status == "timeout" else "error"
+        outside = run.outside_init_ms
         billed_ms = invocation.billed(run.duration_ms, outside)
         max_memory_mb = run.max_memory_mb(self.spec.memory_mb)
         self._line(loglines.end(run.request_id))
@@ -341,8 +381,8 @@ class Environment:
                 memory_mb=self.spec.memory_mb,
                 max_memory_mb=max_memory_mb,
                 init_ms=outside,
-                status=failure.report_status if failure is not None else None,
-                error_type=failure.error_type if failure and failure.report_status == "error" else None,
+                status=reported.report_status if reported is not None else None,
+                error_type=reported.error_type if reported and reported.report_status == "error" else None,
                 trace=xray.report_field(run.trace_header),
             )
         )
@@ -364,6 +404,8 @@ class Environment:
             trace_header=run.trace_header,
             started_ns=run.started_ns,
             ended_ns=run.ended_ns,
+            response_ms=run.response_ms,
+            extension_overhead_ms=run.overhead_ms,
             peak_rss=usage.peak_rss if usage is not None else None,
             peak_with_cache=usage.peak_with_cache if usage is not None else None,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.errors import UsageError
+from lambent_lab.protocol.extensions import MAX_EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +24,9 @@ class FunctionSpec:
     `code` is a folder and stays untouched; `timeout_s` counts seconds of one invocation; `python` is the
     interpreter to run exactly as given (default: the base interpreter of the one running the lab); `init_cpu`
     says whether the init phase has up to two vCPUs ("boost", as Lambda is reported to do) or the share of
-    `memory_mb`; `bytecode` says whether `.pyc` files lie beside code, layer and runtime. Raises UsageError
-    for values that Lambda would refuse.
+    `memory_mb`; `bytecode` says whether `.pyc` files lie beside code, layer and runtime; `extensions` are the
+    executable files to run from /opt/extensions, 10 at most. Raises UsageError for values that Lambda would
+    refuse.
     """
 
     name: str
@@ -35,6 +38,7 @@ class FunctionSpec:
     python: Path | None = None
     init_cpu: Literal["boost", "share"] = "boost"
     bytecode: bool = True
+    extensions: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.code.is_dir():
@@ -53,4 +57,17 @@ class FunctionSpec:
             if not key or "=" in key or "\0" in key or "\0" in value:
                 raise UsageError(
                     f"The environment variable {key!r} cannot be set: no '=' or NUL in it, please."
+                )
+        self._check_extensions()
+
+    def _check_extensions(self) -> None:
+        if len(self.extensions) > MAX_EXTENSIONS:
+            raise UsageError(f"{len(self.extensions)} extensions are too many: {MAX_EXTENSIONS} at most.")
+        names = [path.name for path in self.extensions]
+        if len(set(names)) < len(names):
+            raise UsageError("Two extensions have the same file name: give each its own.")
+        for path in self.extensions:
+            if not path.is_file() or not os.access(path, os.X_OK):
+                raise UsageError(
+                    f"The extension {path} is no executable file: check the path, or chmod +x it."
                 )

@@ -1,25 +1,33 @@
-"""The process of an environment: begun, frozen while it waits, thawed, reset.
+"""What runs in an environment: begun, frozen while it waits, thawed, reset.
 
-The box, the file system and /tmp stay over a reset; the process, its conversation and its output are new.
+The box, the file system and /tmp stay over a reset; the runtime's process and those of the extensions, what
+they say and what they write are new.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines
+from lambent_lab import environ, loglines, records
 from lambent_lab.errors import LabError
-from lambent_lab.runtime import Conversation, Endpoint
+from lambent_lab.extensions import Extensions
+from lambent_lab.protocol import InitFailed
+from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
 from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.records import Phase
     from lambent_lab.staging import Stage
+    from lambent_lab.telemetry import Kind
 
 MB_PER_VCPU = 1769
 BOOST_VCPUS = 2.0
@@ -43,6 +51,9 @@ class Instance:
         self.endpoint = Endpoint()
         self.conversation: Conversation | None = None
         self.process: Process | None = None
+        self.extensions: Extensions | None = None
+        self.telemetry: Telemetry | None = None
+        self.launching: asyncio.Task[None] | None = None  # waits for extensions, then starts the runtime
         self.fresh = True  # no event has been handed to the current process yet
         self.held = False  # an invocation is under way: no freezing
         self.init_started = 0.0  # on the performance counter
@@ -50,7 +61,7 @@ class Instance:
         self._stage = stage
         self._stream = stream
         self._line = line
-        self._splitter = loglines.LineSplitter(line)
+        self._splitter = loglines.LineSplitter(functools.partial(self._output_line, "function"))
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -68,26 +79,73 @@ class Instance:
         return self.process is None or self.process.exited.done()
 
     @property
+    def memory_mb(self) -> int:
+        """The function's memory."""
+        return self._spec.memory_mb
+
+    @property
     def share(self) -> float:
         """The vCPUs that the function's memory comes with."""
         return self._spec.memory_mb / MB_PER_VCPU
 
+    @property
+    def idle(self) -> bool:
+        """Whether the runtime and every extension wait for an event."""
+        conversation, extensions = self.conversation, self.extensions
+        return conversation is not None and conversation.ready and (extensions is None or extensions.idle)
+
     # -- beginning and ending
 
-    async def begin(self) -> None:
-        """Start a process and with it an init phase. Raises LabError when it cannot be started."""
+    async def begin(self, phase: Phase = "init") -> None:
+        """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
         self.fresh = True
+        self.init_started = 0.0
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         version = self._stage.interpreter.version
-        self._line(loglines.init_start(self._stage.interpreter.minor, f"v{version[2]}"))
-        self._spawning = asyncio.get_running_loop().create_task(self._spawn())
-        # A start cannot be taken back half-way: when the caller is cancelled, it is finished and then undone.
-        await asyncio.shield(self._spawning)
-
-    async def _spawn(self) -> None:
+        minor, release = self._stage.interpreter.minor, f"v{version[2]}"
+        self._line(loglines.init_start(minor, release))
+        telemetry = self.telemetry = Telemetry()
+        records.init_start(telemetry, self._spec, f"python:{minor}.{release}", phase)
         conversation = Conversation(self.let_freeze)
-        self.endpoint.begin(conversation)
+        extensions = self.extensions = Extensions(self._spec, self.let_freeze)
+        conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
+        conversation.init.add_done_callback(lambda done: _runtime_done(telemetry, phase, *done.result()))
+        self.endpoint.begin(conversation, extensions, telemetry)
+        start = self._spawn_extensions(extensions) if extensions.external else self._spawn(conversation)
+        self._spawning = asyncio.get_running_loop().create_task(start)
+        # A start cannot be taken back half-way: when the caller is cancelled, it is finished and then undone.
+        try:
+            await asyncio.shield(self._spawning)
+        except LabError:
+            await self.reset()  # of several processes some may run
+            raise
+        self.conversation = conversation
+        if extensions.external:
+            self.launching = asyncio.get_running_loop().create_task(self._launch(conversation, extensions))
+
+    async def _spawn_extensions(self, extensions: Extensions) -> None:
+        for name, command, env in environ.extensions(
+            self._spec,
+            self._stage.interpreter,
+            self.room.places,
+            api=self.endpoint.address,
+            stream=self._stream,
+        ):
+            spawn = functools.partial(self._start, self.box.wrap(command), env)
+            try:
+                line = functools.partial(self._output_line, "extension")
+                process = await extensions.start(name, spawn, line)
+            except OSError as error:
+                raise LabError(f"The extension {name} could not be started: {error}.") from error
+            self.box.joined(process.pid)
+
+    async def _launch(self, conversation: Conversation, extensions: Extensions) -> None:
+        if await extensions.wait_registered():
+            self._spawning = asyncio.get_running_loop().create_task(self._spawn(conversation))
+            await asyncio.shield(self._spawning)
+
+    async def _spawn(self, conversation: Conversation) -> None:
         places, interpreter = self.room.places, self._stage.interpreter
         command = [str(places.python), "-s"]
         if places.tmpdir is not None:
@@ -98,30 +156,47 @@ class Instance:
         )
         self._output = Output(self._splitter.feed)
         try:
-            process = await Process.start(
-                lambda output: self.room.start(command, env, output, self._mark_start), self._output
-            )
+            process = await Process.start(functools.partial(self._start, command, env), self._output)
         except OSError as error:
             raise LabError(f"The function's process could not be started: {error}.") from error
         self.process = process
-        self.conversation = conversation
         self.box.started(process.pid)
         process.exited.add_done_callback(lambda done: conversation.process_ended(done.result()))
 
+    async def _start(
+        self, command: Sequence[str], env: Mapping[str, str], output: int
+    ) -> subprocess.Popen[bytes]:
+        return await self.room.start(command, env, output, self._mark_start)
+
+    def _output_line(self, kind: Kind, line: str) -> None:
+        self._line(line)
+        if self.telemetry is not None and self.telemetry.active:
+            self.telemetry.record(kind, kind, line)
+
     def _mark_start(self) -> None:
-        self.init_started = time.perf_counter()
+        self.init_started = self.init_started or time.perf_counter()
 
     async def reset(self) -> None:
         """Kill the process tree and forget the process. Raises LabError when something survives."""
-        if self._spawning is not None:
-            await asyncio.wait([self._spawning])
-            self._spawning = None
+        if self.extensions is not None:
+            self.extensions.abandon()
+        for task in (self._spawning, self.launching):
+            if task is not None:
+                await asyncio.wait([task])
+                task.exception()  # told to whoever waited for it
+        self._spawning = self.launching = None
         await self.thaw()
         self.endpoint.begin(None)
         self.conversation = None
         try:
             await self.box.kill()
         finally:
+            if self.telemetry is not None:
+                self.telemetry.close()
+                self.telemetry = None
+            if self.extensions is not None:
+                self.extensions.close()
+                self.extensions = None
             if self.process is not None:
                 self.process.close()
                 self.process = None
@@ -136,17 +211,25 @@ class Instance:
         if self._output is not None:
             self._output.drain()
         self._splitter.flush()
+        if self.extensions is not None:
+            self.extensions.collect_output()
 
     # -- freezing
 
     def let_freeze(self) -> None:
-        """Freeze, if the runtime waits for an event and no invocation is under way."""
-        ready = self.conversation is not None and self.conversation.ready
-        if ready and not self.held and self._freezing is None and not self.box.is_frozen:
+        """Freeze, if the runtime and all extensions wait for an event and no invocation is under way."""
+        if not self.idle:
+            return
+        if self.telemetry is not None and self.telemetry.open:
+            self.telemetry.close_subscriptions()  # whoever is idle for the first time has finished its init
+        if not self.held and self._freezing is None and not self.box.is_frozen:
             self._freezing = asyncio.get_running_loop().create_task(self._freeze())
 
     async def _freeze(self) -> None:
         try:
+            if self.telemetry is not None and self.telemetry.subscribed:
+                await self.telemetry.flush()
+                self.telemetry.pause()
             await self.box.freeze()
         except (LabError, OSError) as error:
             self._line(f"lambent-lab: {error}")
@@ -160,10 +243,22 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        if self.telemetry is not None and self.telemetry.subscribed:
+            self.telemetry.resume()
+
+    async def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until the runtime and every extension wait for an event; False also when one has failed."""
+        until = time.perf_counter() + timeout_s
+        conversation, extensions = self.conversation, self.extensions
+        if conversation is None or not await conversation.wait_ready(timeout_s):
+            return False
+        if extensions is None or not extensions.present:
+            return True
+        return not extensions.failed.done() and await extensions.wait_idle(until - time.perf_counter())
 
     async def wait_frozen(self, timeout_s: float) -> bool:
-        """Wait until the runtime waits and everything stands still, and tell whether it does."""
-        if self.conversation is None or not await self.conversation.wait_ready(timeout_s):
+        """Wait until all are idle and everything stands still, and tell whether it does."""
+        if not await self.wait_idle(timeout_s):
             return False
         if self._freezing is not None:
             await asyncio.wait([self._freezing], timeout=timeout_s)
@@ -191,3 +286,15 @@ class Instance:
     def ran_out_of_memory(self, usage: Usage | None) -> bool:
         """Tell whether the memory limit has killed since the mark."""
         return usage is not None and usage.kills > self._kill_mark
+
+
+def _runtime_done(
+    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float
+) -> None:
+    """Record how the runtime's part of init ended."""
+    if isinstance(outcome, InitDone):
+        records.init_runtime_done(telemetry, phase, "success", None, at)
+    elif isinstance(outcome, InitFailed):
+        records.init_runtime_done(telemetry, phase, "error", outcome.error_type, at)
+    else:
+        records.init_runtime_done(telemetry, phase, "failure", "Runtime.ExitError", at)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from lambent_lab.protocol.runtime import MAX_RESPONSE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lambent_lab.sandbox import Usage
 
 Status = Literal["success", "error", "timeout"]
@@ -24,7 +26,9 @@ class Invocation:
     there when the invocation was cold; `billed_ms` includes it. `max_memory_mb` is what REPORT says,
     `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU time, init
     included when cold. `log` has every line. The two times are wall clock, ns since the epoch: `init_ms` lies
-    before `started_ns`.
+    before `started_ns`. `response_ms` is when the caller had its answer. With extensions the duration
+    goes on until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after
+    a good answer.
     """
 
     request_id: str
@@ -42,6 +46,8 @@ class Invocation:
     trace_header: str
     started_ns: int
     ended_ns: int
+    response_ms: float
+    extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
 
@@ -74,7 +80,7 @@ def timeout(request_id: str, timeout_s: float) -> Failure:
 
 
 def ended(request_id: str, kind: str, how: str) -> Failure:
-    """Return the failure of an invocation whose runtime ended (Runtime.ExitError, Runtime.OutOfMemory)."""
+    """Return the failure of an invocation whose runtime or extension ended (Runtime.ExitError, …)."""
     body = document(kind, f"RequestId: {request_id} Error: {how}")
     return Failure(error_type=kind, body=body, report_status="error", exit=how)
 
@@ -99,7 +105,13 @@ def megabytes(size: int) -> int:
 class Run:
     """One invocation while it is under way: its clock and what was measured."""
 
-    def __init__(self, request_id: str, trace_header: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        trace_header: str,
+        timeout_s: float,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
+    ) -> None:
         self.request_id = request_id
         self.trace_header = trace_header
         self.timeout_s = timeout_s
@@ -112,6 +124,9 @@ class Run:
         self.started_ns = self.ended_ns = 0
         self._from = 0.0
         self._until: float | None = None
+        self._answered: float | None = None
+        self._extended = False
+        self._on_answer = on_answer
 
     def begin(self) -> None:
         """Start the clock (again)."""
@@ -123,6 +138,36 @@ class Run:
         if self._until is None:
             self._until = time.perf_counter() if at is None else at
             self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
+
+    def answer(self, payload: bytes, function_error: str | None) -> None:
+        """Give the caller what it gets: it is settled with the end so far."""
+        self.end(None)
+        self._answered = self._until
+        if self._on_answer is not None:
+            self._on_answer(payload, function_error)
+
+    def extend(self, at: float) -> None:
+        """Stop the clock again, later: what went on beside the runtime counts as well."""
+        assert self._until is not None
+        self._until = max(self._until, at)
+        self._extended = True
+        self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
+
+    @property
+    def outside_init_ms(self) -> float | None:
+        """The init phase that came before the invocation and is billed with it, None where there was none."""
+        return self.init_ms if self.cold and not self.init_inside else None
+
+    @property
+    def overhead_ms(self) -> float | None:
+        """How long extensions went on after the answer, None when there were none to wait for."""
+        return self.duration_ms - self.response_ms if self._extended else None
+
+    @property
+    def response_ms(self) -> float:
+        """How long the caller waited for its answer."""
+        assert self._answered is not None
+        return (self._answered - self._from) * 1000
 
     @property
     def deadline_ms(self) -> int:

@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MAX_LINE = 256 * 1024
 
@@ -58,6 +58,12 @@ def init_start(minor: str, release: str) -> str:
 def init_report(init_ms: float, phase: str, status: str, error_type: str | None = None) -> str:
     """Return INIT_REPORT, which is written when init did not succeed."""
     line = f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
+    return f"{line}\tError Type: {error_type}" if error_type else line
+
+
+def extension(name: str, state: str, events: Sequence[str], error_type: str | None = None) -> str:
+    """Return EXTENSION, which is written for every extension at the end of init."""
+    line = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{','.join(events)}]"
     return f"{line}\tError Type: {error_type}" if error_type else line
 
 

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.http import BadBody, Request, Response, Server
 from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
-from lambent_lab.protocol.runtime import MAX_RESPONSE
+from lambent_lab.protocol.extensions import VERSION as EXTENSIONS_VERSION
+from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION
+from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lambent_lab.extensions import Extensions
+    from lambent_lab.telemetry import Telemetry
 
 _GRACE_S = 0.02  # what a process wrote right before its end may be read right after it
 
@@ -126,11 +131,13 @@ class Conversation:
 
 
 class Endpoint:
-    """The Runtime API of one environment: one port, one conversation at a time."""
+    """The APIs of one environment: one port, one conversation at a time, and what the extensions say."""
 
     def __init__(self) -> None:
         self._server: Server | None = None
         self._conversation: Conversation | None = None
+        self._extensions: Extensions | None = None
+        self._telemetry: Telemetry | None = None
 
     @property
     def address(self) -> str:
@@ -142,9 +149,16 @@ class Endpoint:
         """Listen."""
         self._server = await Server.start(self._handle, max_body=MAX_RESPONSE, refuse=self._handle)
 
-    def begin(self, conversation: Conversation | None) -> None:
-        """From now on, this is the process that talks. None: nobody should."""
+    def begin(
+        self,
+        conversation: Conversation | None,
+        extensions: Extensions | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """From now on, these are the processes that talk. None: nobody should."""
         self._conversation = conversation
+        self._extensions = extensions
+        self._telemetry = telemetry
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
@@ -152,6 +166,11 @@ class Endpoint:
             await self._server.close()
 
     async def _handle(self, request: Request, bad: BadBody | None = None) -> Response:
+        if self._extensions is not None and not request.path.startswith(VERSION):
+            if request.path.startswith(EXTENSIONS_VERSION):
+                return await self._extensions.handle(request, bad)
+            if self._telemetry is not None and request.path.startswith(TELEMETRY_VERSION):
+                return self._telemetry.handle(request, bad, self._extensions.api)
         if self._conversation is None:
             return Response(
                 403, b'{"errorMessage":"No runtime is running","errorType":"InvalidStateTransition"}'

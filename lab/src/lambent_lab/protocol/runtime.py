@@ -188,13 +188,13 @@ class RuntimeApi:
         """Take one call and say what it means. `bad` tells that its body did not arrive as it should have."""
         path = request.path
         if path == f"{VERSION}/ping":
-            return _only("GET", request) or Reply(200, b"pong", (("Content-Type", "text/plain"),))
+            return only("GET", request) or Reply(200, b"pong", (("Content-Type", "text/plain"),))
         if path == f"{VERSION}/runtime/invocation/next":
-            return _only("GET", request) or self._next()
+            return only("GET", request) or self._next()
         if path == f"{VERSION}/runtime/init/error":
-            return _only("POST", request) or self._init_error(request, bad)
+            return only("POST", request) or self._init_error(request, bad)
         if match := _INVOCATION.fullmatch(path):
-            return _only("POST", request) or self._answer(request, match[1], match[2], bad)
+            return only("POST", request) or self._answer(request, match[1], match[2], bad)
         return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
 
     def _next(self) -> Outcome:
@@ -211,7 +211,7 @@ class RuntimeApi:
         if (self.state, Call.INIT_ERROR) not in TRANSITIONS:
             return self._illegal(Call.INIT_ERROR)
         if bad is not None:
-            return _bad_body(bad)
+            return bad_body(bad)
         self._move(Call.INIT_ERROR)
         kind = error_type_of(request.headers.get("lambda-runtime-function-error-type", ""), "Runtime.Unknown")
         return InitFailed(_OK, kind, request.body)
@@ -223,14 +223,14 @@ class RuntimeApi:
         if (self.state, call) not in TRANSITIONS:
             return self._illegal(call)
         if bad is BadBody.TRUNCATED:
-            return _bad_body(bad)
+            return bad_body(bad)
         headers = request.headers
         mode = headers.get("lambda-runtime-function-response-mode", "")
         if call is Call.RESPONSE and mode.lower() not in {"", "streaming"}:
             return refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
         if bad is BadBody.TOO_LARGE or len(request.body) > MAX_RESPONSE:
             self._move(call)
-            return ResponseTooLarge(_bad_body(BadBody.TOO_LARGE), request_id)
+            return ResponseTooLarge(bad_body(BadBody.TOO_LARGE), request_id)
         self._move(call)
         content_type = headers.get("content-type", "")
         if call is Call.ERROR:
@@ -260,13 +260,15 @@ class RuntimeApi:
         return Reply(200, event.payload, event.headers())
 
 
-def _only(method: str, request: Request) -> Reply | None:
+def only(method: str, request: Request) -> Reply | None:
+    """Return the refusal of a request whose method is another, None when it is this one."""
     if request.method == method:
         return None
     return Reply(405, b"", (("Allow", method),))
 
 
-def _bad_body(bad: BadBody) -> Reply:
+def bad_body(bad: BadBody) -> Reply:
+    """Return the refusal of a request whose body did not arrive as it should have."""
     if bad is BadBody.TOO_LARGE:
         return refusal(
             413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."

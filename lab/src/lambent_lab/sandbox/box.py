@@ -96,6 +96,14 @@ class Box:
         """Tell the box its first process."""
         self._marked.root = pid
         self._peak_rss = None
+        self._watch()
+
+    def joined(self, pid: int) -> None:
+        """Tell the box a process that was started beside the first one."""
+        self._marked.others.append(pid)
+        self._watch()
+
+    def _watch(self) -> None:
         if isinstance(self.memory, signals.SampledMemory) and self._sampler is None:
             self._sampler = asyncio.get_running_loop().create_task(self._sample(self.memory))
 
@@ -137,6 +145,7 @@ class Box:
             if time.monotonic() > limit:
                 raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")
             await asyncio.sleep(0.001)
+        self._marked.others.clear()
 
     async def close(self) -> None:
         """Kill what is left and remove the box."""

@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 TMP_MB = 512
 _JOIN_S = 10.0
+_HOSTS = Path("/etc/hosts")
+_NO_NAMES = "names: sandbox.localdomain is not known to the function, 127.0.0.1 is the same"
 _COVERED = (Path("/tmp"), Path("/var"), Path("/opt"))  # noqa: S108 - the function's /tmp, not a file of ours
 
 
@@ -104,6 +106,7 @@ class FolderRoom(Room):
         self.cannot = (
             f"files: no mounts ({why}), so code and layer have their real paths, can be written, "
             "and /tmp is the host's",
+            _NO_NAMES,
         )
 
     async def start(
@@ -178,6 +181,7 @@ async def make_room(folders: Folders) -> Room:
 
 def _furnish(folders: Folders) -> tuple[str, ...]:
     """Mount everything, in the namespace that the calling thread has just been given."""
+    names = _hosts(folders.scratch)  # written before nothing can be
     syscalls.mount("none", Path("/"), flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     cannot: list[str] = []
     try:
@@ -191,6 +195,7 @@ def _furnish(folders: Folders) -> tuple[str, ...]:
             stack.callback(os.close, handle)
             return handle
 
+        hosts = hold(names)
         code = hold(folders.code)
         home = hold(folders.home) if folders.home is not None else None
         runtime = hold(folders.runtime) if folders.runtime is not None else None
@@ -209,10 +214,23 @@ def _furnish(folders: Folders) -> tuple[str, ...]:
         if layer is not None:
             _bind(layer, Path("/opt"))
         _show_again(shown, layered=layer is not None)
+        try:
+            _bind(hosts, _HOSTS)
+        except OSError:
+            cannot.append(_NO_NAMES)
         for covered in (Path("/var"), Path("/opt")):
             with suppress(OSError):
                 syscalls.make_read_only(covered)
     return tuple(cannot)
+
+
+def _hosts(scratch: Path) -> Path:
+    """Write the host's /etc/hosts with the name under which extensions listen for telemetry."""
+    known = _HOSTS.read_text(errors="surrogateescape") if _HOSTS.is_file() else ""
+    path = scratch / "hosts"
+    path.write_text(f"{known}\n127.0.0.1 sandbox.localdomain sandbox\n", errors="surrogateescape")
+    path.chmod(0o644)
+    return path
 
 
 def _python(folders: Folders, home: Path | None) -> Path:

@@ -26,11 +26,12 @@ class MarkedTree(parts.Tree):
     def __init__(self, mark: str) -> None:
         self._mark = mark.encode()
         self.root = 0
+        self.others: list[int] = []  # processes started beside the runtime
 
     def descendants(self) -> list[int]:
-        """Return the runtime and its living descendants: quick, but without orphans."""
+        """Return the runtime, what runs beside it and their living descendants: quick; no orphans."""
         found: list[int] = []
-        todo = [self.root] if self.root else []
+        todo = [self.root, *self.others] if self.root else list(self.others)
         while todo:
             pid = todo.pop()
             if state(pid) in "ZX":

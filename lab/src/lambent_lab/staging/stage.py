@@ -43,7 +43,7 @@ def stage(spec: FunctionSpec) -> Stage:
             home=_home(interpreter),
             code=_copied(spec.code.resolve(), "", interpreter, bytecode=spec.bytecode),
             client=client.folder_for(interpreter, bytecode=spec.bytecode),
-            layer=_layer(spec, interpreter),
+            layer=_with_extensions(spec, _layer(spec, interpreter)),
         )
 
 
@@ -70,6 +70,32 @@ def _layer(spec: FunctionSpec, interpreter: Interpreter) -> Path | None:
         return None
     package = Path(next(iter(found.submodule_search_locations)))
     return _copied(package, f"python/{_SDK}", interpreter, bytecode=spec.bytecode)
+
+
+def _with_extensions(spec: FunctionSpec, layer: Path | None) -> Path | None:
+    """Return the layer with the function's extensions in it, made anew when one of them has changed."""
+    if not spec.extensions:
+        return layer
+    base = workspace().folder
+    about = [path.resolve().stat() for path in spec.extensions]
+    states = [f"{p} {s.st_mtime_ns} {s.st_size}" for p, s in zip(spec.extensions, about, strict=True)]
+    key = (str(base), "extensions", str(layer), *states)
+    if key in _prepared:
+        return _prepared[key]
+    folder = Path(tempfile.mkdtemp(prefix="layer-", dir=base))
+    try:
+        if layer is not None:
+            shutil.copytree(layer, folder, dirs_exist_ok=True)
+        (folder / "extensions").mkdir()
+        for path in spec.extensions:
+            shutil.copyfile(path, folder / "extensions" / path.name)
+            (folder / "extensions" / path.name).chmod(0o755)
+        folder.chmod(0o755)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _prepared[key] = folder
+    return folder
 
 
 def _copied(source: Path, place: str, interpreter: Interpreter, *, bytecode: bool) -> Path:
