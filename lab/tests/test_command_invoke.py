@@ -110,6 +110,32 @@ def test_one_object_a_line_an_invocation(capsys: pytest.CaptureFixture[str], tmp
     assert lines[1]["init_ms"] is None
 
 
+EXTENSION = f"""#!{sys.executable}
+import http.client, json, os
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+headers = {{"Lambda-Extension-Name": os.path.basename(__file__)}}
+api.request("POST", "/2020-01-01/extension/register", json.dumps({{"events": ["INVOKE"]}}), headers)
+answer = api.getresponse()
+answer.read()
+headers = {{"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}}
+while True:
+    api.request("GET", "/2020-01-01/extension/event/next", headers=headers)
+    event = json.load(api.getresponse())
+    print("extension saw", event["requestId"], flush=True)
+"""
+
+
+def test_an_extension_runs_beside_the_function(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    extension = tmp_path / "watcher"
+    extension.write_text(EXTENSION)
+    extension.chmod(0o755)
+    arguments = ["--extension", "watcher", "--repeat", "2", "--json"]
+    assert main(["invoke", "shop/app.handler", *arguments]) == 0
+    for line in as_json(capsys):
+        assert line["status"] == "success"
+        assert f"extension saw {line['request_id']}" in line["log"].split("\n")
+
+
 def test_people_read_the_box_the_log_the_response_and_the_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["invoke", "shop/app.handler", "--event", "apigw-v2", "--repeat", "2"]) == 0
     captured = capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,6 @@ import click
 from lambent_lab.commands import options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lambent_lab.commands.output import Look
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service import Result
@@ -66,6 +65,14 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 )
 @options.env
 @options.python
+@click.option(
+    "--extension",
+    "extensions",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An executable to run as an external extension; may be repeated.",
+)
 @click.option("--otlp", is_flag=True, help="Have the function send its spans to the lab over OTLP/HTTP.")
 @click.option("-a", "--attributes", is_flag=True, help="Draw the spans with their attributes.")
 @click.option(
@@ -82,6 +89,7 @@ def command(
     interval: float,
     env: tuple[str, ...],
     python: Path | None,
+    extensions: tuple[Path, ...],
     otlp: bool,
     attributes: bool,
     as_json: bool,
@@ -119,6 +127,7 @@ def command(
             timeout=timeout,
             env=variables,
             python=python,
+            extensions=extensions,
         )
         function.start()
         if function.box is not None and not as_json:

@@ -20,7 +20,7 @@ from lambent_lab.service.function import Function
 from lambent_lab.traces.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from typing import Any
 
@@ -108,11 +108,13 @@ class Lab:
         python: str | Path | None = None,
         init_cpu: Literal["boost", "share"] = "boost",
         bytecode: bool = True,
+        extensions: Iterable[str | Path] = (),
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code.
 
-        `memory` is in MB, `timeout` in seconds. `on_line` is called with every log line as it appears, from
+        `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
+        /opt/extensions. `on_line` is called with every log line as it appears, from
         the lab's own thread. Raises UsageError for values that Lambda would not take.
         """
         spec = FunctionSpec(
@@ -126,6 +128,7 @@ class Lab:
             python=None if python is None else Path(python).absolute(),
             init_cpu=init_cpu,
             bytecode=bytecode,
+            extensions=tuple(Path(extension).absolute() for extension in extensions),
         )
         make = self._environment
         if make is None:
