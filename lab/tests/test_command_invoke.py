@@ -110,7 +110,7 @@ def test_one_object_a_line_an_invocation(capsys: pytest.CaptureFixture[str], tmp
     assert lines[1]["init_ms"] is None
 
 
-EXTENSION = f"""#!{sys.executable}
+EXTENSION = f"""#!{Path(sys.executable).resolve()}
 import http.client, json, os
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 headers = {{"Lambda-Extension-Name": os.path.basename(__file__)}}

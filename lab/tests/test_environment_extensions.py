@@ -73,7 +73,7 @@ threading.Thread(target=work, daemon=True).start()
 )
 
 EXTERNAL = (
-    f"#!{sys.executable} -S\n"
+    f"#!{Path(sys.executable).resolve()} -S\n"
     + CLIENT
     + """
 name = os.path.basename(sys.argv[0])

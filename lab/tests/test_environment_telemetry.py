@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMON = """
 import http.client, http.server, json, os, socket, sys, threading, time
@@ -68,7 +66,7 @@ def handler(event, context):
 )
 
 EXTERNAL = (
-    f"#!{sys.executable} -S\n"
+    f"#!{Path(sys.executable).resolve()} -S\n"
     + COMMON
     + """
 listener = socket.create_server(("127.0.0.1", 0))
