@@ -85,9 +85,10 @@ def answer(path: str) -> tuple[bytes, bytes]:
 
 
 def _serve(connection: socket.socket, inbox: Inbox) -> None:
-    """One connection, kept alive: read a request, answer it, keep it.
+    """One connection, kept alive: read a request, keep it, answer it.
 
-    Between a request and its answer it only looks for the end of the body: every tool's flush waits for this.
+    Between a request and its answer it only looks for the end of the body and puts it by: every tool's flush
+    waits for this.
     """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     replies: dict[str, bytes] = {}
@@ -117,8 +118,8 @@ def _serve(connection: socket.socket, inbox: Inbox) -> None:
             reply = replies.get(path)
             if reply is None:
                 reply = replies[path] = _reply(*answer(path))
+            inbox.post(path, head, body)  # first: who has its answer may ask at once what has arrived
             connection.sendall(reply)
-            inbox.post(path, head, body)
 
 
 def _reply(kind: bytes, body: bytes) -> bytes:
