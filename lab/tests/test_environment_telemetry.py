@@ -76,12 +76,15 @@ def read():
         record = json.loads(line)
         if record["type"] != "extension":
             print("RECORD", line, end="", flush=True)
+        if record["type"] == "platform.report":
+            reported.set()
+reported = threading.Event()
 threading.Thread(target=read, daemon=True).start()
 me = register("outside", "INVOKE", "SHUTDOWN")
 subscribe(me, {"protocol": "TCP", "port": listener.getsockname()[1]}, ("platform", "function"))
 while next_event(me)["eventType"] != "SHUTDOWN":
-    time.sleep(0.05)
-time.sleep(0.1)
+    pass
+reported.wait(1.5)
 """
 )
 
