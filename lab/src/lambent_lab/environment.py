@@ -34,6 +34,7 @@ from lambent_lab.journal import Journal
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
+    describe,
     forced_kind,
     make_box,
     make_room,
@@ -76,15 +77,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return BoxReport(
-            kind=box.kind,
-            freeze=box.freezer.how,
-            memory=box.memory.how,
-            cpu=box.cpu.how,
-            kill=box.tree.how,
-            tmp=room.tmp,
-            cannot=(*box.cannot, *room.cannot),
-        )
+        return describe(box, room)
 
     @property
     def warm(self) -> bool:
@@ -138,6 +131,9 @@ class Environment:
                 scratch=self._scratch,
             )
         )
+        if self._room.user is not None:
+            place.record_user(self._room.user.uid)
+            self._box.belongs_to(self._room.user.uid)
         self._instance = Instance(
             spec, prepared, self._box, self._room, stream=self.log_stream, line=self._journal.line
         )
@@ -167,7 +163,7 @@ class Environment:
             finally:
                 workspace().discard(self._box)
         if self._room is not None:
-            self._room.close()
+            await self._room.close()
         if self._scratch is not None:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 

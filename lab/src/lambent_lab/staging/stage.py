@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SDK = "lambent"
 
 _prepared: dict[tuple[str, ...], Path] = {}
+_open: set[Path] = set()
 _lock = threading.Lock()
 
 
@@ -38,13 +39,18 @@ def stage(spec: FunctionSpec) -> Stage:
     """Prepare a function. Blocks while files are copied and compiled, once for each state of the code."""
     interpreter = inspect(spec.python)
     with _lock:
-        return Stage(
+        prepared = Stage(
             interpreter=interpreter,
             home=_home(interpreter),
             code=_copied(spec.code.resolve(), "", interpreter, bytecode=spec.bytecode),
             client=client.folder_for(interpreter, bytecode=spec.bytecode),
             layer=_with_extensions(spec, _layer(spec, interpreter)),
         )
+        for folder in (prepared.home, prepared.code, prepared.layer):
+            if folder is not None and folder not in _open:
+                trees.open_up(folder)
+                _open.add(folder)
+        return prepared
 
 
 def _home(interpreter: Interpreter) -> Path | None:

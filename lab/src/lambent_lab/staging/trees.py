@@ -76,6 +76,14 @@ def copy(root: Path, target: Path) -> None:
         place.chmod(0o755 if about.st_mode & stat.S_IXUSR else 0o644)
 
 
+def open_up(folder: Path) -> None:
+    """Let everybody read a folder and all that is in it: the function is another user than the lab."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) | (0o555 if stat.S_ISDIR(mode) else 0o444))
+
+
 def compile_all(python: Path, *folders: Path) -> None:
     """Write .pyc files beside every module of the folders, with the interpreter they are for.
 
@@ -90,6 +98,7 @@ def compile_all(python: Path, *folders: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=_PATIENCE_S,
+            umask=0o022,  # the function is another user than the lab
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
