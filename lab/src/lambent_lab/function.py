@@ -32,7 +32,7 @@ _VERSION = re.compile(r"\$LATEST|[1-9]\d*")
 class FunctionSpec:
     """One function: everything that an execution environment needs to know of it.
 
-    `code` is a folder, a zip file or a wheel, and stays untouched; wheels at its top are unpacked. `timeout_s`
+    `code` is a folder, a zip file or a wheel and stays untouched; wheels at its top are unpacked. `timeout_s`
     counts seconds of one invocation; `python` is the interpreter to run exactly as given (default: the base
     interpreter of the one running the lab); `init_cpu` says whether the init phase has up to two vCPUs
     ("boost", as Lambda is reported to do) or the share of `memory_mb`; `bytecode` says whether `.pyc` files
