@@ -294,7 +294,7 @@ def test_targets(tmp_path: Path) -> None:
 def test_a_zip_file_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = shutil.make_archive(str(tmp_path / "bundle"), "zip", "shop")
     assert main(["invoke", f"{bundle}/app.handler", "--json", "--timeout", "20"]) == 0
-    assert json.loads(capsys.readouterr().out)["error"] is None
+    assert json.loads(capsys.readouterr().out)["status"] == "success"
 
 
 def test_variables() -> None:
