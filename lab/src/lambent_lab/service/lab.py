@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambent_lab.environment import Environment
+    from lambent_lab.function import ApplicationLogLevel, Initialization, LogFormat, SystemLogLevel
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.receiver import Counts, Receiver
 
@@ -109,13 +110,20 @@ class Lab:
         init_cpu: Literal["boost", "share"] = "boost",
         bytecode: bool = True,
         extensions: Iterable[str | Path] = (),
+        version: str = "$LATEST",
+        log_format: LogFormat = "Text",
+        application_log_level: ApplicationLogLevel | None = None,
+        system_log_level: SystemLogLevel | None = None,
+        initialization: Initialization = "on-demand",
+        max_concurrency: int | None = None,
+        freeze: bool = True,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
-        /opt/extensions. `on_line` is called with every log line as it appears, from
-        the lab's own thread. Raises UsageError for values that Lambda would not take.
+        /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
+        appears, from the lab's own thread. Raises UsageError for values that Lambda would not take.
         """
         spec = FunctionSpec(
             name=name,
@@ -129,6 +137,13 @@ class Lab:
             init_cpu=init_cpu,
             bytecode=bytecode,
             extensions=tuple(Path(extension).absolute() for extension in extensions),
+            version=version,
+            log_format=log_format,
+            application_log_level=application_log_level,
+            system_log_level=system_log_level,
+            initialization=initialization,
+            max_concurrency=max_concurrency,
+            freeze=freeze,
         )
         make = self._environment
         if make is None:
