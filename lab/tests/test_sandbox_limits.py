@@ -91,12 +91,11 @@ async def test_threads_end_at_about_a_thousand(make: Make, box: str) -> None:
 BOMB = """
 import os, time
 def handler(event, context):
-    deepest = 0
     while True:
         try:
             pid = os.fork()
         except OSError:
-            time.sleep(0.01)
+            time.sleep(5)  # the machine has others to serve
 """
 
 

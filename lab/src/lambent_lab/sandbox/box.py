@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 5.0
+KILL_PATIENCE_S = 20.0  # a thousand processes are taken apart one by one
 _SAMPLE_S = 0.02
 
 
@@ -143,8 +144,8 @@ class Box:
         )
 
     async def kill(self) -> None:
-        """Kill the whole tree and return when it is gone. Raises LabError when something survives for 5 s."""
-        limit = time.monotonic() + PATIENCE_S
+        """Kill the whole tree and return when it is gone. Raises LabError when something survives for 20 s."""
+        limit = time.monotonic() + KILL_PATIENCE_S
         while self._kill_once():
             if time.monotonic() > limit:
                 raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")
