@@ -63,7 +63,10 @@ class FakeEnvironment:
         if self.world.broken:
             raise LabError("no box can be made")
 
-    async def invoke(self, payload: bytes) -> Invocation:
+    async def wait_initialized(self, timeout_s: float) -> None:
+        pass
+
+    async def invoke(self, payload: bytes, **options: Any) -> Invocation:
         self.invocations += 1
         self.world.payloads.append(payload)
         self.world.count += 1
