@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambent_lab.function import FunctionSpec
-    from lambent_lab.sandbox.room import Places
+    from lambent_lab.sandbox.furnish import Places
     from lambent_lab.staging import Interpreter
 
 REGION = "us-east-1"
