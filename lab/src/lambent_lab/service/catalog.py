@@ -58,7 +58,9 @@ class Version:
         """Tell whether both have the same code and configuration, whatever they are called."""
         same = replace(other.spec, code=self.spec.code, version=self.spec.version)
         about = dict(self.about, Description="") == dict(other.about, Description="")
-        unpublished = replace(self.spec, initialization="on-demand") == replace(same, initialization="on-demand")
+        unpublished = replace(self.spec, initialization="on-demand") == replace(
+            same, initialization="on-demand"
+        )
         return unpublished and about and self.code == other.code
 
 
@@ -181,7 +183,11 @@ class Record:
             raise conflict(f"Alias already exists: {qualified_arn(self.name, name)}")
         revision, _ = self._stamp()
         made = Alias(
-            name=name, version=version, description=description, weights=dict(weights or {}), revision=revision
+            name=name,
+            version=version,
+            description=description,
+            weights=dict(weights or {}),
+            revision=revision,
         )
         self.aliases[name] = made
         return made

@@ -1,4 +1,4 @@
-"""Code as AWS's API sees it: its hash and size, and copies that stay as they are when a version is published."""
+"""Code as AWS's API sees it: its hash and size, and the copies that published versions keep."""
 
 from __future__ import annotations
 

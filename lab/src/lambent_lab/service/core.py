@@ -132,7 +132,7 @@ class Core:
         on_line: Callable[[str], None] | None = None,
         replaces: bool = False,
     ) -> Deployed:
-        """Make a function. One of the same name is replaced (it goes on for whoever holds it), or a conflict."""
+        """Make a function. One of the same name is a conflict, or replaced (it goes on for its holders)."""
         if not replaces:
             self.check_free(spec.name)
         revision, modified = stamp()
@@ -223,7 +223,7 @@ class Core:
         return self.fleet.limit - reserved
 
     def reserve(self, deployed: Deployed, count: int) -> None:
-        """Reserve concurrency for a function. Raises ServiceError when too little would be left for others."""
+        """Reserve concurrency for a function. Raises ServiceError when it leaves too little for others."""
         least = MIN_UNRESERVED if self.fleet.limit >= 10 * MIN_UNRESERVED else self.fleet.limit // 10
         if count < 0:
             raise invalid_parameter("ReservedConcurrentExecutions cannot be less than 0.")

@@ -6,10 +6,11 @@ Rules
   several at once.
 - When all environments that may exist do, the one idle for longest (of any version) makes room; when none is
   idle, the invocation is refused.
-- Environments that are idle for long enough are ended; provisioned ones are not, and are replaced when they end.
+- Environments that are idle for long enough are ended; provisioned ones are not, and are replaced when they
+  end.
 - A version that is retired ends its environments: idle ones now, busy ones after their invocation.
-- Only a few environments are in their init phase at once; others begin when those are through. Init has a limit
-  in time, which it would miss if a hundred shared the machine's cores.
+- Only a few environments are in their init phase at once; others begin when those are through. Init has a
+  limit in time, which it would miss if a hundred shared the machine's cores.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Member:
 
 
 class Fleet:
-    """All environments. `make` makes one from a spec; `idle_s` is how long one may be idle (None: for ever)."""
+    """All environments: `limit` at most, each idle for `idle_s` at most (None: for ever)."""
 
     def __init__(
         self,
@@ -321,7 +322,9 @@ class Pool:
             try:
                 await asyncio.gather(*(self._add(provisioned=True, take=False) for _ in range(missing)))
             except LabError as error:
-                self.failure = str(error)  # told by GetProvisionedConcurrencyConfig; not tried again and again
+                self.failure = str(
+                    error
+                )  # told by GetProvisionedConcurrencyConfig; not tried again and again
                 return
 
     # -- the end

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.service.core import Call
-from lambent_lab.service.fleet import Member
 from lambent_lab.service.names import LATEST, qualified_arn
 from lambent_lab.service.result import make_result
 from lambent_lab.traces.stdout import split_log
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service.core import Core, Deployed
+    from lambent_lab.service.fleet import Member
     from lambent_lab.service.lab import Lab
     from lambent_lab.service.result import Result
 

@@ -43,9 +43,9 @@ class Lab:
     """A local Lambda. Use it as `with Lab() as lab:`.
 
     `store` is where spans are kept: a Store, a path, or nothing for memory only. `max_environments` is how
-    many environments may exist at once, as an account's concurrency limits them; those idle for `idle_timeout`
-    seconds are ended (None: they stay). `environment` makes an execution environment from a spec and a callback
-    for log lines; tests give another one.
+    many environments may exist at once, as an account's concurrency limits them; those idle for
+    `idle_timeout` seconds are ended (None: they stay). `environment` makes an execution environment from a
+    spec and a callback for log lines; tests give another one.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Lab:
         if max_environments < 1:
             raise UsageError(f"A lab cannot have {max_environments} environments: allow one at least.")
         if idle_timeout is not None and not 0 < idle_timeout < math.inf:
-            raise UsageError(f"An idle time of {idle_timeout} s is not possible: choose more than 0, or None.")
+            raise UsageError(
+                f"An idle time of {idle_timeout} s is not possible: choose more than 0, or None."
+            )
         self._own_store = not isinstance(store, Store)
         self._store = store if isinstance(store, Store) else Store(store or ":memory:")
         self.core = Core(environment or _environment, max_environments=max_environments, idle_s=idle_timeout)
@@ -174,7 +176,7 @@ class Lab:
         return Function(self, self.core, self.core.deploy(spec, about, on_line=on_line, replaces=True))
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Server:
-        """Answer AWS's HTTP API of Lambda for this lab's functions, until the lab's end; port 0 takes a free one.
+        """Answer AWS's HTTP API of Lambda for this lab's functions, until its end; port 0 takes a free one.
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """

@@ -79,11 +79,11 @@ def parse(text: str, qualifier: str | None = None) -> Reference:
             if match is None
             else f"have length less than or equal to {MAX_NAME}"
         )
-        raise invalid(f"Value '{text[:300]}' at 'functionName' failed to satisfy constraint: Member must {rule}")
-    if match["region"] not in {None, REGION}:
-        raise not_found(
-            f"Functions from '{match['region']}' are not reachable in this region ('{REGION}')"
+        raise invalid(
+            f"Value '{text[:300]}' at 'functionName' failed to satisfy constraint: Member must {rule}"
         )
+    if match["region"] not in {None, REGION}:
+        raise not_found(f"Functions from '{match['region']}' are not reachable in this region ('{REGION}')")
     if match["account"] not in {None, ACCOUNT}:
         raise ServiceError(
             "AccessDeniedException", 403, f"The lab's account is {ACCOUNT}: {text} belongs to another one."

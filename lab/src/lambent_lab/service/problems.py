@@ -57,5 +57,9 @@ def stale_revision() -> ServiceError:
 
 def throttled(*, reserved: bool) -> ServiceError:
     """No room: the function's own reserved concurrency is used up, or what the account has for all."""
-    reason = "ReservedFunctionConcurrentInvocationLimitExceeded" if reserved else "ConcurrentInvocationLimitExceeded"
+    reason = (
+        "ReservedFunctionConcurrentInvocationLimitExceeded"
+        if reserved
+        else "ConcurrentInvocationLimitExceeded"
+    )
     return ServiceError("TooManyRequestsException", 429, "Rate Exceeded.", reason=reason)

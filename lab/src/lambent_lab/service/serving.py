@@ -88,7 +88,7 @@ class Endpoint:
             )
         except OSError as error:
             raise LabError(
-                f"Port {port} of {host} cannot be listened on ({error.strerror or error}): choose another --port."
+                f"Port {port} of {host} cannot be listened on ({error.strerror or error}): choose another."
             ) from error
         self.desk.url = self.desk.url or self.url
 
@@ -117,7 +117,7 @@ class Endpoint:
             return refusal(error)
         except LabError as error:
             return refusal(ServiceError("ServiceException", 500, str(error)))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the edge: whatever is raised becomes an answer, and a line
             _log.exception("%s %s failed", request.method, request.path)
             return refusal(ServiceError("ServiceException", 500, "The lab failed: its log says why."))
 
@@ -155,7 +155,9 @@ class Endpoint:
 
     async def _refuse(self, request: Request, why: BadBody) -> Response:
         if why is not BadBody.TOO_LARGE:
-            return refusal(ServiceError("InvalidRequestContentException", 400, "The request's body ended early."))
+            return refusal(
+                ServiceError("InvalidRequestContentException", 400, "The request's body ended early.")
+            )
         if request.path.endswith("invocations"):
             return refusal(invoke.too_large())
         message = f"Request must be smaller than {MAX_BODY} bytes"

@@ -109,8 +109,8 @@ async def list_functions(desk: Desk, request: Parameters) -> Document:
     found = []
     for name in sorted(desk.core.functions):
         record = desk.core.functions[name].record
-        for version in (record.latest, *(record.published.values() if every else ())):
-            found.append((version, version.number if every else None))
+        found += [(record.latest, record.latest.number if every else None)]
+        found += [(version, version.number) for version in record.published.values() if every]
     chosen, marker = page(found, request)
     document = {
         "Functions": [
@@ -179,11 +179,15 @@ async def _code(desk: Desk, source: Parameters, *, needed: bool) -> Path | None:
             package = base64.b64decode(source["ZipFile"], validate=True)
         except (binascii.Error, ValueError) as error:
             raise ServiceError(
-                "SerializationException", 400, "ZipFile is not in base64: clients encode it, the CLI from fileb://."
+                "SerializationException",
+                400,
+                "ZipFile is not in base64: clients encode it, the CLI from fileb://.",
             ) from error
         if len(package) > MAX_ZIP_BYTES:
             raise ServiceError(
-                "RequestEntityTooLargeException", 413, f"Zipped size must be smaller than {MAX_ZIP_BYTES} bytes"
+                "RequestEntityTooLargeException",
+                413,
+                f"Zipped size must be smaller than {MAX_ZIP_BYTES} bytes",
             )
         if not await asyncio.to_thread(check_zip, package, MAX_UNZIPPED_BYTES):
             raise invalid_parameter(
@@ -198,7 +202,7 @@ async def _code(desk: Desk, source: Parameters, *, needed: bool) -> Path | None:
                 "or name a folder or zip of this machine as S3Key in the S3Bucket `local`."
             )
         path = Path(key)
-        if not path.is_absolute() or not path.exists():
+        if not path.is_absolute() or not await asyncio.to_thread(path.exists):
             raise invalid_parameter(f"S3Key {key!r} in the bucket `{bucket}` is no existing absolute path.")
         return path
     if "ImageUri" in source:
@@ -242,10 +246,13 @@ async def put_provisioned_concurrency(desk: Desk, request: Parameters) -> Docume
     deployed, qualifier = desk.target(request)
     count = request["ProvisionedConcurrentExecutions"]
     if qualifier in {None, LATEST}:
-        raise invalid_parameter("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+        raise invalid_parameter(
+            "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
+        )
     if count > (desk.core.unreserved if deployed.record.reserved is None else deployed.record.reserved):
         raise invalid_parameter(
-            "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
+            "Requested Provisioned Concurrency should not be greater than the "
+            "reservedConcurrentExecution for function"
         )
     assert qualifier is not None
     pool = desk.core.provision(deployed, qualifier, count)

@@ -99,7 +99,8 @@ def _from_text(texts: list[str], shape: Mapping[str, Any]) -> object:
 def _check(shape: Mapping[str, Any], value: Any, where: str) -> Iterator[str]:
     """Yield what is wrong with a value, as AWS words it."""
     kind = shape["type"]
-    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
+    kinds = _KINDS[kind]
+    if type(value) not in kinds:  # a bool is an int for Python, not for AWS
         raise _serialization(f"{_found(value)} can not be converted to {_wanted(kind)}")
     rules = _rules(shape, value)
     shown = _shown(value)
@@ -109,9 +110,8 @@ def _check(shape: Mapping[str, Any], value: Any, where: str) -> Iterator[str]:
     if kind == "structure":
         for name in shape.get("required", ()):
             if value.get(name) is None:
-                yield (
-                    f"Value null at '{_at(where, name)}' failed to satisfy constraint: Member must not be null"
-                )
+                at = _at(where, name)
+                yield f"Value null at '{at}' failed to satisfy constraint: Member must not be null"
         for name, member in shape["members"].items():
             if value.get(name) is not None:
                 yield from _check(shapes[member["shape"]], value[name], _at(where, name))
@@ -166,7 +166,9 @@ def _shown(value: Any) -> str:
 
 
 def _wanted(kind: str) -> str:
-    return {"string": "a String", "integer": "an Integer", "long": "a Long"}.get(kind, f"a {kind.capitalize()}")
+    return {"string": "a String", "integer": "an Integer", "long": "a Long"}.get(
+        kind, f"a {kind.capitalize()}"
+    )
 
 
 def _found(value: object) -> str:

@@ -101,7 +101,9 @@ def _split(path: str) -> tuple[str, ...]:
     return tuple(path.rstrip("/").split("/"))
 
 
-_TABLE = tuple((_split(route.path.partition("?")[0]), route.path.partition("?")[2], route) for route in ROUTES)
+_TABLE = tuple(
+    (_split(route.path.partition("?")[0]), route.path.partition("?")[2], route) for route in ROUTES
+)
 
 
 @lru_cache(maxsize=4096)

@@ -1,17 +1,18 @@
 """AWS's parameters of a function, and the specification that an environment is made from: both ways.
 
 Rules
-- What an environment needs lives in the FunctionSpec; what AWS's API only tells (Role, Description, …) is kept
-  beside it, in `about`, under AWS's names.
+- What an environment needs lives in the FunctionSpec; what AWS's API only tells (Role, Description, …) is
+  kept beside it, in `about`, under AWS's names.
 - An update changes what it names and nothing else.
 - Layers are ARNs that the lab's configuration maps to folders, or paths.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ _KEPT = (
     "Role", "Description", "TracingConfig", "SnapStart", "VpcConfig", "DeadLetterConfig", "KMSKeyArn",
     "FileSystemConfigs", "Architectures",
 )  # fmt: skip
+
+_FIELDS = frozenset(field.name for field in fields(FunctionSpec))
 
 _RESERVED = frozenset(
     {
@@ -109,10 +112,12 @@ def _changes(request: Mapping[str, Any], layers: Mapping[str, Path]) -> dict[str
         changes["application_log_level"] = logging["ApplicationLogLevel"]
     if "SystemLogLevel" in logging:
         changes["system_log_level"] = logging["SystemLogLevel"]
-    managed = request.get("CapacityProviderConfig", {}).get("LambdaManagedInstancesCapacityProviderConfig", {})
+    managed = request.get("CapacityProviderConfig", {}).get(
+        "LambdaManagedInstancesCapacityProviderConfig", {}
+    )
     if "PerExecutionEnvironmentMaxConcurrency" in managed:
         changes["max_concurrency"] = managed["PerExecutionEnvironmentMaxConcurrency"]
-    return changes
+    return {name: value for name, value in changes.items() if name in _FIELDS}
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -162,7 +167,7 @@ def _told(before: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, An
 
 
 def configuration(version: Version, *, qualifier: str | None = None, listed: bool = False) -> dict[str, Any]:
-    """Return a FunctionConfiguration. `qualifier` goes into the ARN; lists leave the state out, as AWS's do."""
+    """Return a FunctionConfiguration. `qualifier` goes into the ARN; AWS's lists leave the state out."""
     spec, about = version.spec, version.about
     document: dict[str, Any] = {
         "FunctionName": spec.name,
@@ -173,7 +178,7 @@ def configuration(version: Version, *, qualifier: str | None = None, listed: boo
         "CodeSize": version.code.size,
         "Description": about.get("Description", ""),
         # AWS counts whole seconds; a spec of the lab may have a fraction.
-        "Timeout": max(1, round(spec.timeout_s)),
+        "Timeout": math.ceil(spec.timeout_s),
         "MemorySize": spec.memory_mb,
         "LastModified": version.modified,
         "CodeSha256": version.code.sha256,
@@ -189,7 +194,7 @@ def configuration(version: Version, *, qualifier: str | None = None, listed: boo
     if spec.env:
         document["Environment"] = {"Variables": dict(spec.env)}
     if getattr(spec, "layers", ()):
-        names = about.get("Layers") or [str(path) for path in spec.layers]
+        names = about.get("Layers") or [str(path) for path in getattr(spec, "layers", ())]
         document["Layers"] = [{"Arn": name, "CodeSize": 0} for name in names]
     for name in ("VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "CapacityProviderConfig"):
         if name in about:
