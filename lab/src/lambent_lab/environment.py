@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox import Box, Room
+    from lambent_lab.staging import Stage
 
 __all__ = ["BoxReport", "Environment", "Invocation"]
 
@@ -61,6 +62,7 @@ class Environment:
         self.spec = spec
         self.log_stream = environ.log_stream(spec.version)
         self._journal = Journal(on_line)
+        self._stage: Stage | None = None
         self._scratch: Path | None = None
         self._box: Box | None = None
         self._room: Room | None = None
@@ -116,7 +118,7 @@ class Environment:
 
     async def _start(self) -> None:
         spec, place = self.spec, workspace()
-        prepared = await asyncio.to_thread(stage, spec)
+        prepared = self._stage = await asyncio.to_thread(stage, spec)
         self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
         place.record_mark(self.log_stream)
         self._box = make_box(
@@ -144,6 +146,11 @@ class Environment:
         await self._instance.endpoint.start()
         await self._instance.begin()
 
+    async def wait_initialized(self, timeout_s: float) -> None:
+        """Wait until the runtime is through with its init phase, well or not, or the time is over."""
+        if self._instance is not None and self._instance.conversation is not None:
+            await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
+
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
         return self._instance is not None and await self._instance.wait_frozen(timeout_s)
@@ -170,6 +177,9 @@ class Environment:
             self._room.close()
         if self._scratch is not None:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        if self._stage is not None:
+            self._stage.release()
+            self._stage = None
 
     # -- invocations
 

@@ -32,11 +32,12 @@ _VERSION = re.compile(r"\$LATEST|[1-9]\d*")
 class FunctionSpec:
     """One function: everything that an execution environment needs to know of it.
 
-    `code` is a folder and stays untouched; `timeout_s` counts seconds of one invocation; `python` is the
-    interpreter to run exactly as given (default: the base interpreter of the one running the lab); `init_cpu`
-    says whether the init phase has up to two vCPUs ("boost", as Lambda is reported to do) or the share of
-    `memory_mb`; `bytecode` says whether `.pyc` files lie beside code, layer and runtime; `extensions` are the
-    executable files to run from /opt/extensions, 10 at most.
+    `code` is a folder, a zip file or a wheel and stays untouched; wheels at its top are unpacked. `timeout_s`
+    counts seconds of one invocation; `python` is the interpreter to run exactly as given (default: the base
+    interpreter of the one running the lab); `init_cpu` says whether the init phase has up to two vCPUs
+    ("boost", as Lambda is reported to do) or the share of `memory_mb`; `bytecode` says whether `.pyc` files
+    lie beside code, layer and runtime; `extensions` are the executable files to run from /opt/extensions, 10
+    at most.
 
     `version` is $LATEST or a number; `log_format` is that of the log's lines, and the two levels (INFO where
     they are not given) say which records a log in JSON has; `initialization` says when the init phase runs;
@@ -64,8 +65,10 @@ class FunctionSpec:
     freeze: bool = True
 
     def __post_init__(self) -> None:
-        if not self.code.is_dir():
-            raise UsageError(f"{self.code} is not a folder: give the folder that holds the function's code.")
+        if not self.code.is_dir() and not self.code.is_file():
+            raise UsageError(
+                f"{self.code} is not a folder, nor a zip file or wheel: give what holds the function's code."
+            )
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
         if not 0 < self.timeout_s <= 900:
