@@ -156,6 +156,11 @@ class Environment:
         await self._instance.endpoint.start()
         await self._instance.begin()
 
+    async def wait_initialized(self, timeout_s: float) -> None:
+        """Wait until the runtime is through with its init phase, well or not, or the time is over."""
+        if self._instance is not None and self._instance.conversation is not None:
+            await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
+
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
         return self._instance is not None and await self._instance.wait_frozen(timeout_s)
