@@ -144,7 +144,7 @@ class Box:
         )
 
     async def kill(self) -> None:
-        """Kill the whole tree and return when it is gone. Raises LabError when something survives for 20 s."""
+        """Kill the whole tree and return when it is gone. LabError when some of it survives for 20 s."""
         limit = time.monotonic() + KILL_PATIENCE_S
         while self._kill_once():
             if time.monotonic() > limit:
