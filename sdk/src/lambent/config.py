@@ -152,6 +152,9 @@ OPTIONS: tuple[Option, ...] = (
      "Where spans go: `otlp`, `stdout`, `console`, `file`, `memory`, `none`, several with commas. "
      "Default: `otlp` when an endpoint is set; else `stdout` in Lambda, and outside it `otlp` to "
      "localhost if a collector answers there."),
+    ("processors", (), _words, (),
+     "Span processors, in order: lambent's (`lambent.SpanProcessor`) or OpenTelemetry's. Spans then go to "
+     "them only, and to `exporters` where these are named."),
     ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
      "The URL that OTLP requests are posted to, used as it is."),
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
@@ -257,6 +260,7 @@ class Config:
     service_name: str
     resource_attributes: Mapping[str, object]
     exporters: tuple[str | Exporter, ...]
+    processors: tuple[object, ...]
     traces_endpoint: str
     endpoint: str
     server_url: str

@@ -45,6 +45,8 @@ def make(config: Config) -> SyncDelivery:
 
 def _goes_to_a_server(config: Config) -> bool:
     """Whether any exporter waits for an answer; known without loading one."""
+    if config.processors:
+        return True  # who knows what they wait for
     if config.exporters:
         return any(
             each not in _LOCAL if isinstance(each, str) else getattr(each, "waits", True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lambent.context import AnySpan
     from lambent.delivery.counting import Counter
     from lambent.delivery.lane import Lane
+    from lambent.delivery.processors import ProcessorChain
     from lambent.exporters import Exporter
     from lambent.stats import Stats
 
@@ -76,6 +77,7 @@ class SyncDelivery:
     on_acknowledged: Callable[[Sequence[Span]], None] | None = None
     """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
     counter: Counter | None = None
+    processors: ProcessorChain | None = None
     untold = False
     """Whether spans were dropped that no invocation span has told of yet."""
 
@@ -97,7 +99,7 @@ class SyncDelivery:
         self.flush_total = self.flush_longest = self.flush_last = 0.0
         self._immediate: list[Exporter] = []
         self.lanes: list[Lane] | None = None
-        if config.test_mode or config.exporters:
+        if config.test_mode or config.exporters or config.processors:
             # Some exporters take a span the moment it ends (memory), so they are needed from the start.
             self._choose()
         # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
@@ -184,9 +186,13 @@ class SyncDelivery:
     def _choose(self) -> list[Lane]:
         if self.lanes is None:
             from lambent.delivery.lane import Lane
-            from lambent.exporters.choose import choose
 
-            chosen = choose(self._config)
+            config = self._config
+            chosen: Sequence[Exporter] = ()
+            if config.exporters or config.test_mode or not config.processors:
+                from lambent.exporters.choose import choose
+
+                chosen = choose(config)
             self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
             self.lanes = [Lane(exporter, self) for exporter in chosen if exporter not in self._immediate]
             if self._immediate or not self.lanes:
@@ -242,6 +248,14 @@ class SyncDelivery:
         What another thread is exporting is waited for. Without time the spans stay queued. With the
         `root` of an invocation only what is not another invocation's goes, and nobody is waited for.
         """
+        if self.processors is not None:
+            start = monotonic()
+            ours = self._flush_lanes(seconds, root)
+            left = seconds - (monotonic() - start)
+            return seconds > 0 and self.processors.flush(max(0.0, left)) and ours
+        return self._flush_lanes(seconds, root)
+
+    def _flush_lanes(self, seconds: float, root: AnySpan | None) -> bool:
         lanes = self.lanes
         if not self._queue and (
             not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
@@ -347,6 +361,8 @@ class SyncDelivery:
         self.untold = False
         self.active.clear()
         self._gate = allocate_lock()
+        if self.processors is not None:
+            self.processors.in_child()
         self.lanes = [lane.renewed() for lane in self.lanes] if self.lanes is not None else None
 
     def close(self, seconds: float) -> None:
@@ -368,6 +384,8 @@ class SyncDelivery:
             self._queue.clear()
             for lane in lanes:
                 lane.pending.clear()
+        if self.processors is not None:
+            self.processors.close(max(seconds, 0.1))
         for exporter in [*self._immediate, *[lane.exporter for lane in lanes]]:
             try:
                 close = getattr(exporter, "close", None)
