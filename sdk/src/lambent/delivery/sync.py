@@ -248,19 +248,12 @@ class SyncDelivery:
         What another thread is exporting is waited for. Without time the spans stay queued. With the
         `root` of an invocation only what is not another invocation's goes, and nobody is waited for.
         """
-        if self.processors is not None:
-            start = monotonic()
-            ours = self._flush_lanes(seconds, root)
-            left = seconds - (monotonic() - start)
-            return seconds > 0 and self.processors.flush(max(0.0, left)) and ours
-        return self._flush_lanes(seconds, root)
-
-    def _flush_lanes(self, seconds: float, root: AnySpan | None) -> bool:
         lanes = self.lanes
         if not self._queue and (
             not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
         ):
-            return self._report_dropped()
+            delivered = not self._dropped or self._report_dropped()
+            return delivered and (self.processors is None or self.processors.flush(seconds))
         if not seconds > 0:
             return False
         start = monotonic()
@@ -285,8 +278,11 @@ class SyncDelivery:
         self.flushes += 1
         self.flush_total += took
         self.flush_last = took
-        self.flush_longest = max(self.flush_longest, took)
-        return self._report_dropped() and delivered
+        if took > self.flush_longest:  # noqa: PLR1730  # max() takes thrice as long
+            self.flush_longest = took
+        if self.processors is not None and not self.processors.flush(deadline - start - took):
+            delivered = False
+        return delivered if not self._dropped else self._report_dropped()
 
     def _take(self, root: AnySpan | None = None) -> list[Span]:
         """Take spans out of the queue: all of them, or those that belong to no other invocation."""

@@ -136,16 +136,22 @@ class _Live(ReadableSpan, trace.Span):
 
 # What the base class reads, its own private fields among it: `to_json` does.
 _PUBLIC = (
-    "name context kind parent start_time end_time status attributes events links resource "
-    "instrumentation_scope instrumentation_info"
-).split()
-_READ = frozenset(
-    [
-        *_PUBLIC,
-        *[f"_{name}" for name in _PUBLIC],
-        *["dropped_attributes", "dropped_events", "dropped_links"],
-    ]
+    "name",
+    "context",
+    "kind",
+    "parent",
+    "start_time",
+    "end_time",
+    "status",
+    "attributes",
+    "events",
+    "links",
+    "resource",
+    "instrumentation_scope",
+    "instrumentation_info",
 )
+_LOST = ("dropped_attributes", "dropped_events", "dropped_links")
+_READ = frozenset([*_PUBLIC, *[f"_{name}" for name in _PUBLIC], *_LOST])
 
 
 class Translator:
