@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.http import BadBody, Request, Response, Server
 from lambent_lab.protocol import (
@@ -171,12 +171,19 @@ class Conversation:
         self._idle.set()
 
 
+class Talk(Protocol):
+    """Whoever answers a runtime's calls."""
+
+    async def handle(self, request: Request, bad: BadBody | None = None) -> Response:
+        """Answer one request."""
+
+
 class Endpoint:
     """The APIs of one environment: one port, one conversation at a time, and what the extensions say."""
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: Talk | None = None
         self._extensions: Extensions | None = None
         self._telemetry: Telemetry | None = None
 
@@ -192,7 +199,7 @@ class Endpoint:
 
     def begin(
         self,
-        conversation: Conversation | None,
+        conversation: Talk | None,
         extensions: Extensions | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
