@@ -15,12 +15,13 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab import aftermath, initphase, invocation
 from lambent_lab.extensions import Broken
 from lambent_lab.invocation import Failure, Invocation, Status
-from lambent_lab.protocol import Answer, ResponseTooLarge
+from lambent_lab.protocol import Answer, ResponseTooLarge, ResponseTruncated
 from lambent_lab.protocol.extensions import InvokeEvent
 from lambent_lab.runtime import Ended, Exited
 from lambent_lab.shutdown import shut_down
@@ -63,6 +64,7 @@ class Course:
             else:
                 run.end(None)
                 run.answer(failure.body, "Unhandled")
+                await run.delivery.end(failure.error_type, failure.body)
             reported = late or failure
             if reported is not None:
                 journal.failed(run.request_id, reported, run.timeout_s)
@@ -170,7 +172,7 @@ class Course:
         if alone and not run.init_inside:
             run.begin()
         event = run.event()
-        result = conversation.hand_over(event)
+        result = conversation.hand_over(event, run.delivery)
         extensions = instance.extensions
         if extensions is None or not extensions.present:
             done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
@@ -191,16 +193,27 @@ class Course:
         run.end(ended.at if ended is not None else None)
         outcome = ended.outcome if isinstance(ended, Ended) else ended
         failure: Failure | None = None
+        delivery = run.delivery
+        if isinstance(ended, Ended) and ended.began is not None:
+            run.responding = ended.began, ended.at
+        elif delivery.began is not None:
+            run.responding = delivery.began, delivery.ended or time.perf_counter()
+        if isinstance(outcome, Answer) and not delivery.streamed:
+            delivery.size = len(outcome.body)
         if isinstance(outcome, Answer) and outcome.error_type is None:
             run.answer(outcome.body, None)
+            if delivery.streamed:
+                await delivery.end(None, b"")
+            else:
+                await delivery.respond(outcome.body, outcome.content_type)
         else:
             failure = self._failure(outcome)
             run.answer(failure.body, "Unhandled")
+            await delivery.end(failure.error_type, failure.body)
         instance.collect_output()
         if not run.process_gone:
             run.note(instance.usage())
-        size = len(outcome.body) if isinstance(outcome, Answer) else 0
-        self._journal.runtime_done(run, *aftermath.outcome(failure), size)
+        self._journal.runtime_done(run, *aftermath.outcome(failure))
         if isinstance(instance.conversation, Workers):
             instance.conversation.finish(run.request_id, late=outcome is None)
             if failure is not None and failure.exit is not None:
@@ -209,7 +222,9 @@ class Course:
             await aftermath.end(instance, self._journal, run, failure)
         return (outcome, None) if failure is None and isinstance(outcome, Answer) else (None, failure)
 
-    def _failure(self, outcome: Answer | ResponseTooLarge | Exited | Broken | None) -> Failure:
+    def _failure(
+        self, outcome: Answer | ResponseTooLarge | ResponseTruncated | Exited | Broken | None
+    ) -> Failure:
         run = self._run
         if outcome is None:
             return invocation.timeout(run.request_id, run.timeout_s)
@@ -222,7 +237,9 @@ class Course:
             self._note(remains)
             return failure
         if isinstance(outcome, ResponseTooLarge):
-            return invocation.too_large()
+            return invocation.too_large(run.delivery.limit)
+        if isinstance(outcome, ResponseTruncated):
+            return invocation.truncated()
         return Failure(error_type=outcome.error_type or "", body=outcome.body)
 
     def _result(
@@ -253,6 +270,9 @@ class Course:
             started_ns=run.started_ns,
             ended_ns=run.ended_ns,
             response_ms=run.response_ms,
+            response_duration_ms=run.answered_ms - run.response_ms,
+            streamed=run.delivery.streamed,
+            produced_bytes=run.delivery.size,
             extension_overhead_ms=run.overhead_ms,
             restore_ms=run.restore_ms,
             peak_rss=usage.peak_rss if usage is not None else None,

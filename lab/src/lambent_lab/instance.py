@@ -22,13 +22,13 @@ from lambent_lab.telemetry import Telemetry
 from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.initphase import PhaseResult
     from lambent_lab.journal import Journal
     from lambent_lab.records import Phase
+    from lambent_lab.sandbox import Child
     from lambent_lab.staging import Stage
 
 MB_PER_VCPU = 1769
@@ -157,7 +157,7 @@ class Instance:
             api=self.endpoint.address,
             stream=self._stream,
         ):
-            spawn = functools.partial(self._start, self.box.wrap(command), env)
+            spawn = functools.partial(self._start, command, env)
             try:
                 line = functools.partial(self._journal.output, "extension")
                 process = await extensions.start(name, spawn, line)
@@ -175,7 +175,7 @@ class Instance:
         command = [str(places.python), "-s"]
         if places.tmpdir is not None:
             command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-        command = self.box.wrap([*command, "-m", "awslambdaric", self._spec.handler])
+        command += ["-m", "awslambdaric", self._spec.handler]
         env = environ.variables(
             self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
         )
@@ -188,10 +188,8 @@ class Instance:
         self.box.started(process.pid)
         process.exited.add_done_callback(lambda done: conversation.process_ended(done.result()))
 
-    async def _start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int
-    ) -> subprocess.Popen[bytes]:
-        return await self.room.start(command, env, output, self._mark_start)
+    async def _start(self, command: Sequence[str], env: Mapping[str, str], output: int) -> Child:
+        return await self.room.start(self.box, command, env, output, self._mark_start)
 
     def _mark_start(self) -> None:
         self.init_started = self.init_started or time.perf_counter()
@@ -250,6 +248,7 @@ class Instance:
             if self.telemetry is not None and self.telemetry.subscribed:
                 await self.telemetry.flush()
                 self.telemetry.pause()
+            self.endpoint.hold(True)
             await self.box.freeze()
         except (LabError, OSError) as error:
             self._journal.line(f"lambent-lab: {error}")
@@ -263,6 +262,7 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        self.endpoint.hold(False)
         if self.telemetry is not None and self.telemetry.subscribed:
             self.telemetry.resume()
 

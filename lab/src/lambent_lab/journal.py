@@ -213,10 +213,10 @@ class Journal:
             lambda: loglines.start(run.request_id, version),
         )
 
-    def runtime_done(self, run: Run, status: Outcome, error_type: str | None, size: int) -> None:
+    def runtime_done(self, run: Run, status: Outcome, error_type: str | None) -> None:
         """The runtime has answered, or will not."""
         level = _DEBUG if status == "success" else _WARN
-        self._tell("runtimeDone", level, lambda: records.runtime_done(run, status, error_type, size))
+        self._tell("runtimeDone", level, lambda: records.runtime_done(run, status, error_type))
 
     def failed(self, request_id: str, failure: Failure, timeout_s: float) -> None:
         """Write what Lambda itself says of a failure: the time that was over, or how the process ended."""

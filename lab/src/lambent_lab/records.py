@@ -1,7 +1,4 @@
-"""The platform's records, as the Telemetry API and a log in JSON have them, made from what was measured.
-
-A response is read in one piece, so there is a span for its latency and none for its duration.
-"""
+"""The platform's records, as the Telemetry API and a log in JSON have them, made from what was measured."""
 
 from __future__ import annotations
 
@@ -91,16 +88,20 @@ def start(run: Run, version: str) -> Record:
     return {"requestId": run.request_id, "version": version, "tracing": _tracing(run)}
 
 
-def runtime_done(run: Run, status: Outcome, error_type: str | None, size: int) -> Record:
-    """Say that the runtime has answered, or will not. `size` is the bytes of its response."""
+def runtime_done(run: Run, status: Outcome, error_type: str | None) -> Record:
+    """Say that the runtime has answered, or will not, with the time to its response and the time of it."""
     about: Record = {
         "requestId": run.request_id,
         "status": status,
-        "metrics": {"durationMs": round(run.response_ms, 3), "producedBytes": size},
+        "metrics": {"durationMs": round(run.answered_ms, 3), "producedBytes": run.delivery.size},
         "tracing": _tracing(run),
     }
-    if status in {"success", "error"}:
-        about["spans"] = [_span("responseLatency", run.started_ns / 1e9, run.response_ms)]
+    if (responded := run.span()) is not None:
+        latency_ms, began_s, duration_ms = responded
+        about["spans"] = [
+            _span("responseLatency", run.started_ns / 1e9, latency_ms),
+            _span("responseDuration", began_s, duration_ms),
+        ]
     return _with_error(about, error_type)
 
 
@@ -127,7 +128,7 @@ def report(
         "tracing": _tracing(run),
     }
     if run.overhead_ms is not None:
-        answered = run.started_ns / 1e9 + run.response_ms / 1000
+        answered = run.started_ns / 1e9 + run.answered_ms / 1000
         about["spans"] = [_span("extensionOverhead", answered, run.overhead_ms)]
     return _with_error(about, error_type)
 

@@ -22,9 +22,11 @@ from lambent_lab.protocol.runtime import VERSION, refusal
 from lambent_lab.runtime import Conversation, Exited, InitDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from lambent_lab.http import Answer as HttpAnswer
     from lambent_lab.protocol import Event, InitFailed
+    from lambent_lab.response import Delivery
     from lambent_lab.runtime import Ended
 
 MAX_LATE = 1000
@@ -55,6 +57,7 @@ class Workers:
     @property
     def ready(self) -> bool:
         """Whether a worker waits for an event."""
+        self._forget_lost()
         return bool(self._waiting)
 
     async def wait_ready(self, timeout_s: float) -> bool:
@@ -70,11 +73,15 @@ class Workers:
             return False
         return not self._over
 
-    def hand_over(self, event: Event) -> asyncio.Future[Ended]:
-        """Give an event to a worker that waits; the future tells how it ended."""
+    def hand_over(self, event: Event, delivery: Delivery | None = None) -> asyncio.Future[Ended]:
+        """Give an event to a worker that waits; the future tells how it ended.
+
+        `delivery` takes a response that is streamed; without one it is collected.
+        """
+        self._forget_lost()
         worker = self._waiting.popleft()
         self._running[event.request_id] = worker
-        return worker.hand_over(event)
+        return worker.hand_over(event, delivery)
 
     def finish(self, request_id: str, *, late: bool) -> None:
         """Forget an invocation. `late` tells that its time was over before it was answered."""
@@ -90,37 +97,39 @@ class Workers:
             worker.process_ended(status)
         self._loop.call_later(_GRACE_S, self._conclude, status, time.perf_counter())
 
-    async def handle(self, request: Request, bad: BadBody | None = None) -> Response:
-        """Answer one request."""
+    def handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, now or later."""
         path = request.path
         if path == _NEXT and request.method == "GET":
-            return await self._next(request)
+            return self._next(request)
         if path.startswith(_INVOCATION):
             request_id = path.removeprefix(_INVOCATION).partition("/")[0]
             worker = self._running.get(request_id)
             if worker is not None:
-                return await worker.handle(request, bad)
+                return worker.handle(request, bad)
             if request_id in self._late:
                 del self._late[request_id]
                 return _refused(410, "Runtime.InvokeTimeout", "The invocation's time was over")
         newcomer = Conversation(lambda: None)
-        answer = await newcomer.handle(request, bad)
+        answer = newcomer.handle(request, bad)
         if path == _INIT_ERROR and newcomer.init.done():
             if self.init.done():
                 return _refused(403, "InvalidStateTransition", "The init phase is over")
             self.init.set_result(newcomer.init.result())
         return answer
 
-    async def _next(self, request: Request) -> Response:
+    def _next(self, request: Request) -> HttpAnswer | Awaitable[HttpAnswer]:
+        self._forget_lost()
         if len(self._waiting) >= self._limit:
             return _refused(403, "Runtime.TooManyIdleRuntimes", f"{self._limit} workers wait already")
         worker = Conversation(self._waits)
         self._waiting.append(worker)
-        try:
-            return await worker.handle(request)
-        finally:
-            if worker in self._waiting:  # it hung up while it waited
-                self._waiting.remove(worker)
+        return worker.handle(request)
+
+    def _forget_lost(self) -> None:
+        """Forget the workers that have hung up while they waited."""
+        if not all(worker.ready for worker in self._waiting):
+            self._waiting = deque(worker for worker in self._waiting if worker.ready)
 
     def _waits(self) -> None:
         if not self.init.done():
