@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambent_lab.function import FunctionSpec
-    from lambent_lab.sandbox.room import Places
+    from lambent_lab.sandbox.furnish import Places
     from lambent_lab.staging import Interpreter
 
 REGION = "us-east-1"
@@ -50,10 +50,10 @@ def function_arn(name: str) -> str:
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
-def log_stream() -> str:
+def log_stream(version: str = "$LATEST") -> str:
     """Return a new log stream name, as Lambda forms it: the day, the version, 32 hex digits."""
     day = dt.datetime.now(dt.UTC).strftime("%Y/%m/%d")
-    return f"{day}/[$LATEST]{secrets.token_hex(16)}"
+    return f"{day}/[{version}]{secrets.token_hex(16)}"
 
 
 def variables(
@@ -73,7 +73,7 @@ def variables(
     ]
     env = {
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,

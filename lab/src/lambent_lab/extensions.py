@@ -42,7 +42,7 @@ class Extensions:
 
     def __init__(self, spec: FunctionSpec, on_idle: Callable[[], None]) -> None:
         names = [path.name for path in spec.extensions]
-        self.api = ExtensionsApi(About(spec.name, spec.handler, environ.ACCOUNT), names)
+        self.api = ExtensionsApi(About(spec.name, spec.handler, environ.ACCOUNT, spec.version), names)
         self.present = bool(names)
         self.failed: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self.processes: dict[str, Process] = {}

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lambent_lab.protocol.runtime import MAX_RESPONSE
+from lambent_lab.protocol.runtime import MAX_RESPONSE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,14 +107,23 @@ class Run:
 
     def __init__(
         self,
+        *,
         request_id: str,
+        payload: bytes,
         trace_header: str,
+        function_arn: str,
         timeout_s: float,
+        client_context: str = "",
+        cognito_identity: str = "",
         on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> None:
         self.request_id = request_id
         self.trace_header = trace_header
         self.timeout_s = timeout_s
+        self._payload = payload
+        self._function_arn = function_arn
+        self._client_context = client_context
+        self._cognito_identity = cognito_identity
         self.cold = False
         self.init_ms: float | None = None
         self.init_inside = False
@@ -127,6 +136,18 @@ class Run:
         self._answered: float | None = None
         self._extended = False
         self._on_answer = on_answer
+
+    def event(self) -> Event:
+        """Return the event as the runtime gets it, with the deadline of the clock that runs now."""
+        return Event(
+            request_id=self.request_id,
+            payload=self._payload,
+            deadline_ms=self.deadline_ms,
+            function_arn=self._function_arn,
+            trace_header=self.trace_header,
+            client_context=self._client_context,
+            cognito_identity=self._cognito_identity,
+        )
 
     def begin(self) -> None:
         """Start the clock (again)."""

@@ -67,9 +67,9 @@ def extension(name: str, state: str, events: Sequence[str], error_type: str | No
     return f"{line}\tError Type: {error_type}" if error_type else line
 
 
-def start(request_id: str) -> str:
+def start(request_id: str, version: str) -> str:
     """Return START."""
-    return f"START RequestId: {request_id} Version: $LATEST"
+    return f"START RequestId: {request_id} Version: {version}"
 
 
 def end(request_id: str) -> str:

@@ -21,7 +21,6 @@ Phase = Literal["init", "invoke"]
 Outcome = Literal["success", "error", "failure", "timeout"]
 
 _INIT_TYPE = "on-demand"
-_VERSION = "$LATEST"
 
 
 def init_start(telemetry: Telemetry, spec: FunctionSpec, runtime: str, phase: Phase) -> None:
@@ -31,7 +30,7 @@ def init_start(telemetry: Telemetry, spec: FunctionSpec, runtime: str, phase: Ph
         "phase": phase,
         "runtimeVersion": runtime,
         "functionName": spec.name,
-        "functionVersion": _VERSION,
+        "functionVersion": spec.version,
         "instanceMaxMemory": spec.memory_mb,
     }
     telemetry.record("platform", "platform.initStart", about)
@@ -66,10 +65,10 @@ def extension(
     telemetry.record("platform", "platform.extension", _with_error(about, error_type))
 
 
-def start(telemetry: Telemetry, run: Run) -> None:
+def start(telemetry: Telemetry, run: Run, version: str) -> None:
     """Record that an invocation begins."""
     if telemetry.active:
-        about = {"requestId": run.request_id, "version": _VERSION, "tracing": _tracing(run)}
+        about = {"requestId": run.request_id, "version": version, "tracing": _tracing(run)}
         telemetry.record("platform", "platform.start", about)
 
 

@@ -1,7 +1,8 @@
 """One runtime process and its conversation: from its start to its end, for as many invocations as it lives.
 
 The environment starts a new one after every reset. What it learns is told as values: `InitDone`,
-`InitFailed`, `Exited` for the init phase; `Answer`, `ResponseTooLarge`, `Exited` for an invocation.
+`InitFailed`, `Exited` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore; `Answer`,
+`ResponseTooLarge`, `Exited` for an invocation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambent_lab.http import BadBody, Request, Response, Server
-from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
+from lambent_lab.protocol import (
+    Answer,
+    Event,
+    InitFailed,
+    Polled,
+    Reply,
+    ResponseTooLarge,
+    RestoreFailed,
+    RuntimeApi,
+    SnapshotReady,
+    State,
+)
 from lambent_lab.protocol.extensions import VERSION as EXTENSIONS_VERSION
 from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION
 from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
@@ -29,6 +41,11 @@ _GRACE_S = 0.02  # what a process wrote right before its end may be read right a
 @dataclass(frozen=True, slots=True)
 class InitDone:
     """The runtime asked for its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The runtime asked for its first event after it was restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,13 @@ class Ended:
 class Conversation:
     """The Runtime API's side of one process. `on_idle` is called whenever the runtime begins to wait."""
 
-    def __init__(self, on_idle: Callable[[], None]) -> None:
-        self._api = RuntimeApi()
+    def __init__(self, on_idle: Callable[[], None], *, snap_start: bool = False) -> None:
+        self._api = RuntimeApi(snap_start=snap_start)
         self._loop = asyncio.get_running_loop()
         self._on_idle = on_idle
         self._waiting: list[asyncio.Future[Reply]] = []
         self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
         self._result: asyncio.Future[Ended] | None = None
         self._idle = asyncio.Event()
         self._over = False
@@ -63,6 +81,20 @@ class Conversation:
     def ready(self) -> bool:
         """Whether the runtime waits for an event on an open connection."""
         return self._api.state is State.READY and bool(self._waiting)
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether the runtime waits to be restored."""
+        return self._api.state is State.SNAPSHOT
+
+    def restore(self) -> asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]]:
+        """Let a runtime in its snapshot go on; the future tells how that ended, and when."""
+        reply = self._api.restore()
+        self.restored = self._loop.create_future()
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.set_result(reply)
+        return self.restored
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until the runtime waits for an event, and tell whether it does."""
@@ -97,7 +129,9 @@ class Conversation:
         at = time.perf_counter()
         outcome = self._api.receive(request, bad)
         if isinstance(outcome, Polled):
-            reply = outcome.reply or await self._wait(outcome.first, at)
+            reply = outcome.reply or await self._wait(first=outcome.first, at=at)
+        elif isinstance(outcome, SnapshotReady):
+            reply = await self._wait(first=True, at=at)
         elif isinstance(outcome, Reply):
             reply = outcome
         else:
@@ -105,15 +139,20 @@ class Conversation:
             if isinstance(outcome, InitFailed):
                 if not self.init.done():
                     self.init.set_result((outcome, at))
+            elif isinstance(outcome, RestoreFailed):
+                if self.restored is not None and not self.restored.done():
+                    self.restored.set_result((outcome, at))
             elif self._result is not None and not self._result.done():
                 self._result.set_result(Ended(outcome, at))
         return Response(reply.status, reply.body, reply.headers)
 
-    async def _wait(self, first: bool, at: float) -> Reply:
+    async def _wait(self, *, first: bool, at: float) -> Reply:
         waiting: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting.append(waiting)
         if first and not self.init.done():
             self.init.set_result((InitDone(), at))
+        elif first and self.restored is not None and not self.restored.done():
+            self.restored.set_result((Restored(), at))
         self._idle.set()
         self._on_idle()
         try:
@@ -125,6 +164,8 @@ class Conversation:
     def _conclude(self, status: int, at: float) -> None:
         if not self.init.done():
             self.init.set_result((Exited(status), at))
+        if self.restored is not None and not self.restored.done():
+            self.restored.set_result((Exited(status), at))
         if self._result is not None and not self._result.done():
             self._result.set_result(Ended(Exited(status), at))
         self._idle.set()

@@ -7,8 +7,21 @@ from lambent_lab.protocol.runtime import (
     Polled,
     Reply,
     ResponseTooLarge,
+    RestoreFailed,
     RuntimeApi,
+    SnapshotReady,
     State,
 )
 
-__all__ = ["Answer", "Event", "InitFailed", "Polled", "Reply", "ResponseTooLarge", "RuntimeApi", "State"]
+__all__ = [
+    "Answer",
+    "Event",
+    "InitFailed",
+    "Polled",
+    "Reply",
+    "ResponseTooLarge",
+    "RestoreFailed",
+    "RuntimeApi",
+    "SnapshotReady",
+    "State",
+]

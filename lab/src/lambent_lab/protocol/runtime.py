@@ -3,6 +3,9 @@
 Rules
 - A runtime starts in STARTED. Its first `next` ends the init phase: READY. `init/error` ends it too:
   INIT_ERROR, from which nothing leads on.
+- With SnapStart the init phase may end with `restore/next` instead: the runtime waits in SNAPSHOT, is copied,
+  and goes on in RESTORING when that is answered. Its hooks run then, until its first `next` (READY) or
+  `restore/error` (RESTORE_ERROR, from which nothing leads on). Without SnapStart both paths do not exist.
 - An event is handed to a runtime in READY only and makes it RUNNING. While RUNNING, `next` serves the same
   event again (a runtime that lost its connection asks twice); in READY, another `next` waits beside the
   first, and the newest one is served.
@@ -49,16 +52,22 @@ class State(enum.Enum):
 
     STARTED = "started"
     INIT_ERROR = "init error"
+    SNAPSHOT = "snapshot"
+    RESTORING = "restoring"
+    RESTORE_ERROR = "restore error"
     READY = "ready"
     RUNNING = "running"
     RESPONDED = "responded"
 
 
 class Call(enum.Enum):
-    """What can happen to a runtime: its own calls, and being handed an event."""
+    """What can happen to a runtime: its own calls, being restored, and being handed an event."""
 
     NEXT = "next"
     INIT_ERROR = "init error"
+    RESTORE_NEXT = "restore next"
+    RESTORE = "restore"
+    RESTORE_ERROR = "restore error"
     RESPONSE = "response"
     ERROR = "error"
     OFFER = "offer"
@@ -67,6 +76,11 @@ class Call(enum.Enum):
 TRANSITIONS: Mapping[tuple[State, Call], State] = {
     (State.STARTED, Call.NEXT): State.READY,
     (State.STARTED, Call.INIT_ERROR): State.INIT_ERROR,
+    (State.STARTED, Call.RESTORE_NEXT): State.SNAPSHOT,
+    (State.SNAPSHOT, Call.RESTORE_NEXT): State.SNAPSHOT,
+    (State.SNAPSHOT, Call.RESTORE): State.RESTORING,
+    (State.RESTORING, Call.NEXT): State.READY,
+    (State.RESTORING, Call.RESTORE_ERROR): State.RESTORE_ERROR,
     (State.READY, Call.NEXT): State.READY,
     (State.READY, Call.OFFER): State.RUNNING,
     (State.RUNNING, Call.NEXT): State.RUNNING,
@@ -112,10 +126,27 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """The runtime asked for the next event. `reply` is None when it has to wait for one."""
+    """The runtime asked for the next event. `reply` is None when it has to wait for one.
+
+    `first` tells that its init is over, or its restore.
+    """
 
     first: bool
     reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReady:
+    """The runtime has finished its init and may be copied; it waits to be restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFailed:
+    """The runtime gave up after it was restored: what it said."""
+
+    reply: Reply
+    error_type: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +178,7 @@ class ResponseTooLarge:
     request_id: str
 
 
-Outcome = Reply | Polled | InitFailed | Answer | ResponseTooLarge
+Outcome = Reply | Polled | SnapshotReady | InitFailed | RestoreFailed | Answer | ResponseTooLarge
 
 _OK = Reply(202, b'{"status":"OK"}\n')
 
@@ -163,10 +194,11 @@ def error_type_of(header: str, fallback: str) -> str:
 
 
 class RuntimeApi:
-    """One runtime process's conversation with Lambda."""
+    """One runtime process's conversation with Lambda. `snap_start` says whether it may be restored."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, snap_start: bool = False) -> None:
         self.state = State.STARTED
+        self._snap_start = snap_start
         self._event: Event | None = None
 
     @property
@@ -184,6 +216,13 @@ class RuntimeApi:
         self._event = event
         return self._serve(event)
 
+    def restore(self) -> Reply:
+        """Let a runtime that waits in SNAPSHOT go on; return the answer to its `restore/next`."""
+        if (self.state, Call.RESTORE) not in TRANSITIONS:
+            raise ValueError(f"A runtime that is {self.state.value} cannot be restored.")
+        self._move(Call.RESTORE)
+        return Reply(200)
+
     def receive(self, request: Request, bad: BadBody | None = None) -> Outcome:
         """Take one call and say what it means. `bad` tells that its body did not arrive as it should have."""
         path = request.path
@@ -193,6 +232,10 @@ class RuntimeApi:
             return only("GET", request) or self._next()
         if path == f"{VERSION}/runtime/init/error":
             return only("POST", request) or self._init_error(request, bad)
+        if self._snap_start and path == f"{VERSION}/runtime/restore/next":
+            return only("GET", request) or self._restore_next()
+        if self._snap_start and path == f"{VERSION}/runtime/restore/error":
+            return only("POST", request) or self._restore_error(request, bad)
         if match := _INVOCATION.fullmatch(path):
             return only("POST", request) or self._answer(request, match[1], match[2], bad)
         return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
@@ -200,7 +243,7 @@ class RuntimeApi:
     def _next(self) -> Outcome:
         if (self.state, Call.NEXT) not in TRANSITIONS:
             return self._illegal(Call.NEXT)
-        first = self.state is State.STARTED
+        first = self.state in {State.STARTED, State.RESTORING}
         self._move(Call.NEXT)
         if self.state is State.RUNNING:
             assert self._event is not None
@@ -215,6 +258,21 @@ class RuntimeApi:
         self._move(Call.INIT_ERROR)
         kind = error_type_of(request.headers.get("lambda-runtime-function-error-type", ""), "Runtime.Unknown")
         return InitFailed(_OK, kind, request.body)
+
+    def _restore_next(self) -> Outcome:
+        if (self.state, Call.RESTORE_NEXT) not in TRANSITIONS:
+            return self._illegal(Call.RESTORE_NEXT)
+        self._move(Call.RESTORE_NEXT)
+        return SnapshotReady()
+
+    def _restore_error(self, request: Request, bad: BadBody | None) -> Outcome:
+        if (self.state, Call.RESTORE_ERROR) not in TRANSITIONS:
+            return self._illegal(Call.RESTORE_ERROR)
+        if bad is not None:
+            return bad_body(bad)
+        self._move(Call.RESTORE_ERROR)
+        kind = error_type_of(request.headers.get("lambda-runtime-function-error-type", ""), "Runtime.Unknown")
+        return RestoreFailed(_OK, kind, request.body)
 
     def _answer(self, request: Request, request_id: str, what: str, bad: BadBody | None) -> Outcome:
         call = Call.RESPONSE if what == "response" else Call.ERROR

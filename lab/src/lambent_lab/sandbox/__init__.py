@@ -1,9 +1,10 @@
 """Boxes: one process tree held, frozen, limited and measured; and the file system it sees."""
 
 from lambent_lab.sandbox.box import Box, BoxReport, Usage
+from lambent_lab.sandbox.furnish import Folders
 from lambent_lab.sandbox.make import forced_kind, make_box
 from lambent_lab.sandbox.process import Output, Process, describe_exit
-from lambent_lab.sandbox.room import Folders, Room, make_room
+from lambent_lab.sandbox.room import Room, make_room
 from lambent_lab.sandbox.workspace import Workspace, workspace
 
 __all__ = [
