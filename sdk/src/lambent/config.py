@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object, str]
 
-__all__ = ["OPTIONS", "Config", "read", "with_variable"]
+__all__ = ["OPTIONS", "Config", "read", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -388,15 +388,15 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
     return Config(values, given, env)
 
 
-def with_variable(name: str, value: str, call: Callable[[], object]) -> object:
-    """Call with an environment variable set, unless somebody has set it: some libraries read theirs once."""
-    if name in os.environ:
-        return call()
-    os.environ[name] = value
+def with_variables(variables: Mapping[str, str], call: Callable[[], object]) -> object:
+    """Call with environment variables set that nobody has set: some libraries read theirs while they load."""
+    ours = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         return call()
     finally:
-        os.environ.pop(name, None)
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def _pairs_or_none(raw: str) -> dict[str, str]:

@@ -498,6 +498,21 @@ send("again")
     assert [names for names, _ in server.calls] == [["parent"], ["child"], ["again"]]
 
 
+def test_where_a_fork_would_hang_the_child_says_so(
+    start: Start, make: Make, spans: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    exporter = make(f"http://{server.target}")
+    assert exporter.export(spans, 20).ok
+    monkeypatch.setattr(otlp_grpc, "_may_fork", lambda: False)
+    with monkeypatch.context() as child:
+        child.setattr(otlp_grpc, "getpid", lambda: 1)
+        result = exporter.export(spans, 20)
+    assert (result.ok, result.lost) == (False, 2)
+    assert "GRPC_ENABLE_FORK_SUPPORT" in result.reason
+    assert exporter.export(spans, 20).ok
+
+
 def test_after_a_freeze_there_is_a_new_channel(start: Start, make: Make, spans: list[Any]) -> None:
     server = start()
     now = [1000.0]

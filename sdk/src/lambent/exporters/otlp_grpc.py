@@ -37,6 +37,10 @@ _RESERVED = ("content-type", "te", "user-agent", "host", "connection")
 _IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
 _CONNECTION_RETRIES = 2
 _LONGEST = 86400.0
+_VARIABLES = {
+    "GRPC_VERBOSITY": "ERROR",  # its core writes a failed handshake to stderr, beside what we say of it
+    "GRPC_ENABLE_FORK_SUPPORT": "1",  # without it a child hangs where its parent had a channel
+}
 _TARGETS = ("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:", "vsock:", "xds:")
 
 
@@ -135,6 +139,8 @@ class OtlpGrpcExporter(Exporter):
             result = self._lost(count, "gRPC needs grpcio: install lambent[grpc], or choose http/protobuf")
             result.quiet, self._not_installed = self._not_installed, True
             return result
+        if self._pid not in (0, getpid()) and not _may_fork():
+            return self._lost(count, "gRPC does not survive a fork unless GRPC_ENABLE_FORK_SUPPORT=1 is set")
         try:
             call = self._connect()
         except OSError as error:
@@ -221,7 +227,7 @@ class OtlpGrpcExporter(Exporter):
         return one_line(masked(text, [*self._headers.values(), *self._secrets]))
 
     def _load(self) -> bool:
-        from lambent.config import with_variable
+        from lambent.config import with_variables
 
         def load() -> Any:
             import grpc
@@ -229,8 +235,7 @@ class OtlpGrpcExporter(Exporter):
             return grpc
 
         try:
-            # Its core writes a failed handshake to stderr, beside what we say of it, unless told not to.
-            self._grpc = with_variable("GRPC_VERBOSITY", "ERROR", load)
+            self._grpc = with_variables(_VARIABLES, load)
         except ImportError:
             return False
         return True
@@ -304,6 +309,14 @@ def _read(path: str | None) -> bytes | None:
             return file.read()
     except OSError as error:
         raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from None
+
+
+def _may_fork() -> bool:
+    """Whether grpcio was told, before it was loaded, that there may be forks."""
+    from grpc._cython import cygrpc
+
+    asked = getattr(cygrpc, "is_fork_support_enabled", None)
+    return bool(asked is not None and asked())
 
 
 def _bare(function: Any) -> Any:
