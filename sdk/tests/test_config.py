@@ -229,7 +229,7 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"limits": {"attributes": "5"}}, "0 or more"),
         ({"limits": 5}, "lambent.Limits"),
         ({"protocol": "http/xml"}, "http/protobuf"),
-        ({"mode": "later"}, "sync, async, finalize or auto"),
+        ({"mode": "later"}, "use one of sync, async, finalize, auto"),
         ({"backend": "honeycmb"}, "did you mean 'honeycomb'?"),
         ({"backend": "zzz"}, "it is one of honeyhive"),
         ({"backend": 5}, "takes str"),

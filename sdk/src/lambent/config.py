@@ -30,15 +30,13 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _NAMED_EXPORTERS = frozenset({"otlp", "xray_udp", "stdout", "console", "file", "memory", "none"})
 _IMPLIED = (("HH_API_KEY", "honeyhive"), ("HH_API_URL", "honeyhive"), ("CORALOGIX_API_KEY", "coralogix"))
-_SAMPLERS = frozenset(
-    {
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    }
+_SAMPLERS = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
 )
 
 
@@ -109,35 +107,19 @@ def _headers(raw: str) -> dict[str, str]:
     return {key.lower(): value for key, value in _pairs(raw).items()}
 
 
-def _protocol(raw: str) -> str:
-    if raw.lower() not in {"grpc", "http/protobuf", "http/json"}:
-        raise ValueError("use grpc, http/protobuf or http/json")
-    return raw.lower()
-
-
-def _compression(raw: str) -> str:
-    if raw not in {"gzip", "none"}:
-        raise ValueError("use gzip or none")
-    return raw
-
-
-def _output(raw: str) -> str:
-    if raw.lower() not in {"stdout", "pipe"}:
-        raise ValueError("use stdout or pipe")
-    return raw.lower()
-
-
 def _backend(raw: str) -> str:
     from lambent.backends import canonical
 
     return canonical(raw)
 
 
-def _mode(raw: str) -> str:
-    mode = raw.lower()
-    if mode not in {"sync", "async", "finalize", "auto"}:
-        raise ValueError("use sync, async, finalize or auto")
-    return mode
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.lower() not in words:
+            raise ValueError(f"use one of {', '.join(words)}")
+        return raw.lower()
+
+    return parse
 
 
 def _exporters(raw: str) -> tuple[str, ...]:
@@ -146,13 +128,6 @@ def _exporters(raw: str) -> tuple[str, ...]:
         if name not in _NAMED_EXPORTERS:
             raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS))}")
     return names
-
-
-def _sampler(raw: str) -> str:
-    name = raw.lower()
-    if name not in _SAMPLERS:
-        raise ValueError(f"use one of {', '.join(sorted(_SAMPLERS))}")
-    return name
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -185,12 +160,13 @@ OPTIONS: tuple[Option, ...] = (
      "never printed."),
     ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {},
      "Headers of OTLP requests, `key=value,key2=value2`, percent-decoded."),
-    ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
+    ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+     _one_of("grpc", "http/protobuf", "http/json"),
      "http/protobuf", "`http/protobuf`, `http/json`, or `grpc`, which needs `lambent[grpc]`."),
     ("insecure", ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"), _flag, False,
      "Whether a gRPC endpoint without a scheme is spoken to without TLS."),
-    ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"), _compression,
-     "none", "`gzip` or `none`."),
+    ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
+     _one_of("gzip", "none"), "none", "`gzip` or `none`."),
     ("timeout", ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _millis, 1.0,
      "How long one export may take, retries included; milliseconds as a variable, seconds as an argument. "
      "1 second, because a synchronous export stands in the response's way."),
@@ -209,14 +185,15 @@ OPTIONS: tuple[Option, ...] = (
      "The gzip level of the `stdout` exporter's lines, 0 for none."),
     ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, "",
      "The `level` written into the `stdout` exporter's lines, for log filters."),
-    ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _output, "stdout",
+    ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout",
      "`pipe`: the `stdout` exporter's lines go to the named pipe `/tmp/otlp-stdout-span-exporter.pipe`, for "
      "an extension that reads it."),
     ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000",
      "Where the `xray_udp` exporter sends to: `host:port`, or `tcp:host:port udp:host:port`. Set by Lambda."),
     ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, "",
      "`debug`: a line each about extracted context, exports and flushes."),
-    ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"), _mode, "sync",
+    ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"),
+     _one_of("sync", "async", "finalize", "auto"), "sync",
      "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "
      "response, by an internal extension. `finalize`: when the environment is shut down. `auto`: what suits "
      "the environment."),
@@ -230,7 +207,7 @@ OPTIONS: tuple[Option, ...] = (
     ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
      "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
      "Default: the larger of 100 ms and 2 % of the time left."),
-    ("sampler", ("OTEL_TRACES_SAMPLER",), _sampler, "parentbased_always_on",
+    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on",
      "Which traces are kept. Argument: a name or an object with the `Sampler` protocol."),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, "",
      "The ratio, 0 to 1, of the `traceidratio` samplers."),
