@@ -138,7 +138,9 @@ async def test_without_a_sink_a_streamed_response_is_collected(spec: FunctionSpe
     async with Environment(spec) as environment:
         result = await environment.invoke(event("s = Stream()\ns.send(b'one ')\ns.send(b'two')\ns.end()"))
         limit = f"s = Stream()\nfor n in range(6): s.send(bytes({MIB}))\ns.send(bytes(100))\n"
+        await answers(environment, result)
         most = await environment.invoke(event(f"{limit}s.end()"))
+        assert await answers(environment, most) == ["202 None"]
         over = await environment.invoke(event(f"{limit}s.send(b'x')\ns.end()"))
         said = await answers(environment, over)
         after = await environment.invoke(event("s = Stream()\ns.end()"))
@@ -267,13 +269,14 @@ async def test_a_streamed_response_has_a_size_limit(spec: FunctionSpec) -> None:
     source = "s = Stream()\nfor n in range(4): s.send(b'%d' % n * 250000)\n"
     async with Environment(spec, stream_limits=StreamLimits(size=1_000_000, rate=None)) as environment:
         most = await environment.invoke(event(f"{source}s.end()"), sink=exact)
+        assert await answers(environment, most) == ["202 None"]
         result = await environment.invoke(event(f"{source}s.send(b'4')\ns.end()"), sink=over)
         said = await answers(environment, result)
     assert (len(exact.data), exact.ends, most.status) == (1_000_000, [(None, b"")], "success")
     assert over.data == exact.data
     assert [kind for kind, _ in over.ends] == ["Function.ResponseSizeTooLarge"]
     assert "1000000" in json.loads(result.payload)["errorMessage"]
-    assert said[-1] == "413 RequestEntityTooLarge"
+    assert said == ["413 RequestEntityTooLarge"]
 
 
 async def test_the_bandwidth_is_limited_after_the_burst(spec: FunctionSpec) -> None:
