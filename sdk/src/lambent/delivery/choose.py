@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
-_LOCAL = frozenset({"stdout", "console", "file", "memory", "none"})
+_LOCAL = frozenset({"stdout", "console", "file", "memory", "none", "xray_udp"})
 
 
 def make(config: Config) -> SyncDelivery:
@@ -52,4 +52,5 @@ def _goes_to_a_server(config: Config) -> bool:
             each not in _LOCAL if isinstance(each, str) else getattr(each, "waits", True)
             for each in config.exporters
         )
-    return bool(config.endpoint or config.traces_endpoint or config.server_url)
+    named = config.backend not in {"", "generic"}
+    return bool(named or config.endpoint or config.traces_endpoint or config.server_url)
