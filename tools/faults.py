@@ -18,7 +18,7 @@ HEAD = """# What arrives, whatever happens
 
 Real processes in the lab, with the real runtime client at {memory} MB; an export may take {timeout:g} s. A
 cell is the spans received of those that had ended when the invocation did. One environment a row: the faults
-follow one another in it from left to right, and "shutdown" is a normal invocation before the environment's end.
+follow one another in it from left to right; "shutdown" is a normal invocation before the environment's end.
 
 - *freeze*: the environment stands still for {freeze:g} s in the middle of an export.
 - *slow* answers after 0.1 s; *429 once* takes what is sent again, *429* asks to wait for 60 s.
