@@ -126,9 +126,11 @@ class SyncDelivery:
             self._bytes += sum(sizes)
             if self._bytes <= self._config.queue_bytes or span in self.active:
                 left = self._config.queue_bytes - self._bytes
-                self._room = min(self.size, waiting + 1 + next_look(left, max(sizes)))
+                half = self.size // 2
+                stop = half if waiting + 1 < half else self.size
+                self._room = min(stop, waiting + 1 + next_look(left, max(sizes)))
                 self._append(span)
-                if 2 * waiting >= self.size or 2 * self._bytes >= self._config.queue_bytes:
+                if waiting + 1 >= half or 2 * self._bytes >= self._config.queue_bytes:
                     self.half_full()
                 return
             self._bytes -= sizes[-1]
