@@ -284,6 +284,17 @@ def test_targets(tmp_path: Path) -> None:
     assert locate(f"{odd}/app.handler").name == "v1-2-new"
     (odd / "native.cpython-311-x86_64-linux-gnu.so").touch()
     assert locate(f"{odd}/native.handler").handler == "native.handler"
+    bundle = shutil.make_archive(str(tmp_path / "bundle-2"), "zip", odd)
+    packed = locate(f"{bundle}/app.handler")
+    assert (packed.code, packed.handler, packed.name) == (Path(bundle), "app.handler", "bundle-2")
+    with pytest.raises(UsageError, match="is a package: name the function in it"):
+        locate(bundle)
+
+
+def test_a_zip_file_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = shutil.make_archive(str(tmp_path / "bundle"), "zip", "shop")
+    assert main(["invoke", f"{bundle}/app.handler", "--json", "--timeout", "20"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "success"
 
 
 def test_variables() -> None:

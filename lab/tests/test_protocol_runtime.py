@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambent_lab.http import BadBody, Request
-from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
+from lambent_lab.protocol import (
+    Answer,
+    Event,
+    InitFailed,
+    Polled,
+    Reply,
+    ResponseTooLarge,
+    RestoreFailed,
+    RuntimeApi,
+    SnapshotReady,
+    State,
+)
 from lambent_lab.protocol.runtime import MAX_RESPONSE, TRANSITIONS, Call, error_type_of
 
 BASE = "/2018-06-01/runtime"
@@ -180,6 +191,8 @@ def test_response_modes() -> None:
         ("POST", f"{BASE}/invocation//response", 404),
         ("POST", f"{BASE}/invocation/a/b/response", 404),
         ("GET", "/2015-01-01/runtime/invocation/next", 404),
+        ("GET", f"{BASE}/restore/next", 404),
+        ("POST", f"{BASE}/restore/error", 404),
     ],
 )
 def test_paths_and_methods(method: str, path: str, status: int) -> None:
@@ -201,12 +214,38 @@ def test_an_event_only_for_a_runtime_that_waits() -> None:
         running().offer(EVENT)
 
 
+def test_a_life_that_is_restored() -> None:
+    api = RuntimeApi(snap_start=True)
+    assert call(api, "GET", f"{BASE}/restore/next") == SnapshotReady()
+    assert refused(call(api, "GET", f"{BASE}/invocation/next")) == (403, "InvalidStateTransition")
+    assert api.restore() == Reply(200)
+    assert call(api, "GET", f"{BASE}/invocation/next") == Polled(first=True)
+    assert refused(call(api, "POST", f"{BASE}/restore/error")) == (403, "InvalidStateTransition")
+    assert call(api, "POST", f"{BASE}/restore/next") == Reply(405, b"", (("Allow", "GET"),))
+
+
+def test_a_restore_that_fails() -> None:
+    api = RuntimeApi(snap_start=True)
+    call(api, "GET", f"{BASE}/restore/next")
+    assert refused(call(api, "POST", f"{BASE}/restore/error")) == (403, "InvalidStateTransition")
+    api.restore()
+    headers = {"lambda-runtime-function-error-type": "Runtime.AfterRestoreError"}
+    outcome = call(api, "POST", f"{BASE}/restore/error", body=b"{}", headers=headers)
+    assert isinstance(outcome, RestoreFailed)
+    assert (outcome.reply.status, outcome.error_type, outcome.body) == (
+        202,
+        "Runtime.AfterRestoreError",
+        b"{}",
+    )
+    assert refused(call(api, "GET", f"{BASE}/invocation/next")) == (403, "InvalidStateTransition")
+
+
 class Lives(RuleBasedStateMachine):
     """Any calls in any order: what the table allows happens, and nothing else changes anything."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.api = RuntimeApi()
+        self.api = RuntimeApi(snap_start=True)
         self.state = State.STARTED
         self.number = 0
 
@@ -220,7 +259,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        first = self.state is State.STARTED
+        first = self.state in {State.STARTED, State.RESTORING}
         outcome = call(self.api, "GET", f"{BASE}/invocation/next")
         self._expect(Call.NEXT, outcome)
         if isinstance(outcome, Polled):
@@ -261,9 +300,27 @@ class Lives(RuleBasedStateMachine):
     def init_error(self) -> None:
         self._expect(Call.INIT_ERROR, call(self.api, "POST", f"{BASE}/init/error", body=b"{}"))
 
+    @rule()
+    def restore_next(self) -> None:
+        self._expect(Call.RESTORE_NEXT, call(self.api, "GET", f"{BASE}/restore/next"))
+
+    @rule()
+    def restore_error(self) -> None:
+        self._expect(Call.RESTORE_ERROR, call(self.api, "POST", f"{BASE}/restore/error", body=b"{}"))
+
+    @rule()
+    def restore(self) -> None:
+        after = TRANSITIONS.get((self.state, Call.RESTORE))
+        if after is None:
+            with pytest.raises(ValueError, match="restored"):
+                self.api.restore()
+        else:
+            assert self.api.restore().status == 200
+            self.state = after
+
     @rule(
         method=st.sampled_from(["GET", "POST", "DELETE"]),
-        path=st.sampled_from(["/", f"{BASE}/restore/next", "/x"]),
+        path=st.sampled_from(["/", f"{BASE}/restore", "/x"]),
     )
     def elsewhere(self, method: str, path: str) -> None:
         outcome = call(self.api, method, path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lambent_lab.errors import UsageError
 from lambent_lab.protocol.extensions import MAX_EXTENSIONS
@@ -13,20 +14,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+LogFormat = Literal["Text", "JSON"]
+ApplicationLogLevel = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+SystemLogLevel = Literal["DEBUG", "INFO", "WARN"]
+Initialization = Literal["on-demand", "provisioned-concurrency", "snap-start"]
+
 MEMORY_MB = range(128, 10_241)
 """The sizes that Lambda accepts, in MB."""
+
+MAX_CONCURRENCY = 1600
+"""What Lambda accepts as the number of invocations that one environment serves at once."""
+
+_VERSION = re.compile(r"\$LATEST|[1-9]\d*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
     """One function: everything that an execution environment needs to know of it.
 
-    `code` is a folder and stays untouched; `timeout_s` counts seconds of one invocation; `python` is the
-    interpreter to run exactly as given (default: the base interpreter of the one running the lab); `init_cpu`
-    says whether the init phase has up to two vCPUs ("boost", as Lambda is reported to do) or the share of
-    `memory_mb`; `bytecode` says whether `.pyc` files lie beside code, layer and runtime; `extensions` are the
-    executable files to run from /opt/extensions, 10 at most. Raises UsageError for values that Lambda would
-    refuse.
+    `code` is a folder, a zip file or a wheel and stays untouched; wheels at its top are unpacked. `timeout_s`
+    counts seconds of one invocation; `python` is the interpreter to run exactly as given (default: the base
+    interpreter of the one running the lab); `init_cpu` says whether the init phase has up to two vCPUs
+    ("boost", as Lambda is reported to do) or the share of `memory_mb`; `bytecode` says whether `.pyc` files
+    lie beside code, layer and runtime; `extensions` are the executable files to run from /opt/extensions, 10
+    at most.
+
+    `version` is $LATEST or a number; `log_format` is that of the log's lines, and the two levels (INFO where
+    they are not given) say which records a log in JSON has; `initialization` says when the init phase runs;
+    `max_concurrency` makes it a function on managed instances, whose environments serve that many invocations
+    at once and log in JSON; `freeze=False` lets an environment run between invocations.
+    Raises UsageError for values that Lambda would refuse.
     """
 
     name: str
@@ -39,10 +56,19 @@ class FunctionSpec:
     init_cpu: Literal["boost", "share"] = "boost"
     bytecode: bool = True
     extensions: tuple[Path, ...] = ()
+    version: str = "$LATEST"
+    log_format: LogFormat = "Text"
+    application_log_level: ApplicationLogLevel | None = None
+    system_log_level: SystemLogLevel | None = None
+    initialization: Initialization = "on-demand"
+    max_concurrency: int | None = None
+    freeze: bool = True
 
     def __post_init__(self) -> None:
-        if not self.code.is_dir():
-            raise UsageError(f"{self.code} is not a folder: give the folder that holds the function's code.")
+        if not self.code.is_dir() and not self.code.is_file():
+            raise UsageError(
+                f"{self.code} is not a folder, nor a zip file or wheel: give what holds the function's code."
+            )
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
         if not 0 < self.timeout_s <= 900:
@@ -59,6 +85,48 @@ class FunctionSpec:
                     f"The environment variable {key!r} cannot be set: no '=' or NUL in it, please."
                 )
         self._check_extensions()
+        self._check_life()
+
+    def _check_life(self) -> None:
+        if _VERSION.fullmatch(self.version) is None:
+            raise UsageError(f"The version cannot be {self.version!r}: it is $LATEST or a number from 1.")
+        if self.log_format not in get_args(LogFormat):
+            raise UsageError(f"log_format cannot be {self.log_format!r}: choose 'Text' or 'JSON'.")
+        if self.initialization not in get_args(Initialization):
+            raise UsageError(
+                f"initialization cannot be {self.initialization!r}: "
+                f"choose {' or '.join(map(repr, get_args(Initialization)))}."
+            )
+        self._check_levels()
+        if self.max_concurrency is None:
+            return
+        if not 1 <= self.max_concurrency <= MAX_CONCURRENCY:
+            raise UsageError(
+                f"A concurrency of {self.max_concurrency} is not possible: choose 1 to {MAX_CONCURRENCY}."
+            )
+        if self.initialization != "on-demand":
+            raise UsageError(
+                f"A function on managed instances has no {self.initialization}: leave out initialization "
+                "or max_concurrency."
+            )
+
+    def _check_levels(self) -> None:
+        levels = (
+            ("application_log_level", self.application_log_level, get_args(ApplicationLogLevel)),
+            ("system_log_level", self.system_log_level, get_args(SystemLogLevel)),
+        )
+        for name, level, known in levels:
+            if level is None:
+                continue
+            if level not in known:
+                raise UsageError(f"{name} cannot be {level!r}: choose {', '.join(known)}.")
+            if not self.logs_json:
+                raise UsageError(f"{name} needs the log format JSON: set log_format='JSON' as well.")
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether the log is in JSON: asked for, or because managed instances know nothing else."""
+        return self.log_format == "JSON" or self.max_concurrency is not None
 
     def _check_extensions(self) -> None:
         if len(self.extensions) > MAX_EXTENSIONS:

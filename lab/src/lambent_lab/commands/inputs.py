@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SUFFIXES = (".py", ".pyc", ".so")
+_PACKAGES = (".zip", ".whl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +31,43 @@ class Location:
 def locate(target: str) -> Location:
     """Find the function that `FOLDER/module.function` means. Raises UsageError when it cannot be there.
 
-    The folder is everything before the last slash; modules inside packages are written with dots,
-    as in `FOLDER/package.module.function`.
+    The folder, or the zip file or wheel in its place, is everything before the last slash; modules inside
+    packages are written with dots, as in `FOLDER/package.module.function`.
     """
     folder, slash, handler = target.rpartition("/")
     code = Path(folder or "/") if slash else Path()
+    if code.suffix in _PACKAGES and code.is_file():
+        _parts(target, handler)
+        return Location(code, handler, _name(code.stem))
     if not code.is_dir():
         what = "is not a folder" if code.exists() else "does not exist"
         raise UsageError(f"The folder {code} {what}: write FOLDER/module.function.")
     if (code / handler).is_dir():
         raise UsageError(f"{target} is a folder: name a function in it, as in {code / handler}/app.handler.")
     if (code / handler).is_file():
+        if Path(handler).suffix in _PACKAGES:
+            raise UsageError(f"{target} is a package: name the function in it, as in {target}/app.handler.")
         stem = handler.partition(".")[0]
         raise UsageError(f"{target} is a file: name the function in it, as in {code / stem}.handler.")
-    module, dot, function = handler.rpartition(".")
-    if not dot or not module or not function.isidentifier():
-        raise UsageError(f"{target!r} names no function: write FOLDER/module.function.")
+    module = _parts(target, handler)[0]
     path = code.joinpath(*module.split("."))
     sources = (path.with_name(path.name + suffix) for suffix in _SUFFIXES)
     if not (path.is_dir() or any(map(Path.is_file, sources)) or any(path.parent.glob(f"{path.name}.*.so"))):
         raise UsageError(f"There is no module {path}.py: write FOLDER/module.function.")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", code.resolve().name).strip("-")[:64]
-    return Location(code, handler, name or "function")
+    return Location(code, handler, _name(code.resolve().name))
+
+
+def _parts(target: str, handler: str) -> tuple[str, str]:
+    """Return a handler's module and function."""
+    module, dot, function = handler.rpartition(".")
+    if not dot or not module or not function.isidentifier():
+        raise UsageError(f"{target!r} names no function: write FOLDER/module.function.")
+    return module, function
+
+
+def _name(text: str) -> str:
+    """Return a function's name, made from that of its folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:64] or "function"
 
 
 def load_event(text: str | None) -> object:

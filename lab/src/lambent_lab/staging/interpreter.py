@@ -119,7 +119,7 @@ def clean_home(interpreter: Interpreter, folder: Path) -> None:
     (a .pth file there may import half the world at every start) is not on Lambda, and would be measured with
     the function.
     """
-    (folder / "bin").mkdir(parents=True)
+    (folder / "bin").mkdir()
     (folder / "lib" / f"python{interpreter.minor}" / "site-packages").mkdir(parents=True)
     for name in (f"python{interpreter.minor}", "python3", "python"):
         (folder / "bin" / name).symlink_to(interpreter.path)
