@@ -20,7 +20,7 @@ from lambent_lab.initphase import wait_init
 from lambent_lab.invocation import Failure, Invocation, Status
 from lambent_lab.protocol import Answer, InitFailed, ResponseTooLarge
 from lambent_lab.protocol.extensions import InvokeEvent
-from lambent_lab.runtime import Ended, Exited, InitDone
+from lambent_lab.runtime import Ended, Exited, InitDone, NotStarted
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Course:
             if instance.process is not None:
                 await asyncio.wait([instance.process.exited], timeout=_SETTLE_S)
             failure = Failure(error_type=outcome.error_type, body=outcome.body, report_status="error")
-        elif isinstance(outcome, Broken):
+        elif isinstance(outcome, Broken | NotStarted):
             failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
         else:
             failure = aftermath.after_exit(instance, run, outcome.status)

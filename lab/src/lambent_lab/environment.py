@@ -85,7 +85,7 @@ class Environment:
             cpu=box.cpu.how,
             kill=box.tree.how,
             tmp=room.tmp,
-            cannot=(*box.cannot, *room.cannot),
+            cannot=(*box.cannot, *room.cannot, *(self._stage.runtime.notes if self._stage else ())),
         )
 
     @property
@@ -131,12 +131,12 @@ class Environment:
         place.add(self._box)
         self._room = await make_room(
             Folders(
-                python=prepared.interpreter.path,
+                python=prepared.runtime.program,
                 home=prepared.home,
                 code=prepared.code,
                 runtime=prepared.client,
                 layer=prepared.layer,
-                visible=environ.visible(spec, prepared.interpreter),
+                visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
             )
         )

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from lambent_lab.extensions import Broken
     from lambent_lab.instance import Instance
     from lambent_lab.protocol import InitFailed
-    from lambent_lab.runtime import Exited
+    from lambent_lab.runtime import Exited, NotStarted
 
 
 async def wait_init(
     instance: Instance, limit_s: float
-) -> tuple[InitDone | InitFailed | Exited | Broken, float] | None:
+) -> tuple[InitDone | InitFailed | Exited | NotStarted | Broken, float] | None:
     """Wait for the end of init, `limit_s` from its start; return what ended it and when, None at the limit.
 
     Raises LabError when the runtime cannot be started.

@@ -12,11 +12,11 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines, records
+from lambent_lab import environ, launch, loglines, records
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
-from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
+from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone, NotStarted
 from lambent_lab.sandbox import Box, Output, Process, Room, Usage
 from lambent_lab.telemetry import Telemetry
 
@@ -102,13 +102,12 @@ class Instance:
         self.init_started = 0.0
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
-        version = self._stage.interpreter.version
-        minor, release = self._stage.interpreter.minor, f"v{version[2]}"
-        self._line(loglines.init_start(minor, release))
+        version = self._stage.runtime.version
+        self._line(loglines.init_start(version))
         telemetry = self.telemetry = Telemetry()
-        records.init_start(telemetry, self._spec, f"python:{minor}.{release}", phase)
+        records.init_start(telemetry, self._spec, version, phase)
         conversation = Conversation(self.let_freeze)
-        extensions = self.extensions = Extensions(self._spec, self.let_freeze)
+        extensions = self.extensions = Extensions(self._spec, self._stage.extensions, self.let_freeze)
         conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
         conversation.init.add_done_callback(lambda done: _runtime_done(telemetry, phase, *done.result()))
         self.endpoint.begin(conversation, extensions, telemetry)
@@ -127,7 +126,7 @@ class Instance:
     async def _spawn_extensions(self, extensions: Extensions) -> None:
         for name, command, env in environ.extensions(
             self._spec,
-            self._stage.interpreter,
+            self._stage,
             self.room.places,
             api=self.endpoint.address,
             stream=self._stream,
@@ -146,14 +145,14 @@ class Instance:
             await asyncio.shield(self._spawning)
 
     async def _spawn(self, conversation: Conversation) -> None:
-        places, interpreter = self.room.places, self._stage.interpreter
-        command = [str(places.python), "-s"]
-        if places.tmpdir is not None:
-            command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-        command = self.box.wrap([*command, "-m", "awslambdaric", self._spec.handler])
-        env = environ.variables(
-            self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
-        )
+        spec, stage, places = self._spec, self._stage, self.room.places
+        obstacle = launch.obstacle(stage)
+        if obstacle is not None:
+            self._mark_start()
+            conversation.init.set_result((obstacle, time.perf_counter()))
+            return
+        command = self.box.wrap(launch.command(spec, stage, places))
+        env = environ.variables(spec, stage.runtime, places, api=self.endpoint.address, stream=self._stream)
         self._output = Output(self._splitter.feed)
         try:
             process = await Process.start(functools.partial(self._start, command, env), self._output)
@@ -289,12 +288,12 @@ class Instance:
 
 
 def _runtime_done(
-    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float
+    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited | NotStarted, at: float
 ) -> None:
     """Record how the runtime's part of init ended."""
     if isinstance(outcome, InitDone):
         records.init_runtime_done(telemetry, phase, "success", None, at)
-    elif isinstance(outcome, InitFailed):
+    elif isinstance(outcome, InitFailed | NotStarted):
         records.init_runtime_done(telemetry, phase, "error", outcome.error_type, at)
     else:
         records.init_runtime_done(telemetry, phase, "failure", "Runtime.ExitError", at)

@@ -46,11 +46,11 @@ class LineSplitter:
             self._on_line(line[at : at + MAX_LINE].decode("utf-8", "replace").removesuffix("\r"))
 
 
-def init_start(minor: str, release: str) -> str:
-    """Return INIT_START. `release` tells one build of a runtime from another; the ARN is formed from both."""
-    digest = hashlib.sha256(f"{minor} {release}".encode()).hexdigest()
+def init_start(version: str) -> str:
+    """Return INIT_START. `version` is the runtime's, as in python:3.13.v5; the ARN is formed from it."""
+    digest = hashlib.sha256(version.encode()).hexdigest()
     return (
-        f"INIT_START Runtime Version: python:{minor}.{release}\t"
+        f"INIT_START Runtime Version: {version}\t"
         f"Runtime Version ARN: arn:aws:lambda:us-east-1::runtime:{digest}"
     )
 
