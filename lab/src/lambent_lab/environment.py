@@ -31,6 +31,8 @@ from lambent_lab.errors import LabError
 from lambent_lab.instance import Instance
 from lambent_lab.invocation import Invocation, Run
 from lambent_lab.journal import Journal
+from lambent_lab.protocol.streaming import AWS_LIMITS, StreamLimits
+from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import Box, Room
     from lambent_lab.staging import Stage
 
@@ -55,11 +58,18 @@ __all__ = ["BoxReport", "Environment", "Invocation"]
 class Environment:
     """An execution environment of one function. Use it with `async with`, or call `start` and `close`.
 
-    `on_line` gets every line of the log as it appears.
+    `on_line` gets every line of the log as it appears. `stream_limits` are those of streamed responses.
     """
 
-    def __init__(self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        stream_limits: StreamLimits = AWS_LIMITS,
+    ) -> None:
         self.spec = spec
+        self._stream_limits = stream_limits
         self.log_stream = environ.log_stream(spec.version)
         self._journal = Journal(on_line)
         self._stage: Stage | None = None
@@ -146,6 +156,11 @@ class Environment:
         await self._instance.endpoint.start()
         await self._instance.begin()
 
+    async def wait_initialized(self, timeout_s: float) -> None:
+        """Wait until the runtime is through with its init phase, well or not, or the time is over."""
+        if self._instance is not None and self._instance.conversation is not None:
+            await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
+
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
         return self._instance is not None and await self._instance.wait_frozen(timeout_s)
@@ -188,6 +203,7 @@ class Environment:
         function_arn: str | None = None,
         request_id: str | None = None,
         on_answer: Callable[[bytes, str | None], None] | None = None,
+        sink: ResponseSink | None = None,
     ) -> Invocation:
         """Run the function once and return what came of it. Invocations wait for each other.
 
@@ -195,7 +211,8 @@ class Environment:
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
         with its qualifier if it had one (default: the function's own).
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
-        as that is settled: before extensions are done, and before anything is shut down.
+        as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
+        response as it comes (see `response`); one that the function streams is not in the payload then.
         """
         async with self._busy:
             instance = self._instance
@@ -210,6 +227,7 @@ class Environment:
                 client_context=client_context or "",
                 cognito_identity=cognito_identity or "",
                 on_answer=on_answer,
+                delivery=Delivery(sink, self._stream_limits),
             )
             instance.held = True
             try:

@@ -229,6 +229,7 @@ class Instance:
             if self.telemetry is not None and self.telemetry.subscribed:
                 await self.telemetry.flush()
                 self.telemetry.pause()
+            self.endpoint.hold(True)
             await self.box.freeze()
         except (LabError, OSError) as error:
             self._line(f"lambent-lab: {error}")
@@ -242,6 +243,7 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        self.endpoint.hold(False)
         if self.telemetry is not None and self.telemetry.subscribed:
             self.telemetry.resume()
 

@@ -11,7 +11,10 @@ Rules
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.runtime import NotStarted
@@ -19,7 +22,6 @@ from lambent_lab.staging.client import START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox.furnish import Places
@@ -87,21 +89,20 @@ def _refusal(path: Path, stage: Stage) -> str | None:
     with path.open("rb") as file:
         head = file.read(256)
     if head.startswith(b"#!"):
-        words = head[2:].split(b"\n")[0].strip(b" \t").split(None if b"\r" not in head else b" ")
-        interpreter = words[0].decode(errors="surrogateescape") if words else ""
-        return None if _is_there(interpreter, stage) else "no such file or directory"
+        # The kernel's rule: blanks end a name, and nothing else does, a carriage return included.
+        interpreter = re.split(rb"[ \t]+", head[2:].partition(b"\n")[0].strip(b" \t"))[0]
+        if not interpreter:
+            return "exec format error"
+        return None if _is_there(os.fsdecode(interpreter), stage) else "no such file or directory"
     if head.startswith(b"\x7fELF") and len(head) >= 20:
-        order = "little" if head[5] == 1 else "big"
         wanted = _ELF_MACHINES.get(platform.machine())
-        machine = int.from_bytes(head[18:20], "little" if order == "little" else "big")
+        machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
         return None if wanted in {None, machine} else "exec format error"
     return "exec format error"
 
 
 def _is_there(path: str, stage: Stage) -> bool:
     """Tell whether an interpreter exists for the function: on the machine, in its code or in a layer."""
-    from pathlib import Path
-
     for name, folder in (("/var/task/", stage.code), ("/opt/", stage.layer)):
         if path.startswith(name) and folder is not None and (folder / path.removeprefix(name)).exists():
             return True

@@ -1,7 +1,10 @@
 """Node.js: which there is, and its runtime client, npm's aws-lambda-ric.
 
-The client is a native module: npm builds it, which takes a minute, needs cmake, make and a C++ compiler, and
-is done once for each ABI of Node. It is kept in the user's cache folder, as Python's client is.
+Handlers with a callback run up to Node.js 22, as on Lambda, and so does version 3 of the client; version 4
+knows none, and runs the later ones and managed instances. It has a native module: npm builds it, which takes
+a minute, needs cmake, make and a C++ compiler, and is done once for each ABI of Node. Version 3 is given the
+same module (its source is the same, but building it needs autoconf as well). Both are kept in the user's
+cache folder, as Python's client is.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENT = "aws-lambda-ric"
-VERSION = "4.0.2"
+CURRENT = "4.0.2"
+WITH_CALLBACKS = "3.3.0"
 _FORM = 1  # of what this module adds to it
 _PATIENCE_S = 900
 _PROBE_S = 60
@@ -32,7 +36,12 @@ _PROBE = (
     "console.log(JSON.stringify({version: process.versions.node, abi: process.versions.modules,"
     " platform: process.platform + '-' + process.arch, path: process.execPath}))"
 )
-_ENTRY = f'import "./node_modules/{CLIENT}/index.mjs";\n'
+_ENTRIES = {
+    CURRENT: f'import "./node_modules/{CLIENT}/index.mjs";\n',
+    WITH_CALLBACKS: f'import {{ run }} from "./node_modules/{CLIENT}/dist/index.mjs";\n'
+    "await run(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);\n",
+}
+_NATIVE = "rapid-client.node"
 _NOT_NEEDED = ("deps", "src", "scripts", "node-addon-api")
 
 
@@ -70,17 +79,17 @@ def find(major: int) -> Node:
     return first
 
 
-def client_folder(node: Node) -> Path:
+def client_folder(node: Node, version: str = CURRENT) -> Path:
     """Return the folder with the runtime client, installing it first if need be. LabError when that fails."""
-    name = f"node-{node.abi}-{node.platform}-{CLIENT}-{VERSION}-{_FORM}"
+    name = f"node-{node.abi}-{node.platform}-{CLIENT}-{version}-{_FORM}"
     folder = runtimes_folder() / name
     if folder.is_dir():
         return folder
+    built = client_folder(node) if version != CURRENT else None
     leftovers.sweep(folder.parent)
     making = leftovers.make(folder.parent)
     try:
-        _install(node, making)
-        (making / "index.mjs").write_text(_ENTRY)
+        _install(node, version, making, built)
         making.chmod(0o755)
         try:
             making.rename(folder)
@@ -129,19 +138,41 @@ def _probe(path: Path, _changed: int) -> Node:
         raise UsageError(f"{path} does not run as Node.js ({error}).") from error
 
 
-def _install(node: Node, target: Path) -> None:
-    """Have npm install the client into a folder, and leave there what is needed to run it."""
+def _install(node: Node, version: str, target: Path, built: Path | None) -> None:
+    """Install the client into a folder with npm; with the native module of `built`, if it has one already."""
+    said = _npm(node, target, f"{CLIENT}@{version}", *(("--ignore-scripts",) if built is not None else ()))
+    package = target / "node_modules" / CLIENT
+    if built is None:
+        done = (package / _NATIVE).is_file()
+    else:
+        done = package.is_dir()
+        if done:
+            (package / "dist").mkdir(exist_ok=True)
+            shutil.copyfile(built / "node_modules" / CLIENT / _NATIVE, package / "dist" / _NATIVE)
+    if not done:
+        raise LabError(
+            f"{CLIENT} {version} could not be installed with npm ({said}): it needs the network, cmake, make "
+            "and a C++ compiler once."
+        )
+    (target / "index.mjs").write_text(_ENTRIES[version])
+    for name in _NOT_NEEDED:
+        shutil.rmtree(package / name, ignore_errors=True)
+    for other in (target / "node_modules").iterdir():
+        if other != package and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _npm(node: Node, target: Path, *arguments: str) -> str:
+    """Run `npm install` and return what it says of a failure, if it was one. UsageError without npm."""
     beside = shutil.which("npm", path=str(node.path.parent))
     npm = beside or shutil.which("npm")
     if npm is None:
         raise UsageError(f"npm was not found: it installs {CLIENT}, with which Node.js functions run.")
     environment = workspace().tool_environment()
     environment["PATH"] = f"{node.path.parent}{os.pathsep}{environment.get('PATH', '')}"
-    command = [npm, "install", "--prefix", str(target), "--no-audit", "--no-fund", "--no-save"]
-    said = ""
     try:
         done = subprocess.run(  # noqa: S603 - npm, with our arguments
-            [*command, f"{CLIENT}@{VERSION}"],
+            [npm, "install", "--prefix", str(target), "--no-audit", "--no-fund", "--no-save", *arguments],
             env=environment,
             cwd=target,
             stdin=subprocess.DEVNULL,
@@ -151,20 +182,9 @@ def _install(node: Node, target: Path) -> None:
             timeout=_PATIENCE_S,
             check=False,
         )
-        said = _reason(done.stderr) or _reason(done.stdout) or f"status {done.returncode}"
     except (OSError, subprocess.SubprocessError) as error:
-        said = str(error)
-    package = target / "node_modules" / CLIENT
-    if not (package / "rapid-client.node").is_file():
-        raise LabError(
-            f"{CLIENT} {VERSION} could not be installed with npm ({said}): it needs the network, cmake, make "
-            "and a C++ compiler once."
-        )
-    for name in _NOT_NEEDED:
-        shutil.rmtree(package / name, ignore_errors=True)
-    for other in (target / "node_modules").iterdir():
-        if other != package:
-            shutil.rmtree(other, ignore_errors=True)
+        return str(error)
+    return _reason(done.stderr) or _reason(done.stdout) or f"status {done.returncode}"
 
 
 def _reason(text: str) -> str:

@@ -84,7 +84,8 @@ def _home(runtime: Runtime, taken: list[Kept]) -> Path | None:
 def _client(spec: FunctionSpec, runtime: Runtime, taken: list[Kept]) -> Path | None:
     """Return the folder with the runtime client."""
     if runtime.node is not None:
-        return node.client_folder(runtime.node)
+        old = int(runtime.release) < 24 and spec.max_concurrency is None
+        return node.client_folder(runtime.node, node.WITH_CALLBACKS if old else node.CURRENT)
     if runtime.python is None:
         return None
     folder = client.folder_for(runtime.python, bytecode=spec.bytecode)
