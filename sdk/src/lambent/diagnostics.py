@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["mask", "say", "say_once"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["mask", "say", "say_once", "shown"]
 
 _said: set[str] = set()
 
@@ -33,3 +37,21 @@ def say_once(key: str, text: str) -> None:
 def mask(secret: str) -> str:
     """Return a text that shows that there is a secret, and nothing of it."""
     return "****" if secret else ""
+
+
+def shown(options: Mapping[str, object]) -> str:
+    """Return the options of a configuration as text, without its secrets."""
+    parts = []
+    for name, value in sorted(options.items()):
+        text = repr(value)
+        if name == "variables":
+            continue
+        if name in {"api_key", "headers"} and value:
+            text = repr(mask(str(value)))
+        elif isinstance(value, str) and "://" in value:
+            # A URL may hold a password before its @ and a token behind its ?.
+            scheme, _, rest = value.partition("://")
+            host = rest.partition("?")[0].rpartition("@")
+            text = repr(f"{scheme}://{mask(host[0])}{host[1]}{host[2]}{'?****' if '?' in rest else ''}")
+        parts.append(f"{name}={text}")
+    return ", ".join(parts)

@@ -66,6 +66,7 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
         write_start(making)
         if bytecode:
             trees.compile_all(interpreter.path, making)
+        trees.open_up(making)
         making.chmod(0o755)
         try:
             making.rename(folder)

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["masked", "message", "one_line", "partial_success"]
+__all__ = ["masked", "message", "one_line", "partial_success", "retry_delay"]
 
 MESSAGE_LENGTH = 200
 
@@ -59,6 +59,36 @@ def message(body: bytes, content_type: str) -> str:
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass  # not what it says it is: shown as the text that it may be
     return body[:4096].decode("utf-8", "replace")
+
+
+def retry_delay(details: bytes) -> float | None:
+    """Return the seconds that a RetryInfo in a google.rpc.Status asks to wait, None without one.
+
+    `details` is what gRPC carries as `grpc-status-details-bin`.
+    """
+    try:
+        for number, detail in _fields(details):
+            if number != 3 or not isinstance(detail, bytes):
+                continue
+            parts = dict(_fields(detail))
+            kind = parts.get(1)
+            if not isinstance(kind, bytes) or kind.rpartition(b"/")[2] != b"google.rpc.RetryInfo":
+                continue
+            info = parts.get(2, b"")
+            delay = dict(_fields(info)).get(1, b"") if isinstance(info, bytes) else b""
+            time = dict(_fields(delay)) if isinstance(delay, bytes) else {}
+            seconds, nanos = time.get(1, 0), time.get(2, 0)
+            if isinstance(seconds, int) and isinstance(nanos, int):
+                return max(0.0, _signed(seconds) + _signed(nanos) / 1e9)
+    except ValueError:
+        pass  # not what it says it is
+    return None
+
+
+def _signed(number: int) -> int:
+    """Return what a varint of 64 bits means as int64."""
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _is_json(body: bytes, content_type: str) -> bool:
