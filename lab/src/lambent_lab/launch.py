@@ -11,13 +11,12 @@ Rules
 
 from __future__ import annotations
 
-import os
 import platform
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.runtime import NotStarted
+from lambent_lab.staging import BOOTSTRAP, scripts
 from lambent_lab.staging.client import START
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from lambent_lab.sandbox.furnish import Places
     from lambent_lab.staging import Stage
 
-_BOOTSTRAP = "bootstrap"
 _WRAP = (
     'if [ ! -f "$0" ]; then echo "$0: does not exist"; exit 127; fi; '
     'if [ ! -x "$0" ]; then echo "$0: is not an executable"; exit 126; fi; '
@@ -43,8 +41,8 @@ def command(spec: FunctionSpec, stage: Stage, places: Places) -> list[str]:
     """Return the command that starts the runtime, as its process sees the files."""
     program = str(places.python)
     if stage.runtime.family == "provided":
-        folder = places.task_root if _lies(stage.code / _BOOTSTRAP) else places.layer
-        return [str(folder / _BOOTSTRAP)]
+        folder = places.task_root if _lies(stage.code / BOOTSTRAP) else places.layer
+        return [str(folder / BOOTSTRAP)]
     if stage.runtime.family == "nodejs":
         young = spec.memory_mb // _NODE_SHARE
         sizes = [f"--max-semi-space-size={young // 2}", f"--max-old-space-size={spec.memory_mb - young}"]
@@ -60,9 +58,9 @@ def obstacle(stage: Stage) -> NotStarted | None:
     if stage.runtime.family != "provided":
         return None
     for folder, name in ((stage.code, "/var/task"), (stage.layer, "/opt")):
-        if folder is not None and _lies(folder / _BOOTSTRAP):
-            why = _refusal(folder / _BOOTSTRAP, stage)
-            return _invalid(f"fork/exec {name}/{_BOOTSTRAP}: {why}") if why else None
+        if folder is not None and _lies(folder / BOOTSTRAP):
+            why = _refusal(folder / BOOTSTRAP, stage)
+            return _invalid(f"fork/exec {name}/{BOOTSTRAP}: {why}") if why else None
     return _invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
 
 
@@ -86,14 +84,10 @@ def _refusal(path: Path, stage: Stage) -> str | None:
     """
     if not path.stat().st_mode & 0o111:
         return "permission denied"
-    with path.open("rb") as file:
-        head = file.read(256)
-    if head.startswith(b"#!"):
-        # The kernel's rule: blanks end a name, and nothing else does, a carriage return included.
-        interpreter = re.split(rb"[ \t]+", head[2:].partition(b"\n")[0].strip(b" \t"))[0]
-        if not interpreter:
-            return "exec format error"
-        return None if _is_there(os.fsdecode(interpreter), stage) else "no such file or directory"
+    head = scripts.head_of(path)
+    interpreter = scripts.interpreter_of(head)
+    if interpreter:
+        return None if _is_there(interpreter, stage) else "no such file or directory"
     if head.startswith(b"\x7fELF") and len(head) >= 20:
         wanted = _ELF_MACHINES.get(platform.machine())
         machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lambent_lab.staging.shelf import Kept
 
 _SDK = "lambent"
-_FOLDER = "extensions"
+EXTENSIONS = "extensions"
+"""The folder of a layer whose executable files are external extensions."""
 
 
 def sdk(
@@ -67,11 +68,11 @@ def merged(layers: Sequence[Path], extensions: Sequence[Path], taken: list[Kept]
     def make(folder: Path) -> int:
         for layer in layers:
             trees.merge(layer, folder)
-        if extensions and ((folder / _FOLDER).is_symlink() or not (folder / _FOLDER).is_dir()):
-            (folder / _FOLDER).unlink(missing_ok=True)
-            (folder / _FOLDER).mkdir()
+        if extensions and ((folder / EXTENSIONS).is_symlink() or not (folder / EXTENSIONS).is_dir()):
+            (folder / EXTENSIONS).unlink(missing_ok=True)
+            (folder / EXTENSIONS).mkdir()
         for path in extensions:
-            place = folder / _FOLDER / path.name
+            place = folder / EXTENSIONS / path.name
             if os.path.lexists(place):
                 raise UsageError(f"A layer has an extension called {path.name} as well: rename {path}.")
             shutil.copyfile(path, place)
@@ -88,7 +89,7 @@ def extensions_in(layer: Path | None) -> tuple[str, ...]:
 
     Raises UsageError when there are more than Lambda runs.
     """
-    folder = layer / _FOLDER if layer is not None else None
+    folder = layer / EXTENSIONS if layer is not None else None
     if folder is None or not folder.is_dir():
         return ()
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.stat().st_mode & 0o111)

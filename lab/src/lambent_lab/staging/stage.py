@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambent_lab.staging import archive, client, layers, node
+from lambent_lab.staging import archive, client, layers, node, scripts
 from lambent_lab.staging.interpreter import clean_home
 from lambent_lab.staging.package import package
 from lambent_lab.staging.runtimes import Runtime, choose
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.function import FunctionSpec
+
+
+BOOTSTRAP = "bootstrap"
+"""The file that the provided runtimes run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +61,19 @@ def stage(spec: FunctionSpec) -> Stage:
             own = layers.sdk(code, layered, runtime.python, taken, bytecode=spec.bytecode)
             layered = [own, *layered] if own is not None else layered
         layer = layers.merged(layered, spec.extensions, taken)
+        extensions = layers.extensions_in(layer)
+        own_start = [
+            folder / BOOTSTRAP for folder in (code, layer) if folder and runtime.family == "provided"
+        ]
+        started = [path for path in own_start if path.is_file()]
+        started += [layer / layers.EXTENSIONS / name for name in extensions if layer is not None]
         return Stage(
-            runtime=runtime,
+            runtime=dataclasses.replace(runtime, prefixes=(*runtime.prefixes, *scripts.prefixes(*started))),
             home=_home(runtime, taken),
             code=code,
             client=_client(spec, runtime, taken),
             layer=layer,
-            extensions=layers.extensions_in(layer),
+            extensions=extensions,
             taken=tuple(taken),
         )
     except BaseException:
