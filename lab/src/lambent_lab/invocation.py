@@ -66,7 +66,8 @@ class Invocation:
     @property
     def tail(self) -> bytes:
         """What LogType=Tail gives: the last 4 KB of the log from START to REPORT."""
-        return "".join(f"{line}\n" for line in self.log[self.log_start :]).encode()[-TAIL_BYTES:]
+        text = "".join(f"{line}\n" for line in self.log[self.log_start :])
+        return text.encode("utf-8", "replace")[-TAIL_BYTES:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
