@@ -1,4 +1,4 @@
-"""RIE, AWS's own runtime interface emulator, to compare with: its binary lies inside the aws-sam-cli package."""
+"""RIE, AWS's own runtime interface emulator, to compare with. Its binary comes with aws-sam-cli."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What the emulators are compared on: bootstrap scripts as data, and the payloads that a caller sends.
 
 A scenario is a runtime's whole behaviour: its steps during init, and those after each `next`. `again` are the
-steps of an init after a failed one. `differs` says where AWS's documentation, or what is known of AWS, speaks
-against RIE, and why; such a step is compared with `expected` instead.
+steps of an init after a failed one. `DIFFERENCES` says where the lab follows AWS and RIE does not, and why.
 """
 
 from __future__ import annotations
@@ -40,7 +39,13 @@ class Scenario:
     invocations: list[list[Step]]
     payloads: list[str] = field(default_factory=lambda: ["{}"])
     timeout_s: int = 3
-    differs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> int:
+        """How many times the runtime will have asked for an event when all payloads have been answered."""
+        last = self.invocations[-1] if self.invocations else [["exit"]]
+        ends = any(step[0] in {"exit", "signal", "sleep"} for step in last)
+        return len(self.invocations) + (not ends)
 
 
 SCENARIOS = [
@@ -89,7 +94,12 @@ SCENARIOS = [
     Scenario(
         name="an error is handed through",
         invocations=[
-            [call("error", "POST", ERROR, body='{"errorMessage":"m","errorType":"T"}', headers=[[TYPE, "Function.Odd"]])],
+            [
+                call(
+                    "error", "POST", ERROR, body='{"errorMessage":"m","errorType":"T"}',
+                    headers=[[TYPE, "Function.Odd"]],
+                )
+            ],
             [call("error", "POST", ERROR, body='{"errorMessage":"m","errorType":"T","stackTrace":["a"]}')],
             [call("error", "POST", ERROR, body="not json", headers=[[TYPE, "nonsense here"]])],
         ],
@@ -98,7 +108,10 @@ SCENARIOS = [
     Scenario(
         name="init reports an error",
         init=[
-            call("init error", "POST", INIT_ERROR, body='{"errorMessage":"no","errorType":"Runtime.Odd"}', headers=[[TYPE, "Runtime.Odd"]]),
+            call(
+                "init error", "POST", INIT_ERROR, body='{"errorMessage":"no","errorType":"Runtime.Odd"}',
+                headers=[[TYPE, "Runtime.Odd"]],
+            ),
             ["exit", 1],
         ],
         again=[],
@@ -126,7 +139,10 @@ SCENARIOS = [
                 call(
                     "response", "POST", RESPONSE, chunks=["one ", "two"],
                     headers=[[MODE, "streaming"]],
-                    trailers=[[TYPE, "Function.Broken"], ["Lambda-Runtime-Function-Error-Body", "eyJlcnJvck1lc3NhZ2UiOiAibSJ9"]],
+                    trailers=[
+                        [TYPE, "Function.Broken"],
+                        ["Lambda-Runtime-Function-Error-Body", "eyJlcnJvck1lc3NhZ2UiOiAibSJ9"],
+                    ],
                 )
             ],
         ],
@@ -159,3 +175,34 @@ SCENARIOS = [
         payloads=["1", "2"],
     ),
 ]  # fmt: skip  # one call, one line: the table is read by people
+
+
+CRASH = "AWS answers a function that failed with 200 and X-Amz-Function-Error; RIE with 502"
+
+DIFFERENCES: dict[tuple[str, str], str] = {
+    ("init reports an error", "caller 1"): (
+        "AWS runs init again inside the first invocation; RIE answers with the first init's error, and runs "
+        "init again for the second invocation"
+    ),
+    ("init reports an error", "caller 2"): "follows from the first invocation's difference",
+    ("init reports an error", "log"): "follows from the first invocation's difference",
+    ("leaving during init", "caller 1"): f"{CRASH} and without a body",
+    ("leaving with status 0", "caller 1"): CRASH,
+    ("leaving with status 3", "caller 1"): CRASH,
+    ("killed", "caller 1"): CRASH,
+    ("segmentation fault", "caller 1"): CRASH,
+    ("an unknown response mode", "caller 1"): f"{CRASH}, here without a body",
+    ("too slow", "caller 1"): (
+        "AWS answers with Sandbox.Timedout, the request id and the error header; RIE with a plain sentence"
+    ),
+    ("a streamed answer", "caller 2"): (
+        "a stream that ends in an error is a failed invocation to a caller who does not stream; RIE hands "
+        "out what came before the error"
+    ),
+    ("an answer that ends early", "caller 1"): CRASH,
+    ("an answer that ends early", "log"): (
+        "the Runtime API answers a body that ends early with 400 TruncatedHTTPRequest; RIE closes the "
+        "connection"
+    ),
+}
+"""Scenario and what differs in it (a caller's answer, or what the runtime saw and printed), and why."""
