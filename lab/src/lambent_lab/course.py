@@ -239,4 +239,5 @@ class Course:
             extension_overhead_ms=run.overhead_ms,
             peak_rss=usage.peak_rss if usage is not None else None,
             peak_with_cache=usage.peak_with_cache if usage is not None else None,
+            box=instance.report,
         )

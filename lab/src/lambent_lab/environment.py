@@ -36,6 +36,8 @@ from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
+    Order,
+    Tmp,
     describe,
     forced_kind,
     make_box,
@@ -75,6 +77,7 @@ class Environment:
         self._journal = Journal(on_line)
         self._stage: Stage | None = None
         self._scratch: Path | None = None
+        self._disk: Order | None = None
         self._box: Box | None = None
         self._room: Room | None = None
         self._instance: Instance | None = None
@@ -121,6 +124,7 @@ class Environment:
 
     async def _start(self) -> None:
         spec, place = self.spec, workspace()
+        self._disk = Order(spec.tmp_mb)
         prepared = self._stage = await asyncio.to_thread(stage, spec)
         self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
         place.record_mark(self.log_stream)
@@ -141,7 +145,8 @@ class Environment:
                 layer=prepared.layer,
                 visible=environ.visible(spec, prepared.interpreter),
                 scratch=self._scratch,
-            )
+            ),
+            Tmp(size_mb=spec.tmp_mb, disk=self._disk.take),
         )
         if self._room.user is not None:
             place.record_user(self._room.user.uid)
@@ -168,6 +173,8 @@ class Environment:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        if self._disk is not None:
+            self._disk.cancel()
         if self._instance is not None:
             self._instance.held = True
             under_way = self._busy.locked()  # an invocation is not waited for

@@ -17,7 +17,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
 from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
-from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.sandbox import Box, Output, Process, Room, Usage, describe
 from lambent_lab.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Instance:
         line: Callable[[str], None],
     ) -> None:
         self.box = box
+        self.report = describe(box, room)
         self.room = room
         self.endpoint = Endpoint()
         self.conversation: Conversation | None = None

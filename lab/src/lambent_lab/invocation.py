@@ -14,7 +14,7 @@ from lambent_lab.response import Delivery
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambent_lab.sandbox import Usage
+    from lambent_lab.sandbox import BoxReport, Usage
 
 Status = Literal["success", "error", "timeout"]
 
@@ -31,7 +31,8 @@ class Invocation:
     the function streamed (`streamed`) went on for `response_duration_ms` from there; where a sink took it, it
     is not in `payload`. `produced_bytes` is its size, streamed or not. With extensions the duration goes on
     until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after a good
-    answer.
+    answer. `box` is how it was held, and
+    what that box cannot do.
     """
 
     request_id: str
@@ -56,6 +57,7 @@ class Invocation:
     extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
+    box: BoxReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
