@@ -390,3 +390,35 @@ def test_a_terminal_shows_that_something_goes_on(tmp_path: Path) -> None:
     assert b"frozen for 0.3 s" in seen
     lines = (tmp_path / "out.json").read_text().splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["success", "success"]
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "first"),
+    [
+        (("--log-format", "JSON", "--system-log-level", "DEBUG"), "on-demand", '{"time":'),
+        (
+            ("--initialization", "provisioned-concurrency", "--no-freeze"),
+            "provisioned-concurrency",
+            "INIT_START",
+        ),
+        (("--initialization", "snap-start", "--init-cpu", "share"), "snap-start", "INIT_START"),
+        (("--max-concurrency", "2"), "lambda-managed-instances", '{"time":'),
+    ],
+)
+def test_how_an_environment_lives_and_logs(
+    capsys: pytest.CaptureFixture[str], folder: Path, options: tuple[str, ...], value: str, first: str
+) -> None:
+    (folder / "app.py").write_text(
+        "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']\n"
+    )
+    assert main(["invoke", f"{folder}/app.handler", "--json", "--repeat", "2", *options]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["payload"] for line in lines] == [value, value]
+    assert lines[0]["log"].startswith(first)
+    assert ("restore_ms" in lines[0]) is (value == "snap-start")
+    assert "restore_ms" not in lines[1]
+
+
+def test_levels_need_a_log_in_json(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert main(["invoke", f"{folder}/app.handler", "--application-log-level", "WARN"]) == 2
+    assert "log_format='JSON'" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lambent_lab import records
 from lambent_lab.sandbox import syscalls
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def variables(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": records.initialization_type(spec),
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{interpreter.minor}",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -98,6 +99,15 @@ def variables(
             ]
         ),
     }
+    if spec.initialization == "snap-start":
+        # Many environments come from one snapshot: Lambda does not say there which one it is.
+        del env["AWS_LAMBDA_LOG_GROUP_NAME"], env["AWS_LAMBDA_LOG_STREAM_NAME"]
+        env[MARK] = stream
+    if spec.max_concurrency is not None:
+        env["AWS_LAMBDA_MAX_CONCURRENCY"] = str(spec.max_concurrency)
+    if spec.logs_json:
+        env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        env["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
     if places.tmpdir is not None:
         env["TMPDIR"] = str(places.tmpdir)
     env.update((key, value) for key, value in own.items() if key not in _OURS)

@@ -42,7 +42,8 @@ class Extensions:
 
     def __init__(self, spec: FunctionSpec, on_idle: Callable[[], None]) -> None:
         names = [path.name for path in spec.extensions]
-        self.api = ExtensionsApi(About(spec.name, spec.handler, environ.ACCOUNT, spec.version), names)
+        about = About(spec.name, spec.handler, environ.ACCOUNT, spec.version)
+        self.api = ExtensionsApi(about, names, managed=spec.max_concurrency is not None)
         self.present = bool(names)
         self.failed: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self.processes: dict[str, Process] = {}

@@ -12,29 +12,31 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines, records
+from lambent_lab import environ, loglines
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
 from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
 from lambent_lab.sandbox import Box, Output, Process, Room, Usage, describe
 from lambent_lab.telemetry import Telemetry
+from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.initphase import PhaseResult
+    from lambent_lab.journal import Journal
     from lambent_lab.records import Phase
     from lambent_lab.sandbox import Child
     from lambent_lab.staging import Stage
-    from lambent_lab.telemetry import Kind
 
 MB_PER_VCPU = 1769
 BOOST_VCPUS = 2.0
 
 
 class Instance:
-    """What runs in one environment. `line` takes the log's lines; `stream` is the mark of its processes."""
+    """What runs in one environment. `journal` is its log; `stream` is the mark of its processes."""
 
     def __init__(
         self,
@@ -44,13 +46,16 @@ class Instance:
         room: Room,
         *,
         stream: str,
-        line: Callable[[str], None],
+        journal: Journal,
     ) -> None:
         self.box = box
         self.report = describe(box, room)
         self.room = room
         self.endpoint = Endpoint()
-        self.conversation: Conversation | None = None
+        self.conversation: Conversation | Workers | None = None
+        self.initialized: PhaseResult | None = None  # how an init that ran ahead has ended
+        self.failing: asyncio.Task[None] | None = None  # shuts down what several invocations ran in
+        self.renewing = asyncio.Lock()
         self.process: Process | None = None
         self.extensions: Extensions | None = None
         self.telemetry: Telemetry | None = None
@@ -61,8 +66,8 @@ class Instance:
         self._spec = spec
         self._stage = stage
         self._stream = stream
-        self._line = line
-        self._splitter = loglines.LineSplitter(functools.partial(self._output_line, "function"))
+        self._journal = journal
+        self._splitter = loglines.LineSplitter(functools.partial(journal.output, "function"))
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -90,10 +95,26 @@ class Instance:
         return self._spec.memory_mb / MB_PER_VCPU
 
     @property
+    def runtime_version(self) -> tuple[str, str]:
+        """The version of the runtime, as in python:3.13.v5, and an ARN for it."""
+        interpreter = self._stage.interpreter
+        version = f"python:{interpreter.minor}.v{interpreter.version[2]}"
+        return version, loglines.runtime_arn(version)
+
+    @property
     def idle(self) -> bool:
-        """Whether the runtime and every extension wait for an event."""
+        """Whether the runtime and every extension wait: for an event, or to be restored."""
         conversation, extensions = self.conversation, self.extensions
-        return conversation is not None and conversation.ready and (extensions is None or extensions.idle)
+        if conversation is None or not (conversation.ready or conversation.in_snapshot):
+            return False
+        return extensions is None or extensions.idle
+
+    @property
+    def _may_freeze(self) -> bool:
+        """Whether it stands still while it waits: unless that was not wanted, but a snapshot always does."""
+        spec = self._spec
+        snapshot = self.fresh and spec.initialization == "snap-start"
+        return spec.max_concurrency is None and (spec.freeze or snapshot)
 
     # -- beginning and ending
 
@@ -103,15 +124,19 @@ class Instance:
         self.init_started = 0.0
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
-        version = self._stage.interpreter.version
-        minor, release = self._stage.interpreter.minor, f"v{version[2]}"
-        self._line(loglines.init_start(minor, release))
-        telemetry = self.telemetry = Telemetry()
-        records.init_start(telemetry, self._spec, f"python:{minor}.{release}", phase)
-        conversation = Conversation(self.let_freeze)
-        extensions = self.extensions = Extensions(self._spec, self.let_freeze)
+        self.initialized = self.failing = None
+        journal = self._journal
+        telemetry = self.telemetry = journal.telemetry = Telemetry(journal.subscribed)
+        journal.init_start(*self.runtime_version, phase)
+        spec = self._spec
+        conversation: Conversation | Workers
+        if spec.max_concurrency is not None:
+            conversation = Workers(self.let_freeze, spec.max_concurrency)
+        else:
+            conversation = Conversation(self.let_freeze, snap_start=spec.initialization == "snap-start")
+        extensions = self.extensions = Extensions(spec, self.let_freeze)
         conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
-        conversation.init.add_done_callback(lambda done: _runtime_done(telemetry, phase, *done.result()))
+        conversation.init.add_done_callback(lambda done: _runtime_done(journal, phase, *done.result()))
         self.endpoint.begin(conversation, extensions, telemetry)
         start = self._spawn_extensions(extensions) if extensions.external else self._spawn(conversation)
         self._spawning = asyncio.get_running_loop().create_task(start)
@@ -135,18 +160,18 @@ class Instance:
         ):
             spawn = functools.partial(self._start, command, env)
             try:
-                line = functools.partial(self._output_line, "extension")
+                line = functools.partial(self._journal.output, "extension")
                 process = await extensions.start(name, spawn, line)
             except OSError as error:
                 raise LabError(f"The extension {name} could not be started: {error}.") from error
             self.box.joined(process.pid)
 
-    async def _launch(self, conversation: Conversation, extensions: Extensions) -> None:
+    async def _launch(self, conversation: Conversation | Workers, extensions: Extensions) -> None:
         if await extensions.wait_registered():
             self._spawning = asyncio.get_running_loop().create_task(self._spawn(conversation))
             await asyncio.shield(self._spawning)
 
-    async def _spawn(self, conversation: Conversation) -> None:
+    async def _spawn(self, conversation: Conversation | Workers) -> None:
         places, interpreter = self.room.places, self._stage.interpreter
         command = [str(places.python), "-s"]
         if places.tmpdir is not None:
@@ -166,11 +191,6 @@ class Instance:
 
     async def _start(self, command: Sequence[str], env: Mapping[str, str], output: int) -> Child:
         return await self.room.start(self.box, command, env, output, self._mark_start)
-
-    def _output_line(self, kind: Kind, line: str) -> None:
-        self._line(line)
-        if self.telemetry is not None and self.telemetry.active:
-            self.telemetry.record(kind, kind, line)
 
     def _mark_start(self) -> None:
         self.init_started = self.init_started or time.perf_counter()
@@ -192,7 +212,7 @@ class Instance:
         finally:
             if self.telemetry is not None:
                 self.telemetry.close()
-                self.telemetry = None
+                self.telemetry = self._journal.telemetry = None
             if self.extensions is not None:
                 self.extensions.close()
                 self.extensions = None
@@ -221,7 +241,7 @@ class Instance:
             return
         if self.telemetry is not None and self.telemetry.open:
             self.telemetry.close_subscriptions()  # whoever is idle for the first time has finished its init
-        if not self.held and self._freezing is None and not self.box.is_frozen:
+        if self._may_freeze and not self.held and self._freezing is None and not self.box.is_frozen:
             self._freezing = asyncio.get_running_loop().create_task(self._freeze())
 
     async def _freeze(self) -> None:
@@ -232,7 +252,7 @@ class Instance:
             self.endpoint.hold(True)
             await self.box.freeze()
         except (LabError, OSError) as error:
-            self._line(f"lambent-lab: {error}")
+            self._journal.line(f"lambent-lab: {error}")
         finally:
             self._freezing = None
 
@@ -259,7 +279,7 @@ class Instance:
 
     async def wait_frozen(self, timeout_s: float) -> bool:
         """Wait until all are idle and everything stands still, and tell whether it does."""
-        if not await self.wait_idle(timeout_s):
+        if not self.idle and not await self.wait_idle(timeout_s):
             return False
         if self._freezing is not None:
             await asyncio.wait([self._freezing], timeout=timeout_s)
@@ -289,13 +309,11 @@ class Instance:
         return usage is not None and usage.kills > self._kill_mark
 
 
-def _runtime_done(
-    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float
-) -> None:
+def _runtime_done(journal: Journal, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float) -> None:
     """Record how the runtime's part of init ended."""
     if isinstance(outcome, InitDone):
-        records.init_runtime_done(telemetry, phase, "success", None, at)
+        journal.init_runtime_done(phase, "success", None, at)
     elif isinstance(outcome, InitFailed):
-        records.init_runtime_done(telemetry, phase, "error", outcome.error_type, at)
+        journal.init_runtime_done(phase, "error", outcome.error_type, at)
     else:
-        records.init_runtime_done(telemetry, phase, "failure", "Runtime.ExitError", at)
+        journal.init_runtime_done(phase, "failure", "Runtime.ExitError", at)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.http import Answer as HttpAnswer
 from lambent_lab.http import BadBody, BodyError, Later, Request, Response, Server
@@ -215,6 +215,13 @@ class Conversation:
         self._idle.set()
 
 
+class Talk(Protocol):
+    """Whoever answers a runtime's calls."""
+
+    def handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, now or later."""
+
+
 def _response(reply: Reply) -> Response:
     return Response(reply.status, reply.body, reply.headers)
 
@@ -224,7 +231,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: Talk | None = None
         self._extensions: Extensions | None = None
         self._telemetry: Telemetry | None = None
 
@@ -252,7 +259,7 @@ class Endpoint:
 
     def begin(
         self,
-        conversation: Conversation | None,
+        conversation: Talk | None,
         extensions: Extensions | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,7 +69,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     metavar="S",
     type=options.Seconds(0),
     default=0.0,
-    help="Seconds between invocations, the environment frozen.",
+    help="Seconds between invocations.",
 )
 @options.env
 @options.python
@@ -81,6 +81,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An executable to run as an external extension; may be repeated.",
 )
+@options.life
 @click.option("--otlp", is_flag=True, help="Have the function send its spans to the lab over OTLP/HTTP.")
 @click.option("-a", "--attributes", is_flag=True, help="Draw the spans with their attributes.")
 @click.option(
@@ -89,6 +90,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     target: str,
     event: str | None,
     memory: int,
@@ -102,6 +104,7 @@ def command(
     otlp: bool,
     attributes: bool,
     as_json: bool,
+    **life: Any,
 ) -> None:
     """Run a function in a local Lambda environment and show its log, its response, its cost and its trace.
 
@@ -138,6 +141,7 @@ def command(
             env=variables,
             python=python,
             extensions=extensions,
+            **life,
         )
         function.start()
         if function.box is not None and not as_json:
@@ -145,7 +149,8 @@ def command(
         for number in range(1, repeat + 1):
             count = f" ({number} of {repeat})" if repeat > 1 else ""
             if number > 1 and interval:
-                with waiting(f"frozen for {interval:g} s, then {target}{count}"):
+                between = "frozen" if life["freeze"] and not life["max_concurrency"] else "idle"
+                with waiting(f"{between} for {interval:g} s, then {target}{count}"):
                     time.sleep(interval)
             with waiting(f"{target}{count}, timeout {timeout:g} s"):
                 result = function.invoke(payload)
@@ -204,6 +209,8 @@ def _summary(result: Result) -> str:
     report = result.report
     used = "not measured" if report.max_memory_mb is None else f"{report.max_memory_mb} MB used"
     init = "" if report.init_ms is None else f", init {report.init_ms:.1f} ms"
+    if report.restore_ms is not None:
+        init += f", restore {report.restore_ms:.1f} ms"
     start = "cold" if result.cold else "warm"
     return (
         f"{start}: duration {report.duration_ms:.2f} ms, billed {report.billed_ms} ms{init};"
