@@ -291,6 +291,49 @@ def test_targets(tmp_path: Path) -> None:
         locate(bundle)
 
 
+def test_targets_of_other_runtimes(tmp_path: Path) -> None:
+    code = tmp_path / "other"
+    (code / "src").mkdir(parents=True)
+    for name in ("index.js", "src/deep.mjs", "bootstrap"):
+        (code / name).touch()
+    found = locate(f"{code}/index.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler, found.name) == (code, "index.handler", "other")
+    found = locate(str(code), handler="src/deep.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler) == (code, "src/deep.handler")
+    for target, given, handler in (
+        (str(code), None, "bootstrap"),
+        (str(code), "any thing", "any thing"),
+        (f"{code}/any", None, "any"),
+    ):
+        found = locate(target, runtime="provided.al2023", handler=given)
+        assert (found.code, found.handler, found.name) == (code, handler, "other")
+    for target, given, runtime, why in (
+        (f"{code}/index.handler", None, None, "add --runtime nodejs"),
+        (f"{code}/app.handler", None, None, "add --runtime provided"),
+        (f"{code}/app.handler", None, "nodejs20.x", "There is no .*app.js"),
+        (str(code), "app.handler", "nodejs20.x", "There is no .*app.js"),
+        (f"{code}/no", "app.handler", None, "does not exist"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            locate(target, handler=given, runtime=runtime)
+
+
+def test_runtime_layer_and_handler_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = tmp_path / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "greeting.py").write_text("text = 'from a layer'")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(
+        "import greeting\ndef handler(e, c):\n    return greeting.text\n"
+    )
+    own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    options = ["--handler", "app.handler", "--layer", str(layer), "--runtime", own, "--json"]
+    assert main(["invoke", str(tmp_path / "code"), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["payload"] == "from a layer"
+    assert main(["invoke", str(tmp_path / "code"), *options, "--env", "AWS_LAMBDA_FUNCTION_NAME=x"]) == 2
+    assert "Reserved keys used in this request: AWS_LAMBDA_FUNCTION_NAME" in capsys.readouterr().err
+
+
 def test_a_zip_file_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = shutil.make_archive(str(tmp_path / "bundle"), "zip", "shop")
     assert main(["invoke", f"{bundle}/app.handler", "--json", "--timeout", "20"]) == 0

@@ -96,7 +96,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return describe(box, room)
+        return describe(box, room, self._stage.runtime.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
@@ -161,12 +161,12 @@ class Environment:
         place.add(self._box)
         self._room = await make_room(
             Folders(
-                python=prepared.interpreter.path,
+                python=prepared.runtime.program,
                 home=prepared.home,
                 code=prepared.code,
                 runtime=prepared.client,
                 layer=prepared.layer,
-                visible=environ.visible(spec, prepared.interpreter),
+                visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
             ),
             Tmp(size_mb=spec.tmp_mb, disk=self._disk.take),

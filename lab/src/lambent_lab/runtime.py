@@ -1,8 +1,8 @@
 """One runtime process and its conversation: from its start to its end, for as many invocations as it lives.
 
 The environment starts a new one after every reset. What it learns is told as values: `InitDone`,
-`InitFailed`, `Exited` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore; `Answer`,
-`ResponseTooLarge`, `ResponseTruncated`, `Exited` for an invocation.
+`InitFailed`, `Exited`, `NotStarted` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore;
+`Answer`, `ResponseTooLarge`, `ResponseTruncated`, `Exited` for an invocation.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class NotStarted:
+    """There is nothing that could be run as the runtime: Lambda's error type for it, and its words."""
+
+    error_type: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """An invocation's outcome and the moment it was known, on the performance counter.
 
@@ -82,7 +90,9 @@ class Conversation:
         self._on_idle = on_idle
         self._waiting: list[Later] = []
         self._delivery = Delivery()
-        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited | NotStarted, float]] = (
+            self._loop.create_future()
+        )
         self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
         self._result: asyncio.Future[Ended] | None = None
         self._idle = asyncio.Event()

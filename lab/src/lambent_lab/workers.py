@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.http import BadBody, Request, Response
 from lambent_lab.protocol.runtime import VERSION, refusal
-from lambent_lab.runtime import Conversation, Exited, InitDone
+from lambent_lab.runtime import Conversation, Exited, InitDone, NotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,9 @@ class Workers:
         self._late: OrderedDict[str, None] = OrderedDict()
         self._changed = asyncio.Event()
         self._over = False
-        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited | NotStarted, float]] = (
+            self._loop.create_future()
+        )
 
     @property
     def ready(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent_lab.commands import options
+from lambent_lab.identifiers import RUNTIMES
 
 if TYPE_CHECKING:
     from lambent_lab.commands.output import Look
@@ -74,6 +75,25 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 @options.env
 @options.python
 @click.option(
+    "--runtime",
+    metavar="NAME",
+    type=click.Choice(RUNTIMES),
+    help="Lambda's name of the runtime, as in python3.12, nodejs20.x or provided.al2023.",
+)
+@click.option(
+    "--handler",
+    metavar="TEXT",
+    help="The handler, where it is not the end of the target: the target is the folder or zip file then.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder or zip file to find in /opt; may be repeated, a later one comes before an earlier one.",
+)
+@click.option(
     "--extension",
     "extensions",
     metavar="FILE",
@@ -100,6 +120,9 @@ def command(
     interval: float,
     env: tuple[str, ...],
     python: Path | None,
+    runtime: str | None,
+    handler: str | None,
+    layers: tuple[Path, ...],
     extensions: tuple[Path, ...],
     otlp: bool,
     attributes: bool,
@@ -116,7 +139,7 @@ def command(
     from lambent_lab.service.function import encode_event
     from lambent_lab.traces import Store
 
-    location = locate(target)
+    location = locate(target, handler=handler, runtime=runtime)
     variables = parse_env(env)
     payload = load_event(event)
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
@@ -140,6 +163,8 @@ def command(
             timeout=timeout,
             env=variables,
             python=python,
+            runtime=runtime,
+            layers=layers,
             extensions=extensions,
             **life,
         )

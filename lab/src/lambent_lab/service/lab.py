@@ -128,6 +128,8 @@ class Lab:
         init_cpu: Literal["boost", "share"] = "boost",
         bytecode: bool = True,
         extensions: Iterable[str | Path] = (),
+        runtime: str | None = None,
+        layers: Iterable[str | Path] = (),
         version: str = "$LATEST",
         log_format: LogFormat = "Text",
         application_log_level: ApplicationLogLevel | None = None,
@@ -138,7 +140,7 @@ class Lab:
         tmp_mb: int = 512,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
-        """Make a function of a folder of code.
+        """Make a function of a folder of code, a zip file or a wheel.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
         /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
@@ -156,6 +158,8 @@ class Lab:
             init_cpu=init_cpu,
             bytecode=bytecode,
             extensions=tuple(Path(extension).absolute() for extension in extensions),
+            runtime=runtime,
+            layers=tuple(Path(layer).absolute() for layer in layers),
             version=version,
             log_format=log_format,
             application_log_level=application_log_level,
