@@ -44,9 +44,13 @@ NO_CODE = Code("", 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What an invocation brings along. `client_context` and `cognito_identity` are JSON text."""
+    """What an invocation brings along. `client_context` and `cognito_identity` are JSON text.
+
+    `observed`: whether `Core.on_done` hears of it.
+    """
 
     payload: bytes
+    observed: bool = True
     request_id: str | None = None
     qualifier: str | None = None
     trace_header: str | None = None
@@ -83,7 +87,7 @@ class Deployed:
         return self._pools
 
     def _make(self, spec: FunctionSpec) -> Environment:
-        return self._core.make(spec, on_line=self._on_line)
+        return self._core.make(self._core.adjust(spec), on_line=self._on_line)
 
     def _started(self, environment: Environment) -> None:
         self.box = environment.box
@@ -103,7 +107,8 @@ class Deployed:
 class Core:
     """All functions of a lab. `make` makes an environment from a spec and a callback for log lines.
 
-    `max_environments` stands for the account's concurrency. Everything here belongs to one event loop.
+    `max_environments` stands for the account's concurrency. `adjust` may change the spec of every environment
+    that is made; `on_done` hears of every invocation. Everything here belongs to one event loop.
     """
 
     def __init__(
@@ -118,7 +123,8 @@ class Core:
         self.fleet = Fleet(limit=max_environments, idle_s=idle_s)
         self.codes = Codes()
         self.functions: dict[str, Deployed] = {}
-        self.on_done: Callable[[Deployed, Version, Invocation], None] | None = None
+        self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
+        self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
         self._draw = draw
         self._active = 0  # invocations of functions without a reservation
 
@@ -293,8 +299,9 @@ class Core:
         finally:
             self._active -= shared
             deployed.active -= 1
-        if self.on_done is not None:
-            self.on_done(deployed, version, invocation)
+        if call.observed:
+            for hear in self.on_done:
+                hear(deployed, version, invocation)
         return invocation
 
     async def close(self) -> None:
