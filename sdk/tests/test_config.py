@@ -41,8 +41,10 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "file": ("/tmp/x", "/tmp/x", "/tmp/x"),
     "stdout_compression_level": ("9", 9, 9),
     "stdout_log_level": ("INFO", "INFO", "INFO"),
-    "mode": ("sync", "sync", "sync"),
+    "mode": ("Finalize", "finalize", "finalize"),
     "queue_size": ("17", 17, 17),
+    "queue_bytes": ("4096", 4096, 4096),
+    "schedule_delay": ("200", 0.2, 0.2),
     "deadline_margin": ("50", 0.05, 0.05),
     "sampler": ("Always_Off", "always_off", "always_off"),
     "sampler_argument": ("0.25", "0.25", 0.25),
@@ -61,6 +63,8 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "memory_mb": ("512", 512, ...),
     "region": ("eu-west-1", "eu-west-1", ...),
     "initialization_type": ("snap-start", "snap-start", ...),
+    "runtime_api": ("127.0.0.1:9001", "127.0.0.1:9001", ...),
+    "max_concurrency": ("10", 10, ...),
 }
 LIMITS: dict[str, tuple[str, ...]] = {
     "attribute_count_limit": ("attributes", "event_attributes", "link_attributes"),
@@ -134,6 +138,8 @@ WRONG = {
     "stdout_compression_level": "10",
     "mode": "sometimes",
     "queue_size": "many",
+    "queue_bytes": "1 MB",
+    "schedule_delay": "-5",
     "deadline_margin": "0",
     "sampler": "coin",
     "test_mode": "2",
@@ -213,7 +219,7 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"limits": {"attributes": "5"}}, "0 or more"),
         ({"limits": 5}, "lambent.Limits"),
         ({"protocol": "grpc"}, "http/protobuf"),
-        ({"mode": "async"}, "sync"),
+        ({"mode": "later"}, "sync, async, finalize or auto"),
     ],
 )
 def test_a_wrong_argument_is_an_error(arguments: dict[str, Any], message: str) -> None:

@@ -31,10 +31,10 @@ def outcome(failure: Failure | None) -> tuple[Outcome, str | None]:
     return ("failure" if failure.report_status == "error" else "error"), failure.error_type
 
 
-def answered(instance: Instance, run: Run, failure: Failure | None, size: int) -> None:
+def answered(instance: Instance, run: Run, failure: Failure | None) -> None:
     """Tell the Telemetry API's subscribers how the runtime's part of an invocation ended."""
     if instance.telemetry is not None:
-        records.runtime_done(instance.telemetry, run, *outcome(failure), size)
+        records.runtime_done(instance.telemetry, run, *outcome(failure))
 
 
 def report(instance: Instance, run: Run, failure: Failure | None) -> None:

@@ -18,7 +18,7 @@ from lambent_lab import aftermath, invocation, loglines, records, xray
 from lambent_lab.extensions import Broken
 from lambent_lab.initphase import wait_init
 from lambent_lab.invocation import Failure, Invocation, Status
-from lambent_lab.protocol import Answer, InitFailed, ResponseTooLarge
+from lambent_lab.protocol import Answer, InitFailed, ResponseTooLarge, ResponseTruncated
 from lambent_lab.protocol.extensions import InvokeEvent
 from lambent_lab.runtime import Ended, Exited, InitDone
 from lambent_lab.shutdown import shut_down
@@ -72,6 +72,7 @@ class Course:
             late = await aftermath.settle(instance, run)
         else:
             run.answer(failure.body, "Unhandled")
+            await run.delivery.end(failure.error_type, failure.body)
         self._explain(late or failure)
         return self._conclude(answer, failure, late)
 
@@ -126,7 +127,7 @@ class Course:
         if not run.init_inside:
             run.begin()
         event = run.event()
-        result = conversation.hand_over(event)
+        result = conversation.hand_over(event, run.delivery)
         extensions = instance.extensions
         if extensions is None or not extensions.present:
             done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
@@ -145,9 +146,20 @@ class Course:
         instance.collect_output()
         run.note(instance.usage())
         outcome = ended.outcome if isinstance(ended, Ended) else ended
+        delivery = run.delivery
+        if isinstance(ended, Ended) and ended.began is not None:
+            run.responding = ended.began, ended.at
+        elif delivery.began is not None:
+            run.responding = delivery.began, delivery.ended or time.perf_counter()
+        if isinstance(outcome, Answer) and not delivery.streamed:
+            delivery.size = len(outcome.body)
         if isinstance(outcome, Answer) and outcome.error_type is None:
             run.answer(outcome.body, None)
-            aftermath.answered(instance, run, None, len(outcome.body))
+            if delivery.streamed:
+                await delivery.end(None, b"")
+            else:
+                await delivery.respond(outcome.body, outcome.content_type)
+            aftermath.answered(instance, run, None)
             return outcome, None
         if outcome is None:
             failure = invocation.timeout(run.request_id, self._spec.timeout_s)
@@ -156,11 +168,14 @@ class Course:
         elif isinstance(outcome, Broken):
             failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
         elif isinstance(outcome, ResponseTooLarge):
-            failure = invocation.too_large()
+            failure = invocation.too_large(delivery.limit)
+        elif isinstance(outcome, ResponseTruncated):
+            failure = invocation.truncated()
         else:
             failure = Failure(error_type=outcome.error_type or "", body=outcome.body)
         run.answer(failure.body, "Unhandled")
-        aftermath.answered(instance, run, failure, len(outcome.body) if isinstance(outcome, Answer) else 0)
+        await delivery.end(failure.error_type, failure.body)
+        aftermath.answered(instance, run, failure)
         if outcome is None or failure.exit is not None:
             await aftermath.end(instance, run, failure)
         return None, failure
@@ -218,6 +233,9 @@ class Course:
             started_ns=run.started_ns,
             ended_ns=run.ended_ns,
             response_ms=run.response_ms,
+            response_duration_ms=run.answered_ms - run.response_ms,
+            streamed=run.delivery.streamed,
+            produced_bytes=run.delivery.size,
             extension_overhead_ms=run.overhead_ms,
             peak_rss=usage.peak_rss if usage is not None else None,
             peak_with_cache=usage.peak_with_cache if usage is not None else None,

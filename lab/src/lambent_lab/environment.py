@@ -31,9 +31,12 @@ from lambent_lab.errors import LabError
 from lambent_lab.instance import Instance
 from lambent_lab.invocation import Invocation, Run
 from lambent_lab.journal import Journal
+from lambent_lab.protocol.streaming import AWS_LIMITS, StreamLimits
+from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
+    describe,
     forced_kind,
     make_box,
     make_room,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import Box, Room
     from lambent_lab.staging import Stage
 
@@ -55,11 +59,18 @@ __all__ = ["BoxReport", "Environment", "Invocation"]
 class Environment:
     """An execution environment of one function. Use it with `async with`, or call `start` and `close`.
 
-    `on_line` gets every line of the log as it appears.
+    `on_line` gets every line of the log as it appears. `stream_limits` are those of streamed responses.
     """
 
-    def __init__(self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        stream_limits: StreamLimits = AWS_LIMITS,
+    ) -> None:
         self.spec = spec
+        self._stream_limits = stream_limits
         self.log_stream = environ.log_stream(spec.version)
         self._journal = Journal(on_line)
         self._stage: Stage | None = None
@@ -78,15 +89,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return BoxReport(
-            kind=box.kind,
-            freeze=box.freezer.how,
-            memory=box.memory.how,
-            cpu=box.cpu.how,
-            kill=box.tree.how,
-            tmp=room.tmp,
-            cannot=(*box.cannot, *room.cannot),
-        )
+        return describe(box, room)
 
     @property
     def warm(self) -> bool:
@@ -140,6 +143,9 @@ class Environment:
                 scratch=self._scratch,
             )
         )
+        if self._room.user is not None:
+            place.record_user(self._room.user.uid)
+            self._box.belongs_to(self._room.user.uid)
         self._instance = Instance(
             spec, prepared, self._box, self._room, stream=self.log_stream, line=self._journal.line
         )
@@ -174,7 +180,7 @@ class Environment:
             finally:
                 workspace().discard(self._box)
         if self._room is not None:
-            self._room.close()
+            await self._room.close()
         if self._scratch is not None:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
         if self._stage is not None:
@@ -193,6 +199,7 @@ class Environment:
         function_arn: str | None = None,
         request_id: str | None = None,
         on_answer: Callable[[bytes, str | None], None] | None = None,
+        sink: ResponseSink | None = None,
     ) -> Invocation:
         """Run the function once and return what came of it. Invocations wait for each other.
 
@@ -200,7 +207,8 @@ class Environment:
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
         with its qualifier if it had one (default: the function's own).
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
-        as that is settled: before extensions are done, and before anything is shut down.
+        as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
+        response as it comes (see `response`); one that the function streams is not in the payload then.
         """
         async with self._busy:
             instance = self._instance
@@ -215,6 +223,7 @@ class Environment:
                 client_context=client_context or "",
                 cognito_identity=cognito_identity or "",
                 on_answer=on_answer,
+                delivery=Delivery(sink, self._stream_limits),
             )
             instance.held = True
             try:

@@ -18,11 +18,11 @@ from lambent_lab.sandbox import Output, Process
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from subprocess import Popen
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.protocol import Reply
     from lambent_lab.protocol.extensions import InvokeEvent, ShutdownEvent
+    from lambent_lab.sandbox import Child
 
 _GRACE_S = 0.02  # what a process sent right before its end may be read right after it
 _NOT_RUN = (126, 127)  # what the shell ends with when it cannot execute a file
@@ -142,7 +142,7 @@ class Extensions:
     async def start(
         self,
         name: str,
-        spawn: Callable[[int], Awaitable[Popen[bytes]]],
+        spawn: Callable[[int], Awaitable[Child]],
         line: Callable[[str], None],
     ) -> Process:
         """Start an external extension's process. `line` gets what it writes."""

@@ -21,11 +21,11 @@ from lambent_lab.sandbox import Box, Output, Process, Room, Usage
 from lambent_lab.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.records import Phase
+    from lambent_lab.sandbox import Child
     from lambent_lab.staging import Stage
     from lambent_lab.telemetry import Kind
 
@@ -132,7 +132,7 @@ class Instance:
             api=self.endpoint.address,
             stream=self._stream,
         ):
-            spawn = functools.partial(self._start, self.box.wrap(command), env)
+            spawn = functools.partial(self._start, command, env)
             try:
                 line = functools.partial(self._output_line, "extension")
                 process = await extensions.start(name, spawn, line)
@@ -150,7 +150,7 @@ class Instance:
         command = [str(places.python), "-s"]
         if places.tmpdir is not None:
             command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-        command = self.box.wrap([*command, "-m", "awslambdaric", self._spec.handler])
+        command += ["-m", "awslambdaric", self._spec.handler]
         env = environ.variables(
             self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
         )
@@ -163,10 +163,8 @@ class Instance:
         self.box.started(process.pid)
         process.exited.add_done_callback(lambda done: conversation.process_ended(done.result()))
 
-    async def _start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int
-    ) -> subprocess.Popen[bytes]:
-        return await self.room.start(command, env, output, self._mark_start)
+    async def _start(self, command: Sequence[str], env: Mapping[str, str], output: int) -> Child:
+        return await self.room.start(self.box, command, env, output, self._mark_start)
 
     def _output_line(self, kind: Kind, line: str) -> None:
         self._line(line)
@@ -230,6 +228,7 @@ class Instance:
             if self.telemetry is not None and self.telemetry.subscribed:
                 await self.telemetry.flush()
                 self.telemetry.pause()
+            self.endpoint.hold(True)
             await self.box.freeze()
         except (LabError, OSError) as error:
             self._line(f"lambent-lab: {error}")
@@ -243,6 +242,7 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        self.endpoint.hold(False)
         if self.telemetry is not None and self.telemetry.subscribed:
             self.telemetry.resume()
 

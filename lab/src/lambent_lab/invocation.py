@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.protocol.runtime import MAX_RESPONSE, Event
+from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +27,11 @@ class Invocation:
     there when the invocation was cold; `billed_ms` includes it. `max_memory_mb` is what REPORT says,
     `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU time, init
     included when cold. `log` has every line. The two times are wall clock, ns since the epoch: `init_ms` lies
-    before `started_ns`. `response_ms` is when the caller had its answer. With extensions the duration
-    goes on until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after
-    a good answer.
+    before `started_ns`. `response_ms` is when the caller had the first byte of its answer. A response that
+    the function streamed (`streamed`) went on for `response_duration_ms` from there; where a sink took it, it
+    is not in `payload`. `produced_bytes` is its size, streamed or not. With extensions the duration goes on
+    until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after a good
+    answer.
     """
 
     request_id: str
@@ -47,6 +50,9 @@ class Invocation:
     started_ns: int
     ended_ns: int
     response_ms: float
+    response_duration_ms: float = 0.0
+    streamed: bool = False
+    produced_bytes: int = 0
     extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
@@ -85,11 +91,18 @@ def ended(request_id: str, kind: str, how: str) -> Failure:
     return Failure(error_type=kind, body=body, report_status="error", exit=how)
 
 
-def too_large() -> Failure:
-    """Return the failure of an invocation whose response was over the limit."""
+def too_large(limit: int = MAX_RESPONSE) -> Failure:
+    """Return the failure of an invocation whose response was over the limit, in bytes."""
     kind = "Function.ResponseSizeTooLarge"
-    message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     return Failure(error_type=kind, body=document(kind, message), report_status="error")
+
+
+def truncated() -> Failure:
+    """Return the failure of an invocation whose streamed response broke off."""
+    kind = "Runtime.TruncatedResponse"
+    body = document(kind, "The connection was closed before the response was complete.")
+    return Failure(error_type=kind, body=body, report_status="error")
 
 
 def billed(duration_ms: float, init_ms: float | None) -> int:
@@ -116,6 +129,7 @@ class Run:
         client_context: str = "",
         cognito_identity: str = "",
         on_answer: Callable[[bytes, str | None], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self.request_id = request_id
         self.trace_header = trace_header
@@ -136,6 +150,8 @@ class Run:
         self._answered: float | None = None
         self._extended = False
         self._on_answer = on_answer
+        self.delivery = delivery or Delivery()
+        self.responding: tuple[float, float] | None = None  # from and to, on the performance counter
 
     def event(self) -> Event:
         """Return the event as the runtime gets it, with the deadline of the clock that runs now."""
@@ -182,13 +198,30 @@ class Run:
     @property
     def overhead_ms(self) -> float | None:
         """How long extensions went on after the answer, None when there were none to wait for."""
-        return self.duration_ms - self.response_ms if self._extended else None
+        return self.duration_ms - self.answered_ms if self._extended else None
+
+    @property
+    def answered_ms(self) -> float:
+        """How long it took until the caller had all of its answer."""
+        assert self._answered is not None
+        return (self._answered - self._from) * 1000
 
     @property
     def response_ms(self) -> float:
-        """How long the caller waited for its answer."""
-        assert self._answered is not None
-        return (self._answered - self._from) * 1000
+        """How long the caller waited for the first byte of its answer."""
+        began = self.delivery.began
+        return self.answered_ms if began is None else (began - self._from) * 1000
+
+    def span(self) -> tuple[float, float, float] | None:
+        """Return when the runtime began to respond, in ms from the start and in s since the epoch.
+
+        The last figure is how long it went on, in ms. None: it did not respond.
+        """
+        if self.responding is None:
+            return None
+        began, ended = self.responding
+        latency_s = max(0.0, began - self._from)
+        return latency_s * 1000, self.started_ns / 1e9 + latency_s, max(0.0, ended - began) * 1000
 
     @property
     def deadline_ms(self) -> int:

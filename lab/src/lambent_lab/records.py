@@ -1,7 +1,4 @@
-"""The platform's records for the Telemetry API, made from what was measured.
-
-A response is read in one piece, so there is a span for its latency and none for its duration.
-"""
+"""The platform's records for the Telemetry API, made from what was measured."""
 
 from __future__ import annotations
 
@@ -72,18 +69,22 @@ def start(telemetry: Telemetry, run: Run, version: str) -> None:
         telemetry.record("platform", "platform.start", about)
 
 
-def runtime_done(telemetry: Telemetry, run: Run, status: Outcome, error_type: str | None, size: int) -> None:
-    """Record that the runtime has answered, or will not. `size` is the bytes of its response."""
+def runtime_done(telemetry: Telemetry, run: Run, status: Outcome, error_type: str | None) -> None:
+    """Record that the runtime has answered, or will not, with the time to its response and the time of it."""
     if not telemetry.active:
         return
     about: dict[str, object] = {
         "requestId": run.request_id,
         "status": status,
-        "metrics": {"durationMs": round(run.response_ms, 3), "producedBytes": size},
+        "metrics": {"durationMs": round(run.answered_ms, 3), "producedBytes": run.delivery.size},
         "tracing": _tracing(run),
     }
-    if status in {"success", "error"}:
-        about["spans"] = [_span("responseLatency", run.started_ns / 1e9, run.response_ms)]
+    if (responded := run.span()) is not None:
+        latency_ms, began_s, duration_ms = responded
+        about["spans"] = [
+            _span("responseLatency", run.started_ns / 1e9, latency_ms),
+            _span("responseDuration", began_s, duration_ms),
+        ]
     telemetry.record("platform", "platform.runtimeDone", _with_error(about, error_type))
 
 
@@ -108,7 +109,7 @@ def report(telemetry: Telemetry, run: Run, status: Outcome, error_type: str | No
         "tracing": _tracing(run),
     }
     if run.overhead_ms is not None:
-        answered = run.started_ns / 1e9 + run.response_ms / 1000
+        answered = run.started_ns / 1e9 + run.answered_ms / 1000
         about["spans"] = [_span("extensionOverhead", answered, run.overhead_ms)]
     telemetry.record("platform", "platform.report", _with_error(about, error_type))
 

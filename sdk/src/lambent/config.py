@@ -120,9 +120,10 @@ def _compression(raw: str) -> str:
 
 
 def _mode(raw: str) -> str:
-    if raw.lower() not in {"sync", "auto"}:
-        raise ValueError("this version delivers in mode sync")
-    return "sync"
+    mode = raw.lower()
+    if mode not in {"sync", "async", "finalize", "auto"}:
+        raise ValueError("use sync, async, finalize or auto")
+    return mode
 
 
 def _exporters(raw: str) -> tuple[str, ...]:
@@ -185,9 +186,16 @@ OPTIONS: tuple[Option, ...] = (
     ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, "",
      "The `level` written into the `stdout` exporter's lines, for log filters."),
     ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"), _mode, "sync",
-     "When spans leave. `sync`: at the end of each invocation, before the response."),
+     "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "
+     "response, by an internal extension. `finalize`: when the environment is shut down. `auto`: what suits "
+     "the environment."),
     ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048,
      "How many finished spans wait at most; further ones are dropped and counted."),
+    ("queue_bytes", ("LAMBENT_QUEUE_BYTES",), _count, 8 * 1024 * 1024,
+     "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and counted."),
+    ("schedule_delay", ("OTEL_BSP_SCHEDULE_DELAY",), _millis, 1.0,
+     "How often spans leave where they do so in the background; milliseconds as a variable, seconds as an "
+     "argument."),
     ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
      "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
      "Default: the larger of 100 ms and 2 % of the time left."),
@@ -233,6 +241,10 @@ OPTIONS: tuple[Option, ...] = (
     ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, "", "Set by Lambda."),
     ("memory_mb", ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE",), _count, 0, "Set by Lambda."),
     ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), _text, "", "Set by Lambda."),
+    ("runtime_api", ("AWS_LAMBDA_RUNTIME_API",), _text, "",
+     "Set by Lambda: where an internal extension registers."),
+    ("max_concurrency", ("AWS_LAMBDA_MAX_CONCURRENCY",), _count, 0,
+     "Set by Lambda on managed instances, where several invocations run at once and nothing is frozen."),
     ("initialization_type", ("AWS_LAMBDA_INITIALIZATION_TYPE",), _text, "",
      "Set by Lambda. `snap-start`: ids come from the kernel, since memory images are cloned."),
 )  # fmt: skip  # one option, one entry: the table is read by people
@@ -262,6 +274,8 @@ class Config:
     stdout_log_level: str
     mode: str
     queue_size: int
+    queue_bytes: int
+    schedule_delay: float
     deadline_margin: float
     sampler: str | Sampler
     sampler_argument: str
@@ -281,6 +295,8 @@ class Config:
     memory_mb: int
     region: str
     initialization_type: str
+    runtime_api: str
+    max_concurrency: int
     arguments: frozenset[str]
     """The names of the options that were given as arguments."""
 

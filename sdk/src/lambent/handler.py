@@ -130,6 +130,7 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
+        self._tracer.delivery.begin(self._span)
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -147,11 +148,15 @@ class Invocation:
                 self._read_response()
         except Exception as error:  # noqa: BLE001  # the response is the user's object
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
+        delivery = self._tracer.delivery
         try:
-            if self._tracer.config.count_spans:
-                self._span.set_attribute("lambent.spans", self._tracer.delivery.waiting + 1)
+            if delivery.counter is not None:
+                self._span.set_attribute("lambent.spans", delivery.counter.take(self._span) + 1)
+            if delivery.untold and self._span.is_recording():
+                delivery.untold = False
+                self._span.set_attributes(delivery.stats().attributes())
             self._span.__exit__(exc_type, exc, traceback)
-            self._deliver()
+            delivery.end(self._span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
 
@@ -166,13 +171,6 @@ class Invocation:
         if code >= 500:
             self._span.set_status(2)
             self._span.set_attribute("error.type", str(code))
-
-    def _deliver(self) -> None:
-        delivery = self._tracer.delivery
-        if self._deadline is None:
-            delivery.flush(self._tracer.config.timeout)
-            return
-        delivery.flush_before(self._deadline)
 
 
 def _deadline(context: object) -> float | None:

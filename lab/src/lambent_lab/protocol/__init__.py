@@ -7,10 +7,12 @@ from lambent_lab.protocol.runtime import (
     Polled,
     Reply,
     ResponseTooLarge,
+    ResponseTruncated,
     RestoreFailed,
     RuntimeApi,
     SnapshotReady,
     State,
+    StreamBegan,
 )
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "Polled",
     "Reply",
     "ResponseTooLarge",
+    "ResponseTruncated",
     "RestoreFailed",
     "RuntimeApi",
     "SnapshotReady",
     "State",
+    "StreamBegan",
 ]

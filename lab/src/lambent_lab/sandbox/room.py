@@ -1,13 +1,17 @@
-"""What a function sees of the file system.
+"""Rooms: views of the file system in which processes can be started.
 
 With the right to mount, a mount namespace of its own: the code at /var/task, the runtime at /var/runtime, the
-layer at /opt, a clean home for the interpreter at /var/lang, an empty /tmp of 512 MB, and nothing else to
-write to. The namespace is made by a thread that
-exists for one start only, and the process started from that thread lives in it; the lab and the host keep
-their mounts. The room holds the namespace open, so that /tmp outlives a reset of the process; with the room
-it vanishes, whatever happened.
+layer at /opt, a clean home for the interpreter at /var/lang, a private /tmp, nothing else to write to (see
+`furnish`). The namespace is made by a thread that exists for one start only, and the process started from
+that thread lives in it; the lab and the host keep their mounts. The room holds the namespace open, so that
+/tmp outlives a reset of the process; with the room it vanishes, whatever happened. When the lab is root, the
+function is an ordinary user there.
 
 Without that right, the real folders under their real names, and a private folder in TMPDIR.
+
+A process is started as a shell that puts itself into the box, says so, waits for a sign and then becomes
+the function. The sign goes both ways over its standard input, a socket. Joining can take 10 ms (the kernel
+waits for every CPU), which is no part of the function's init.
 """
 
 from __future__ import annotations
@@ -16,18 +20,22 @@ import asyncio
 import os
 import shutil
 import socket
-import subprocess
 import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lambent_lab.sandbox import syscalls
-from lambent_lab.sandbox.furnish import NO_NAMES, TMP_MB, Folders, Places, furnish, python_in
+from lambent_lab.sandbox import limits, syscalls, users
+from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, furnish, python_in
+from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from lambent_lab.sandbox.box import Box
+    from lambent_lab.sandbox.spawn import Child
+    from lambent_lab.sandbox.users import User
 
 T = TypeVar("T")
 
@@ -39,17 +47,75 @@ class Room(ABC):
 
     places: Places
     tmp: str
+    network = "the host's"
+    user: User | None = None
+    own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
 
-    @abstractmethod
     async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command (see Box.wrap). `begun` is called when it has joined its box."""
+        self,
+        box: Box,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        output: int,
+        begun: Callable[[], None],
+    ) -> Child:
+        """Start a command in the room and in the box. `begun` is called when it has joined the box.
+
+        Raises OSError when it cannot be started, or not join.
+        """
+        ours, theirs = socket.socketpair()
+        cwd = str(self.places.task_root)
+        passed: list[int] = []
+        with ours, theirs:
+            ours.setblocking(False)
+            try:
+                passed += [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in box.entrances]
+                start = Start(
+                    command=["/bin/sh", "-c", _script(len(passed), self.user), "sh", cwd, *command],
+                    env=env,
+                    stdin=theirs.fileno(),
+                    output=output,
+                    passed=passed,
+                    user=self.user,
+                )
+                child = await self._spawn(start)
+            finally:
+                for handle in passed:
+                    os.close(handle)
+                theirs.close()
+            try:
+                await self._let_in(child, box, ours, begun)
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+        return child
+
+    async def _let_in(self, child: Child, box: Box, ours: socket.socket, begun: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_JOIN_S):
+            if not await loop.sock_recv(ours, 1):
+                raise OSError(f"it could not join its box (status {child.wait()})")
+        await box.adopt(child.pid)
+        begun()
+        ours.send(b"\n")
 
     @abstractmethod
-    def close(self) -> None:
+    async def _spawn(self, start: Start) -> Child:
+        """Start a process in the room."""
+
+    @abstractmethod
+    async def close(self) -> None:
         """Forget the room and its /tmp. Safe to call again."""
+
+
+def _script(joining: int, user: User | None) -> str:
+    """Return what the shell does before it becomes the function; its first file descriptors lead in."""
+    join = "".join(f"echo 0 >&{number} && exec {number}>&- || exit 125; " for number in range(3, 3 + joining))
+    wait = "echo >&0 && read -r go || exit 125; "
+    settle = 'cd "$1" || exit 125; shift; umask 022; '
+    return f'{join}{wait}{settle}{limits.script(user)}; unset go PWD OLDPWD SHLVL _; exec "$@" </dev/null'
 
 
 class FolderRoom(Room):
@@ -71,15 +137,13 @@ class FolderRoom(Room):
             f"files: no mounts ({why}), so code and layer have their real paths, can be written, "
             "and /tmp is the host's",
             NO_NAMES,
+            f"user: {users.why_not()}" if os.geteuid() else "user: the function runs as root, like the lab",
         )
 
-    async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command in the room."""
-        return await _in_thread(lambda: _spawn(command, env, self.places.task_root, output, begun))
+    async def _spawn(self, start: Start) -> Child:
+        return await in_thread(lambda: spawn(start))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Forget the room and its /tmp."""
         shutil.rmtree(self._tmp, ignore_errors=True)
 
@@ -87,17 +151,19 @@ class FolderRoom(Room):
 class MountRoom(Room):
     """A mount namespace. Made by `await MountRoom.make(folders)`: OSError when that is not allowed."""
 
-    tmp = f"tmpfs of {TMP_MB} MB (what lies in it counts as the function's memory)"
-
-    def __init__(self, handle: int, places: Places, cannot: tuple[str, ...]) -> None:
+    def __init__(
+        self, handle: int, places: Places, user: User | None, tmp: str, cannot: tuple[str, ...]
+    ) -> None:
         self._handle = handle
         self.places = places
+        self.user = user
+        self.tmp = tmp
         self.cannot = cannot
 
     @classmethod
     async def make(cls, folders: Folders) -> MountRoom:
         """Make the namespace and everything in it."""
-        return await _in_thread(lambda: cls._build(folders))
+        return await in_thread(lambda: cls._build(folders))
 
     @classmethod
     def _build(cls, folders: Folders) -> MountRoom:
@@ -109,28 +175,40 @@ class MountRoom(Room):
             layer=Path("/opt"),
             tmpdir=None,
         )
+        user, why = _choose_user(folders)
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        cannot = furnish(folders)
+        os.umask(0o022)  # of this thread alone, from now on
+        tmp, cannot = furnish(folders, user)
         handle = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        return cls(handle, places, cannot)
+        return cls(handle, places, user, tmp, (*why, *cannot))
 
-    async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command in the room."""
-
-        def enter() -> subprocess.Popen[bytes]:
+    async def _spawn(self, start: Start) -> Child:
+        def enter() -> Child:
             syscalls.unshare(syscalls.CLONE_FS)  # a thread that shares its root with others may not move
             syscalls.setns(self._handle, syscalls.CLONE_NEWNS)
-            return _spawn(command, env, self.places.task_root, output, begun)
+            return spawn(start)
 
-        return await _in_thread(enter)
+        return await in_thread(enter)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Forget the room and its /tmp."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            # In a thread: with the last hold on it, /tmp is unmounted.
+            handle, self._handle = self._handle, -1
+            await asyncio.to_thread(os.close, handle)
+
+
+def _choose_user(folders: Folders) -> tuple[User | None, tuple[str, ...]]:
+    """Return whom the function runs as, and why it is nobody but the lab's user."""
+    user = users.ordinary()
+    if user is None:
+        return None, (f"user: {users.why_not()}",)
+    kept = users.unreadable((folders.python, *folders.visible))
+    if kept is not None:
+        return None, (
+            f"user: the function runs as root, because other users may not read {kept} (chmod o+rX)",
+        )
+    return user, ()
 
 
 async def make_room(folders: Folders) -> Room:
@@ -143,38 +221,7 @@ async def make_room(folders: Folders) -> Room:
         return FolderRoom(folders, f"not allowed here: {error.strerror or error}")
 
 
-def _spawn(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, begun: Callable[[], None]
-) -> subprocess.Popen[bytes]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(_JOIN_S)
-        child = subprocess.Popen(  # noqa: S603 - starting what the user named is the purpose
-            command,
-            env=dict(env),
-            cwd=cwd,
-            stdin=theirs.fileno(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            close_fds=True,
-        )
-        theirs.close()
-        try:
-            joined = ours.recv(1)
-            if joined:
-                begun()
-                ours.sendall(b"\n")
-        except OSError:
-            child.kill()
-            child.wait()
-            raise
-        if not joined:
-            raise OSError(f"it could not join its box (status {child.wait()})")
-    return child
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been."""
     done: Future[T] = Future()
 

@@ -53,6 +53,7 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
             _install(interpreter, version, making)
         if bytecode:
             trees.compile_all(interpreter.path, making)
+        trees.open_up(making)
         making.chmod(0o755)
         try:
             making.rename(folder)

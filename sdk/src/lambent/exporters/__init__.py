@@ -73,6 +73,10 @@ class Exporter:
     waits = True
     """Whether it waits for somebody else, a server: no start without time for an answer."""
 
+    concurrent = False
+    """Whether several threads may export with it at once. If not, invocations that run at the same time
+    take turns."""
+
     def on_end(self, span: Span) -> None:
         """Take one span that has just ended. Called for immediate exporters only."""
 

@@ -49,6 +49,8 @@ class OtlpHttpExporter(Exporter):
     Raises ValueError for a setting that cannot work; messages name settings, not values.
     """
 
+    concurrent = True
+
     def __init__(
         self,
         endpoint: str,

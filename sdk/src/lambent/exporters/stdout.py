@@ -45,6 +45,7 @@ class StdoutExporter(Exporter):
     """
 
     waits = False
+    concurrent = True
 
     def __init__(
         self,
