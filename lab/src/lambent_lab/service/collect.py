@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 100_000
 """How many spans wait to be claimed by an invocation; beyond it the oldest are only in the store."""
 
-_KEPT_NS = 60 * 10**9
+_KEPT_NS = 16 * 60 * 10**9  # somewhat more than an invocation can last
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Arrivals:
             self._waiting.extend(Arrival(span, received_ns) for span in spans)
 
     def forget(self, before_ns: int) -> None:
-        """Drop what was received before a Unix time and a minute: nobody claims it any more."""
+        """Drop what was received long before a Unix time: no invocation that is under way claims it."""
         with self._lock:
             while self._waiting and self._waiting[0].received_ns < before_ns - _KEPT_NS:
                 self._waiting.popleft()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.environment import Environment, Invocation
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import BoxReport
 
 MIN_UNRESERVED = 100
@@ -56,6 +57,7 @@ class Call:
     trace_header: str | None = None
     client_context: str | None = None
     cognito_identity: str | None = None
+    sink: ResponseSink | None = None
 
 
 class Deployed:
@@ -253,7 +255,7 @@ class Core:
         self,
         deployed: Deployed,
         call: Call,
-        on_answer: Callable[[Version, bytes, str | None], None] | None = None,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run a function once. Raises ServiceError when it has no such version or there is no room.
 
@@ -270,7 +272,7 @@ class Core:
         deployed: Deployed,
         version: Version,
         call: Call,
-        on_answer: Callable[[Version, bytes, str | None], None] | None = None,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run one version once."""
         reserved = deployed.record.reserved
@@ -289,9 +291,10 @@ class Core:
         }
         if call.qualifier is not None:
             options["function_arn"] = qualified_arn(deployed.name, call.qualifier)
+        if call.sink is not None:
+            options["sink"] = call.sink
         if on_answer is not None:
-            answer = on_answer  # for the type checker
-            options["on_answer"] = lambda payload, error: answer(version, payload, error)
+            options["on_answer"] = on_answer
         try:
             invocation = await deployed.pool(version).run(
                 lambda environment: environment.invoke(call.payload, **options)

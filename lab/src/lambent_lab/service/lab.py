@@ -185,9 +185,7 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
-        from lambent_lab.service.catalog import Version
-    from lambent_lab.service.core import Deployed
-    from lambent_lab.service.serving import Server
+        from lambent_lab.service.serving import Server
 
         server = Server(self, self.run(Server.listen(self.core, host, port)))
         self._servers.append(server)
