@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import ApplicationLogLevel, Initialization, LogFormat, SystemLogLevel
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
-    from lambent_lab.service.serving import Server
+    from lambent_lab.service.serving import Endpoint, Server
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.receiver import Counts, Receiver
 
@@ -185,18 +185,30 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
+        from lambent_lab.service.api.functions import Desk
+        from lambent_lab.service.serving import Endpoint
+
+        return self.listen(Endpoint(Desk(self.core)), host, port)
+
+    def listen(self, endpoint: Endpoint, host: str, port: int) -> Server:
+        """Answer requests with an endpoint of one's own, until the lab's end."""
         from lambent_lab.service.serving import Server
 
-        server = Server(self, self.run(Server.listen(self.core, host, port)))
+        self.run(endpoint.listen(host, port))
+        server = Server(self, endpoint)
         self._servers.append(server)
         return server
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Let something go on in the lab's event loop, beside the caller."""
         if self._loop is None or self._loop.is_closed():
             work.close()
             raise LabError("The lab is not open: use `with Lab() as lab:`.")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
+        future = self.begin(work)
         try:
             return future.result()
         except CancelledError as error:

@@ -19,7 +19,6 @@ from lambent_lab import http
 from lambent_lab.errors import LabError
 from lambent_lab.http import BadBody, Request, Response
 from lambent_lab.service.api import errors, functions, invoke, model, routes, streaming, versions
-from lambent_lab.service.api.functions import Desk
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import ServiceError
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from lambent_lab.http import Answer
-    from lambent_lab.service.core import Core
+    from lambent_lab.service.api.functions import Desk
     from lambent_lab.service.lab import Lab
 
 MAX_BODY = 70_167_211
@@ -159,18 +158,11 @@ class Endpoint:
 
 
 class Server:
-    """The API of a lab, for callers that wait. Made by `Lab.serve`; it ends with the lab, or with `close`."""
+    """The API of a lab, for callers that wait. Made by `Lab.serve`. It ends with the lab, or with `close`."""
 
     def __init__(self, lab: Lab, endpoint: Endpoint) -> None:
         self._lab = lab
         self._endpoint = endpoint
-
-    @classmethod
-    async def listen(cls, core: Core, host: str, port: int) -> Endpoint:
-        """Begin to answer, in the lab's event loop."""
-        endpoint = Endpoint(Desk(core))
-        await endpoint.listen(host, port)
-        return endpoint
 
     @property
     def url(self) -> str:

@@ -127,23 +127,23 @@ class Resolver:
 
     # -- names
 
-    def name_of(self, logical: str) -> str:
+    def name_of(self, logical: str, depth: int = 0) -> str:
         """Return a resource's name: the one the template gives it, or its logical id."""
         resource = read.table(self._resources.get(logical), f"Resources.{logical}")
         properties = read.table(resource.get("Properties"), f"Resources.{logical}.Properties")
         key = _NAMES.get(str(resource.get("Type")))
         if key is None or key not in properties:
             return logical
-        named = self.resolve(properties[key], f"Resources.{logical}.Properties.{key}", 1)
+        named = self.resolve(properties[key], f"Resources.{logical}.Properties.{key}", depth + 1)
         return logical if named is NOTHING else read.text(named, f"Resources.{logical}.Properties.{key}")
 
-    def arn_of(self, logical: str, where: str) -> str:
+    def arn_of(self, logical: str, where: str, depth: int = 0) -> str:
         """Return a resource's ARN."""
         kind = str(read.table(self._resources.get(logical), f"Resources.{logical}").get("Type"))
         form = _ARNS.get(kind)
         if form is None:
             raise UsageError(f"{where}: the ARN of {logical} ({kind}) is not known before it is deployed.")
-        return "arn:aws:" + form.format(region=REGION, account=ACCOUNT, name=self.name_of(logical))
+        return "arn:aws:" + form.format(region=REGION, account=ACCOUNT, name=self.name_of(logical, depth))
 
     def _ref(self, name: object, where: str, depth: int) -> object:
         if not isinstance(name, str):
@@ -154,9 +154,9 @@ class Resolver:
             return self._parameter(name, where)
         if name in self._resources:
             kind = str(read.table(self._resources[name], f"Resources.{name}").get("Type"))
-            if depth > _MAX_DEPTH:
-                raise UsageError(f"{where} is nested too deeply, or refers to itself.")
-            return self.arn_of(name, where) if kind in _REF_IS_ARN else self.name_of(name)
+            if kind in _REF_IS_ARN:
+                return self.arn_of(name, where, depth)
+            return self.name_of(name, depth)
         known = [*self._parameters, *self._resources]
         raise UsageError(f"{where} refers to {name}, which the template does not have: {', '.join(known)}.")
 
@@ -181,12 +181,10 @@ class Resolver:
         logical, attribute = parts[0], ".".join(parts[1:])
         if logical not in self._resources:
             raise UsageError(f"{where} refers to {logical}, which the template does not have.")
-        if depth > _MAX_DEPTH:
-            raise UsageError(f"{where} is nested too deeply, or refers to itself.")
         if attribute in {"Arn", "TopicArn", "LayerVersionArn"}:
-            return self.arn_of(logical, where)
+            return self.arn_of(logical, where, depth)
         if attribute in {"QueueName", "TopicName", "Name"}:
-            return self.name_of(logical)
+            return self.name_of(logical, depth)
         raise UsageError(
             f"{where}: {attribute} of {logical} is not known before it is deployed: write a value."
         )
