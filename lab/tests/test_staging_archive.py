@@ -92,6 +92,7 @@ def test_files_folders_modes_times_and_links(tmp_path: Path) -> None:
         ([("a/", ""), ("a", "x")], "a", "a file and a folder"),
         ([("a", "x"), ("./a", "y")], "./a", "twice"),
         ([link("a", "b"), ("a", "x")], "a", "twice"),
+        ([link("a", "b"), link("b", "a")], "a", "circles"),
         ([(entry("pipe", stat.S_IFIFO | 0o644), "")], "pipe", "no regular file"),
         ([(entry("disk", stat.S_IFBLK | 0o644), "")], "disk", "no regular file"),
         ([(entry("p", compress_type=zipfile.ZIP_BZIP2), "x")], "p", "compression method 12"),

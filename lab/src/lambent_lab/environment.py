@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Self
 from lambent_lab import environ, xray
 from lambent_lab.course import Course
 from lambent_lab.errors import LabError
+from lambent_lab.initphase import init_ahead, runs_ahead
 from lambent_lab.instance import Instance
 from lambent_lab.invocation import Invocation, Run
 from lambent_lab.journal import Journal
@@ -44,11 +45,13 @@ from lambent_lab.sandbox import (
 )
 from lambent_lab.shutdown import shut_down
 from lambent_lab.staging import stage
+from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.invocation import Failure
     from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import Box, Room
     from lambent_lab.staging import Stage
@@ -72,14 +75,15 @@ class Environment:
         self.spec = spec
         self._stream_limits = stream_limits
         self.log_stream = environ.log_stream(spec.version)
-        self._journal = Journal(on_line)
+        self._journal = Journal(spec, on_line)
         self._stage: Stage | None = None
         self._scratch: Path | None = None
         self._box: Box | None = None
         self._room: Room | None = None
         self._instance: Instance | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._busy = asyncio.Lock()
+        self._places = asyncio.Semaphore(self.capacity)
+        self._under_way = 0
 
     # -- what it is
 
@@ -89,7 +93,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return describe(box, room)
+        return describe(box, room, self._stage.runtime.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
@@ -102,6 +106,22 @@ class Environment:
         """Whether the processes are known to stand still."""
         return self._instance is not None and self._instance.frozen
 
+    @property
+    def capacity(self) -> int:
+        """How many invocations it serves at once: one, more on managed instances."""
+        return self.spec.max_concurrency or 1
+
+    @property
+    def under_way(self) -> int:
+        """How many invocations are under way or wait for their turn."""
+        return self._under_way
+
+    @property
+    def init_failure(self) -> Failure | None:
+        """What went wrong in an init that ran ahead; None where it went well, or runs on demand."""
+        ahead = self._instance.initialized if self._instance is not None else None
+        return ahead.failure if ahead is not None else None
+
     # -- life
 
     async def __aenter__(self) -> Self:
@@ -112,7 +132,10 @@ class Environment:
         await self.close()
 
     async def start(self) -> None:
-        """Make the box and begin the init phase. LabError when that cannot be done; nothing is left then."""
+        """Make the box and begin the init phase. LabError when that cannot be done; nothing is left then.
+
+        An init that runs ahead of the invocations is over when this returns; `init_failure` tells how.
+        """
         try:
             await self._start()
         except BaseException:
@@ -134,12 +157,12 @@ class Environment:
         place.add(self._box)
         self._room = await make_room(
             Folders(
-                python=prepared.interpreter.path,
+                python=prepared.runtime.program,
                 home=prepared.home,
                 code=prepared.code,
                 runtime=prepared.client,
                 layer=prepared.layer,
-                visible=environ.visible(spec, prepared.interpreter),
+                visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
             )
         )
@@ -147,10 +170,12 @@ class Environment:
             place.record_user(self._room.user.uid)
             self._box.belongs_to(self._room.user.uid)
         self._instance = Instance(
-            spec, prepared, self._box, self._room, stream=self.log_stream, line=self._journal.line
+            spec, prepared, self._box, self._room, stream=self.log_stream, journal=self._journal
         )
         await self._instance.endpoint.start()
         await self._instance.begin()
+        if runs_ahead(spec):
+            await init_ahead(self._instance, self._journal, spec)
 
     async def wait_initialized(self, timeout_s: float) -> None:
         """Wait until the runtime is through with its init phase, well or not, or the time is over."""
@@ -170,9 +195,9 @@ class Environment:
     async def _close(self) -> None:
         if self._instance is not None:
             self._instance.held = True
-            under_way = self._busy.locked()  # an invocation is not waited for
             with contextlib.suppress(LabError):
-                await (self._instance.reset() if under_way else shut_down(self._instance, "SPINDOWN"))
+                # An invocation is not waited for.
+                await (self._instance.reset() if self._under_way else shut_down(self._instance, "SPINDOWN"))
             await self._instance.endpoint.close()
         if self._box is not None:
             try:
@@ -201,7 +226,7 @@ class Environment:
         on_answer: Callable[[bytes, str | None], None] | None = None,
         sink: ResponseSink | None = None,
     ) -> Invocation:
-        """Run the function once and return what came of it. Invocations wait for each other.
+        """Run the function once and return what came of it. Over its capacity, invocations wait.
 
         `trace_header` is an X-Ray trace header, `request_id` a UUID (each is made if it is missing);
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
@@ -210,28 +235,38 @@ class Environment:
         as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
         response as it comes (see `response`); one that the function streams is not in the payload then.
         """
-        async with self._busy:
-            instance = self._instance
-            if self._closing is not None or instance is None:
-                raise LabError("The environment is not running: start it, and invoke it before it is closed.")
-            run = Run(
-                request_id=request_id or str(uuid.uuid4()),
-                payload=payload,
-                trace_header=xray.header(trace_header),
-                function_arn=function_arn or environ.function_arn(self.spec.name),
-                timeout_s=self.spec.timeout_s,
-                client_context=client_context or "",
-                cognito_identity=cognito_identity or "",
-                on_answer=on_answer,
-                delivery=Delivery(sink, self._stream_limits),
-            )
-            instance.held = True
-            try:
-                return await Course(self.spec, instance, self._journal, run).follow()
-            except asyncio.CancelledError:
-                # Whatever the function was doing belongs to nobody now.
+        self._under_way += 1
+        try:
+            async with self._places:
+                run = Run(
+                    request_id=request_id or str(uuid.uuid4()),
+                    payload=payload,
+                    trace_header=xray.header(trace_header),
+                    function_arn=function_arn or environ.function_arn(self.spec.name),
+                    timeout_s=self.spec.timeout_s,
+                    client_context=client_context or "",
+                    cognito_identity=cognito_identity or "",
+                    on_answer=on_answer,
+                    delivery=Delivery(sink, self._stream_limits),
+                )
+                return await self._invoke(run)
+        finally:
+            self._under_way -= 1
+
+    async def _invoke(self, run: Run) -> Invocation:
+        instance = self._instance
+        if self._closing is not None or instance is None:
+            raise LabError("The environment is not running: start it, and invoke it before it is closed.")
+        instance.held = True
+        try:
+            return await Course(self.spec, instance, self._journal, run).follow()
+        except asyncio.CancelledError:
+            # Whatever the function was doing belongs to nobody now.
+            if isinstance(instance.conversation, Workers):
+                instance.conversation.finish(run.request_id, late=True)
+            else:
                 await asyncio.shield(instance.reset())
-                raise
-            finally:
-                instance.held = self._closing is not None
-                instance.let_freeze()
+            raise
+        finally:
+            instance.held = self._closing is not None
+            instance.let_freeze()

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 Status = Literal["success", "error", "timeout"]
 
+TAIL_BYTES = 4096
+"""How much of the log a caller that asks for it gets with the answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """One invocation, as the caller and the log saw it.
 
-    `payload` is what the caller gets: the response, or the error document. Durations are in ms; `init_ms` is
-    there when the invocation was cold; `billed_ms` includes it. `max_memory_mb` is what REPORT says,
-    `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU time, init
-    included when cold. `log` has every line. The two times are wall clock, ns since the epoch: `init_ms` lies
-    before `started_ns`. `response_ms` is when the caller had the first byte of its answer. A response that
-    the function streamed (`streamed`) went on for `response_duration_ms` from there; where a sink took it, it
-    is not in `payload`. `produced_bytes` is its size, streamed or not. With extensions the duration goes on
-    until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after a good
-    answer.
+    `payload` is what the caller gets: the response, or the error document. `cold` tells that the caller
+    waited for an init or a restore. Durations are in ms; `init_ms` is there for the first invocation after
+    an init, `restore_ms` for the first after a restore; `billed_ms` is REPORT's. `max_memory_mb` is what
+    REPORT says, `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU
+    time, init included when cold. `log` has every line, those of init before START. The two times are wall
+    clock, ns since the epoch: `init_ms` lies before `started_ns`. `response_ms` is when the caller had the
+    first byte of its answer. A response that the function streamed (`streamed`) went on for
+    `response_duration_ms` from there; where a sink took it, it is not in `payload`. `produced_bytes` is its
+    size, streamed or not. With extensions the duration goes on until they are done, `extension_overhead_ms`
+    longer, and `status` can tell of their failure after a good answer.
     """
 
     request_id: str
@@ -56,6 +60,14 @@ class Invocation:
     extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
+    restore_ms: float | None = None
+    log_start: int = 0
+
+    @property
+    def tail(self) -> bytes:
+        """What LogType=Tail gives: the last 4 KB of the log from START to REPORT."""
+        text = "".join(f"{line}\n" for line in self.log[self.log_start :])
+        return text.encode("utf-8", "replace")[-TAIL_BYTES:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +117,9 @@ def truncated() -> Failure:
     return Failure(error_type=kind, body=body, report_status="error")
 
 
-def billed(duration_ms: float, init_ms: float | None) -> int:
-    """Return what is billed, in whole ms: since August 2025 the init phase counts as well."""
-    return math.ceil(round(duration_ms + (init_ms or 0.0), 6))
+def whole_ms(duration_ms: float) -> int:
+    """Return a duration as it is billed: whole ms, rounded up."""
+    return math.ceil(round(duration_ms, 6))
 
 
 def megabytes(size: int) -> int:
@@ -141,6 +153,10 @@ class Run:
         self.cold = False
         self.init_ms: float | None = None
         self.init_inside = False
+        self.init_ahead = False  # init ran before there was an invocation, and is billed by itself
+        self.restore_ms: float | None = None
+        self.billed_restore_ms = 0
+        self.reported = False  # subscribers of the Telemetry API have heard the report
         self.out_of_memory = False
         self.process_gone = False
         self.usage: Usage | None = None
@@ -191,9 +207,19 @@ class Run:
         self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
 
     @property
-    def outside_init_ms(self) -> float | None:
-        """The init phase that came before the invocation and is billed with it, None where there was none."""
-        return self.init_ms if self.cold and not self.init_inside else None
+    def reported_init_ms(self) -> float | None:
+        """The init phase that came before the invocation, for the first one after it; else None."""
+        return None if self.init_inside else self.init_ms
+
+    @property
+    def billed_ms(self) -> int:
+        """What is billed, in whole ms: since August 2025 an on-demand init counts as well.
+
+        An init that ran ahead (provisioned concurrency) is billed by itself. Of a restore the hooks are
+        billed: from the moment the runtime runs again.
+        """
+        init_ms = 0.0 if self.init_ahead else self.reported_init_ms or 0.0
+        return whole_ms(self.duration_ms + init_ms + self.billed_restore_ms)
 
     @property
     def overhead_ms(self) -> float | None:

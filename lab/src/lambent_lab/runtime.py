@@ -1,8 +1,8 @@
 """One runtime process and its conversation: from its start to its end, for as many invocations as it lives.
 
 The environment starts a new one after every reset. What it learns is told as values: `InitDone`,
-`InitFailed`, `Exited` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore; `Answer`,
-`ResponseTooLarge`, `ResponseTruncated`, `Exited` for an invocation.
+`InitFailed`, `Exited`, `NotStarted` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore;
+`Answer`, `ResponseTooLarge`, `ResponseTruncated`, `Exited` for an invocation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.http import Answer as HttpAnswer
 from lambent_lab.http import BadBody, BodyError, Later, Request, Response, Server
@@ -62,6 +62,14 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class NotStarted:
+    """There is nothing that could be run as the runtime: Lambda's error type for it, and its words."""
+
+    error_type: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """An invocation's outcome and the moment it was known, on the performance counter.
 
@@ -82,7 +90,9 @@ class Conversation:
         self._on_idle = on_idle
         self._waiting: list[Later] = []
         self._delivery = Delivery()
-        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited | NotStarted, float]] = (
+            self._loop.create_future()
+        )
         self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
         self._result: asyncio.Future[Ended] | None = None
         self._idle = asyncio.Event()
@@ -215,6 +225,13 @@ class Conversation:
         self._idle.set()
 
 
+class Talk(Protocol):
+    """Whoever answers a runtime's calls."""
+
+    def handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, now or later."""
+
+
 def _response(reply: Reply) -> Response:
     return Response(reply.status, reply.body, reply.headers)
 
@@ -224,7 +241,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: Talk | None = None
         self._extensions: Extensions | None = None
         self._telemetry: Telemetry | None = None
 
@@ -252,7 +269,7 @@ class Endpoint:
 
     def begin(
         self,
-        conversation: Conversation | None,
+        conversation: Talk | None,
         extensions: Extensions | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:

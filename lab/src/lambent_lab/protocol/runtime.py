@@ -281,6 +281,8 @@ class RuntimeApi:
         self, began: StreamBegan, body: bytes, trailers: Mapping[str, str], bad: BadBody | None = None
     ) -> Answer | ResponseTooLarge | ResponseTruncated:
         """Take the end of a streamed response. `body` is what the answer shall hold of it."""
+        if (self.state, Call.STREAM_END) not in TRANSITIONS:
+            raise ValueError(f"A runtime that is {self.state.value} is not streaming a response.")
         self._move(Call.STREAM_END)
         if bad is BadBody.TOO_LARGE:
             return ResponseTooLarge(bad_body(bad), began.request_id)

@@ -35,11 +35,11 @@ _PRIVATE_PROC = (5, 8)  # before that Linux, hiding processes in one /proc hides
 class Folders:
     """Where things are.
 
-    Without `home`, `python` is run as it is; without `runtime`, it has the client itself. `visible` keeps its
-    names.
+    `python` is the interpreter, Python or another, None where the code brings its own; without `home`, it is
+    run as it is. `runtime` is for /var/runtime. `visible` keeps its names.
     """
 
-    python: Path
+    python: Path | None
     home: Path | None
     code: Path
     runtime: Path | None
@@ -52,7 +52,7 @@ class Folders:
 class Places:
     """The same as the function's process sees them. `tmpdir` is set when its temporary folder is not /tmp."""
 
-    python: Path
+    python: Path | None
     task_root: Path
     runtime: Path
     layer: Path
@@ -181,11 +181,12 @@ def _etc(scratch: Path, user: User | None) -> list[tuple[Path, Path]]:
     return files
 
 
-def python_in(folders: Folders, home: Path | None) -> Path:
+def python_in(folders: Folders, home: Path | None) -> Path | None:
     """Return the interpreter to start: that of the clean home, where there is one."""
     if folders.home is None or home is None:
         return folders.python
-    names = sorted(path.name for path in (folders.home / "bin").glob("python3.*"))
+    here = folders.home / "bin"
+    names = sorted(path.name for pattern in ("python3.*", "node") for path in here.glob(pattern))
     return home / "bin" / names[0] if names else folders.python
 
 

@@ -203,7 +203,8 @@ def _choose_user(folders: Folders) -> tuple[User | None, tuple[str, ...]]:
     user = users.ordinary()
     if user is None:
         return None, (f"user: {users.why_not()}",)
-    kept = users.unreadable((folders.python, *folders.visible))
+    programs = (folders.python,) if folders.python is not None else ()
+    kept = users.unreadable((*programs, *folders.visible))
     if kept is not None:
         return None, (
             f"user: the function runs as root, because other users may not read {kept} (chmod o+rX)",

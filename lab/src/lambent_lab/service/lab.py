@@ -133,6 +133,8 @@ class Lab:
         init_cpu: Literal["boost", "share"] = "boost",
         bytecode: bool = True,
         extensions: Iterable[str | Path] = (),
+        runtime: str | None = None,
+        layers: Iterable[str | Path] = (),
         version: str = "$LATEST",
         log_format: LogFormat = "Text",
         application_log_level: ApplicationLogLevel | None = None,
@@ -142,7 +144,7 @@ class Lab:
         freeze: bool = True,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
-        """Make a function of a folder of code.
+        """Make a function of a folder of code, a zip file or a wheel.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
         /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
@@ -160,6 +162,8 @@ class Lab:
             init_cpu=init_cpu,
             bytecode=bytecode,
             extensions=tuple(Path(extension).absolute() for extension in extensions),
+            runtime=runtime,
+            layers=tuple(Path(layer).absolute() for layer in layers),
             version=version,
             log_format=log_format,
             application_log_level=application_log_level,

@@ -17,6 +17,7 @@ Every refusal is a UsageError of one line that names the entry.
 from __future__ import annotations
 
 import calendar
+import errno
 import io
 import os
 import re
@@ -239,6 +240,11 @@ def _make_links(folder: Path, links: dict[str, str], name: str) -> None:
         ends = os.path.realpath(folder / path)
         if ends != root and not ends.startswith(root + os.sep):
             raise refused(name, path, f"is a link that leads out of the folder, to {target[:200]!r}")
+        try:
+            (folder / path).stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise refused(name, path, "is a link that leads in circles") from error
 
 
 def _time(info: zipfile.ZipInfo) -> float:

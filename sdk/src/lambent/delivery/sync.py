@@ -81,6 +81,7 @@ class SyncDelivery:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.debug = config.log_level == "debug"
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
@@ -272,6 +273,10 @@ class SyncDelivery:
         self.flush_total += took
         self.flush_last = took
         self.flush_longest = max(self.flush_longest, took)
+        if self.debug:
+            from lambent.debug import flushed
+
+            flushed(len(spans), took, delivered)
         return self._report_dropped() and delivered
 
     def _take(self, root: AnySpan | None = None) -> list[Span]:

@@ -10,10 +10,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent.exporters import console, file, memory, otlp_http, stdout
+    from lambent.exporters import console, file, memory, otlp_grpc, otlp_http, stdout, xray_udp
     from lambent.span import Span
 
-__all__ = ["Exporter", "Result", "console", "file", "memory", "otlp_http", "stdout"]
+__all__ = [
+    "Exporter",
+    "Result",
+    "console",
+    "file",
+    "memory",
+    "otlp_grpc",
+    "otlp_http",
+    "stdout",
+    "xray_udp",
+]
 
 _MODULES = frozenset(__all__) - {"Exporter", "Result"}
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MAX_PAYLOAD = 6_291_456
 MAX_CONTEXT = 3583
-TAIL_BYTES = 4096
 
 _NO_JSON = ("image/", "audio/", "video/", "multipart/", "text/html", "text/xml", "application/xml")
 _TYPES = ("RequestResponse", "DryRun", "Event")
@@ -159,8 +158,7 @@ def wants_tail(log_type: str | None) -> bool:
 
 def log_tail(invocation: Invocation) -> str:
     """Return the last 4 KB of an invocation's log, in base64."""
-    text = "".join(f"{line}\n" for line in invocation.log).encode("utf-8", "replace")
-    return base64.b64encode(text[-TAIL_BYTES:]).decode()
+    return base64.b64encode(invocation.tail).decode()
 
 
 def too_large() -> ServiceError:
