@@ -113,7 +113,7 @@ functions:
         ("functions: {a: {code: x}}", "functions.a has no handler"),
         ("functions: {a b: {code: x, handler: y.z}}", "cannot be called 'a b'"),
         ("functions: {a: {code: x, handler: y.z, memory: lots}}", "memory must be a whole number"),
-        ("functions: {a: {code: x, handler: y.z, timeout: yes}}", "functions.a.timeout must be a whole number"),
+        ("functions: {a: {code: x, handler: y.z, timeout: yes}}", "timeout must be a number"),
         ("functions: {a: {code: x, handler: y.z, freeze: 1}}", "functions.a.freeze must be true or false"),
         ("functions: {a: {code: x, handler: y.z, env: [1]}}", "functions.a.env must be a table"),
         ("functions: {a: {code: x, handler: y.z, env: {K: [1]}}}", "env.K must be text"),
@@ -311,8 +311,8 @@ ONE = "Resources: {{F: {{Type: 'AWS::Serverless::Function', Properties: {{Handle
         ("Resources: {B: {Type: 'AWS::S3::Bucket'}}", "The template has no function"),
         ("Parameters: {P: {Type: String}}\n" + ONE.format("Runtime: !Ref P"), "--parameter P=VALUE"),
         (
-            "Resources:\n  A: {Type: 'AWS::Serverless::Function', Properties: {Handler: a.b, FunctionName: x}}\n"
-            "  B: {Type: 'AWS::Serverless::Function', Properties: {Handler: a.b, FunctionName: x}}",
+            "Resources:\n  A: {Type: 'AWS::Lambda::Function', Properties: {Handler: a.b, FunctionName: x}}\n"
+            "  B: {Type: 'AWS::Lambda::Function', Properties: {Handler: a.b, FunctionName: x}}",
             "Two functions are called x",
         ),
     ],

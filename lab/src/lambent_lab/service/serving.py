@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote
@@ -80,9 +81,8 @@ class Endpoint:
                 self.handle, host, port, max_body=MAX_BODY, refuse=self._refuse
             )
         except OSError as error:
-            raise LabError(
-                f"Port {port} of {host} cannot be listened on ({error.strerror or error}): choose another."
-            ) from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise LabError(f"Port {port} of {host} cannot be listened on ({why}): choose another.") from error
         self.desk.url = self.desk.url or self.url
 
     @property

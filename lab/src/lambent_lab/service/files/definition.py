@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +104,13 @@ def integer(value: object, where: str) -> int:
 
 
 def number(value: object, where: str) -> float:
-    """Return a number."""
-    if isinstance(value, float):
-        return value
-    return float(integer(value, where))
+    """Return a number, or one that stands in text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{where} must be a number, not {shown(value)}.")
+    return float(value)
 
 
 def flag(value: object, where: str) -> bool:
