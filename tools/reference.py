@@ -17,7 +17,7 @@ from lambent_lab.protocol import extensions as extensions_api
 from lambent_lab.protocol import telemetry as telemetry_api
 from lambent_lab.service import catalog, core, fleet, serving
 from lambent_lab.service.api import invoke, model, routes, settings, streaming
-from lambent_lab.service.files import intrinsics, own, sam
+from lambent_lab.service.files import intrinsics, loading, own, sam
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -229,7 +229,7 @@ def service() -> str:
             "",
             NOTE,
             "",
-            "`lambent serve` and `Lab.serve` answer these operations; boto3 and the aws CLI use them unchanged.",
+            "`lambent serve` and `Lab.serve` answer these operations, to boto3 and the aws CLI as they are.",
             "Everything is in one account, `123456789012`, in `us-east-1`.",
             "",
             *rules(serving),
@@ -277,8 +277,8 @@ def files() -> str:
             "",
             NOTE,
             "",
-            "`lambent serve` reads `lambent.yaml`, `lambent.yml`, `lambent.toml`, `template.yaml`, `template.yml`",
-            "or `template.json`: the first of them that lies in the current folder, or the one it is given.",
+            "`lambent serve` reads the file it is given, or the first of these in the current folder:",
+            f"{', '.join(f'`{name}`' for name in loading.NAMES)}.",
             "",
             "## The lab's own",
             "",
@@ -304,6 +304,8 @@ def main() -> int:
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "commands.md": commands(),
         REFERENCE / "extensions.md": extensions(),
+        REFERENCE / "lambda-api.md": service(),
+        REFERENCE / "function-files.md": files(),
         HOW_TO / "choose-a-backend.md": with_table(HOW_TO / "choose-a-backend.md", backends()),
     }
     stale = []
