@@ -124,7 +124,9 @@ class Instance:
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         self.initialized = self.failing = None
         journal = self._journal
-        telemetry = self.telemetry = journal.telemetry = Telemetry(journal.subscribed)
+        telemetry = self.telemetry = journal.telemetry = Telemetry(
+            journal.subscribed, managed=self._spec.max_concurrency is not None
+        )
         journal.init_start(*self.runtime_version, phase)
         spec = self._spec
         conversation: Conversation | Workers

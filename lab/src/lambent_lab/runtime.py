@@ -29,6 +29,7 @@ from lambent_lab.protocol import (
 )
 from lambent_lab.protocol.extensions import VERSION as EXTENSIONS_VERSION
 from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION, is_stream
+from lambent_lab.protocol.telemetry import LOGS_VERSION
 from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
 from lambent_lab.response import Delivery
 
@@ -287,7 +288,7 @@ class Endpoint:
         if self._extensions is not None and not request.path.startswith(VERSION):
             if request.path.startswith(EXTENSIONS_VERSION):
                 return self._extensions.handle(request, bad)
-            if self._telemetry is not None and request.path.startswith(TELEMETRY_VERSION):
+            if self._telemetry is not None and request.path.startswith((TELEMETRY_VERSION, LOGS_VERSION)):
                 return self._telemetry.handle(request, bad, self._extensions.api)
         if self._conversation is None:
             return Response(
