@@ -168,7 +168,8 @@ def command(
             extensions=extensions,
             **life,
         )
-        function.start()
+        with waiting(f"preparing {target}"):
+            function.start()
         if function.box is not None and not as_json:
             click.echo(_describe(function.box))
         for number in range(1, repeat + 1):
