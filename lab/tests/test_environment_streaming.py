@@ -390,3 +390,20 @@ async def test_telemetry_tells_latency_duration_and_size_in_both_modes(make: Mak
     assert done[one.request_id]["spans"][1]["durationMs"] > 250
     assert done[two.request_id]["spans"][0]["durationMs"] > 190
     assert two.response_duration_ms == 0
+
+
+async def test_a_late_worker_of_a_managed_instance_is_cut_off_and_serves_on(make: Make) -> None:
+    spec = make(RUNTIME, timeout_s=1, max_concurrency=2)
+    sink = Sink()
+    late = "s = Stream()\ns.send(b'begun')\ntime.sleep(2)\ntry: s.end()\nexcept OSError: pass"
+    async with Environment(spec) as environment:
+        result = await environment.invoke(event(late), sink=sink)
+        assert [kind for kind, _ in sink.ends] == ["Sandbox.Timedout"]
+        assert sink.data == b"begun"
+        assert result.status == "timeout"
+        async with asyncio.timeout(30):
+            while True:
+                after = await environment.invoke(event("s = Stream()\ns.send(b'fine')\ns.end()"))
+                if after.status == "success":
+                    break
+    assert (after.payload, after.cold) == (b"fine", False)

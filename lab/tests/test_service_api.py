@@ -122,7 +122,7 @@ def test_invoke_with_a_log_and_a_context(client: Any, world: World) -> None:
 @pytest.mark.usefixtures("hello")
 def test_a_function_error(client: Any, world: World) -> None:
     async def fail(invocation: FakeInvocation) -> None:
-        invocation.function_error = "Unhandled"  # type: ignore[assignment]
+        invocation.function_error = "Unhandled"
         invocation.payload = b'{"errorType": "KeyError", "errorMessage": "a"}'
 
     world.work = fail

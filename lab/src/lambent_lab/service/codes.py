@@ -45,6 +45,13 @@ class Codes:
             path.write_bytes(package)
         return path
 
+    def write(self, name: str, source: str) -> Path:
+        """Store one file of source in a folder of its own and return the folder."""
+        folder = Path(tempfile.mkdtemp(prefix="inline-", dir=self._place()))
+        folder.chmod(0o755)
+        (folder / name).write_text(source)
+        return folder
+
     def freeze(self, path: Path) -> Path:
         """Return a copy of a folder's code that nobody changes. Stored packages are that already."""
         if self._folder is not None and self._folder in path.parents:
