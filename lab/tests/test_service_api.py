@@ -308,7 +308,7 @@ BASE: dict[str, Any] = {
         ({"FunctionName": "x" * 65}, "ValidationException", "length less than or equal to 64"),
         ({"Code": {}}, "InvalidParameterValueException", "Please provide a source for function code."),
         ({"Code": {"ZipFile": b"nothing"}}, "InvalidParameterValueException", "Could not unzip"),
-        ({"Code": {"ZipFile": package(name="../app.py")}}, "InvalidParameterValueException", "Could not unzip"),
+        ({"Code": {"ZipFile": package(name="../a")}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"S3Bucket": "mine", "S3Key": "a.zip"}}, "InvalidParameterValueException", "bucket mine"),
         ({"Code": {"S3Bucket": "local", "S3Key": "a"}}, "InvalidParameterValueException", "no existing"),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "no container images"),
