@@ -86,7 +86,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 KEYS = [
     "request_id", "cold", "status", "function_error", "payload", "duration_ms", "init_ms", "billed_ms",
-    "memory_mb", "max_memory_mb", "spans", "log",
+    "memory_mb", "max_memory_mb", "box", "spans", "log",
 ]  # fmt: skip
 
 
