@@ -70,6 +70,7 @@ class Instance:
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
+        self._last: tuple[int, int] | None = None  # CPU time and kills, as last read
         self._cpu_mark = 0
         self._kill_mark = 0
 
@@ -120,6 +121,7 @@ class Instance:
         """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
         self.fresh = True
         self.init_started = 0.0
+        self._last = None
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         self.initialized = self.failing = None
@@ -288,7 +290,10 @@ class Instance:
     # -- counting
 
     def mark(self) -> None:
-        """Count CPU time and kills from here on."""
+        """Count CPU time and kills from where they were last read; that saves reading them again."""
+        if self._last is not None:
+            self._cpu_mark, self._kill_mark = self._last
+            return
         with contextlib.suppress(OSError):
             self._cpu_mark = self.box.cpu.used_ns() or 0
             self._kill_mark = self.box.memory.kills()
@@ -296,9 +301,11 @@ class Instance:
     def usage(self) -> Usage | None:
         """Return what has been used, or None when it cannot be read."""
         try:
-            return self.box.usage()
+            usage = self.box.usage()
         except OSError:
             return None
+        self._last = usage.cpu_ns or 0, usage.kills
+        return usage
 
     def cpu_ms(self, usage: Usage | None) -> float | None:
         """Return the CPU time since the mark."""
