@@ -246,6 +246,17 @@ async def answer(code: Path, handler: str = "app.handler") -> Any:
         return json.loads(result.payload)
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o600, True), (0o640, True), (0o644, False), (0, False)])
+async def test_a_file_that_lambda_could_not_read_is_told(mode: int, told: bool, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(zipped((entry("app.py", mode), SOURCE)))
+    spec = FunctionSpec(name="packed", code=path, handler="app.handler", timeout_s=30)
+    async with Environment(spec) as environment:
+        assert (await environment.invoke(b"1")).status == "success"
+        found = [text for text in environment.box.cannot if text.startswith("package: app.py in bundle.zip")]
+    assert bool(found) is told
+
+
 async def test_a_zip_file_runs(tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
     path.write_bytes(zipped(("app.py", SOURCE)))

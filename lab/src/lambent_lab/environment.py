@@ -96,7 +96,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return describe(box, room, self._stage.runtime.notes if self._stage is not None else ())
+        return describe(box, room, self._stage.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
