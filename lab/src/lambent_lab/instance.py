@@ -126,7 +126,9 @@ class Instance:
         self.initialized = self.failing = None
         journal = self._journal
         telemetry = self.telemetry = journal.telemetry = Telemetry(
-            journal.subscribed, managed=self._spec.max_concurrency is not None
+            journal.subscribed,
+            managed=self._spec.max_concurrency is not None,
+            connect=self.room.network.connect,
         )
         journal.init_start(*self.runtime_version, phase)
         spec = self._spec

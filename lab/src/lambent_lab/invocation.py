@@ -89,7 +89,7 @@ class Failure:
 
 def document(error_type: str, message: str) -> bytes:
     """Return an error document in AWS's shape."""
-    return json.dumps({"errorType": error_type, "errorMessage": message}).encode()
+    return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()
 
 
 def timeout(request_id: str, timeout_s: float) -> Failure:
