@@ -249,7 +249,8 @@ async def answer(code: Path, handler: str = "app.handler") -> Any:
 @pytest.mark.parametrize(("mode", "told"), [(0o600, True), (0o640, True), (0o644, False), (0, False)])
 async def test_a_file_that_lambda_could_not_read_is_told(mode: int, told: bool, tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
-    path.write_bytes(zipped((entry("app.py", mode), SOURCE)))
+    # 0x20 is the archive flag of Windows: without any attribute zipfile would write 0o600.
+    path.write_bytes(zipped((entry("app.py", external_attr=mode << 16 | 0x20), SOURCE)))
     spec = FunctionSpec(name="packed", code=path, handler="app.handler", timeout_s=30)
     async with Environment(spec) as environment:
         assert (await environment.invoke(b"1")).status == "success"

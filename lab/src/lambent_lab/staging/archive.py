@@ -82,7 +82,7 @@ def extract(source: Path | bytes, folder: Path, *, name: str = "", links: bool =
 
 
 def unreadable(source: Path) -> str | None:
-    """Return the name of an entry that only its owner may read, None if there is none. UsageError if no zip."""
+    """Return the name of an entry that only its owner may read, None if there is none. Or UsageError."""
     with _opened(source, str(source)) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16

@@ -28,8 +28,8 @@ class Stage:
     """The folders a function is run with, none the user's own. No `home`: the interpreter runs as it is.
 
     `client` is for /var/runtime, `layer` for /opt; `extensions` are the names of the files that run from its
-    extensions folder; `notes` say what is not as it would be on Lambda. `release` gives the folders back; they
-    may vanish then.
+    extensions folder; `notes` say what is not as on Lambda. `release` gives the folders back; they may vanish
+    then.
     """
 
     runtime: Runtime
