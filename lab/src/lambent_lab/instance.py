@@ -17,7 +17,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
 from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone, NotStarted
-from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.sandbox import Box, Output, Process, Room, Usage, describe
 from lambent_lab.telemetry import Telemetry
 from lambent_lab.workers import Workers
 
@@ -49,6 +49,7 @@ class Instance:
         journal: Journal,
     ) -> None:
         self.box = box
+        self.report = describe(box, room)
         self.room = room
         self.endpoint = Endpoint()
         self.conversation: Conversation | Workers | None = None
@@ -127,7 +128,9 @@ class Instance:
         self.initialized = self.failing = None
         journal = self._journal
         telemetry = self.telemetry = journal.telemetry = Telemetry(
-            journal.subscribed, managed=self._spec.max_concurrency is not None
+            journal.subscribed,
+            managed=self._spec.max_concurrency is not None,
+            connect=self.room.network.connect,
         )
         journal.init_start(*self.runtime_version, phase)
         spec = self._spec
