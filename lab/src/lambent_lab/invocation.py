@@ -201,6 +201,11 @@ class Run:
         if self._on_answer is not None:
             self._on_answer(payload, function_error)
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for the answer alone."""
+        return self._on_answer is not None
+
     def extend(self, at: float) -> None:
         """Stop the clock again, later: what went on beside the runtime counts as well."""
         assert self._until is not None
