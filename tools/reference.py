@@ -11,10 +11,17 @@ import click
 from lambent._arguments import ARGUMENTS
 from lambent.backends import PRESETS
 from lambent.config import OPTIONS
-from lambent_lab import aftermath, initphase, shutdown
+from lambent_lab import aftermath, initphase, response, shutdown
 from lambent_lab.commands import cli
+from lambent_lab.http import server as http_server
 from lambent_lab.protocol import extensions as extensions_api
+from lambent_lab.protocol import prelude
+from lambent_lab.protocol import runtime as runtime_api
+from lambent_lab.protocol import streaming as streaming_limits
 from lambent_lab.protocol import telemetry as telemetry_api
+from lambent_lab.service import catalog, core, fleet, serving
+from lambent_lab.service.api import invoke, model, routes, settings, streaming
+from lambent_lab.service.files import intrinsics, loading, own, sam
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,6 +110,51 @@ def rules(module: ModuleType) -> list[str]:
         else:
             lines.append(line)
     return "\n".join(lines).strip().splitlines()
+
+
+def runtime() -> str:
+    """Return the page of the Runtime API and of streamed responses, in the words and tables of its code."""
+    moves = [(state, call, after) for (state, call), after in runtime_api.TRANSITIONS.items()]
+    drawn = [f"    {state.name} --> {after.name}: {call.value}" for state, call, after in moves]
+    return "\n".join(
+        [
+            "# The Runtime API in the lab",
+            "",
+            NOTE,
+            "",
+            *rules(runtime_api),
+            "",
+            "| state | call | next state |",
+            "|---|---|---|",
+            *(f"| {state.value} | {call.value} | {after.value} |" for state, call, after in moves),
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            "    [*] --> STARTED",
+            *drawn,
+            "```",
+            "",
+            "## Responses",
+            "",
+            *rules(response),
+            "",
+            "## Limits of streamed responses",
+            "",
+            *rules(streaming_limits),
+            "",
+            "Python code that runs environments itself sets other limits with",
+            "`Environment(spec, stream_limits=StreamLimits(size=..., burst=..., rate=...))`.",
+            "",
+            "## Streamed HTTP responses",
+            "",
+            *rules(prelude),
+            "",
+            "## HTTP",
+            "",
+            *rules(http_server),
+            "",
+        ]
+    )
 
 
 def extensions() -> str:
@@ -212,12 +264,98 @@ def with_table(page: Path, table: str) -> str:
     return f"{before}{note}\n{table}\n\n{end}{after}"
 
 
+def service() -> str:
+    """Return the page of AWS's API as the lab has it."""
+    ours = {route.operation for route in routes.ROUTES}
+    rows = [
+        f"| {route.operation} | `{route.method} {route.path}` | {route.status} | {route.scope} |"
+        for route in routes.ROUTES
+    ]
+    missing = [name for name in sorted(model.load()["operations"]) if name not in ours]
+    return "\n".join(
+        [
+            "# AWS's Lambda API in the lab",
+            "",
+            NOTE,
+            "",
+            "`lambent serve` and `Lab.serve` answer these operations, to boto3 and the aws CLI as they are.",
+            "Everything is in one account, `123456789012`, in `us-east-1`.",
+            "",
+            *rules(serving),
+            "",
+            "| operation | request | status | what the lab does of it |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## Invocations",
+            "",
+            *rules(invoke),
+            "",
+            "## Response streams",
+            "",
+            *rules(streaming),
+            "",
+            "## Versions and aliases",
+            "",
+            *rules(catalog),
+            "",
+            "## Concurrency",
+            "",
+            *rules(core),
+            "",
+            *rules(fleet),
+            "",
+            "## Parameters of functions",
+            "",
+            *rules(settings),
+            "",
+            "## What the lab does not have",
+            "",
+            ", ".join(f"`{name}`" for name in missing) + ".",
+            "",
+        ]
+    )
+
+
+def files() -> str:
+    """Return the page of the files that `lambent serve` reads."""
+    rows = [f"| `{key}` | {kind} | {meaning} |" for key, (_, kind, meaning) in own.KEYS.items()]
+    return "\n".join(
+        [
+            "# Files of functions",
+            "",
+            NOTE,
+            "",
+            "`lambent serve` reads the file it is given, or the first of these in the current folder:",
+            f"{', '.join(f'`{name}`' for name in loading.NAMES)}.",
+            "",
+            "## The lab's own",
+            "",
+            *rules(own),
+            "",
+            "| key of a function | kind | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "## SAM and CloudFormation templates",
+            "",
+            *rules(sam),
+            "",
+            *rules(intrinsics),
+            "",
+        ]
+    )
+
+
 def main() -> int:
     """Write the pages, or with `--check` compare them; return the exit code."""
     pages = {
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "runtime-api.md": runtime(),
         REFERENCE / "extensions.md": extensions(),
+        REFERENCE / "lambda-api.md": service(),
+        REFERENCE / "function-files.md": files(),
         HOW_TO / "choose-a-backend.md": with_table(HOW_TO / "choose-a-backend.md", backends()),
     }
     stale = []

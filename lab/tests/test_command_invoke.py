@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 KEYS = [
     "request_id", "cold", "status", "function_error", "payload", "duration_ms", "init_ms", "billed_ms",
-    "memory_mb", "max_memory_mb", "spans", "log",
+    "memory_mb", "max_memory_mb", "box", "spans", "log",
 ]  # fmt: skip
 
 
@@ -289,6 +290,70 @@ def test_targets(tmp_path: Path) -> None:
     assert (packed.code, packed.handler, packed.name) == (Path(bundle), "app.handler", "bundle-2")
     with pytest.raises(UsageError, match="is a package: name the function in it"):
         locate(bundle)
+
+
+def test_targets_of_other_runtimes(tmp_path: Path) -> None:
+    code = tmp_path / "other"
+    (code / "src").mkdir(parents=True)
+    for name in ("index.js", "src/deep.mjs", "bootstrap"):
+        (code / name).touch()
+    found = locate(f"{code}/index.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler, found.name) == (code, "index.handler", "other")
+    found = locate(str(code), handler="src/deep.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler) == (code, "src/deep.handler")
+    for target, given, handler in (
+        (str(code), None, "bootstrap"),
+        (str(code), "any thing", "any thing"),
+        (f"{code}/any", None, "any"),
+    ):
+        found = locate(target, runtime="provided.al2023", handler=given)
+        assert (found.code, found.handler, found.name) == (code, handler, "other")
+    for target, given, runtime, why in (
+        (f"{code}/index.handler", None, None, "add --runtime nodejs"),
+        (f"{code}/app.handler", None, None, "add --runtime provided"),
+        (str(code), None, None, "add --runtime provided"),
+        (f"{code}/app.handler", None, "nodejs20.x", "There is no .*app.js"),
+        (str(code), "app.handler", "nodejs20.x", "There is no .*app.js"),
+        (f"{code}/no", "app.handler", None, "does not exist"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            locate(target, handler=given, runtime=runtime)
+
+
+def test_what_is_in_a_zip_file_is_looked_at(tmp_path: Path) -> None:
+    for name, files in {
+        "good": ["app.py", "pkg/mod.py", "native.cpython-311-x86_64-linux-gnu.so"],
+        "folder": ["shop/app.py"],
+        "wheels": ["one-1.0-py3-none-any.whl"],
+    }.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for file in files:
+                archive.writestr(file, "")
+    for handler in ("app.handler", "pkg.mod.handler", "pkg/mod.handler", "native.handler"):
+        assert locate(str(tmp_path / "good.zip"), handler=handler).handler == handler
+    assert locate(f"{tmp_path}/wheels.zip/app.handler").name == "wheels"
+    with pytest.raises(UsageError, match=r"no index\.py at the top of .*good\.zip\.$"):
+        locate(f"{tmp_path}/good.zip/index.handler")
+    with pytest.raises(UsageError, match=r"has shop/app\.py, so zip what is in the folder, not the folder"):
+        locate(f"{tmp_path}/folder.zip/app.handler")
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    assert locate(f"{tmp_path}/broken.zip/app.handler").name == "broken"
+
+
+def test_runtime_layer_and_handler_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = tmp_path / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "greeting.py").write_text("text = 'from a layer'")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(
+        "import greeting\ndef handler(e, c):\n    return greeting.text\n"
+    )
+    own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    options = ["--handler", "app.handler", "--layer", str(layer), "--runtime", own, "--json"]
+    assert main(["invoke", str(tmp_path / "code"), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["payload"] == "from a layer"
+    assert main(["invoke", str(tmp_path / "code"), *options, "--env", "AWS_LAMBDA_FUNCTION_NAME=x"]) == 2
+    assert "Reserved keys used in this request: AWS_LAMBDA_FUNCTION_NAME" in capsys.readouterr().err
 
 
 def test_a_zip_file_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from lambent_lab.protocol.extensions import About, ExtensionsApi, Failed, Regist
 from lambent_lab.sandbox import Output, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.protocol import Reply
@@ -40,8 +40,7 @@ class Broken:
 class Extensions:
     """The Extensions API's side of one environment. `on_idle` is called when an extension begins to wait."""
 
-    def __init__(self, spec: FunctionSpec, on_idle: Callable[[], None]) -> None:
-        names = [path.name for path in spec.extensions]
+    def __init__(self, spec: FunctionSpec, names: Sequence[str], on_idle: Callable[[], None]) -> None:
         about = About(spec.name, spec.handler, environ.ACCOUNT, spec.version)
         self.api = ExtensionsApi(about, names, managed=spec.max_concurrency is not None)
         self.present = bool(names)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lambent_lab.errors import UsageError
+from lambent_lab.identifiers import RUNTIMES, family_of
 from lambent_lab.protocol.extensions import MAX_EXTENSIONS
+from lambent_lab.reserved import check_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +24,14 @@ Initialization = Literal["on-demand", "provisioned-concurrency", "snap-start"]
 MEMORY_MB = range(128, 10_241)
 """The sizes that Lambda accepts, in MB."""
 
+TMP_MB = range(512, 10_241)
+"""The sizes of /tmp that Lambda accepts, in MB."""
+
 MAX_CONCURRENCY = 1600
 """What Lambda accepts as the number of invocations that one environment serves at once."""
+
+MAX_LAYERS = 5
+"""How many layers a function may have."""
 
 _VERSION = re.compile(r"\$LATEST|[1-9]\d*")
 
@@ -37,12 +45,17 @@ class FunctionSpec:
     interpreter of the one running the lab); `init_cpu` says whether the init phase has up to two vCPUs
     ("boost", as Lambda is reported to do) or the share of `memory_mb`; `bytecode` says whether `.pyc` files
     lie beside code, layer and runtime; `extensions` are the executable files to run from /opt/extensions, 10
-    at most.
+    at most, those of the layers included.
+
+    `runtime` is Lambda's name of it, as in python3.12, nodejs20.x or provided.al2023 (default: Python, of the
+    version of `python`); `layers` are folders and zip files that the function finds in /opt, 5 at most, a
+    later one before an earlier one.
 
     `version` is $LATEST or a number; `log_format` is that of the log's lines, and the two levels (INFO where
     they are not given) say which records a log in JSON has; `initialization` says when the init phase runs;
     `max_concurrency` makes it a function on managed instances, whose environments serve that many invocations
     at once and log in JSON; `freeze=False` lets an environment run between invocations.
+    `tmp_mb` is the size of /tmp; `network` is the host's, or one of its own with nothing but a loopback.
     Raises UsageError for values that Lambda would refuse.
     """
 
@@ -56,6 +69,8 @@ class FunctionSpec:
     init_cpu: Literal["boost", "share"] = "boost"
     bytecode: bool = True
     extensions: tuple[Path, ...] = ()
+    runtime: str | None = None
+    layers: tuple[Path, ...] = ()
     version: str = "$LATEST"
     log_format: LogFormat = "Text"
     application_log_level: ApplicationLogLevel | None = None
@@ -63,6 +78,8 @@ class FunctionSpec:
     initialization: Initialization = "on-demand"
     max_concurrency: int | None = None
     freeze: bool = True
+    tmp_mb: int = 512
+    network: Literal["host", "private"] = "host"
 
     def __post_init__(self) -> None:
         if not self.code.is_dir() and not self.code.is_file():
@@ -71,12 +88,13 @@ class FunctionSpec:
             )
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
+        if self.network not in {"host", "private"}:
+            raise UsageError(f"The network cannot be {self.network!r}: choose 'host' or 'private'.")
+        if self.tmp_mb not in TMP_MB:
+            raise UsageError(f"A /tmp of {self.tmp_mb} MB is not possible: choose 512 to 10240.")
         if not 0 < self.timeout_s <= 900:
             raise UsageError(f"A timeout of {self.timeout_s} s is not possible: choose up to 900 seconds.")
-        if "." not in self.handler:
-            raise UsageError(
-                f"The handler {self.handler!r} names no function: write module.function, as in app.handler."
-            )
+        self._check_runtime()
         if self.init_cpu not in {"boost", "share"}:
             raise UsageError(f"init_cpu cannot be {self.init_cpu!r}: choose 'boost' or 'share'.")
         for key, value in self.env.items():
@@ -84,8 +102,25 @@ class FunctionSpec:
                 raise UsageError(
                     f"The environment variable {key!r} cannot be set: no '=' or NUL in it, please."
                 )
+        check_variables(self.env)
         self._check_extensions()
         self._check_life()
+
+    def _check_runtime(self) -> None:
+        if self.runtime is not None and self.runtime not in RUNTIMES:
+            raise UsageError(f"The runtime cannot be {self.runtime!r}: choose {', '.join(RUNTIMES)}.")
+        family = family_of(self.runtime or "python")
+        if family != "python" and self.python is not None:
+            raise UsageError(f"The runtime {self.runtime} takes no Python: leave python out.")
+        if family != "provided" and "." not in self.handler:
+            raise UsageError(
+                f"The handler {self.handler!r} names no function: write module.function, as in app.handler."
+            )
+        if len(self.layers) > MAX_LAYERS:
+            raise UsageError(f"{len(self.layers)} layers are too many: {MAX_LAYERS} at most.")
+        for path in self.layers:
+            if not path.is_dir() and not path.is_file():
+                raise UsageError(f"The layer {path} is not a folder, nor a zip file: check the path.")
 
     def _check_life(self) -> None:
         if _VERSION.fullmatch(self.version) is None:

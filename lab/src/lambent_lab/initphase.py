@@ -24,7 +24,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.extensions import Broken
 from lambent_lab.invocation import Failure
 from lambent_lab.protocol import InitFailed, RestoreFailed
-from lambent_lab.runtime import Conversation, InitDone, Restored
+from lambent_lab.runtime import Conversation, InitDone, NotStarted, Restored
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ async def finish_init(
         failure = Failure(error_type=outcome.error_type, body=outcome.body, report_status="error")
     elif isinstance(outcome, Broken):
         failure, remains = aftermath.after_break(instance, request_id, outcome)
+    elif isinstance(outcome, NotStarted):
+        failure = invocation.ended(request_id, outcome.error_type, outcome.how)
     else:
         failure, remains = aftermath.after_exit(instance, request_id, outcome.status)
     remains = remains or aftermath.remains(instance)
@@ -145,7 +147,7 @@ async def restore(instance: Instance, journal: Journal, request_id: str) -> Phas
 
 async def _wait_init(
     instance: Instance, limit_s: float
-) -> tuple[InitDone | InitFailed | Exited | Broken, float] | None:
+) -> tuple[InitDone | InitFailed | Exited | NotStarted | Broken, float] | None:
     """Wait for the end of init, `limit_s` from its start; return what ended it, None if the limit did."""
     conversation, extensions = instance.conversation, instance.extensions
     assert conversation is not None

@@ -12,12 +12,12 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines
+from lambent_lab import environ, launch, loglines
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
-from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
-from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone, NotStarted
+from lambent_lab.sandbox import Box, Output, Process, Room, Usage, describe
 from lambent_lab.telemetry import Telemetry
 from lambent_lab.workers import Workers
 
@@ -49,6 +49,7 @@ class Instance:
         journal: Journal,
     ) -> None:
         self.box = box
+        self.report = describe(box, room)
         self.room = room
         self.endpoint = Endpoint()
         self.conversation: Conversation | Workers | None = None
@@ -70,6 +71,7 @@ class Instance:
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
+        self._last: tuple[int, int] | None = None  # CPU time and kills, as last read
         self._cpu_mark = 0
         self._kill_mark = 0
 
@@ -96,8 +98,7 @@ class Instance:
     @property
     def runtime_version(self) -> tuple[str, str]:
         """The version of the runtime, as in python:3.13.v5, and an ARN for it."""
-        interpreter = self._stage.interpreter
-        version = f"python:{interpreter.minor}.v{interpreter.version[2]}"
+        version = self._stage.runtime.version
         return version, loglines.runtime_arn(version)
 
     @property
@@ -121,11 +122,16 @@ class Instance:
         """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
         self.fresh = True
         self.init_started = 0.0
+        self._last = None
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         self.initialized = self.failing = None
         journal = self._journal
-        telemetry = self.telemetry = journal.telemetry = Telemetry(journal.subscribed)
+        telemetry = self.telemetry = journal.telemetry = Telemetry(
+            journal.subscribed,
+            managed=self._spec.max_concurrency is not None,
+            connect=self.room.network.connect,
+        )
         journal.init_start(*self.runtime_version, phase)
         spec = self._spec
         conversation: Conversation | Workers
@@ -133,7 +139,7 @@ class Instance:
             conversation = Workers(self.let_freeze, spec.max_concurrency)
         else:
             conversation = Conversation(self.let_freeze, snap_start=spec.initialization == "snap-start")
-        extensions = self.extensions = Extensions(spec, self.let_freeze)
+        extensions = self.extensions = Extensions(spec, self._stage.extensions, self.let_freeze)
         conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
         conversation.init.add_done_callback(lambda done: _runtime_done(journal, phase, *done.result()))
         self.endpoint.begin(conversation, extensions, telemetry)
@@ -152,7 +158,7 @@ class Instance:
     async def _spawn_extensions(self, extensions: Extensions) -> None:
         for name, command, env in environ.extensions(
             self._spec,
-            self._stage.interpreter,
+            self._stage,
             self.room.places,
             api=self.endpoint.address,
             stream=self._stream,
@@ -171,14 +177,14 @@ class Instance:
             await asyncio.shield(self._spawning)
 
     async def _spawn(self, conversation: Conversation | Workers) -> None:
-        places, interpreter = self.room.places, self._stage.interpreter
-        command = [str(places.python), "-s"]
-        if places.tmpdir is not None:
-            command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-        command += ["-m", "awslambdaric", self._spec.handler]
-        env = environ.variables(
-            self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
-        )
+        spec, stage, places = self._spec, self._stage, self.room.places
+        obstacle = launch.obstacle(stage)
+        if obstacle is not None:
+            self._mark_start()
+            conversation.init.set_result((obstacle, time.perf_counter()))
+            return
+        command = launch.command(spec, stage, places)
+        env = environ.variables(spec, stage.runtime, places, api=self.endpoint.address, stream=self._stream)
         self._output = Output(self._splitter.feed)
         try:
             process = await Process.start(functools.partial(self._start, command, env), self._output)
@@ -287,7 +293,10 @@ class Instance:
     # -- counting
 
     def mark(self) -> None:
-        """Count CPU time and kills from here on."""
+        """Count CPU time and kills from where they were last read; that saves reading them again."""
+        if self._last is not None:
+            self._cpu_mark, self._kill_mark = self._last
+            return
         with contextlib.suppress(OSError):
             self._cpu_mark = self.box.cpu.used_ns() or 0
             self._kill_mark = self.box.memory.kills()
@@ -295,9 +304,11 @@ class Instance:
     def usage(self) -> Usage | None:
         """Return what has been used, or None when it cannot be read."""
         try:
-            return self.box.usage()
+            usage = self.box.usage()
         except OSError:
             return None
+        self._last = usage.cpu_ns or 0, usage.kills
+        return usage
 
     def cpu_ms(self, usage: Usage | None) -> float | None:
         """Return the CPU time since the mark."""
@@ -308,11 +319,13 @@ class Instance:
         return usage is not None and usage.kills > self._kill_mark
 
 
-def _runtime_done(journal: Journal, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float) -> None:
+def _runtime_done(
+    journal: Journal, phase: Phase, outcome: InitDone | InitFailed | Exited | NotStarted, at: float
+) -> None:
     """Record how the runtime's part of init ended."""
     if isinstance(outcome, InitDone):
         journal.init_runtime_done(phase, "success", None, at)
-    elif isinstance(outcome, InitFailed):
+    elif isinstance(outcome, InitFailed | NotStarted):
         journal.init_runtime_done(phase, "error", outcome.error_type, at)
     else:
         journal.init_runtime_done(phase, "failure", "Runtime.ExitError", at)

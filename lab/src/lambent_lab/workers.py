@@ -5,7 +5,7 @@ Rules
   serves at once; one more is refused (Runtime.TooManyIdleRuntimes, 403).
 - The first `next` of any of them ends the init phase. `init/error` ends it too, and is refused after that.
 - An event goes to the worker that has waited longest. Its answer is known by the request id.
-- A worker that is late loses its event, not its life: its answer is refused (410 Runtime.InvokeTimeout), and
+- A worker that is late loses its event, not its life: its answer is refused (410 InvokeTimeout), and
   its next `next` is as good as any. An id that is nobody's, or was answered, is InvalidRequestID (400).
 - The end of the process ends every conversation.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.http import BadBody, Request, Response
 from lambent_lab.protocol.runtime import VERSION, refusal
-from lambent_lab.runtime import Conversation, Exited, InitDone
+from lambent_lab.runtime import Conversation, Exited, InitDone, NotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,9 @@ class Workers:
         self._late: OrderedDict[str, None] = OrderedDict()
         self._changed = asyncio.Event()
         self._over = False
-        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited | NotStarted, float]] = (
+            self._loop.create_future()
+        )
 
     @property
     def ready(self) -> bool:
@@ -109,7 +111,7 @@ class Workers:
                 return worker.handle(request, bad)
             if request_id in self._late:
                 del self._late[request_id]
-                return _refused(410, "Runtime.InvokeTimeout", "The invocation's time was over")
+                return _refused(410, "InvokeTimeout", "Invoke timeout")
         newcomer = Conversation(lambda: None)
         answer = newcomer.handle(request, bad)
         if path == _INIT_ERROR and newcomer.init.done():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object, str]
 
-__all__ = ["OPTIONS", "Config", "read", "with_variables"]
+__all__ = ["OPTIONS", "Config", "known", "read", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -344,6 +344,10 @@ class Config:
         return f"Config({shown(self.__dict__)})"
 
 
+known: list[Config] = []
+"""The last configurations: what is said must not show their secrets."""
+
+
 def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
 
@@ -382,7 +386,9 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
             if env.get(variable, "").strip():
                 values["backend"] = name
                 break
-    return Config(values, given, env)
+    config = Config(values, given, env)
+    known[:] = [*known[-7:], config]
+    return config
 
 
 def with_variables(variables: Mapping[str, str], call: Callable[[], object]) -> object:

@@ -116,12 +116,17 @@ class Invocation:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
-        return tracer.start_span(
+        span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
             context=parent,
             kind=1 if kind is None else kind,
             attributes=described,
         )
+        if config.log_level == "debug":
+            from lambent.debug import extracted
+
+            extracted(description.carrier or {}, parent, span)
+        return span
 
     def set_response(self, response: object) -> None:
         """Tell what the function answers, so that an HTTP status code reaches the span."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lambent_lab.commands import options
+from lambent_lab.identifiers import RUNTIMES
 
 if TYPE_CHECKING:
     from lambent_lab.commands.output import Look
@@ -47,6 +48,21 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     show_default=True,
     help="Memory, and with it the CPU share.",
 )
+@click.option(
+    "--tmp",
+    metavar="MB",
+    type=click.IntRange(512, 10240),
+    default=512,
+    show_default=True,
+    help="The size of /tmp.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(["host", "private"]),
+    default="host",
+    show_default=True,
+    help="The host's network, or one of the environment's own that has only a loopback.",
+)
 @options.timeout
 @click.option(
     "--repeat",
@@ -65,6 +81,25 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 )
 @options.env
 @options.python
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    type=click.Choice(RUNTIMES),
+    help="Lambda's name of the runtime, as in python3.12, nodejs20.x or provided.al2023.",
+)
+@click.option(
+    "--handler",
+    metavar="TEXT",
+    help="The handler, where it is not the end of the target: the target is the folder or zip file then.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder or zip file to find in /opt; may be repeated, a later one comes before an earlier one.",
+)
 @click.option(
     "--extension",
     "extensions",
@@ -86,11 +121,16 @@ def command(
     target: str,
     event: str | None,
     memory: int,
+    tmp: int,
+    network: Literal["host", "private"],
     timeout: float,
     repeat: int,
     interval: float,
     env: tuple[str, ...],
     python: Path | None,
+    runtime: str | None,
+    handler: str | None,
+    layers: tuple[Path, ...],
     extensions: tuple[Path, ...],
     otlp: bool,
     attributes: bool,
@@ -107,7 +147,7 @@ def command(
     from lambent_lab.service.function import encode_event
     from lambent_lab.traces import Store
 
-    location = locate(target)
+    location = locate(target, handler=handler, runtime=runtime)
     variables = parse_env(env)
     payload = load_event(event)
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
@@ -127,13 +167,18 @@ def command(
             code=location.code,
             handler=location.handler,
             memory=memory,
+            tmp_mb=tmp,
+            network=network,
             timeout=timeout,
             env=variables,
             python=python,
+            runtime=runtime,
+            layers=layers,
             extensions=extensions,
             **life,
         )
-        function.start()
+        with waiting(f"preparing {target}"):
+            function.start()
         if function.box is not None and not as_json:
             click.echo(_describe(function.box))
         for number in range(1, repeat + 1):
@@ -188,7 +233,10 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
 def _describe(box: BoxReport) -> str:
     """Return which box is in use and what it cannot do, as one line."""
     cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
-    how = f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}"
+    how = (
+        f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}, user: {box.user}, "
+        f"network: {box.network}, limits: {box.limits}"
+    )
     return f"Box: {box.kind} ({how}); {cannot}."
 
 

@@ -183,7 +183,10 @@ class Reader:
             headers=MappingProxyType(headers),
             began=self._touched,
         )
-        http11 = parser.get_http_version() == "1.1"
+        version = parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            self._refuse(_MALFORMED)
+        http11 = version == "1.1"
         arrived = incoming.arrived = Arrived(request, parser.should_keep_alive(), http11)
         if "content-length" not in headers and "transfer-encoding" not in headers:
             return

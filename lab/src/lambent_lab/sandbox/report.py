@@ -9,13 +9,15 @@ from lambent_lab.sandbox import limits, users
 from lambent_lab.sandbox.box import BoxReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lambent_lab.sandbox.box import Box
     from lambent_lab.sandbox.room import Room
 
 
-def describe(box: Box, room: Room) -> BoxReport:
-    """Return which box this is, and what it cannot do."""
-    cannot = [*box.cannot, *room.cannot]
+def describe(box: Box, room: Room, notes: Sequence[str] = ()) -> BoxReport:
+    """Return which box this is, and what it cannot do; `notes` are what others found that cannot be done."""
+    cannot = [*box.cannot, *room.cannot, *notes]
     files = f"{limits.FILES} files, no core dumps"
     if box.counts_processes:
         number = f"{limits.PROCESSES} processes and threads (pids.max)"
@@ -36,7 +38,7 @@ def describe(box: Box, room: Room) -> BoxReport:
         kill=box.tree.how,
         tmp=room.tmp,
         user=f"{users.NAME} ({user.uid}), without capabilities" if user is not None else users.why_not(),
-        network=room.network,
+        network=room.network.how,
         limits=f"{files}, {number}",
         cannot=tuple(cannot),
     )

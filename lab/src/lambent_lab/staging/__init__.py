@@ -2,13 +2,17 @@
 
 from lambent_lab.staging.archive import MAX_UNZIPPED, MAX_ZIPPED, CodeSizeExceededError
 from lambent_lab.staging.interpreter import Interpreter, inspect
-from lambent_lab.staging.stage import Stage, stage, unpack
+from lambent_lab.staging.package import unpack
+from lambent_lab.staging.runtimes import Runtime
+from lambent_lab.staging.stage import BOOTSTRAP, Stage, stage
 
 __all__ = [
+    "BOOTSTRAP",
     "MAX_UNZIPPED",
     "MAX_ZIPPED",
     "CodeSizeExceededError",
     "Interpreter",
+    "Runtime",
     "Stage",
     "inspect",
     "stage",

@@ -17,6 +17,7 @@ Every refusal is a UsageError of one line that names the entry.
 from __future__ import annotations
 
 import calendar
+import errno
 import io
 import os
 import re
@@ -78,6 +79,17 @@ def extract(source: Path | bytes, folder: Path, *, name: str = "", links: bool =
         targets = {path: _link_target(archive, info, name) for path, info in plan.links.items()}
     _make_links(folder, targets, name)
     return plan.size
+
+
+def unreadable(source: Path) -> str | None:
+    """Return the name of an entry that only its owner may read, None if there is none. Or UsageError."""
+    with _opened(source, str(source)) as archive:
+        for info in archive.infolist():
+            mode = info.external_attr >> 16
+            # No mode at all is what Windows and some tools write: Lambda has such files readable.
+            if mode & 0o777 and not mode & 0o004 and stat.S_IFMT(mode) in {0, stat.S_IFREG}:
+                return info.filename
+    return None
 
 
 @contextmanager
@@ -239,6 +251,11 @@ def _make_links(folder: Path, links: dict[str, str], name: str) -> None:
         ends = os.path.realpath(folder / path)
         if ends != root and not ends.startswith(root + os.sep):
             raise refused(name, path, f"is a link that leads out of the folder, to {target[:200]!r}")
+        try:
+            (folder / path).stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise refused(name, path, "is a link that leads in circles") from error
 
 
 def _time(info: zipfile.ZipInfo) -> float:

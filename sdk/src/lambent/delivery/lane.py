@@ -105,6 +105,8 @@ class Lane:
         self.exported += count
         lost = rejected = 0
         warning, quiet, kind = "", False, "failed"
+        start = monotonic()
+        retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
         try:
             result: Result | None = self.exporter.export(spans, left)
@@ -124,6 +126,13 @@ class Lane:
             self._failed(count, lost, rejected, kind, reason)
         else:
             self.acknowledged += count
+        if self.delivery.debug:
+            from lambent.debug import exported
+
+            exported(
+                self.exporter, count, 0 if ok else lost + rejected or count, monotonic() - start,
+                sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
+            )  # fmt: skip  # what was counted, in one place
         if ok or lost + rejected < count:
             self.delivery.tell_acknowledged(spans)
         if (not ok and not quiet) or warning:

@@ -83,6 +83,7 @@ class SyncDelivery:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.debug = config.log_level == "debug"
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
@@ -282,6 +283,10 @@ class SyncDelivery:
         self.flush_last = took
         if took > self.flush_longest:  # noqa: PLR1730  # max() takes thrice as long
             self.flush_longest = took
+        if self.debug:
+            from lambent.debug import flushed
+
+            flushed(len(spans), took, delivered)
         if self.processors is not None and not self.processors.flush(deadline - start - took):
             delivered = False
         return delivered if not self._dropped else self._report_dropped()

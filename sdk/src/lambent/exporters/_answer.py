@@ -8,9 +8,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["masked", "message", "one_line", "partial_success", "retry_delay"]
+__all__ = ["message", "one_line", "partial_success", "retry_delay"]
 
 MESSAGE_LENGTH = 200
 
@@ -135,12 +135,3 @@ def one_line(text: str) -> str:
     printable = "".join([letter if letter.isprintable() else " " for letter in text[:4096]])
     line = " ".join(printable.split())
     return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every secret, and every word of one, replaced by stars."""
-    parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= 4}
-    parts -= {"Basic", "Bearer"}
-    for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, "****")
-    return text

@@ -222,7 +222,8 @@ class OtlpGrpcExporter(Exporter):
         return Result(False, count, 0, f"{self._target}: {reason}", retries=retries)
 
     def _clean(self, text: str) -> str:
-        from lambent.exporters._answer import masked, one_line
+        from lambent.diagnostics import masked
+        from lambent.exporters._answer import one_line
 
         return one_line(masked(text, [*self._headers.values(), *self._secrets]))
 

@@ -234,7 +234,8 @@ class OtlpHttpExporter(Exporter):
         return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries)
 
     def _clean(self, text: str) -> str:
-        from lambent.exporters._answer import masked, one_line
+        from lambent.diagnostics import masked
+        from lambent.exporters._answer import one_line
 
         secrets = list(self._headers.values())
         secrets += self._endpoint.secrets

@@ -38,12 +38,10 @@ def daemon_address(text: str) -> tuple[str, int]:
     udp = [part[4:] for part in parts if part.lower().startswith("udp:")]
     plain = [part for part in parts if not part.lower().startswith(("udp:", "tcp:"))]
     if len(udp) > 1 or len(plain) > 1 or (udp and plain) or not (udp or plain):
-        raise ValueError(
-            f"AWS_XRAY_DAEMON_ADDRESS {text[:80]!r} is neither host:port nor tcp:host:port udp:host:port"
-        )
+        raise ValueError("AWS_XRAY_DAEMON_ADDRESS is neither host:port nor tcp:host:port udp:host:port")
     chosen = (udp or plain)[0]
     if "/" in chosen or "@" in chosen:
-        raise ValueError(f"AWS_XRAY_DAEMON_ADDRESS {text[:80]!r} is no host:port")
+        raise ValueError("AWS_XRAY_DAEMON_ADDRESS is no host:port")
     endpoint = parse_url(f"http://{chosen}", "X-Ray daemon's address")
     has_port = chosen.rpartition("]")[2].partition(":")[2]
     return endpoint.host, endpoint.port if has_port else _DEFAULT_PORT
