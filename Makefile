@@ -21,8 +21,9 @@ check: venv  ## ruff, mypy, the code in README and docs
 	$(BIN)/python -m pytest -q tests/docs
 	$(BIN)/python tools/reference.py --check
 
-bench: venv  ## lambent and its peers in one interleaved run; writes the README's table
+bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved run; writes the README's tables
 	$(BIN)/python benchmarks/run.py --readme
+	$(BIN)/python benchmarks/emulators.py --readme
 
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py
