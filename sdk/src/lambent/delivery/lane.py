@@ -150,7 +150,7 @@ class Lane:
             lost = count
         lost, rejected = min(lost, count), min(rejected, count - min(lost, count))
         self.acknowledged += count - lost - rejected
-        self.last_failure = reason
+        self.last_failure = reason or "no reason given"
         for key, number in ((kind, lost), ("rejected", rejected)):
             if number:
                 self._drop(key, number)
