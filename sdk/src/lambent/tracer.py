@@ -146,6 +146,7 @@ class Tracer:
         )
         if trace_state is not EMPTY_TRACE_STATE:
             span._trace_state = trace_state
+            span._recorded = -1
         added: Attributes | None = None
         if self._sampler is not None:
             added = self._sampled(span, attributes, links)
@@ -182,6 +183,7 @@ class Tracer:
                 return None
             if decision.trace_state is not None:
                 span._trace_state = decision.trace_state
+                span._recorded = -1
             added = decision.attributes
         except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
             from lambent.diagnostics import say_once
