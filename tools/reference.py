@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lambent._arguments import ARGUMENTS
+from lambent.backends import PRESETS
 from lambent.config import OPTIONS
 from lambent_lab import aftermath, initphase, shutdown
 from lambent_lab.commands import cli
@@ -18,6 +19,7 @@ from lambent_lab.protocol import telemetry as telemetry_api
 if TYPE_CHECKING:
     from types import ModuleType
 
+HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
 RENAMED = {"resource_attributes": "resource"}
@@ -155,12 +157,71 @@ def extensions() -> str:
     )
 
 
+def address(template: str) -> str:
+    """Return a template of a base URL as a reader would say it."""
+    if template.startswith("{") and template.endswith("}") and template.count("{") == 1:
+        return f"`{template[1:-1]}`"
+    condition = ""
+    if template.startswith("{?"):
+        name, _, template = template[2:].partition("}")
+        condition = " with a European key" if name == "european_key" else f" with `{name}`"
+    for name, words in (("{region}", "<region>"), ("{suffix}", "amazonaws.com"), ("{cluster}", "<region>")):
+        template = template.replace(name, words)
+    return f"`{template.replace('|', ', else ')}`{condition}"
+
+
+def header(name: str, template: str) -> str:
+    """Return a header with its value."""
+    return f"`{name}: {template}`"
+
+
+def backends() -> str:
+    """Return the table of backends."""
+    rows = [
+        "| `backend` | takes | address, the first that is set | headers | resource attributes |",
+        "|---|---|---|---|---|",
+    ]
+    for name, preset in PRESETS.items():
+        takes = [f"`{variable}`" for variable in preset.needs or (preset.key,)]
+        if preset.signed:
+            takes.append("AWS credentials")
+        if not preset.needs:
+            takes[0] += " (optional)"
+        headers = [header(*each) for each in preset.headers.items()]
+        if preset.signed:
+            headers.append("signed (SigV4)")
+        attributes = [
+            f"`{attribute}` = `{str(value).strip('{}').replace('|{', ', else ')}`"
+            for attribute, value in preset.attributes.items()
+        ]
+        cells = [
+            f"**{preset.title}**<br>`{name}`",
+            "<br>".join(takes),
+            "<br>".join(map(address, preset.urls)) + f"<br>then `{preset.path}`",
+            "<br>".join(headers),
+            "<br>".join(attributes),
+        ]
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def with_table(page: Path, table: str) -> str:
+    """Return a page of people's with what stands between its two marks replaced."""
+    before, note, rest = page.read_text().partition(f"{NOTE}\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{note}\n{table}\n\n{end}{after}"
+
+
 def main() -> int:
     """Write the pages, or with `--check` compare them; return the exit code."""
-    pages = {"configuration.md": configuration(), "commands.md": commands(), "extensions.md": extensions()}
+    pages = {
+        REFERENCE / "configuration.md": configuration(),
+        REFERENCE / "commands.md": commands(),
+        REFERENCE / "extensions.md": extensions(),
+        HOW_TO / "choose-a-backend.md": with_table(HOW_TO / "choose-a-backend.md", backends()),
+    }
     stale = []
-    for name, text in pages.items():
-        path = REFERENCE / name
+    for path, text in pages.items():
         if not path.exists() or path.read_text() != text:
             stale.append(path)
             if "--check" not in sys.argv:

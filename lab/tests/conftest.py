@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lambent_lab.function import FunctionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+# As the SDK's: a machine that is busy with other tests is no failure.
+settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+settings.load_profile("lab")
 
 
 @pytest.fixture

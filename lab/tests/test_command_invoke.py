@@ -284,6 +284,60 @@ def test_targets(tmp_path: Path) -> None:
     assert locate(f"{odd}/app.handler").name == "v1-2-new"
     (odd / "native.cpython-311-x86_64-linux-gnu.so").touch()
     assert locate(f"{odd}/native.handler").handler == "native.handler"
+    bundle = shutil.make_archive(str(tmp_path / "bundle-2"), "zip", odd)
+    packed = locate(f"{bundle}/app.handler")
+    assert (packed.code, packed.handler, packed.name) == (Path(bundle), "app.handler", "bundle-2")
+    with pytest.raises(UsageError, match="is a package: name the function in it"):
+        locate(bundle)
+
+
+def test_targets_of_other_runtimes(tmp_path: Path) -> None:
+    code = tmp_path / "other"
+    (code / "src").mkdir(parents=True)
+    for name in ("index.js", "src/deep.mjs", "bootstrap"):
+        (code / name).touch()
+    found = locate(f"{code}/index.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler, found.name) == (code, "index.handler", "other")
+    found = locate(str(code), handler="src/deep.handler", runtime="nodejs20.x")
+    assert (found.code, found.handler) == (code, "src/deep.handler")
+    for target, given, handler in (
+        (str(code), None, "bootstrap"),
+        (str(code), "any thing", "any thing"),
+        (f"{code}/any", None, "any"),
+    ):
+        found = locate(target, runtime="provided.al2023", handler=given)
+        assert (found.code, found.handler, found.name) == (code, handler, "other")
+    for target, given, runtime, why in (
+        (f"{code}/index.handler", None, None, "add --runtime nodejs"),
+        (f"{code}/app.handler", None, None, "add --runtime provided"),
+        (f"{code}/app.handler", None, "nodejs20.x", "There is no .*app.js"),
+        (str(code), "app.handler", "nodejs20.x", "There is no .*app.js"),
+        (f"{code}/no", "app.handler", None, "does not exist"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            locate(target, handler=given, runtime=runtime)
+
+
+def test_runtime_layer_and_handler_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = tmp_path / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "greeting.py").write_text("text = 'from a layer'")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(
+        "import greeting\ndef handler(e, c):\n    return greeting.text\n"
+    )
+    own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    options = ["--handler", "app.handler", "--layer", str(layer), "--runtime", own, "--json"]
+    assert main(["invoke", str(tmp_path / "code"), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["payload"] == "from a layer"
+    assert main(["invoke", str(tmp_path / "code"), *options, "--env", "AWS_LAMBDA_FUNCTION_NAME=x"]) == 2
+    assert "Reserved keys used in this request: AWS_LAMBDA_FUNCTION_NAME" in capsys.readouterr().err
+
+
+def test_a_zip_file_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = shutil.make_archive(str(tmp_path / "bundle"), "zip", "shop")
+    assert main(["invoke", f"{bundle}/app.handler", "--json", "--timeout", "20"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "success"
 
 
 def test_variables() -> None:
@@ -379,3 +433,35 @@ def test_a_terminal_shows_that_something_goes_on(tmp_path: Path) -> None:
     assert b"frozen for 0.3 s" in seen
     lines = (tmp_path / "out.json").read_text().splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["success", "success"]
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "first"),
+    [
+        (("--log-format", "JSON", "--system-log-level", "DEBUG"), "on-demand", '{"time":'),
+        (
+            ("--initialization", "provisioned-concurrency", "--no-freeze"),
+            "provisioned-concurrency",
+            "INIT_START",
+        ),
+        (("--initialization", "snap-start", "--init-cpu", "share"), "snap-start", "INIT_START"),
+        (("--max-concurrency", "2"), "lambda-managed-instances", '{"time":'),
+    ],
+)
+def test_how_an_environment_lives_and_logs(
+    capsys: pytest.CaptureFixture[str], folder: Path, options: tuple[str, ...], value: str, first: str
+) -> None:
+    (folder / "app.py").write_text(
+        "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']\n"
+    )
+    assert main(["invoke", f"{folder}/app.handler", "--json", "--repeat", "2", *options]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["payload"] for line in lines] == [value, value]
+    assert lines[0]["log"].startswith(first)
+    assert ("restore_ms" in lines[0]) is (value == "snap-start")
+    assert "restore_ms" not in lines[1]
+
+
+def test_levels_need_a_log_in_json(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert main(["invoke", f"{folder}/app.handler", "--application-log-level", "WARN"]) == 2
+    assert "log_format='JSON'" in capsys.readouterr().err

@@ -381,7 +381,7 @@ async def test_an_extension_that_ends_between_invocations_is_replaced(make: Make
 async def test_extensions_that_never_register_time_the_init_out(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent_lab.environment.INIT_LIMIT_S", 0.3)
+    monkeypatch.setattr("lambent_lab.initphase.INIT_LIMIT_S", 0.3)
     spec = make("def handler(event, context): pass\n", {"one": "#!/bin/sh\nsleep 60\n"}, timeout_s=0.5)
     async with Environment(spec) as environment:
         result = await environment.invoke(b"{}")

@@ -313,7 +313,7 @@ async def test_an_init_that_exits_in_the_invocation_says_how(make: Make) -> None
 async def test_init_over_its_limit_runs_again_under_the_functions_timeout(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent_lab.environment.INIT_LIMIT_S", 0.3)
+    monkeypatch.setattr("lambent_lab.initphase.INIT_LIMIT_S", 0.3)
     spec = make("import time\ntime.sleep(30)\ndef handler(event, context): pass\n", timeout_s=0.5)
     before = time.monotonic()
     result = await once(spec)

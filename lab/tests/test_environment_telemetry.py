@@ -140,10 +140,11 @@ async def test_an_internal_subscriber_gets_everything_before_the_freeze(tmp_path
         "platform.report",
     ]
     by_type = {record["type"]: record["record"] for record in got}
-    assert by_type["platform.initStart"] | {"runtimeVersion": ""} == {
+    assert by_type["platform.initStart"] | {"runtimeVersion": "", "runtimeVersionArn": ""} == {
         "initializationType": "on-demand",
         "phase": "init",
         "runtimeVersion": "",
+        "runtimeVersionArn": "",
         "functionName": "shop",
         "functionVersion": "$LATEST",
         "instanceMaxMemory": 512,

@@ -10,8 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambent_lab.http import BadBody, Request
-from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
-from lambent_lab.protocol.runtime import MAX_RESPONSE, TRANSITIONS, Call, error_type_of
+from lambent_lab.protocol import (
+    Answer,
+    Event,
+    InitFailed,
+    Polled,
+    Reply,
+    ResponseTooLarge,
+    ResponseTruncated,
+    RestoreFailed,
+    RuntimeApi,
+    SnapshotReady,
+    State,
+    StreamBegan,
+)
+from lambent_lab.protocol.runtime import MAX_RESPONSE, TRANSITIONS, Call, error_type_of, is_stream
 
 BASE = "/2018-06-01/runtime"
 EVENT = Event("id-1", b'{"a":1}', 1_700_000_000_000, "arn:aws:lambda:x", "Root=1", "", "")
@@ -166,6 +179,87 @@ def test_response_modes() -> None:
     assert (late.error_type, late.body) == ("Function.Broken", b'{"errorType":"X"}')
 
 
+MODE = "lambda-runtime-function-response-mode"
+STREAMING = {MODE: "streaming"}
+LATE = {
+    "lambda-runtime-function-error-type": "Function.Broken",
+    "lambda-runtime-function-error-body": base64.b64encode(b'{"errorType":"X"}').decode(),
+}
+
+
+def head(request_id: str = "id-1", **headers: str) -> Request:
+    return Request("POST", f"{BASE}/invocation/{request_id}/response", headers={**STREAMING, **headers})
+
+
+@pytest.mark.parametrize("mode", ["buffered", "Streaming", "STREAMING", "streaming ", "x"])
+def test_other_modes_change_nothing(mode: str) -> None:
+    api = running()
+    outcome = call(api, "POST", f"{BASE}/invocation/id-1/response", headers={MODE: mode})
+    assert refused(outcome) == (400, "InvalidFunctionResponseMode")
+    assert api.state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mode", "expected"),
+    [
+        ("POST", "/invocation/id-1/response", "streaming", True),
+        ("POST", "/invocation/other/response", "streaming", True),
+        ("POST", "/invocation/id-1/response", "", False),
+        ("POST", "/invocation/id-1/response", "Streaming", False),
+        ("GET", "/invocation/id-1/response", "streaming", False),
+        ("POST", "/invocation/id-1/error", "streaming", False),
+        ("POST", "/invocation/next", "streaming", False),
+        ("POST", "/init/error", "streaming", False),
+    ],
+)
+def test_what_is_read_as_a_stream(method: str, path: str, mode: str, expected: bool) -> None:
+    assert is_stream(Request(method, BASE + path, headers={MODE: mode} if mode else {})) is expected
+
+
+def test_a_streamed_response_from_its_head_to_its_end() -> None:
+    api = running()
+    began = api.begin(head(**{"content-type": "text/event-stream"}))
+    assert began == StreamBegan("id-1", "text/event-stream")
+    assert api.state.value == "responding"
+    answer = api.finish(began, b"collected", {})
+    ok = Reply(202, b'{"status":"OK"}\n')
+    assert answer == Answer(ok, "id-1", b"collected", None, "text/event-stream", streaming=True)
+    assert api.state is State.RESPONDED
+
+
+@pytest.mark.parametrize(
+    ("trailers", "kind", "body"),
+    [
+        (LATE, "Function.Broken", b'{"errorType":"X"}'),
+        ({"lambda-runtime-function-error-type": "ValueError"}, "Function.Unknown", b""),
+        ({**LATE, "lambda-runtime-function-error-body": "no base64"}, "Function.Broken", b"no base64"),
+        ({"lambda-runtime-function-error-type": ""}, None, b"sent"),
+        ({"lambda-runtime-function-error-body": "eA=="}, None, b"sent"),
+    ],
+)
+def test_errors_in_the_trailers(trailers: dict[str, str], kind: str | None, body: bytes) -> None:
+    api = running()
+    began = api.begin(head())
+    assert isinstance(began, StreamBegan)
+    answer = api.finish(began, b"sent", trailers)
+    assert isinstance(answer, Answer)
+    assert (answer.error_type, answer.body, answer.reply.status) == (kind, body, 202)
+
+
+def test_a_streamed_response_that_does_not_arrive_whole_was_the_response_all_the_same() -> None:
+    for bad, kind, reply in (
+        (BadBody.TOO_LARGE, ResponseTooLarge, (413, "RequestEntityTooLarge")),
+        (BadBody.TRUNCATED, ResponseTruncated, (400, "TruncatedHTTPRequest")),
+    ):
+        api = running()
+        began = api.begin(head())
+        assert isinstance(began, StreamBegan)
+        outcome = api.finish(began, b"", LATE, bad)
+        assert isinstance(outcome, kind)
+        assert refused(outcome.reply) == reply
+        assert api.state is State.RESPONDED
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -180,6 +274,8 @@ def test_response_modes() -> None:
         ("POST", f"{BASE}/invocation//response", 404),
         ("POST", f"{BASE}/invocation/a/b/response", 404),
         ("GET", "/2015-01-01/runtime/invocation/next", 404),
+        ("GET", f"{BASE}/restore/next", 404),
+        ("POST", f"{BASE}/restore/error", 404),
     ],
 )
 def test_paths_and_methods(method: str, path: str, status: int) -> None:
@@ -201,14 +297,41 @@ def test_an_event_only_for_a_runtime_that_waits() -> None:
         running().offer(EVENT)
 
 
+def test_a_life_that_is_restored() -> None:
+    api = RuntimeApi(snap_start=True)
+    assert call(api, "GET", f"{BASE}/restore/next") == SnapshotReady()
+    assert refused(call(api, "GET", f"{BASE}/invocation/next")) == (403, "InvalidStateTransition")
+    assert api.restore() == Reply(200)
+    assert call(api, "GET", f"{BASE}/invocation/next") == Polled(first=True)
+    assert refused(call(api, "POST", f"{BASE}/restore/error")) == (403, "InvalidStateTransition")
+    assert call(api, "POST", f"{BASE}/restore/next") == Reply(405, b"", (("Allow", "GET"),))
+
+
+def test_a_restore_that_fails() -> None:
+    api = RuntimeApi(snap_start=True)
+    call(api, "GET", f"{BASE}/restore/next")
+    assert refused(call(api, "POST", f"{BASE}/restore/error")) == (403, "InvalidStateTransition")
+    api.restore()
+    headers = {"lambda-runtime-function-error-type": "Runtime.AfterRestoreError"}
+    outcome = call(api, "POST", f"{BASE}/restore/error", body=b"{}", headers=headers)
+    assert isinstance(outcome, RestoreFailed)
+    assert (outcome.reply.status, outcome.error_type, outcome.body) == (
+        202,
+        "Runtime.AfterRestoreError",
+        b"{}",
+    )
+    assert refused(call(api, "GET", f"{BASE}/invocation/next")) == (403, "InvalidStateTransition")
+
+
 class Lives(RuleBasedStateMachine):
     """Any calls in any order: what the table allows happens, and nothing else changes anything."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.api = RuntimeApi()
+        self.api = RuntimeApi(snap_start=True)
         self.state = State.STARTED
         self.number = 0
+        self.began: StreamBegan | None = None
 
     def _expect(self, what: Call, outcome: object) -> None:
         allowed = TRANSITIONS.get((self.state, what))
@@ -220,7 +343,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        first = self.state is State.STARTED
+        first = self.state in {State.STARTED, State.RESTORING}
         outcome = call(self.api, "GET", f"{BASE}/invocation/next")
         self._expect(Call.NEXT, outcome)
         if isinstance(outcome, Polled):
@@ -258,12 +381,52 @@ class Lives(RuleBasedStateMachine):
         assert refused(outcome) == (400, "InvalidRequestID")
 
     @rule()
+    def stream(self) -> None:
+        outcome = self.api.begin(head(f"id-{self.number}"))
+        if self.number == 0:
+            assert refused(outcome) == (400, "InvalidRequestID")
+        else:
+            self._expect(Call.STREAM, outcome)
+            self.began = outcome if isinstance(outcome, StreamBegan) else self.began
+
+    @rule(name=st.text(st.characters(codec="ascii", exclude_characters="/"), min_size=1))
+    def stream_another(self, name: str) -> None:
+        assert refused(self.api.begin(head(f"x{name}"))) == (400, "InvalidRequestID")
+
+    @rule(trailers=st.sampled_from([{}, LATE]), bad=st.sampled_from([None, *BadBody]))
+    def stream_end(self, trailers: dict[str, str], bad: BadBody | None) -> None:
+        if (self.state, Call.STREAM_END) not in TRANSITIONS:
+            with pytest.raises(ValueError, match="streaming"):
+                self.api.finish(StreamBegan(f"id-{self.number}", ""), b"", trailers, bad)
+            return
+        assert self.began is not None
+        self._expect(Call.STREAM_END, self.api.finish(self.began, b"", trailers, bad))
+
+    @rule()
     def init_error(self) -> None:
         self._expect(Call.INIT_ERROR, call(self.api, "POST", f"{BASE}/init/error", body=b"{}"))
 
+    @rule()
+    def restore_next(self) -> None:
+        self._expect(Call.RESTORE_NEXT, call(self.api, "GET", f"{BASE}/restore/next"))
+
+    @rule()
+    def restore_error(self) -> None:
+        self._expect(Call.RESTORE_ERROR, call(self.api, "POST", f"{BASE}/restore/error", body=b"{}"))
+
+    @rule()
+    def restore(self) -> None:
+        after = TRANSITIONS.get((self.state, Call.RESTORE))
+        if after is None:
+            with pytest.raises(ValueError, match="restored"):
+                self.api.restore()
+        else:
+            assert self.api.restore().status == 200
+            self.state = after
+
     @rule(
         method=st.sampled_from(["GET", "POST", "DELETE"]),
-        path=st.sampled_from(["/", f"{BASE}/restore/next", "/x"]),
+        path=st.sampled_from(["/", f"{BASE}/restore", "/x"]),
     )
     def elsewhere(self, method: str, path: str) -> None:
         outcome = call(self.api, method, path)

@@ -26,13 +26,29 @@ def parsed(**changes: object) -> Subscription | Reply:
 
 def test_a_whole_subscription() -> None:
     assert parsed() == Subscription(
-        ("platform", "function"), "HTTP", 8080, "/logs?x=1", max_items=1000, max_bytes=262144, timeout_ms=25
+        ("platform", "function"),
+        "HTTP",
+        8080,
+        "/logs?x=1",
+        max_items=1000,
+        max_bytes=262144,
+        timeout_ms=25,
+        schema="2022-12-13",
     )
 
 
 def test_buffering_has_defaults_and_tcp_needs_a_port_only() -> None:
     assert parsed(buffering=None, destination={"protocol": "TCP", "port": 5000}, types=["extension"]) == (
-        Subscription(("extension",), "TCP", 5000, "", max_items=10_000, max_bytes=262_144, timeout_ms=1000)
+        Subscription(
+            ("extension",),
+            "TCP",
+            5000,
+            "",
+            max_items=10_000,
+            max_bytes=262_144,
+            timeout_ms=1000,
+            schema="2022-12-13",
+        )
     )
 
 
@@ -91,7 +107,7 @@ def test_a_body_that_is_no_object(body: bytes) -> None:
 
 def small(**limits: int) -> Buffer:
     """A buffer with limits below what a subscription may ask for."""
-    values = {"max_items": 3, "max_bytes": 100, "timeout_ms": 1000, **limits}
+    values: dict[str, Any] = {"max_items": 3, "max_bytes": 100, "timeout_ms": 1000, **limits}
     return Buffer(Subscription(("platform",), "HTTP", 1, "/", **values))
 
 

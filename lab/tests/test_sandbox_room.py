@@ -119,7 +119,7 @@ async def test_without_mounts_the_real_folders_and_a_private_tmpdir(
 
 
 async def test_a_refused_mount_degrades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(flags: int) -> None:
+    def refuse(_flags: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(syscalls, "unshare", refuse)

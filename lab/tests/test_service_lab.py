@@ -17,87 +17,17 @@ from lambent_lab.errors import LabError, UsageError
 from lambent_lab.service import Lab
 from lambent_lab.service.collect import Arrival, Arrivals, divide
 from lambent_lab.service.result import parse_payload
+from lambent_lab.service.testing import FakeInvocation, World
 from lambent_lab.traces import SpanRecord, Store
 from lambent_lab.traces.stdout import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from lambent_lab.environment import Environment, Invocation
-    from lambent_lab.function import FunctionSpec
     from lambent_lab.service import Function
 
 TRACE = "5b8efff798038103d269b633813fc60c"
-
-
-class FakeInvocation:
-    """What an environment returns, as far as the service looks at it."""
-
-    def __init__(self, number: int, *, cold: bool, **changes: Any) -> None:
-        self.request_id = f"request-{number}"
-        self.cold = cold
-        self.status = "success"
-        self.function_error = None
-        self.payload = b'{"ok": true}'
-        self.duration_ms, self.billed_ms, self.memory_mb, self.max_memory_mb = 1.5, 2, 128, 40
-        self.init_ms, self.cpu_ms = (100.0 if cold else None), 1.0
-        self.peak_rss = 30 * 2**20
-        self.log: tuple[str, ...] = ("START", "END")
-        self.started_ns, self.ended_ns = 0, 2**62
-        self.__dict__.update(changes)
-
-
-class FakeEnvironment:
-    """Counts what is done to it; `work` stands for the function."""
-
-    def __init__(self, world: World, spec: FunctionSpec, on_line: Callable[[str], None] | None) -> None:
-        self.world = world
-        self.spec = spec
-        self.on_line = on_line
-        self.invocations = 0
-        self.closed = 0
-        self.box = object()
-
-    async def start(self) -> None:
-        if self.world.broken:
-            raise LabError("no box can be made")
-
-    async def invoke(self, payload: bytes) -> Invocation:
-        self.invocations += 1
-        self.world.payloads.append(payload)
-        self.world.count += 1
-        invocation = FakeInvocation(self.world.count, cold=self.invocations == 1)
-        self.world.entered.set()
-        await self.world.work(invocation)
-        return cast("Invocation", invocation)
-
-    async def close(self) -> None:
-        await asyncio.sleep(self.world.close_seconds)
-        self.closed += 1
-
-
-class World:
-    """All fake environments of one test."""
-
-    def __init__(self) -> None:
-        self.environments: list[FakeEnvironment] = []
-        self.payloads: list[bytes] = []
-        self.count = 0
-        self.broken = False
-        self.close_seconds = 0.0
-        self.entered = threading.Event()
-        self.work: Callable[[FakeInvocation], Any] = self.nothing
-
-    async def nothing(self, invocation: FakeInvocation) -> None:
-        await asyncio.sleep(0)
-
-    async def forever(self, invocation: FakeInvocation) -> None:
-        await asyncio.Event().wait()
-
-    def __call__(self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> Environment:
-        self.environments.append(FakeEnvironment(self, spec, on_line))
-        return cast("Environment", self.environments[-1])
 
 
 @pytest.fixture

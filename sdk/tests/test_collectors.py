@@ -174,9 +174,9 @@ def test_no_collector_was_asked_for(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    from lambent.exporters import choose
+    from lambent.exporters import _target
 
-    monkeypatch.setattr(choose, "_LOCAL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(_target, "_LOCAL", f"http://127.0.0.1:{port}")
     tracer = lambent.init()
     tracer.start_span("s").end()
     assert tracer.force_flush() is False

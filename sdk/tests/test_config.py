@@ -39,10 +39,18 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "client_key": ("/k.pem", "/k.pem", "/k.pem"),
     "proxy": ("http://p:3128", "http://p:3128", "http://p:3128"),
     "file": ("/tmp/x", "/tmp/x", "/tmp/x"),
+    "backend": ("Honeycomb", "honeycomb", "honeycomb"),
+    "console": ("true", True, True),
+    "insecure": ("true", True, True),
+    "stdout_output": ("PIPE", "pipe", "pipe"),
+    "xray_daemon_address": ("10.0.0.1:2000", "10.0.0.1:2000", "10.0.0.1:2000"),
+    "log_level": ("DEBUG", "debug", "debug"),
     "stdout_compression_level": ("9", 9, 9),
     "stdout_log_level": ("INFO", "INFO", "INFO"),
-    "mode": ("sync", "sync", "sync"),
+    "mode": ("Finalize", "finalize", "finalize"),
     "queue_size": ("17", 17, 17),
+    "queue_bytes": ("4096", 4096, 4096),
+    "schedule_delay": ("200", 0.2, 0.2),
     "deadline_margin": ("50", 0.05, 0.05),
     "sampler": ("Always_Off", "always_off", "always_off"),
     "sampler_argument": ("0.25", "0.25", 0.25),
@@ -61,6 +69,8 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "memory_mb": ("512", 512, ...),
     "region": ("eu-west-1", "eu-west-1", ...),
     "initialization_type": ("snap-start", "snap-start", ...),
+    "runtime_api": ("127.0.0.1:9001", "127.0.0.1:9001", ...),
+    "max_concurrency": ("10", 10, ...),
 }
 LIMITS: dict[str, tuple[str, ...]] = {
     "attribute_count_limit": ("attributes", "event_attributes", "link_attributes"),
@@ -128,12 +138,18 @@ WRONG = {
     "resource_attributes": "no pairs",
     "exporters": "otlp,carrier-pigeon",
     "headers": f"{SECRET}",
-    "protocol": "grpc",
+    "protocol": "http/xml",
+    "backend": "honeycmb",
+    "console": "x",
+    "insecure": "x",
+    "stdout_output": "stderr",
     "compression": "zstd",
     "timeout": "-3",
     "stdout_compression_level": "10",
     "mode": "sometimes",
     "queue_size": "many",
+    "queue_bytes": "1 MB",
+    "schedule_delay": "-5",
     "deadline_margin": "0",
     "sampler": "coin",
     "test_mode": "2",
@@ -212,8 +228,11 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"limits": {"attributes": -1}}, "0 or more"),
         ({"limits": {"attributes": "5"}}, "0 or more"),
         ({"limits": 5}, "lambent.Limits"),
-        ({"protocol": "grpc"}, "http/protobuf"),
-        ({"mode": "async"}, "sync"),
+        ({"protocol": "http/xml"}, "http/protobuf"),
+        ({"mode": "later"}, "use one of sync, async, finalize, auto"),
+        ({"backend": "honeycmb"}, "did you mean 'honeycomb'?"),
+        ({"backend": "zzz"}, "it is one of honeyhive"),
+        ({"backend": 5}, "takes str"),
     ],
 )
 def test_a_wrong_argument_is_an_error(arguments: dict[str, Any], message: str) -> None:
@@ -312,7 +331,9 @@ def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.
 
 def test_no_bare_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(
+        # What logs show is everybody's: every logging library reads this one.
         variable.startswith(("OTEL_", "OTLP_", "AWS_", "LAMBDA_", "LAMBENT_", "HH_"))
+        or variable == "LOG_LEVEL"
         for _, variable, _ in VARIABLES
     )
 
@@ -408,7 +429,8 @@ def test_an_exporter_that_cannot_be_made_is_said(capsys: pytest.CaptureFixture[s
 def test_config_can_be_read_by_tools() -> None:
     assert isinstance(read({}, {}), Config)
     assert set(Config.__annotations__) == {
-        *[name for name in DEFAULTS if not name.endswith("_limit")], "limits", "arguments",
+        *[name for name in DEFAULTS if not name.endswith("_limit")],
+        "limits", "arguments", "variables", "backend_named",
     }  # fmt: skip
 
 

@@ -212,11 +212,12 @@ def test_a_lock_that_is_had_too_late_loses_nothing() -> None:
     exporter = Fake()
     tracer = tracer_with(exporter)
     end_spans(tracer, 1)
-    real = tracer.delivery._lock
-    tracer.delivery._lock = LateLock()  # type: ignore[assignment]  # white-box: the wait of another thread's time
+    (lane,) = tracer.delivery._choose()
+    real = lane.lock
+    lane.lock = LateLock()  # type: ignore[assignment]  # white-box: the wait of another thread's time
     assert tracer.force_flush(timeout_millis=10) is False
     assert exporter.batches == []
-    tracer.delivery._lock = real
+    lane.lock = real
     assert tracer.force_flush()
     assert exporter.batches == [["0"]]
 
@@ -382,14 +383,17 @@ def test_a_forked_child_delivers_its_own_spans_only(run_python: Any) -> None:
 import os, threading, lambent
 tracer = lambent.init(exporter="console")
 tracer.start_span("parents").end()
-tracer.delivery._lock.acquire()  # as if another thread were exporting
+(lane,) = tracer.delivery._choose()
+lane.lock.acquire()  # as if another thread were exporting
+tracer.delivery._gate.acquire()  # and one were taking spans
 child = os.fork()
 if child == 0:
     tracer.start_span("childs").end()
     flushed = tracer.force_flush()
     os._exit(0 if flushed else 7)
 _, status = os.waitpid(child, 0)
-tracer.delivery._lock.release()
+lane.lock.release()
+tracer.delivery._gate.release()
 print(os.waitstatus_to_exitcode(status), flush=True)
 tracer.close()
 """

@@ -155,7 +155,7 @@ def test_what_is_raised_comes_out_and_is_recorded(tracer: RecordingTracer, failu
     def handler(event: object, context: object) -> None:
         raise failure
 
-    def flush(seconds: float) -> bool:
+    def flush(seconds: float, root: object = None) -> bool:
         flushed.append(seconds)
         return True
 

@@ -102,6 +102,7 @@ handler({}, Context())
     env = {**LAMBDA, "OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL": "0"}
     modules = loaded(run_python, program, env)
     assert set(modules) - set(HOT) == {
+        "lambent.delivery.lane",
         "lambent.exporters",
         "lambent.exporters.choose",
         "lambent.exporters.stdout",

@@ -31,6 +31,7 @@ PURE = [
         "propagation",
         "exceptions",
         "readable",
+        "backends",
     }
 ]
 SIDE_EFFECTS = {

@@ -5,21 +5,37 @@ Rules
   then, and the function's timeout counts until then.
 - An extension that is not back in time makes it a timeout, one that fails an error; both are shut down.
 - A runtime that ends after it has answered takes everything with it, but that is no failure.
+- A process that the memory limit killed is out of memory if it was the runtime, and a crash if it was an
+  extension.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambent_lab import invocation, records
+from lambent_lab import invocation
 from lambent_lab.sandbox import describe_exit
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
+    from lambent_lab.extensions import Broken
     from lambent_lab.instance import Instance
     from lambent_lab.invocation import Failure, Run
+    from lambent_lab.journal import Journal
     from lambent_lab.records import Outcome
+    from lambent_lab.sandbox import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What was measured of processes that have ended or will: their usage, and whether memory was the end."""
+
+    usage: Usage | None
+    process_gone: bool = False
+    out_of_memory: bool = False
 
 
 def outcome(failure: Failure | None) -> tuple[Outcome, str | None]:
@@ -31,29 +47,28 @@ def outcome(failure: Failure | None) -> tuple[Outcome, str | None]:
     return ("failure" if failure.report_status == "error" else "error"), failure.error_type
 
 
-def answered(instance: Instance, run: Run, failure: Failure | None, size: int) -> None:
-    """Tell the Telemetry API's subscribers how the runtime's part of an invocation ended."""
-    if instance.telemetry is not None:
-        records.runtime_done(instance.telemetry, run, *outcome(failure), size)
+def remains(instance: Instance) -> Remains:
+    """Return what has been used until now."""
+    return Remains(instance.usage())
 
 
-def report(instance: Instance, run: Run, failure: Failure | None) -> None:
-    """Tell the Telemetry API's subscribers how the whole invocation ended, as long as they can hear it."""
-    if instance.telemetry is not None:
-        records.report(instance.telemetry, run, *outcome(failure), instance.memory_mb)
-
-
-def after_exit(instance: Instance, run: Run, status: int) -> Failure:
+def after_exit(instance: Instance, request_id: str, status: int) -> tuple[Failure, Remains]:
     """Return what the end of the runtime's process is: out of memory, or an exit."""
     usage = instance.usage()
-    run.note(usage)
-    run.process_gone = True
-    run.out_of_memory = instance.ran_out_of_memory(usage)
-    kind = "Runtime.OutOfMemory" if run.out_of_memory else "Runtime.ExitError"
-    return invocation.ended(run.request_id, kind, describe_exit(status))
+    out_of_memory = instance.ran_out_of_memory(usage) and status != 0
+    kind = "Runtime.OutOfMemory" if out_of_memory else "Runtime.ExitError"
+    failure = invocation.ended(request_id, kind, describe_exit(status))
+    return failure, Remains(usage, process_gone=True, out_of_memory=out_of_memory)
 
 
-async def settle(instance: Instance, run: Run) -> Failure | None:
+def after_break(instance: Instance, request_id: str, broken: Broken) -> tuple[Failure, Remains]:
+    """Return what the failure of an extension is, whatever killed it."""
+    usage = instance.usage()
+    failure = invocation.ended(request_id, broken.error_type, broken.how)
+    return failure, Remains(usage, process_gone=instance.ran_out_of_memory(usage))
+
+
+async def settle(instance: Instance, journal: Journal, run: Run) -> Failure | None:
     """Wait until runtime and extensions are done; return what went wrong with them."""
     extensions = instance.extensions
     if extensions is None or not extensions.present:
@@ -65,18 +80,24 @@ async def settle(instance: Instance, run: Run) -> Failure | None:
     if idle:
         return None
     if extensions.failed.done():
-        broken = extensions.failed.result()
-        failure = invocation.ended(run.request_id, broken.error_type, broken.how)
+        failure, _ = after_break(instance, run.request_id, extensions.failed.result())
     elif instance.gone:
         await shut_down(instance, "FAILURE")
         return None
     else:
         failure = invocation.timeout(run.request_id, run.timeout_s)
-    await end(instance, run, failure)
+    await end(instance, journal, run, failure)
     return failure
 
 
-async def end(instance: Instance, run: Run, failure: Failure) -> None:
-    """Shut everything down after a timeout or a failure."""
-    report(instance, run, failure)
+async def fail(instance: Instance) -> None:
+    """Shut down what several invocations ran in, once for all of them."""
+    if instance.failing is None:
+        instance.failing = asyncio.get_running_loop().create_task(shut_down(instance, "FAILURE"))
+    await asyncio.shield(instance.failing)
+
+
+async def end(instance: Instance, journal: Journal, run: Run, failure: Failure) -> None:
+    """Shut everything down after a timeout or a failure; subscribers hear the report before."""
+    journal.report(run, *outcome(failure))
     await shut_down(instance, "TIMEOUT" if failure.report_status == "timeout" else "FAILURE")

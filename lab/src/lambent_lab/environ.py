@@ -8,14 +8,15 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lambent_lab import records
 from lambent_lab.sandbox import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambent_lab.function import FunctionSpec
-    from lambent_lab.sandbox.room import Places
-    from lambent_lab.staging import Interpreter
+    from lambent_lab.sandbox.furnish import Places
+    from lambent_lab.staging import Runtime, Stage
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -39,46 +40,35 @@ _NOT_FOR_EXTENSIONS = frozenset(
 )
 """What AWS's documentation names as the variables that extensions do not have."""
 
-_OURS = frozenset(
-    {"AWS_LAMBDA_RUNTIME_API", "_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "PYTHONPATH"}
-)
-"""What the function's own variables do not replace. Its PYTHONPATH is put in front of ours."""
-
 
 def function_arn(name: str) -> str:
     """Return the ARN that the lab gives a function."""
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
-def log_stream() -> str:
+def log_stream(version: str = "$LATEST") -> str:
     """Return a new log stream name, as Lambda forms it: the day, the version, 32 hex digits."""
     day = dt.datetime.now(dt.UTC).strftime("%Y/%m/%d")
-    return f"{day}/[$LATEST]{secrets.token_hex(16)}"
+    return f"{day}/[{version}]{secrets.token_hex(16)}"
 
 
 def variables(
-    spec: FunctionSpec, interpreter: Interpreter, places: Places, *, api: str, stream: str
+    spec: FunctionSpec, runtime: Runtime, places: Places, *, api: str, stream: str
 ) -> Mapping[str, str]:
     """Return the whole environment of the process. `api` is the host and port of the Runtime API.
 
     The folder of the interpreter that is started stands where Lambda has /var/lang/bin.
     """
     own = spec.env
-    libraries = [interpreter.library_folder] if interpreter.library_folder else []
-    python_path = [
-        *([own["PYTHONPATH"]] if own.get("PYTHONPATH") else []),
-        str(places.layer / "python"),
-        str(places.layer / "python" / "lib" / f"python{interpreter.minor}" / "site-packages"),
-        str(places.runtime),
-    ]
+    libraries = [runtime.library_folder] if runtime.library_folder else []
+    programs = [str(places.python.parent)] if places.python is not None else []
     env = {
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{interpreter.minor}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": records.initialization_type(spec),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "ASIALAMBENTLABEXAMPLE",
@@ -86,7 +76,7 @@ def variables(
         "AWS_SESSION_TOKEN": "lambent-lab-session",
         "TZ": ":UTC",
         "LANG": _language(),
-        "PATH": f"{places.python.parent}:/usr/local/bin:/usr/bin:/bin:{places.layer / 'bin'}",
+        "PATH": ":".join([*programs, "/usr/local/bin", "/usr/bin", "/bin", str(places.layer / "bin")]),
         "LD_LIBRARY_PATH": ":".join(
             [
                 *libraries,
@@ -98,29 +88,61 @@ def variables(
             ]
         ),
     }
+    if runtime.family != "provided":  # "not defined for OS-only runtimes", AWS's documentation says
+        env["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{runtime.name}"
+    if spec.initialization == "snap-start":
+        # Many environments come from one snapshot: Lambda does not say there which one it is.
+        del env["AWS_LAMBDA_LOG_GROUP_NAME"], env["AWS_LAMBDA_LOG_STREAM_NAME"]
+        env[MARK] = stream
+    if spec.max_concurrency is not None:
+        env["AWS_LAMBDA_MAX_CONCURRENCY"] = str(spec.max_concurrency)
+    if spec.logs_json:
+        env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        env["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
     if places.tmpdir is not None:
         env["TMPDIR"] = str(places.tmpdir)
-    env.update((key, value) for key, value in own.items() if key not in _OURS)
+    env.update(_search_paths(runtime, places))
+    env.update(own)
+    if runtime.family == "python" and own.get("PYTHONPATH"):
+        env["PYTHONPATH"] = ":".join([own["PYTHONPATH"], _search_paths(runtime, places)["PYTHONPATH"]])
     env["AWS_LAMBDA_RUNTIME_API"] = api
     env["_HANDLER"] = spec.handler
     env["LAMBDA_TASK_ROOT"] = str(places.task_root)
     env["LAMBDA_RUNTIME_DIR"] = str(places.runtime)
-    env["PYTHONPATH"] = ":".join(python_path)
     return env
 
 
+def _search_paths(runtime: Runtime, places: Places) -> dict[str, str]:
+    """Return where the runtime looks for modules: in layers, and in its own folder."""
+    layer = places.layer
+    if runtime.family == "python":
+        found = [
+            layer / "python" / "lib" / f"python{runtime.release}" / "site-packages",
+            layer / "python",
+            places.runtime,
+        ]
+        return {"PYTHONPATH": ":".join(map(str, found))}
+    if runtime.family == "nodejs":
+        modules = "node_modules"
+        found = [
+            layer / "nodejs" / f"node{runtime.release}" / modules,
+            layer / "nodejs" / modules,
+            places.runtime / modules,
+            places.runtime,
+            places.task_root,
+        ]
+        return {"NODE_PATH": ":".join(map(str, found))}
+    return {}
+
+
 def extensions(
-    spec: FunctionSpec, interpreter: Interpreter, places: Places, *, api: str, stream: str
+    spec: FunctionSpec, stage: Stage, places: Places, *, api: str, stream: str
 ) -> list[tuple[str, list[str], Mapping[str, str]]]:
     """Return the external extensions: name, command and environment of each."""
-    shared = variables(spec, interpreter, places, api=api, stream=stream)
+    shared = variables(spec, stage.runtime, places, api=api, stream=stream)
     env = {key: value for key, value in shared.items() if key not in _NOT_FOR_EXTENSIONS} | {MARK: stream}
     folder = places.layer / "extensions"
-    return [(path.name, [str(folder / path.name)], env) for path in sorted(spec.extensions, key=_name)]
-
-
-def _name(path: Path) -> str:
-    return path.name
+    return [(name, [str(folder / name)], env) for name in stage.extensions]
 
 
 @functools.cache
@@ -129,7 +151,7 @@ def _language() -> str:
     return next((name for name in ("en_US.UTF-8", "C.UTF-8") if syscalls.has_locale(name)), "C")
 
 
-def visible(spec: FunctionSpec, interpreter: Interpreter) -> tuple[Path, ...]:
+def visible(spec: FunctionSpec, runtime: Runtime) -> tuple[Path, ...]:
     """Return the folders that the process needs under their own names, wherever they lie."""
     listed = [Path(p) for p in spec.env.get("PYTHONPATH", "").split(":") if p.startswith("/")]
-    return tuple(dict.fromkeys((*interpreter.prefixes, *listed)))
+    return tuple(dict.fromkeys((*runtime.prefixes, *listed)))

@@ -3,10 +3,7 @@
 Rules
 - `start` makes the box and begins the init phase; the first invocation waits for what is left of it, 10 s in
   all.
-- An init that failed or took too long is run again inside the first invocation, under the function's timeout.
-  So is the init after a reset.
-- The invocation's duration runs from handing the event over (or from the second init's start) until the
-  response is in.
+- `course` says how an invocation goes.
 - After a timeout, a crash or an out-of-memory kill the whole tree is killed; /tmp stays; the next invocation
   inits again. Extensions are told before (see `shutdown`).
 - Extensions get the event together with the runtime. The caller has the answer as soon as the runtime gave
@@ -24,23 +21,23 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from lambent_lab import aftermath, environ, invocation, loglines, records, xray
+from lambent_lab import environ, xray
+from lambent_lab.course import Course
 from lambent_lab.errors import LabError
-from lambent_lab.extensions import Broken
-from lambent_lab.initphase import wait_init
+from lambent_lab.initphase import init_ahead, runs_ahead
 from lambent_lab.instance import Instance
-from lambent_lab.invocation import Failure, Invocation, Run, Status
-from lambent_lab.protocol import Answer, Event, InitFailed, ResponseTooLarge
-from lambent_lab.protocol.extensions import InvokeEvent
-from lambent_lab.runtime import Ended, Exited, InitDone
+from lambent_lab.invocation import Invocation, Run
+from lambent_lab.journal import Journal
+from lambent_lab.protocol.streaming import AWS_LIMITS, StreamLimits
+from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
+    describe,
     forced_kind,
     make_box,
     make_room,
@@ -48,37 +45,45 @@ from lambent_lab.sandbox import (
 )
 from lambent_lab.shutdown import shut_down
 from lambent_lab.staging import stage
+from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.function import FunctionSpec
-    from lambent_lab.records import Phase
+    from lambent_lab.invocation import Failure
+    from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import Box, Room
+    from lambent_lab.staging import Stage
 
 __all__ = ["BoxReport", "Environment", "Invocation"]
-
-INIT_LIMIT_S = 10.0
-_SETTLE_S = 0.5  # how long a runtime that reported its failure gets to leave by itself
 
 
 class Environment:
     """An execution environment of one function. Use it with `async with`, or call `start` and `close`.
 
-    `on_line` gets every line of the log as it appears.
+    `on_line` gets every line of the log as it appears. `stream_limits` are those of streamed responses.
     """
 
-    def __init__(self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        *,
+        on_line: Callable[[str], None] | None = None,
+        stream_limits: StreamLimits = AWS_LIMITS,
+    ) -> None:
         self.spec = spec
-        self.log_stream = environ.log_stream()
-        self._on_line = on_line
-        self._lines: list[str] = []
+        self._stream_limits = stream_limits
+        self.log_stream = environ.log_stream(spec.version)
+        self._journal = Journal(spec, on_line)
+        self._stage: Stage | None = None
         self._scratch: Path | None = None
         self._box: Box | None = None
         self._room: Room | None = None
         self._instance: Instance | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._busy = asyncio.Lock()
+        self._places = asyncio.Semaphore(self.capacity)
+        self._under_way = 0
 
     # -- what it is
 
@@ -88,15 +93,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return BoxReport(
-            kind=box.kind,
-            freeze=box.freezer.how,
-            memory=box.memory.how,
-            cpu=box.cpu.how,
-            kill=box.tree.how,
-            tmp=room.tmp,
-            cannot=(*box.cannot, *room.cannot),
-        )
+        return describe(box, room, self._stage.runtime.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
@@ -109,6 +106,22 @@ class Environment:
         """Whether the processes are known to stand still."""
         return self._instance is not None and self._instance.frozen
 
+    @property
+    def capacity(self) -> int:
+        """How many invocations it serves at once: one, more on managed instances."""
+        return self.spec.max_concurrency or 1
+
+    @property
+    def under_way(self) -> int:
+        """How many invocations are under way or wait for their turn."""
+        return self._under_way
+
+    @property
+    def init_failure(self) -> Failure | None:
+        """What went wrong in an init that ran ahead; None where it went well, or runs on demand."""
+        ahead = self._instance.initialized if self._instance is not None else None
+        return ahead.failure if ahead is not None else None
+
     # -- life
 
     async def __aenter__(self) -> Self:
@@ -119,7 +132,10 @@ class Environment:
         await self.close()
 
     async def start(self) -> None:
-        """Make the box and begin the init phase. LabError when that cannot be done; nothing is left then."""
+        """Make the box and begin the init phase. LabError when that cannot be done; nothing is left then.
+
+        An init that runs ahead of the invocations is over when this returns; `init_failure` tells how.
+        """
         try:
             await self._start()
         except BaseException:
@@ -128,7 +144,7 @@ class Environment:
 
     async def _start(self) -> None:
         spec, place = self.spec, workspace()
-        prepared = await asyncio.to_thread(stage, spec)
+        prepared = self._stage = await asyncio.to_thread(stage, spec)
         self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
         place.record_mark(self.log_stream)
         self._box = make_box(
@@ -141,20 +157,30 @@ class Environment:
         place.add(self._box)
         self._room = await make_room(
             Folders(
-                python=prepared.interpreter.path,
+                python=prepared.runtime.program,
                 home=prepared.home,
                 code=prepared.code,
                 runtime=prepared.client,
                 layer=prepared.layer,
-                visible=environ.visible(spec, prepared.interpreter),
+                visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
             )
         )
+        if self._room.user is not None:
+            place.record_user(self._room.user.uid)
+            self._box.belongs_to(self._room.user.uid)
         self._instance = Instance(
-            spec, prepared, self._box, self._room, stream=self.log_stream, line=self._line
+            spec, prepared, self._box, self._room, stream=self.log_stream, journal=self._journal
         )
         await self._instance.endpoint.start()
         await self._instance.begin()
+        if runs_ahead(spec):
+            await init_ahead(self._instance, self._journal, spec)
+
+    async def wait_initialized(self, timeout_s: float) -> None:
+        """Wait until the runtime is through with its init phase, well or not, or the time is over."""
+        if self._instance is not None and self._instance.conversation is not None:
+            await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
 
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
@@ -169,9 +195,9 @@ class Environment:
     async def _close(self) -> None:
         if self._instance is not None:
             self._instance.held = True
-            under_way = self._busy.locked()  # an invocation is not waited for
             with contextlib.suppress(LabError):
-                await (self._instance.reset() if under_way else shut_down(self._instance, "SPINDOWN"))
+                # An invocation is not waited for.
+                await (self._instance.reset() if self._under_way else shut_down(self._instance, "SPINDOWN"))
             await self._instance.endpoint.close()
         if self._box is not None:
             try:
@@ -179,9 +205,12 @@ class Environment:
             finally:
                 workspace().discard(self._box)
         if self._room is not None:
-            self._room.close()
+            await self._room.close()
         if self._scratch is not None:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        if self._stage is not None:
+            self._stage.release()
+            self._stage = None
 
     # -- invocations
 
@@ -191,226 +220,53 @@ class Environment:
         *,
         trace_header: str | None = None,
         client_context: str | None = None,
+        cognito_identity: str | None = None,
+        function_arn: str | None = None,
+        request_id: str | None = None,
         on_answer: Callable[[bytes, str | None], None] | None = None,
+        sink: ResponseSink | None = None,
     ) -> Invocation:
-        """Run the function once and return what came of it. Invocations wait for each other.
+        """Run the function once and return what came of it. Over its capacity, invocations wait.
 
-        `trace_header` is an X-Ray trace header (one is made if it is missing), `client_context` JSON text.
+        `trace_header` is an X-Ray trace header, `request_id` a UUID (each is made if it is missing);
+        `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
+        with its qualifier if it had one (default: the function's own).
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
-        as that is settled: before extensions are done, and before anything is shut down.
+        as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
+        response as it comes (see `response`); one that the function streams is not in the payload then.
         """
-        async with self._busy:
-            instance = self._instance
-            if self._closing is not None or instance is None:
-                raise LabError("The environment is not running: start it, and invoke it before it is closed.")
-            run = Run(str(uuid.uuid4()), xray.header(trace_header), self.spec.timeout_s, on_answer)
-            instance.held = True
-            try:
-                return await self._run(instance, run, payload, client_context)
-            except asyncio.CancelledError:
-                # Whatever the function was doing belongs to nobody now.
+        self._under_way += 1
+        try:
+            async with self._places:
+                run = Run(
+                    request_id=request_id or str(uuid.uuid4()),
+                    payload=payload,
+                    trace_header=xray.header(trace_header),
+                    function_arn=function_arn or environ.function_arn(self.spec.name),
+                    timeout_s=self.spec.timeout_s,
+                    client_context=client_context or "",
+                    cognito_identity=cognito_identity or "",
+                    on_answer=on_answer,
+                    delivery=Delivery(sink, self._stream_limits),
+                )
+                return await self._invoke(run)
+        finally:
+            self._under_way -= 1
+
+    async def _invoke(self, run: Run) -> Invocation:
+        instance = self._instance
+        if self._closing is not None or instance is None:
+            raise LabError("The environment is not running: start it, and invoke it before it is closed.")
+        instance.held = True
+        try:
+            return await Course(self.spec, instance, self._journal, run).follow()
+        except asyncio.CancelledError:
+            # Whatever the function was doing belongs to nobody now.
+            if isinstance(instance.conversation, Workers):
+                instance.conversation.finish(run.request_id, late=True)
+            else:
                 await asyncio.shield(instance.reset())
-                raise
-            finally:
-                instance.held = self._closing is not None
-                instance.let_freeze()
-
-    async def _run(
-        self, instance: Instance, run: Run, payload: bytes, client_context: str | None
-    ) -> Invocation:
-        run.cold = instance.fresh
-        failure: Failure | None = None
-        if instance.conversation is None:
-            run.init_inside = True
-        elif instance.fresh:
-            failure = await self._await_init(instance, run, INIT_LIMIT_S, "init")
-            run.init_inside = failure is not None
-        elif not await instance.wait_idle(self.spec.timeout_s):
-            # It ended after its last response, or does not come back: a new process serves this one.
-            await shut_down(instance, "FAILURE")
-            run.init_inside = run.cold = True
-        run.begin()
-        if run.init_inside:
-            await instance.begin("invoke")
-            failure = await self._await_init(instance, run, self.spec.timeout_s, "invoke")
-        self._line(loglines.start(run.request_id))
-        if instance.telemetry is not None:
-            records.start(instance.telemetry, run)
-        answer: Answer | None = None
-        late: Failure | None = None
-        if failure is None:
-            ended = await self._hand_over(instance, run, payload, client_context)
-            answer, failure = await self._judge(instance, run, ended)
-            late = await aftermath.settle(instance, run)
-        else:
-            run.answer(failure.body, "Unhandled")
-        self._explain(run, late or failure)
-        return self._conclude(instance, run, answer, failure, late)
-
-    async def _await_init(self, instance: Instance, run: Run, limit_s: float, phase: Phase) -> Failure | None:
-        """Wait for the end of init. On failure the process is gone afterwards, and INIT_REPORT written."""
-        ended = await wait_init(instance, limit_s)
-        outcome, at = ended or (None, time.perf_counter())
-        run.init_ms = (at - instance.init_started) * 1000
-        for extension in instance.extensions.states() if instance.extensions is not None else ():
-            self._line(loglines.extension(*extension))
-            if instance.telemetry is not None:
-                records.extension(instance.telemetry, *extension)
-        if outcome is None:
-            failure = invocation.timeout(run.request_id, limit_s)
-        elif isinstance(outcome, InitDone):
-            if instance.telemetry is not None:
-                records.init_report(instance.telemetry, phase, "success", None, run.init_ms, at)
-            instance.usage()  # all that is known, should the process not survive its event
-            return None
-        elif isinstance(outcome, InitFailed):
-            if instance.process is not None:
-                await asyncio.wait([instance.process.exited], timeout=_SETTLE_S)
-            failure = Failure(error_type=outcome.error_type, body=outcome.body, report_status="error")
-        elif isinstance(outcome, Broken):
-            failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
-        else:
-            failure = aftermath.after_exit(instance, run, outcome.status)
-        run.note(instance.usage())
-        if phase == "invoke":
-            run.end(at)  # what the shutdown takes is not the function's time
-        if instance.telemetry is not None:
-            ended_as, kind = aftermath.outcome(failure)
-            records.init_report(instance.telemetry, phase, ended_as, kind, run.init_ms, at)
-        await shut_down(instance, "TIMEOUT" if outcome is None else "FAILURE")
-        status = failure.report_status or "error"
-        kind = None if status == "timeout" else failure.error_type
-        self._line(loglines.init_report(run.init_ms, phase, status, kind))
-        return failure
-
-    async def _hand_over(
-        self, instance: Instance, run: Run, payload: bytes, client_context: str | None
-    ) -> Ended | Broken | None:
-        """Thaw, give the event and wait. None: the time is over."""
-        conversation = instance.conversation
-        assert conversation is not None
-        await instance.thaw()
-        if instance.fresh:
-            instance.box.cpu.limit(instance.share)
-        else:
-            instance.mark()
-        instance.fresh = False
-        if not run.init_inside:
-            run.begin()
-        event = Event(
-            request_id=run.request_id,
-            payload=payload,
-            deadline_ms=run.deadline_ms,
-            function_arn=environ.function_arn(self.spec.name),
-            trace_header=run.trace_header,
-            client_context=client_context or "",
-        )
-        result = conversation.hand_over(event)
-        extensions = instance.extensions
-        if extensions is None or not extensions.present:
-            done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
-            return result.result() if done else None
-        extensions.invoke(InvokeEvent(run.request_id, run.deadline_ms, event.function_arn, run.trace_header))
-        either: list[asyncio.Future[Any]] = [result, extensions.failed]
-        await asyncio.wait(either, timeout=max(0.0, run.left_s), return_when=asyncio.FIRST_COMPLETED)
-        if result.done():
-            return result.result()
-        return extensions.failed.result() if extensions.failed.done() else None
-
-    async def _judge(
-        self, instance: Instance, run: Run, ended: Ended | Broken | None
-    ) -> tuple[Answer | None, Failure | None]:
-        """Give the answer, or what went wrong; a process that must not go on is gone afterwards."""
-        run.end(ended.at if ended is not None else None)
-        instance.collect_output()
-        run.note(instance.usage())
-        outcome = ended.outcome if isinstance(ended, Ended) else ended
-        if isinstance(outcome, Answer) and outcome.error_type is None:
-            run.answer(outcome.body, None)
-            aftermath.answered(instance, run, None, len(outcome.body))
-            return outcome, None
-        if outcome is None:
-            failure = invocation.timeout(run.request_id, self.spec.timeout_s)
-        elif isinstance(outcome, Exited):
-            failure = aftermath.after_exit(instance, run, outcome.status)
-        elif isinstance(outcome, Broken):
-            failure = invocation.ended(run.request_id, outcome.error_type, outcome.how)
-        elif isinstance(outcome, ResponseTooLarge):
-            failure = invocation.too_large()
-        else:
-            failure = Failure(error_type=outcome.error_type or "", body=outcome.body)
-        run.answer(failure.body, "Unhandled")
-        aftermath.answered(instance, run, failure, len(outcome.body) if isinstance(outcome, Answer) else 0)
-        if outcome is None or failure.exit is not None:
-            await aftermath.end(instance, run, failure)
-        return None, failure
-
-    def _explain(self, run: Run, failure: Failure | None) -> None:
-        """Write what Lambda itself says about a failure: the time that was over, or how the process ended."""
-        if failure is None:
-            return
-        if failure.report_status == "timeout":
-            self._line(loglines.timed_out(run.request_id, self.spec.timeout_s))
-        elif failure.exit is not None:
-            self._line(f"RequestId: {run.request_id} Error: {failure.exit}")
-            self._line(failure.error_type)
-
-    def _conclude(
-        self,
-        instance: Instance,
-        run: Run,
-        answer: Answer | None,
-        failure: Failure | None,
-        late: Failure | None,
-    ) -> Invocation:
-        """Write END and REPORT and return the result. `late` is what went wrong after the answer."""
-        status: Status = "success"
-        reported = late or failure
-        aftermath.report(instance, run, reported)
-        if reported is not None:
-            status = "timeout" if reported.report_status == "timeout" else "error"
-        outside = run.outside_init_ms
-        billed_ms = invocation.billed(run.duration_ms, outside)
-        max_memory_mb = run.max_memory_mb(self.spec.memory_mb)
-        self._line(loglines.end(run.request_id))
-        self._line(
-            loglines.report(
-                run.request_id,
-                duration_ms=run.duration_ms,
-                billed_ms=billed_ms,
-                memory_mb=self.spec.memory_mb,
-                max_memory_mb=max_memory_mb,
-                init_ms=outside,
-                status=reported.report_status if reported is not None else None,
-                error_type=reported.error_type if reported and reported.report_status == "error" else None,
-                trace=xray.report_field(run.trace_header),
-            )
-        )
-        log, self._lines = tuple(self._lines), []
-        usage = run.usage
-        return Invocation(
-            request_id=run.request_id,
-            cold=run.cold,
-            status=status,
-            function_error=None if failure is None else "Unhandled",
-            payload=failure.body if failure is not None else (answer.body if answer is not None else b""),
-            duration_ms=run.duration_ms,
-            init_ms=run.init_ms if run.cold else None,
-            billed_ms=billed_ms,
-            memory_mb=self.spec.memory_mb,
-            max_memory_mb=max_memory_mb,
-            cpu_ms=instance.cpu_ms(usage),
-            log=log,
-            trace_header=run.trace_header,
-            started_ns=run.started_ns,
-            ended_ns=run.ended_ns,
-            response_ms=run.response_ms,
-            extension_overhead_ms=run.overhead_ms,
-            peak_rss=usage.peak_rss if usage is not None else None,
-            peak_with_cache=usage.peak_with_cache if usage is not None else None,
-        )
-
-    def _line(self, line: str) -> None:
-        self._lines.append(line)
-        if self._on_line is not None:
-            self._on_line(line)
+            raise
+        finally:
+            instance.held = self._closing is not None
+            instance.let_freeze()

@@ -17,12 +17,12 @@ from lambent_lab.protocol.extensions import About, ExtensionsApi, Failed, Regist
 from lambent_lab.sandbox import Output, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from subprocess import Popen
+    from collections.abc import Awaitable, Callable, Sequence
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.protocol import Reply
     from lambent_lab.protocol.extensions import InvokeEvent, ShutdownEvent
+    from lambent_lab.sandbox import Child
 
 _GRACE_S = 0.02  # what a process sent right before its end may be read right after it
 _NOT_RUN = (126, 127)  # what the shell ends with when it cannot execute a file
@@ -40,9 +40,9 @@ class Broken:
 class Extensions:
     """The Extensions API's side of one environment. `on_idle` is called when an extension begins to wait."""
 
-    def __init__(self, spec: FunctionSpec, on_idle: Callable[[], None]) -> None:
-        names = [path.name for path in spec.extensions]
-        self.api = ExtensionsApi(About(spec.name, spec.handler, environ.ACCOUNT), names)
+    def __init__(self, spec: FunctionSpec, names: Sequence[str], on_idle: Callable[[], None]) -> None:
+        about = About(spec.name, spec.handler, environ.ACCOUNT, spec.version)
+        self.api = ExtensionsApi(about, names, managed=spec.max_concurrency is not None)
         self.present = bool(names)
         self.failed: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self.processes: dict[str, Process] = {}
@@ -142,7 +142,7 @@ class Extensions:
     async def start(
         self,
         name: str,
-        spawn: Callable[[int], Awaitable[Popen[bytes]]],
+        spawn: Callable[[int], Awaitable[Child]],
         line: Callable[[str], None],
     ) -> Process:
         """Start an external extension's process. `line` gets what it writes."""

@@ -12,29 +12,31 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from lambent_lab import environ, loglines, records
+from lambent_lab import environ, launch, loglines
 from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
-from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone
+from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone, NotStarted
 from lambent_lab.sandbox import Box, Output, Process, Room, Usage
 from lambent_lab.telemetry import Telemetry
+from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.initphase import PhaseResult
+    from lambent_lab.journal import Journal
     from lambent_lab.records import Phase
+    from lambent_lab.sandbox import Child
     from lambent_lab.staging import Stage
-    from lambent_lab.telemetry import Kind
 
 MB_PER_VCPU = 1769
 BOOST_VCPUS = 2.0
 
 
 class Instance:
-    """What runs in one environment. `line` takes the log's lines; `stream` is the mark of its processes."""
+    """What runs in one environment. `journal` is its log; `stream` is the mark of its processes."""
 
     def __init__(
         self,
@@ -44,12 +46,15 @@ class Instance:
         room: Room,
         *,
         stream: str,
-        line: Callable[[str], None],
+        journal: Journal,
     ) -> None:
         self.box = box
         self.room = room
         self.endpoint = Endpoint()
-        self.conversation: Conversation | None = None
+        self.conversation: Conversation | Workers | None = None
+        self.initialized: PhaseResult | None = None  # how an init that ran ahead has ended
+        self.failing: asyncio.Task[None] | None = None  # shuts down what several invocations ran in
+        self.renewing = asyncio.Lock()
         self.process: Process | None = None
         self.extensions: Extensions | None = None
         self.telemetry: Telemetry | None = None
@@ -60,8 +65,8 @@ class Instance:
         self._spec = spec
         self._stage = stage
         self._stream = stream
-        self._line = line
-        self._splitter = loglines.LineSplitter(functools.partial(self._output_line, "function"))
+        self._journal = journal
+        self._splitter = loglines.LineSplitter(functools.partial(journal.output, "function"))
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -89,10 +94,25 @@ class Instance:
         return self._spec.memory_mb / MB_PER_VCPU
 
     @property
+    def runtime_version(self) -> tuple[str, str]:
+        """The version of the runtime, as in python:3.13.v5, and an ARN for it."""
+        version = self._stage.runtime.version
+        return version, loglines.runtime_arn(version)
+
+    @property
     def idle(self) -> bool:
-        """Whether the runtime and every extension wait for an event."""
+        """Whether the runtime and every extension wait: for an event, or to be restored."""
         conversation, extensions = self.conversation, self.extensions
-        return conversation is not None and conversation.ready and (extensions is None or extensions.idle)
+        if conversation is None or not (conversation.ready or conversation.in_snapshot):
+            return False
+        return extensions is None or extensions.idle
+
+    @property
+    def _may_freeze(self) -> bool:
+        """Whether it stands still while it waits: unless that was not wanted, but a snapshot always does."""
+        spec = self._spec
+        snapshot = self.fresh and spec.initialization == "snap-start"
+        return spec.max_concurrency is None and (spec.freeze or snapshot)
 
     # -- beginning and ending
 
@@ -102,15 +122,19 @@ class Instance:
         self.init_started = 0.0
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
-        version = self._stage.interpreter.version
-        minor, release = self._stage.interpreter.minor, f"v{version[2]}"
-        self._line(loglines.init_start(minor, release))
-        telemetry = self.telemetry = Telemetry()
-        records.init_start(telemetry, self._spec, f"python:{minor}.{release}", phase)
-        conversation = Conversation(self.let_freeze)
-        extensions = self.extensions = Extensions(self._spec, self.let_freeze)
+        self.initialized = self.failing = None
+        journal = self._journal
+        telemetry = self.telemetry = journal.telemetry = Telemetry(journal.subscribed)
+        journal.init_start(*self.runtime_version, phase)
+        spec = self._spec
+        conversation: Conversation | Workers
+        if spec.max_concurrency is not None:
+            conversation = Workers(self.let_freeze, spec.max_concurrency)
+        else:
+            conversation = Conversation(self.let_freeze, snap_start=spec.initialization == "snap-start")
+        extensions = self.extensions = Extensions(spec, self._stage.extensions, self.let_freeze)
         conversation.init.add_done_callback(lambda _: extensions.api.close_registration())
-        conversation.init.add_done_callback(lambda done: _runtime_done(telemetry, phase, *done.result()))
+        conversation.init.add_done_callback(lambda done: _runtime_done(journal, phase, *done.result()))
         self.endpoint.begin(conversation, extensions, telemetry)
         start = self._spawn_extensions(extensions) if extensions.external else self._spawn(conversation)
         self._spawning = asyncio.get_running_loop().create_task(start)
@@ -127,33 +151,33 @@ class Instance:
     async def _spawn_extensions(self, extensions: Extensions) -> None:
         for name, command, env in environ.extensions(
             self._spec,
-            self._stage.interpreter,
+            self._stage,
             self.room.places,
             api=self.endpoint.address,
             stream=self._stream,
         ):
-            spawn = functools.partial(self._start, self.box.wrap(command), env)
+            spawn = functools.partial(self._start, command, env)
             try:
-                line = functools.partial(self._output_line, "extension")
+                line = functools.partial(self._journal.output, "extension")
                 process = await extensions.start(name, spawn, line)
             except OSError as error:
                 raise LabError(f"The extension {name} could not be started: {error}.") from error
             self.box.joined(process.pid)
 
-    async def _launch(self, conversation: Conversation, extensions: Extensions) -> None:
+    async def _launch(self, conversation: Conversation | Workers, extensions: Extensions) -> None:
         if await extensions.wait_registered():
             self._spawning = asyncio.get_running_loop().create_task(self._spawn(conversation))
             await asyncio.shield(self._spawning)
 
-    async def _spawn(self, conversation: Conversation) -> None:
-        places, interpreter = self.room.places, self._stage.interpreter
-        command = [str(places.python), "-s"]
-        if places.tmpdir is not None:
-            command.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-        command = self.box.wrap([*command, "-m", "awslambdaric", self._spec.handler])
-        env = environ.variables(
-            self._spec, interpreter, places, api=self.endpoint.address, stream=self._stream
-        )
+    async def _spawn(self, conversation: Conversation | Workers) -> None:
+        spec, stage, places = self._spec, self._stage, self.room.places
+        obstacle = launch.obstacle(stage)
+        if obstacle is not None:
+            self._mark_start()
+            conversation.init.set_result((obstacle, time.perf_counter()))
+            return
+        command = launch.command(spec, stage, places)
+        env = environ.variables(spec, stage.runtime, places, api=self.endpoint.address, stream=self._stream)
         self._output = Output(self._splitter.feed)
         try:
             process = await Process.start(functools.partial(self._start, command, env), self._output)
@@ -163,15 +187,8 @@ class Instance:
         self.box.started(process.pid)
         process.exited.add_done_callback(lambda done: conversation.process_ended(done.result()))
 
-    async def _start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int
-    ) -> subprocess.Popen[bytes]:
-        return await self.room.start(command, env, output, self._mark_start)
-
-    def _output_line(self, kind: Kind, line: str) -> None:
-        self._line(line)
-        if self.telemetry is not None and self.telemetry.active:
-            self.telemetry.record(kind, kind, line)
+    async def _start(self, command: Sequence[str], env: Mapping[str, str], output: int) -> Child:
+        return await self.room.start(self.box, command, env, output, self._mark_start)
 
     def _mark_start(self) -> None:
         self.init_started = self.init_started or time.perf_counter()
@@ -193,7 +210,7 @@ class Instance:
         finally:
             if self.telemetry is not None:
                 self.telemetry.close()
-                self.telemetry = None
+                self.telemetry = self._journal.telemetry = None
             if self.extensions is not None:
                 self.extensions.close()
                 self.extensions = None
@@ -222,7 +239,7 @@ class Instance:
             return
         if self.telemetry is not None and self.telemetry.open:
             self.telemetry.close_subscriptions()  # whoever is idle for the first time has finished its init
-        if not self.held and self._freezing is None and not self.box.is_frozen:
+        if self._may_freeze and not self.held and self._freezing is None and not self.box.is_frozen:
             self._freezing = asyncio.get_running_loop().create_task(self._freeze())
 
     async def _freeze(self) -> None:
@@ -230,9 +247,10 @@ class Instance:
             if self.telemetry is not None and self.telemetry.subscribed:
                 await self.telemetry.flush()
                 self.telemetry.pause()
+            self.endpoint.hold(True)
             await self.box.freeze()
         except (LabError, OSError) as error:
-            self._line(f"lambent-lab: {error}")
+            self._journal.line(f"lambent-lab: {error}")
         finally:
             self._freezing = None
 
@@ -243,6 +261,7 @@ class Instance:
             await asyncio.wait([self._freezing])
             self._freezing = None
         self.box.thaw()
+        self.endpoint.hold(False)
         if self.telemetry is not None and self.telemetry.subscribed:
             self.telemetry.resume()
 
@@ -258,7 +277,7 @@ class Instance:
 
     async def wait_frozen(self, timeout_s: float) -> bool:
         """Wait until all are idle and everything stands still, and tell whether it does."""
-        if not await self.wait_idle(timeout_s):
+        if not self.idle and not await self.wait_idle(timeout_s):
             return False
         if self._freezing is not None:
             await asyncio.wait([self._freezing], timeout=timeout_s)
@@ -289,12 +308,12 @@ class Instance:
 
 
 def _runtime_done(
-    telemetry: Telemetry, phase: Phase, outcome: InitDone | InitFailed | Exited, at: float
+    journal: Journal, phase: Phase, outcome: InitDone | InitFailed | Exited | NotStarted, at: float
 ) -> None:
     """Record how the runtime's part of init ended."""
     if isinstance(outcome, InitDone):
-        records.init_runtime_done(telemetry, phase, "success", None, at)
-    elif isinstance(outcome, InitFailed):
-        records.init_runtime_done(telemetry, phase, "error", outcome.error_type, at)
+        journal.init_runtime_done(phase, "success", None, at)
+    elif isinstance(outcome, InitFailed | NotStarted):
+        journal.init_runtime_done(phase, "error", outcome.error_type, at)
     else:
-        records.init_runtime_done(telemetry, phase, "failure", "Runtime.ExitError", at)
+        journal.init_runtime_done(phase, "failure", "Runtime.ExitError", at)

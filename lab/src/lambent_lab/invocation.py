@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lambent_lab.protocol.runtime import MAX_RESPONSE
+from lambent_lab.protocol.runtime import MAX_RESPONSE, Event
+from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,18 +18,24 @@ if TYPE_CHECKING:
 
 Status = Literal["success", "error", "timeout"]
 
+TAIL_BYTES = 4096
+"""How much of the log a caller that asks for it gets with the answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """One invocation, as the caller and the log saw it.
 
-    `payload` is what the caller gets: the response, or the error document. Durations are in ms; `init_ms` is
-    there when the invocation was cold; `billed_ms` includes it. `max_memory_mb` is what REPORT says,
-    `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU time, init
-    included when cold. `log` has every line. The two times are wall clock, ns since the epoch: `init_ms` lies
-    before `started_ns`. `response_ms` is when the caller had its answer. With extensions the duration
-    goes on until they are done, `extension_overhead_ms` longer, and `status` can tell of their failure after
-    a good answer.
+    `payload` is what the caller gets: the response, or the error document. `cold` tells that the caller
+    waited for an init or a restore. Durations are in ms; `init_ms` is there for the first invocation after
+    an init, `restore_ms` for the first after a restore; `billed_ms` is REPORT's. `max_memory_mb` is what
+    REPORT says, `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU
+    time, init included when cold. `log` has every line, those of init before START. The two times are wall
+    clock, ns since the epoch: `init_ms` lies before `started_ns`. `response_ms` is when the caller had the
+    first byte of its answer. A response that the function streamed (`streamed`) went on for
+    `response_duration_ms` from there; where a sink took it, it is not in `payload`. `produced_bytes` is its
+    size, streamed or not. With extensions the duration goes on until they are done, `extension_overhead_ms`
+    longer, and `status` can tell of their failure after a good answer.
     """
 
     request_id: str
@@ -47,9 +54,20 @@ class Invocation:
     started_ns: int
     ended_ns: int
     response_ms: float
+    response_duration_ms: float = 0.0
+    streamed: bool = False
+    produced_bytes: int = 0
     extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
+    restore_ms: float | None = None
+    log_start: int = 0
+
+    @property
+    def tail(self) -> bytes:
+        """What LogType=Tail gives: the last 4 KB of the log from START to REPORT."""
+        text = "".join(f"{line}\n" for line in self.log[self.log_start :])
+        return text.encode("utf-8", "replace")[-TAIL_BYTES:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +103,23 @@ def ended(request_id: str, kind: str, how: str) -> Failure:
     return Failure(error_type=kind, body=body, report_status="error", exit=how)
 
 
-def too_large() -> Failure:
-    """Return the failure of an invocation whose response was over the limit."""
+def too_large(limit: int = MAX_RESPONSE) -> Failure:
+    """Return the failure of an invocation whose response was over the limit, in bytes."""
     kind = "Function.ResponseSizeTooLarge"
-    message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     return Failure(error_type=kind, body=document(kind, message), report_status="error")
 
 
-def billed(duration_ms: float, init_ms: float | None) -> int:
-    """Return what is billed, in whole ms: since August 2025 the init phase counts as well."""
-    return math.ceil(round(duration_ms + (init_ms or 0.0), 6))
+def truncated() -> Failure:
+    """Return the failure of an invocation whose streamed response broke off."""
+    kind = "Runtime.TruncatedResponse"
+    body = document(kind, "The connection was closed before the response was complete.")
+    return Failure(error_type=kind, body=body, report_status="error")
+
+
+def whole_ms(duration_ms: float) -> int:
+    """Return a duration as it is billed: whole ms, rounded up."""
+    return math.ceil(round(duration_ms, 6))
 
 
 def megabytes(size: int) -> int:
@@ -107,17 +132,31 @@ class Run:
 
     def __init__(
         self,
+        *,
         request_id: str,
+        payload: bytes,
         trace_header: str,
+        function_arn: str,
         timeout_s: float,
+        client_context: str = "",
+        cognito_identity: str = "",
         on_answer: Callable[[bytes, str | None], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self.request_id = request_id
         self.trace_header = trace_header
         self.timeout_s = timeout_s
+        self._payload = payload
+        self._function_arn = function_arn
+        self._client_context = client_context
+        self._cognito_identity = cognito_identity
         self.cold = False
         self.init_ms: float | None = None
         self.init_inside = False
+        self.init_ahead = False  # init ran before there was an invocation, and is billed by itself
+        self.restore_ms: float | None = None
+        self.billed_restore_ms = 0
+        self.reported = False  # subscribers of the Telemetry API have heard the report
         self.out_of_memory = False
         self.process_gone = False
         self.usage: Usage | None = None
@@ -127,6 +166,20 @@ class Run:
         self._answered: float | None = None
         self._extended = False
         self._on_answer = on_answer
+        self.delivery = delivery or Delivery()
+        self.responding: tuple[float, float] | None = None  # from and to, on the performance counter
+
+    def event(self) -> Event:
+        """Return the event as the runtime gets it, with the deadline of the clock that runs now."""
+        return Event(
+            request_id=self.request_id,
+            payload=self._payload,
+            deadline_ms=self.deadline_ms,
+            function_arn=self._function_arn,
+            trace_header=self.trace_header,
+            client_context=self._client_context,
+            cognito_identity=self._cognito_identity,
+        )
 
     def begin(self) -> None:
         """Start the clock (again)."""
@@ -154,20 +207,47 @@ class Run:
         self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
 
     @property
-    def outside_init_ms(self) -> float | None:
-        """The init phase that came before the invocation and is billed with it, None where there was none."""
-        return self.init_ms if self.cold and not self.init_inside else None
+    def reported_init_ms(self) -> float | None:
+        """The init phase that came before the invocation, for the first one after it; else None."""
+        return None if self.init_inside else self.init_ms
+
+    @property
+    def billed_ms(self) -> int:
+        """What is billed, in whole ms: since August 2025 an on-demand init counts as well.
+
+        An init that ran ahead (provisioned concurrency) is billed by itself. Of a restore the hooks are
+        billed: from the moment the runtime runs again.
+        """
+        init_ms = 0.0 if self.init_ahead else self.reported_init_ms or 0.0
+        return whole_ms(self.duration_ms + init_ms + self.billed_restore_ms)
 
     @property
     def overhead_ms(self) -> float | None:
         """How long extensions went on after the answer, None when there were none to wait for."""
-        return self.duration_ms - self.response_ms if self._extended else None
+        return self.duration_ms - self.answered_ms if self._extended else None
+
+    @property
+    def answered_ms(self) -> float:
+        """How long it took until the caller had all of its answer."""
+        assert self._answered is not None
+        return (self._answered - self._from) * 1000
 
     @property
     def response_ms(self) -> float:
-        """How long the caller waited for its answer."""
-        assert self._answered is not None
-        return (self._answered - self._from) * 1000
+        """How long the caller waited for the first byte of its answer."""
+        began = self.delivery.began
+        return self.answered_ms if began is None else (began - self._from) * 1000
+
+    def span(self) -> tuple[float, float, float] | None:
+        """Return when the runtime began to respond, in ms from the start and in s since the epoch.
+
+        The last figure is how long it went on, in ms. None: it did not respond.
+        """
+        if self.responding is None:
+            return None
+        began, ended = self.responding
+        latency_s = max(0.0, began - self._from)
+        return latency_s * 1000, self.started_ns / 1e9 + latency_s, max(0.0, ended - began) * 1000
 
     @property
     def deadline_ms(self) -> int:

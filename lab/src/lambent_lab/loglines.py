@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Literal
+
+from lambent_lab import xray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from lambent_lab.invocation import Run
 
 MAX_LINE = 256 * 1024
 
@@ -46,19 +51,33 @@ class LineSplitter:
             self._on_line(line[at : at + MAX_LINE].decode("utf-8", "replace").removesuffix("\r"))
 
 
-def init_start(minor: str, release: str) -> str:
-    """Return INIT_START. `release` tells one build of a runtime from another; the ARN is formed from both."""
-    digest = hashlib.sha256(f"{minor} {release}".encode()).hexdigest()
-    return (
-        f"INIT_START Runtime Version: python:{minor}.{release}\t"
-        f"Runtime Version ARN: arn:aws:lambda:us-east-1::runtime:{digest}"
-    )
+def runtime_arn(runtime: str) -> str:
+    """Return an ARN for a runtime's version: one build of a runtime is told from another by it."""
+    return f"arn:aws:lambda:us-east-1::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+
+
+def runtime_start(what: Literal["INIT", "RESTORE"], runtime: str, arn: str) -> str:
+    """Return INIT_START or RESTORE_START. `runtime` is its version, as in python:3.13.v5."""
+    return f"{what}_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}"
 
 
 def init_report(init_ms: float, phase: str, status: str, error_type: str | None = None) -> str:
-    """Return INIT_REPORT, which is written when init did not succeed."""
-    line = f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
-    return f"{line}\tError Type: {error_type}" if error_type else line
+    """Return INIT_REPORT."""
+    return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}{_ended(status, error_type)}"
+
+
+def restore_report(restore_ms: float, status: str, error_type: str | None = None) -> str:
+    """Return RESTORE_REPORT."""
+    return f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms{_ended(status, error_type)}"
+
+
+def _ended(status: str, error_type: str | None) -> str:
+    """Return the fields that say how a phase failed, nothing when it did not."""
+    if status == "success":
+        return ""
+    if status == "timeout":
+        return "\tStatus: timeout"
+    return f"\tStatus: error\tError Type: {error_type}" if error_type else "\tStatus: error"
 
 
 def extension(name: str, state: str, events: Sequence[str], error_type: str | None = None) -> str:
@@ -67,9 +86,14 @@ def extension(name: str, state: str, events: Sequence[str], error_type: str | No
     return f"{line}\tError Type: {error_type}" if error_type else line
 
 
-def start(request_id: str) -> str:
+def telemetry(name: str, types: Sequence[str]) -> str:
+    """Return TELEMETRY, which is written when an extension subscribes to the Telemetry API."""
+    return f"TELEMETRY\tName: {name}\tState: Subscribed\tTypes: [{', '.join(map(str.title, types))}]"
+
+
+def start(request_id: str, version: str) -> str:
     """Return START."""
-    return f"START RequestId: {request_id} Version: $LATEST"
+    return f"START RequestId: {request_id} Version: {version}"
 
 
 def end(request_id: str) -> str:
@@ -79,37 +103,47 @@ def end(request_id: str) -> str:
 
 def timed_out(request_id: str, timeout_s: float) -> str:
     """Return the line that a timeout leaves."""
-    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-    return f"{now}Z {request_id} Task timed out after {timeout_s:.2f} seconds"
+    return f"{_now()} {request_id} {timeout_message(timeout_s)}"
 
 
-def report(
-    request_id: str,
-    *,
-    duration_ms: float,
-    billed_ms: int,
-    memory_mb: int,
-    max_memory_mb: int | None,
-    init_ms: float | None = None,
-    status: str | None = None,
-    error_type: str | None = None,
-    trace: str | None = None,
-) -> str:
+def timeout_message(timeout_s: float) -> str:
+    """Return how Lambda words a timeout."""
+    return f"Task timed out after {timeout_s:.2f} seconds"
+
+
+def error_record(request_id: str, message: str, error_type: str | None) -> str:
+    """Return what a log in JSON says of a timeout or a crash."""
+    about = {"timestamp": _now(), "level": "ERROR", "requestId": request_id}
+    if error_type is not None:
+        about["errorType"] = error_type
+    return json.dumps({**about, "message": message}, separators=(",", ":"))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def report(run: Run, memory_mb: int, status: str | None = None, error_type: str | None = None) -> str:
     """Return REPORT. What was not measured is left out; every field ends with a tab, as Lambda's do."""
     fields = [
-        f"REPORT RequestId: {request_id}",
-        f"Duration: {duration_ms:.2f} ms",
-        f"Billed Duration: {billed_ms} ms",
+        f"REPORT RequestId: {run.request_id}",
+        f"Duration: {run.duration_ms:.2f} ms",
+        f"Billed Duration: {run.billed_ms} ms",
         f"Memory Size: {memory_mb} MB",
     ]
-    if max_memory_mb is not None:
-        fields.append(f"Max Memory Used: {max_memory_mb} MB")
-    if init_ms is not None:
-        fields.append(f"Init Duration: {init_ms:.2f} ms")
+    used = run.max_memory_mb(memory_mb)
+    if used is not None:
+        fields.append(f"Max Memory Used: {used} MB")
+    if run.reported_init_ms is not None:
+        fields.append(f"Init Duration: {run.reported_init_ms:.2f} ms")
+    if run.restore_ms is not None:
+        fields.append(f"Restore Duration: {run.restore_ms:.2f} ms")
+        fields.append(f"Billed Restore Duration: {run.billed_restore_ms} ms")
     if status is not None:
         fields.append(f"Status: {status}")
-    if error_type is not None:
-        fields.append(f"Error Type: {error_type}")
+        if status == "error" and error_type is not None:
+            fields.append(f"Error Type: {error_type}")
+    trace = xray.report_field(run.trace_header)
     if trace is not None:
         fields.append(trace)
     return "".join(f"{field}\t" for field in fields)

@@ -1,7 +1,8 @@
 """One runtime process and its conversation: from its start to its end, for as many invocations as it lives.
 
 The environment starts a new one after every reset. What it learns is told as values: `InitDone`,
-`InitFailed`, `Exited` for the init phase; `Answer`, `ResponseTooLarge`, `Exited` for an invocation.
+`InitFailed`, `Exited`, `NotStarted` for the init phase; `Restored`, `RestoreFailed`, `Exited` for a restore;
+`Answer`, `ResponseTooLarge`, `ResponseTruncated`, `Exited` for an invocation.
 """
 
 from __future__ import annotations
@@ -9,26 +10,48 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from lambent_lab.http import BadBody, Request, Response, Server
-from lambent_lab.protocol import Answer, Event, InitFailed, Polled, Reply, ResponseTooLarge, RuntimeApi, State
+from lambent_lab.http import Answer as HttpAnswer
+from lambent_lab.http import BadBody, BodyError, Later, Request, Response, Server
+from lambent_lab.protocol import (
+    Answer,
+    Event,
+    InitFailed,
+    Polled,
+    Reply,
+    ResponseTooLarge,
+    ResponseTruncated,
+    RestoreFailed,
+    RuntimeApi,
+    SnapshotReady,
+    State,
+)
 from lambent_lab.protocol.extensions import VERSION as EXTENSIONS_VERSION
-from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION
+from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION, is_stream
 from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
+from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from lambent_lab.extensions import Extensions
     from lambent_lab.telemetry import Telemetry
 
 _GRACE_S = 0.02  # what a process wrote right before its end may be read right after it
+_TRUNCATED_S = 0.25  # a response that breaks off is often the first that is seen of a process's end
+_STALL_S = 900.0  # a function may make its response slowly, as long as an invocation can take
+_MAX_STREAMED = 1024 * 1024 * 1024  # the limit that counts is the delivery's
 
 
 @dataclass(frozen=True, slots=True)
 class InitDone:
     """The runtime asked for its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The runtime asked for its first event after it was restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +62,38 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """An invocation's outcome and the moment it was known, on the performance counter."""
+class NotStarted:
+    """There is nothing that could be run as the runtime: Lambda's error type for it, and its words."""
 
-    outcome: Answer | ResponseTooLarge | Exited
+    error_type: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An invocation's outcome and the moment it was known, on the performance counter.
+
+    `began` is when the runtime began to say it, on the same clock; None for a process that ended.
+    """
+
+    outcome: Answer | ResponseTooLarge | ResponseTruncated | Exited
     at: float
+    began: float | None = None
 
 
 class Conversation:
     """The Runtime API's side of one process. `on_idle` is called whenever the runtime begins to wait."""
 
-    def __init__(self, on_idle: Callable[[], None]) -> None:
-        self._api = RuntimeApi()
+    def __init__(self, on_idle: Callable[[], None], *, snap_start: bool = False) -> None:
+        self._api = RuntimeApi(snap_start=snap_start)
         self._loop = asyncio.get_running_loop()
         self._on_idle = on_idle
-        self._waiting: list[asyncio.Future[Reply]] = []
-        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited, float]] = self._loop.create_future()
+        self._waiting: list[Later] = []
+        self._delivery = Delivery()
+        self.init: asyncio.Future[tuple[InitDone | InitFailed | Exited | NotStarted, float]] = (
+            self._loop.create_future()
+        )
+        self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
         self._result: asyncio.Future[Ended] | None = None
         self._idle = asyncio.Event()
         self._over = False
@@ -63,6 +102,20 @@ class Conversation:
     def ready(self) -> bool:
         """Whether the runtime waits for an event on an open connection."""
         return self._api.state is State.READY and bool(self._waiting)
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether the runtime waits to be restored."""
+        return self._api.state is State.SNAPSHOT
+
+    def restore(self) -> asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]]:
+        """Let a runtime in its snapshot go on; the future tells how that ended, and when."""
+        reply = self._api.restore()
+        self.restored = self._loop.create_future()
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.set(_response(reply))
+        return self.restored
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until the runtime waits for an event, and tell whether it does."""
@@ -77,57 +130,110 @@ class Conversation:
             return False
         return not self._over
 
-    def hand_over(self, event: Event) -> asyncio.Future[Ended]:
-        """Give an event to the waiting runtime; the future tells how it ended."""
+    def hand_over(self, event: Event, delivery: Delivery | None = None) -> asyncio.Future[Ended]:
+        """Give an event to the waiting runtime; the future tells how it ended.
+
+        `delivery` takes a response that is streamed; without one it is collected.
+        """
         reply = self._api.offer(event)
         waiting, self._waiting = self._waiting, []
-        waiting[-1].set_result(reply)
-        for stale in waiting[:-1]:
-            stale.cancel()
-        self._result = self._loop.create_future()
-        return self._result
+        self._delivery = delivery or Delivery()
+        result = self._result = self._loop.create_future()
+        waiting[-1].set(_response(reply))  # what polled before is a connection that was given up
+        return result
 
     def process_ended(self, status: int) -> None:
         """The process is gone. Whatever it had sent before is read first."""
         self._over = True
         self._loop.call_later(_GRACE_S, self._conclude, status, time.perf_counter())
 
-    async def handle(self, request: Request, bad: BadBody | None = None) -> Response:
-        """Answer one request."""
+    def handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, now or later."""
+        if request.stream is not None:
+            return self._take_stream(request)
         at = time.perf_counter()
         outcome = self._api.receive(request, bad)
         if isinstance(outcome, Polled):
-            reply = outcome.reply or await self._wait(outcome.first, at)
-        elif isinstance(outcome, Reply):
-            reply = outcome
+            return (
+                self._wait(first=outcome.first, at=at) if outcome.reply is None else _response(outcome.reply)
+            )
+        if isinstance(outcome, SnapshotReady):
+            return self._wait(first=True, at=at)
+        if isinstance(outcome, Reply):
+            return _response(outcome)
+        if isinstance(outcome, InitFailed):
+            if not self.init.done():
+                self.init.set_result((outcome, at))
+        elif isinstance(outcome, RestoreFailed):
+            if self.restored is not None and not self.restored.done():
+                self.restored.set_result((outcome, at))
         else:
-            reply = outcome.reply
-            if isinstance(outcome, InitFailed):
-                if not self.init.done():
-                    self.init.set_result((outcome, at))
-            elif self._result is not None and not self._result.done():
-                self._result.set_result(Ended(outcome, at))
-        return Response(reply.status, reply.body, reply.headers)
+            self._end(Ended(outcome, at, request.began or at))
+        return _response(outcome.reply)
 
-    async def _wait(self, first: bool, at: float) -> Reply:
-        waiting: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting.append(waiting)
+    async def _take_stream(self, request: Request) -> Response:
+        """Hand a streamed response on while it arrives."""
+        began = self._api.begin(request)
+        if isinstance(began, Reply):
+            return _response(began)
+        stream, delivery, bad = request.stream, self._delivery, None
+        assert stream is not None
+        delivery.begin(began.content_type, request.began)
+        try:
+            async for piece in stream:
+                if not await delivery.write(piece):
+                    bad = BadBody.TOO_LARGE
+                    break
+        except BodyError as error:
+            bad = error.why
+        at = time.perf_counter()
+        delivery.fed(at)
+        outcome = self._api.finish(began, delivery.collected(), stream.trailers, bad)
+        ended = Ended(outcome, at, request.began)
+        if bad is BadBody.TRUNCATED and not self._over:
+            self._loop.call_later(_TRUNCATED_S, self._end, ended)  # unless the process has ended
+        elif bad is not BadBody.TRUNCATED:
+            self._end(ended)
+        return _response(outcome.reply)
+
+    def _wait(self, *, first: bool, at: float) -> Later:
+        later = Later(lambda: self._give_up(later))
+        self._waiting.append(later)
         if first and not self.init.done():
             self.init.set_result((InitDone(), at))
+        elif first and self.restored is not None and not self.restored.done():
+            self.restored.set_result((Restored(), at))
         self._idle.set()
         self._on_idle()
-        try:
-            return await waiting
-        finally:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
+        return later
+
+    def _give_up(self, later: Later) -> None:
+        """A poll's connection has gone."""
+        if later in self._waiting:
+            self._waiting.remove(later)
+
+    def _end(self, ended: Ended) -> None:
+        if self._result is not None and not self._result.done():
+            self._result.set_result(ended)
 
     def _conclude(self, status: int, at: float) -> None:
         if not self.init.done():
             self.init.set_result((Exited(status), at))
-        if self._result is not None and not self._result.done():
-            self._result.set_result(Ended(Exited(status), at))
+        if self.restored is not None and not self.restored.done():
+            self.restored.set_result((Exited(status), at))
+        self._end(Ended(Exited(status), at))
         self._idle.set()
+
+
+class Talk(Protocol):
+    """Whoever answers a runtime's calls."""
+
+    def handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, now or later."""
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.status, reply.body, reply.headers)
 
 
 class Endpoint:
@@ -135,7 +241,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: Talk | None = None
         self._extensions: Extensions | None = None
         self._telemetry: Telemetry | None = None
 
@@ -147,11 +253,23 @@ class Endpoint:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await Server.start(self._handle, max_body=MAX_RESPONSE, refuse=self._handle)
+        self._server = await Server.start(
+            self._handle,
+            max_body=MAX_RESPONSE,
+            refuse=self._handle,
+            streams=is_stream,
+            max_streamed=_MAX_STREAMED,
+            stall_s=_STALL_S,
+        )
+
+    def hold(self, held: bool) -> None:
+        """Let no time pass for clients that stand still, or let it pass again."""
+        if self._server is not None:
+            self._server.hold(held)
 
     def begin(
         self,
-        conversation: Conversation | None,
+        conversation: Talk | None,
         extensions: Extensions | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -165,14 +283,14 @@ class Endpoint:
         if self._server is not None:
             await self._server.close()
 
-    async def _handle(self, request: Request, bad: BadBody | None = None) -> Response:
+    def _handle(self, request: Request, bad: BadBody | None = None) -> HttpAnswer | Awaitable[HttpAnswer]:
         if self._extensions is not None and not request.path.startswith(VERSION):
             if request.path.startswith(EXTENSIONS_VERSION):
-                return await self._extensions.handle(request, bad)
+                return self._extensions.handle(request, bad)
             if self._telemetry is not None and request.path.startswith(TELEMETRY_VERSION):
                 return self._telemetry.handle(request, bad, self._extensions.api)
         if self._conversation is None:
             return Response(
                 403, b'{"errorMessage":"No runtime is running","errorType":"InvalidStateTransition"}'
             )
-        return await self._conversation.handle(request, bad)
+        return self._conversation.handle(request, bad)

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.http import Response
@@ -21,6 +23,8 @@ from lambent_lab.protocol import telemetry as protocol
 from lambent_lab.protocol.runtime import Reply, bad_body, only
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lambent_lab.http import BadBody, Request
     from lambent_lab.protocol.extensions import Extension, ExtensionsApi
 
@@ -34,12 +38,16 @@ Kind = Literal["platform", "function", "extension"]
 
 
 class Telemetry:
-    """The records of one environment, from one init to its end."""
+    """The records of one environment, from one init to its end.
 
-    def __init__(self) -> None:
+    `on_subscription` is called with the name of a subscriber and the types that it asked for.
+    """
+
+    def __init__(self, on_subscription: Callable[[str, tuple[str, ...]], None] | None = None) -> None:
         self.active = True
+        self._on_subscription = on_subscription
         self._open = True
-        self._past: list[tuple[Kind, bytes]] = []
+        self._past: list[tuple[Kind, bytes, bytes]] = []
         self._subscribers: dict[str, _Subscriber] = {}
 
     @property
@@ -74,10 +82,10 @@ class Telemetry:
         if old is not None:
             old.close()
         subscriber = self._subscribers[who.identifier] = _Subscriber(subscription)
-        for kind, record in self._past if old is None else ():
-            subscriber.add(kind, record)
-        about = {"name": who.name, "state": "Subscribed", "types": list(subscription.types)}
-        self.record("platform", "platform.telemetrySubscription", about)
+        for kind, record, text in self._past if old is None else ():
+            subscriber.add(kind, record, text)
+        if self._on_subscription is not None:
+            self._on_subscription(who.name, subscription.types)
         return protocol.OK
 
     def close_subscriptions(self) -> None:
@@ -88,14 +96,31 @@ class Telemetry:
 
     def record(self, kind: Kind, name: str, record: object, at: float | None = None) -> None:
         """Take a record, as of now or a moment of the performance counter."""
+        if self.active:
+            ago = 0.0 if at is None else time.perf_counter() - at
+            encoded = protocol.encode(timestamp(time.time() - ago), name, record)
+            self._hand_out(kind, encoded, encoded)
+
+    def output(self, kind: Kind, line: str, *, structured: bool) -> None:
+        """Take a line that the function or an extension wrote.
+
+        `structured` tells that the log is in JSON: lines that are JSON objects travel as such then, to
+        subscribers of a schema that knows it.
+        """
         if not self.active:
             return
-        ago = 0.0 if at is None else time.perf_counter() - at
-        encoded = protocol.encode(timestamp(time.time() - ago), name, record)
+        now = timestamp(time.time())
+        text = encoded = protocol.encode(now, kind, line)
+        if structured and line.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                encoded = protocol.encode(now, kind, json.loads(line))
+        self._hand_out(kind, encoded, text)
+
+    def _hand_out(self, kind: Kind, record: bytes, text: bytes) -> None:
         if self._open:
-            self._past.append((kind, encoded))
+            self._past.append((kind, record, text))
         for subscriber in self._subscribers.values():
-            subscriber.add(kind, encoded)
+            subscriber.add(kind, record, text)
 
     def pause(self) -> None:
         """Send nothing from now on: the environment is about to stand still."""
@@ -135,11 +160,12 @@ class _Subscriber:
         self._held = False
         self._failing = False  # the last delivery failed: the timer is for the next try
 
-    def add(self, kind: Kind, record: bytes) -> None:
-        """Take a record, if it is of a type that was subscribed to."""
+    def add(self, kind: Kind, record: bytes, text: bytes) -> None:
+        """Take a record of a type that was subscribed to; `text` is its form in the first schema."""
         if kind not in self._subscription.types:
             return
-        dropped = self._buffer.add(record, self._loop.time())
+        first = self._subscription.schema == protocol.SCHEMAS[0]
+        dropped = self._buffer.add(text if first else record, self._loop.time())
         if dropped is not None:
             about = {
                 "reason": "The subscriber has not taken the records as fast as they came",

@@ -11,7 +11,16 @@ from lambent.limits import Limits
 __all__ = ["ARGUMENTS", "check"]
 
 _OF_LAMBDA = frozenset(
-    {"function_name", "function_version", "log_stream", "memory_mb", "region", "initialization_type"}
+    {
+        "function_name",
+        "function_version",
+        "log_stream",
+        "memory_mb",
+        "region",
+        "initialization_type",
+        "runtime_api",
+        "max_concurrency",
+    }
 )
 _RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
 _NOT_YET = {
@@ -176,6 +185,7 @@ def _ratio(value: object) -> str:
 _SPECIAL: dict[str, Callable[[object], object]] = {
     "timeout": _seconds,
     "deadline_margin": _seconds,
+    "schedule_delay": _seconds,
     "resource": _mapping,
     "headers": _headers,
     "limits": _limits,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from lambent.limits import DEFAULT_LIMITS, Limits
+from lambent.limits import limits_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from lambent.exporters import Exporter
+    from lambent.limits import Limits
     from lambent.sampling import Sampler
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object, str]
 
-__all__ = ["OPTIONS", "Config", "read"]
+__all__ = ["OPTIONS", "Config", "known", "read", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
-_NAMED_EXPORTERS = frozenset({"otlp", "stdout", "console", "file", "memory", "none"})
-_SAMPLERS = frozenset(
-    {
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    }
+_NAMED_EXPORTERS = frozenset({"otlp", "xray_udp", "stdout", "console", "file", "memory", "none"})
+_IMPLIED = (("HH_API_KEY", "honeyhive"), ("HH_API_URL", "honeyhive"), ("CORALOGIX_API_KEY", "coralogix"))
+_SAMPLERS = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
 )
 
 
@@ -107,22 +107,19 @@ def _headers(raw: str) -> dict[str, str]:
     return {key.lower(): value for key, value in _pairs(raw).items()}
 
 
-def _protocol(raw: str) -> str:
-    if raw not in {"http/protobuf", "http/json"}:
-        raise ValueError("this version speaks http/protobuf and http/json")
-    return raw
+def _backend(raw: str) -> str:
+    from lambent.backends import canonical
+
+    return canonical(raw)
 
 
-def _compression(raw: str) -> str:
-    if raw not in {"gzip", "none"}:
-        raise ValueError("use gzip or none")
-    return raw
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.lower() not in words:
+            raise ValueError(f"use one of {', '.join(words)}")
+        return raw.lower()
 
-
-def _mode(raw: str) -> str:
-    if raw.lower() not in {"sync", "auto"}:
-        raise ValueError("this version delivers in mode sync")
-    return "sync"
+    return parse
 
 
 def _exporters(raw: str) -> tuple[str, ...]:
@@ -133,13 +130,6 @@ def _exporters(raw: str) -> tuple[str, ...]:
     return names
 
 
-def _sampler(raw: str) -> str:
-    name = raw.lower()
-    if name not in _SAMPLERS:
-        raise ValueError(f"use one of {', '.join(sorted(_SAMPLERS))}")
-    return name
-
-
 OPTIONS: tuple[Option, ...] = (
     ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False,
      "Switch tracing off: handlers run untouched, nothing is recorded."),
@@ -148,24 +138,35 @@ OPTIONS: tuple[Option, ...] = (
     ("resource_attributes", ("OTEL_RESOURCE_ATTRIBUTES",), _pairs, {},
      "Further resource attributes, `key=value,key2=value2`, percent-decoded. Argument: `resource`."),
     ("exporters", ("OTEL_TRACES_EXPORTER", "LAMBENT_EXPORTERS"), _exporters, (),
-     "Where spans go: `otlp`, `stdout`, `console`, `file`, `memory`, `none`, several with commas. "
-     "Default: `otlp` when an endpoint is set; else `stdout` in Lambda, and outside it `otlp` to "
-     "localhost if a collector answers there."),
+     "Where spans go: `otlp`, `xray_udp`, `stdout`, `console`, `file`, `memory`, `none`, several with "
+     "commas. Default: `otlp` when an endpoint or a backend is set; else `stdout` in Lambda, and outside it "
+     "`otlp` to localhost if a collector answers there."),
+    ("backend", ("LAMBENT_BACKEND",), _backend, "",
+     "Whose OTLP intake spans go to: see [Choose a backend](../how-to/choose-a-backend.md). Default: "
+     "`honeyhive` when `HH_API_KEY` or `HH_API_URL` is set, `coralogix` when `CORALOGIX_API_KEY` is; else "
+     "`generic`. An endpoint wins over the backend's address."),
+    ("console", ("LAMBENT_CONSOLE",), _flag, False,
+     "Print each span to the log as well, one readable line each, whatever the exporters are."),
     ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
      "The URL that OTLP requests are posted to, used as it is."),
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
-     "The collector's base URL; `/v1/traces` is added (to the argument only where it has no path)."),
+     "The collector's base URL; `/v1/traces` is added (to the argument only where it has no path, for gRPC "
+     "never)."),
     ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, "",
-     "The base URL of a backend that takes OTLP with `api_key` as its bearer token. Without a key or "
-     "`headers` nothing is sent."),
+     "The base URL of the backend, instead of its usual one. Without a backend: one that takes OTLP with "
+     "`api_key` as its bearer token. Without a key or `headers` nothing is sent."),
     ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, "",
-     "The backend's key. Sent to `server_url`, or to `endpoint` when both are arguments; never printed."),
+     "The backend's key. Sent to the backend or to `server_url`, or to `endpoint` when both are arguments; "
+     "never printed."),
     ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {},
      "Headers of OTLP requests, `key=value,key2=value2`, percent-decoded."),
-    ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
-     "http/protobuf", "`http/protobuf` or `http/json`."),
-    ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"), _compression,
-     "none", "`gzip` or `none`."),
+    ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+     _one_of("grpc", "http/protobuf", "http/json"),
+     "http/protobuf", "`http/protobuf`, `http/json`, or `grpc`, which needs `lambent[grpc]`."),
+    ("insecure", ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"), _flag, False,
+     "Whether a gRPC endpoint without a scheme is spoken to without TLS."),
+    ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
+     _one_of("gzip", "none"), "none", "`gzip` or `none`."),
     ("timeout", ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _millis, 1.0,
      "How long one export may take, retries included; milliseconds as a variable, seconds as an argument. "
      "1 second, because a synchronous export stands in the response's way."),
@@ -184,14 +185,29 @@ OPTIONS: tuple[Option, ...] = (
      "The gzip level of the `stdout` exporter's lines, 0 for none."),
     ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, "",
      "The `level` written into the `stdout` exporter's lines, for log filters."),
-    ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"), _mode, "sync",
-     "When spans leave. `sync`: at the end of each invocation, before the response."),
+    ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout",
+     "`pipe`: the `stdout` exporter's lines go to the named pipe `/tmp/otlp-stdout-span-exporter.pipe`, for "
+     "an extension that reads it."),
+    ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000",
+     "Where the `xray_udp` exporter sends to: `host:port`, or `tcp:host:port udp:host:port`. Set by Lambda."),
+    ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, "",
+     "`debug`: a line each about extracted context, exports and flushes."),
+    ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"),
+     _one_of("sync", "async", "finalize", "auto"), "sync",
+     "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "
+     "response, by an internal extension. `finalize`: when the environment is shut down. `auto`: what suits "
+     "the environment."),
     ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048,
      "How many finished spans wait at most; further ones are dropped and counted."),
+    ("queue_bytes", ("LAMBENT_QUEUE_BYTES",), _count, 8 * 1024 * 1024,
+     "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and counted."),
+    ("schedule_delay", ("OTEL_BSP_SCHEDULE_DELAY",), _millis, 1.0,
+     "How often spans leave where they do so in the background; milliseconds as a variable, seconds as an "
+     "argument."),
     ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
      "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
      "Default: the larger of 100 ms and 2 % of the time left."),
-    ("sampler", ("OTEL_TRACES_SAMPLER",), _sampler, "parentbased_always_on",
+    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on",
      "Which traces are kept. Argument: a name or an object with the `Sampler` protocol."),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, "",
      "The ratio, 0 to 1, of the `traceidratio` samplers."),
@@ -233,6 +249,10 @@ OPTIONS: tuple[Option, ...] = (
     ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, "", "Set by Lambda."),
     ("memory_mb", ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE",), _count, 0, "Set by Lambda."),
     ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), _text, "", "Set by Lambda."),
+    ("runtime_api", ("AWS_LAMBDA_RUNTIME_API",), _text, "",
+     "Set by Lambda: where an internal extension registers."),
+    ("max_concurrency", ("AWS_LAMBDA_MAX_CONCURRENCY",), _count, 0,
+     "Set by Lambda on managed instances, where several invocations run at once and nothing is frozen."),
     ("initialization_type", ("AWS_LAMBDA_INITIALIZATION_TYPE",), _text, "",
      "Set by Lambda. `snap-start`: ids come from the kernel, since memory images are cloned."),
 )  # fmt: skip  # one option, one entry: the table is read by people
@@ -245,12 +265,15 @@ class Config:
     service_name: str
     resource_attributes: Mapping[str, object]
     exporters: tuple[str | Exporter, ...]
+    backend: str
+    console: bool
     traces_endpoint: str
     endpoint: str
     server_url: str
     api_key: str
     headers: Mapping[str, str]
     protocol: str
+    insecure: bool
     compression: str
     timeout: float
     certificate: str
@@ -260,8 +283,13 @@ class Config:
     file: str
     stdout_compression_level: int
     stdout_log_level: str
+    stdout_output: str
+    xray_daemon_address: str
+    log_level: str
     mode: str
     queue_size: int
+    queue_bytes: int
+    schedule_delay: float
     deadline_margin: float
     sampler: str | Sampler
     sampler_argument: str
@@ -281,12 +309,24 @@ class Config:
     memory_mb: int
     region: str
     initialization_type: str
+    runtime_api: str
+    max_concurrency: int
     arguments: frozenset[str]
     """The names of the options that were given as arguments."""
+    variables: Mapping[str, str]
+    """The environment that was read: backends have variables of their own. Never shown."""
+    backend_named: bool
+    """Whether the backend was asked for, and not only implied by the variables of its key."""
 
-    def __init__(self, values: Mapping[str, object], arguments: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, object],
+        arguments: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.__dict__.update(values)
         self.__dict__["arguments"] = frozenset(arguments)
+        self.__dict__["variables"] = environ or {}
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a configuration does not change; pass {name}= to lambent.init() instead")
@@ -295,20 +335,13 @@ class Config:
         raise AttributeError(f"a configuration does not change; {name} stays")
 
     def __repr__(self) -> str:
-        from lambent.diagnostics import mask
+        from lambent.diagnostics import shown
 
-        shown = []
-        for name, value in sorted(self.__dict__.items()):
-            text = repr(value)
-            if name in {"api_key", "headers"} and value:
-                text = repr(mask(str(value)))
-            elif isinstance(value, str) and "://" in value:
-                # A URL may hold a password before its @ and a token behind its ?.
-                scheme, _, rest = value.partition("://")
-                host = rest.partition("?")[0].rpartition("@")
-                text = repr(f"{scheme}://{mask(host[0])}{host[1]}{host[2]}{'?****' if '?' in rest else ''}")
-            shown.append(f"{name}={text}")
-        return f"Config({', '.join(shown)})"
+        return f"Config({shown(self.__dict__)})"
+
+
+known: list[Config] = []
+"""The last configurations: what is said must not show their secrets."""
 
 
 def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
@@ -337,13 +370,32 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
                     continue
                 break
         values[name] = value
-    values["limits"] = _limits(values)
+    values["limits"] = limits_of(values)
     resource = given.get("resource_attributes")
     values.update(given)
     if resource is not None:
         from_environment = _pairs_or_none(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
         values["resource_attributes"] = {**from_environment, **resource}  # type: ignore[dict-item]  # checked
-    return Config(values, given)
+    values["backend_named"] = bool(values["backend"])
+    if not values["backend"]:
+        for variable, name in _IMPLIED:
+            if env.get(variable, "").strip():
+                values["backend"] = name
+                break
+    config = Config(values, given, env)
+    known[:] = [*known[-7:], config]
+    return config
+
+
+def with_variables(variables: Mapping[str, str], call: Callable[[], object]) -> object:
+    """Call with environment variables set that nobody has set: some libraries read theirs while they load."""
+    ours = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        return call()
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def _pairs_or_none(raw: str) -> dict[str, str]:
@@ -360,26 +412,3 @@ def _report(variable: str, raw: str, error: ValueError) -> None:
     # A header or a key may hold a secret: say where, not what.
     shown = "" if "HEADERS" in variable or "KEY" in variable else f" {raw[:80]!r}"
     say_once(f"variable {variable}", f"{variable}{shown} is ignored: {error}; the default is used")
-
-
-def _limits(values: dict[str, object]) -> Limits:
-    """Return the limits: a narrow one wins over the general one, that over the default."""
-    names = [option for option in values if option.endswith("_limit")]
-    found: dict[str, int | None] = {name: values.pop(name) for name in names}  # type: ignore[misc]  # parsed by _count
-    if not any(value is not None for value in found.values()):
-        return DEFAULT_LIMITS
-
-    def choose(narrow: str, general: int | None, default: int | None) -> int | None:
-        value = found[narrow]
-        return value if value is not None else general if general is not None else default
-
-    count, length = found["attribute_count_limit"], found["attribute_length_limit"]
-    return Limits(
-        attributes=choose("span_attribute_count_limit", count, 128),
-        attribute_length=length,
-        span_attribute_length=choose("span_attribute_length_limit", length, None),
-        events=choose("span_event_count_limit", None, 128),
-        links=choose("span_link_count_limit", None, 128),
-        event_attributes=choose("event_attribute_count_limit", count, 128),
-        link_attributes=choose("link_attribute_count_limit", count, 128),
-    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CURRENT",
     "EMPTY_TRACE_STATE",
+    "SUPPRESSED",
     "NonRecordingSpan",
     "SpanContext",
     "TraceFlags",
@@ -188,6 +189,10 @@ class NonRecordingSpan:
         traceback: TracebackType | None,
     ) -> None:
         deactivate(self._tokens)
+
+
+SUPPRESSED = NonRecordingSpan(SpanContext(0, 0))
+"""Current while spans are exported: whatever is traced under it is not recorded, by any sampler."""
 
 
 def deactivate(tokens: list[Token[AnySpan | None]]) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lambent.config import Config
     from lambent.resource import Resource
+    from lambent.stats import Stats
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -89,6 +90,12 @@ class DisabledTracer:
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Return True: there is nothing to deliver."""
         return True
+
+    def stats(self) -> Stats:
+        """Return an account of no spans."""
+        from lambent.stats import Stats
+
+        return Stats()
 
     def close(self) -> None:
         """Do nothing but stop being the default tracer."""

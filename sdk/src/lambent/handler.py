@@ -116,12 +116,17 @@ class Invocation:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
-        return tracer.start_span(
+        span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
             context=parent,
             kind=1 if kind is None else kind,
             attributes=described,
         )
+        if config.log_level == "debug":
+            from lambent.debug import extracted
+
+            extracted(description.carrier or {}, parent, span)
+        return span
 
     def set_response(self, response: object) -> None:
         """Tell what the function answers, so that an HTTP status code reaches the span."""
@@ -130,6 +135,7 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
+        self._tracer.delivery.begin(self._span)
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -147,11 +153,15 @@ class Invocation:
                 self._read_response()
         except Exception as error:  # noqa: BLE001  # the response is the user's object
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
+        delivery = self._tracer.delivery
         try:
-            if self._tracer.config.count_spans:
-                self._span.set_attribute("lambent.spans", self._tracer.delivery.waiting + 1)
+            if delivery.counter is not None:
+                self._span.set_attribute("lambent.spans", delivery.counter.take(self._span) + 1)
+            if delivery.untold and self._span.is_recording():
+                delivery.untold = False
+                self._span.set_attributes(delivery.stats().attributes())
             self._span.__exit__(exc_type, exc, traceback)
-            self._deliver()
+            delivery.end(self._span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
 
@@ -166,13 +176,6 @@ class Invocation:
         if code >= 500:
             self._span.set_status(2)
             self._span.set_attribute("error.type", str(code))
-
-    def _deliver(self) -> None:
-        delivery = self._tracer.delivery
-        if self._deadline is None:
-            delivery.flush(self._tracer.config.timeout)
-            return
-        delivery.flush_before(self._deadline)
 
 
 def _deadline(context: object) -> float | None:

@@ -196,3 +196,26 @@ def put_attribute(
         dropped = 1
     attributes[key] = cleaned
     return dropped
+
+
+def limits_of(values: dict[str, object]) -> Limits:
+    """Take the limits out of the options; a narrow one wins over the general one, that over the default."""
+    names = [option for option in values if option.endswith("_limit")]
+    found: dict[str, int | None] = {name: values.pop(name) for name in names}  # type: ignore[misc]  # parsed as counts
+    if not any(value is not None for value in found.values()):
+        return DEFAULT_LIMITS
+
+    def choose(narrow: str, general: int | None, default: int | None) -> int | None:
+        value = found[narrow]
+        return value if value is not None else general if general is not None else default
+
+    count, length = found["attribute_count_limit"], found["attribute_length_limit"]
+    return Limits(
+        attributes=choose("span_attribute_count_limit", count, 128),
+        attribute_length=length,
+        span_attribute_length=choose("span_attribute_length_limit", length, None),
+        events=choose("span_event_count_limit", None, 128),
+        links=choose("span_link_count_limit", None, 128),
+        event_attributes=choose("event_attribute_count_limit", count, 128),
+        link_attributes=choose("link_attribute_count_limit", count, 128),
+    )

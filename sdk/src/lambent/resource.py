@@ -46,7 +46,8 @@ def detect(config: Config, version: str) -> Resource:
 
     In a Lambda environment the `cloud.*` and `faas.*` attributes of OpenTelemetry's semantic
     conventions ("AWS Lambda", `faas.max_memory` in bytes). The service name is the first of: the
-    argument or `OTEL_SERVICE_NAME`, `service.name` among the resource attributes, the function's name.
+    argument or `OTEL_SERVICE_NAME`, `service.name` among the resource attributes, the backend's own
+    variable for it, the function's name.
     Attributes given as an argument win over those of the environment, and both over the detected.
     """
     attributes: dict[str, object] = {
@@ -72,6 +73,10 @@ def detect(config: Config, version: str) -> Resource:
         attributes["lambent.source"] = config.source
     if config.session_name:
         attributes["lambent.session_name"] = config.session_name
+    if config.backend:
+        from lambent.backends import attributes_of
+
+        attributes.update(attributes_of(config.backend, config))
     attributes.update(config.resource_attributes)
     if config.service_name:
         attributes["service.name"] = config.service_name

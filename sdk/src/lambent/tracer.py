@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import time_ns
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SpanContext, adopt
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext, adopt
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
 from lambent.limits import clean_name, clean_time
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
+    from lambent.stats import Stats
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -54,6 +55,11 @@ class Tracer:
     """
 
     on_end: Callable[[Span], None]
+    """What a span is handed to when it ends; `_watch` puts more before delivery."""
+    on_start: Callable[[Span, object], None] | None = None
+    """Called with each recording span that was started, and the context it was started in."""
+    _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
+    _watching_ends: tuple[Callable[[Span], None], ...] = ()
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time_ns, ids: Ids | None = None) -> None:
         self.config = config
@@ -68,8 +74,13 @@ class Tracer:
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
             self._sampler = _sampler(config)
-        self.delivery = SyncDelivery(config)
+        self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
+        if config.count_spans:
+            from lambent.delivery.counting import Counter
+
+            self.delivery.counter = counter = Counter(self.delivery)
+            self._watch(on_end=counter.on_end)
 
     @classmethod
     def init(cls, **arguments: object) -> Tracer:
@@ -77,6 +88,24 @@ class Tracer:
         from lambent import init
 
         return init(**arguments)
+
+    def _watch(
+        self,
+        on_start: Callable[[Span, object], None] | None = None,
+        on_end: Callable[[Span], None] | None = None,
+    ) -> None:
+        """Have functions called with each recording span as it starts, and as it ends, before delivery.
+
+        Those of an earlier call come first. They must not raise: they run inside the function's code.
+        """
+        from lambent.delivery.watching import ends, starts
+
+        if on_start is not None:
+            self._watching_starts += (on_start,)
+            self.on_start = starts(self._watching_starts)
+        if on_end is not None:
+            self._watching_ends += (on_end,)
+            self.on_end = ends(self._watching_ends, self.delivery.on_end)
 
     @property
     def resource(self) -> Resource:
@@ -133,7 +162,7 @@ class Tracer:
             parent = given.context if isinstance(given, NonRecordingSpan) else given
             trace_id = parent.trace_id
             trace_state = parent.trace_state
-            if self._sampler is None and not parent.trace_flags & 1:
+            if (self._sampler is None and not parent.trace_flags & 1) or given is SUPPRESSED:
                 return self._unsampled(trace_id, parent)
         span = Span(
             self,
@@ -162,11 +191,15 @@ class Tracer:
             span._record_exception = False
         if not set_status_on_exception:
             span._set_status_on_exception = False
+        self.delivery.started += 1
+        if self.on_start is not None:
+            self.on_start(span, context)
         return span
 
     trace = start_span
 
     def _unsampled(self, trace_id: int, parent: SpanContext | None) -> NonRecordingSpan:
+        self.delivery.sampled_out += 1
         state = parent.trace_state if parent is not None else None
         return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state))
 
@@ -232,6 +265,7 @@ class Tracer:
         """
         from lambent.handler import wrap
 
+        self.delivery.ready()
         return wrap(self, function)
 
     def invocation(
@@ -260,6 +294,10 @@ class Tracer:
         """
         seconds = self.config.timeout if timeout_millis is None else timeout_millis / 1000
         return self.delivery.flush(seconds)
+
+    def stats(self) -> Stats:
+        """Return what became of the spans so far: started, delivered, dropped and why."""
+        return self.delivery.stats()
 
     def close(self) -> None:
         """Deliver what is finished, then release connections and files. Later spans are dropped."""
@@ -301,6 +339,12 @@ class CurrentSpan:
         from lambent.wrapping import in_block
 
         return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
+
+
+def _delivery(config: Config) -> SyncDelivery:
+    from lambent.delivery.choose import make
+
+    return make(config)
 
 
 def _kind(kind: object) -> int:

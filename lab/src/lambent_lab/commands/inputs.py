@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 
 from lambent_lab import strictjson
 from lambent_lab.errors import UsageError
+from lambent_lab.identifiers import RUNTIMES, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lambent_lab.identifiers import Family
+
 _SUFFIXES = (".py", ".pyc", ".so")
+_SCRIPTS = (".js", ".mjs", ".cjs")
+_PACKAGES = (".zip", ".whl")
+_BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +33,78 @@ class Location:
     name: str
 
 
-def locate(target: str) -> Location:
+def locate(target: str, *, handler: str | None = None, runtime: str | None = None) -> Location:
     """Find the function that `FOLDER/module.function` means. Raises UsageError when it cannot be there.
 
-    The folder is everything before the last slash; modules inside packages are written with dots,
-    as in `FOLDER/package.module.function`.
+    The folder, or the zip file or wheel in its place, is everything before the last slash; modules inside
+    packages are written with dots, as in `FOLDER/package.module.function`. With `handler`, or with a provided
+    runtime, the target is the folder alone.
     """
+    family = family_of(runtime) if runtime in RUNTIMES else "python"
+    whole = Path(target)
+    if handler is not None or (family == "provided" and whole.exists()):
+        return _whole(whole, handler or _BOOTSTRAP, family)
     folder, slash, handler = target.rpartition("/")
     code = Path(folder or "/") if slash else Path()
+    if code.suffix in _PACKAGES and code.is_file():
+        if family != "provided":
+            _parts(target, handler)
+        return Location(code, handler, _name(code.stem))
     if not code.is_dir():
         what = "is not a folder" if code.exists() else "does not exist"
         raise UsageError(f"The folder {code} {what}: write FOLDER/module.function.")
     if (code / handler).is_dir():
         raise UsageError(f"{target} is a folder: name a function in it, as in {code / handler}/app.handler.")
     if (code / handler).is_file():
+        if Path(handler).suffix in _PACKAGES:
+            raise UsageError(f"{target} is a package: name the function in it, as in {target}/app.handler.")
         stem = handler.partition(".")[0]
         raise UsageError(f"{target} is a file: name the function in it, as in {code / stem}.handler.")
+    if family != "provided":
+        _check_module(code, _parts(target, handler)[0], family)
+    return Location(code, handler, _name(code.resolve().name))
+
+
+def _whole(code: Path, handler: str, family: Family) -> Location:
+    """Return the location of a function whose handler is given by itself."""
+    if not code.exists():
+        raise UsageError(f"{code} does not exist: write the function's folder, or its zip file.")
+    if code.is_file():
+        return Location(code, handler, _name(code.stem))
+    if family != "provided":
+        _check_module(code, _parts(handler, handler)[0], family)
+    return Location(code, handler, _name(code.resolve().name))
+
+
+def _check_module(code: Path, module: str, family: Family) -> None:
+    """Raise UsageError when a folder has no such module."""
+    script = any((code / f"{module}{suffix}").is_file() for suffix in _SCRIPTS)
+    if family == "nodejs":
+        if not script:
+            raise UsageError(f"There is no {code / module}.js (.mjs, .cjs): write FOLDER/file.function.")
+        return
+    path = code.joinpath(*module.split("."))
+    sources = (path.with_name(path.name + suffix) for suffix in _SUFFIXES)
+    if path.is_dir() or any(map(Path.is_file, sources)) or any(path.parent.glob(f"{path.name}.*.so")):
+        return
+    if script:
+        raise UsageError(f"{code / module} is no Python: add --runtime nodejs22.x to run it with Node.js.")
+    if (code / _BOOTSTRAP).is_file():
+        raise UsageError(f"{code} has a bootstrap: add --runtime provided.al2023 to run that.")
+    raise UsageError(f"There is no module {path}.py: write FOLDER/module.function.")
+
+
+def _parts(target: str, handler: str) -> tuple[str, str]:
+    """Return a handler's module and function."""
     module, dot, function = handler.rpartition(".")
     if not dot or not module or not function.isidentifier():
         raise UsageError(f"{target!r} names no function: write FOLDER/module.function.")
-    path = code.joinpath(*module.split("."))
-    sources = (path.with_name(path.name + suffix) for suffix in _SUFFIXES)
-    if not (path.is_dir() or any(map(Path.is_file, sources)) or any(path.parent.glob(f"{path.name}.*.so"))):
-        raise UsageError(f"There is no module {path}.py: write FOLDER/module.function.")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", code.resolve().name).strip("-")[:64]
-    return Location(code, handler, name or "function")
+    return module, function
+
+
+def _name(text: str) -> str:
+    """Return a function's name, made from that of its folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:64] or "function"
 
 
 def load_event(text: str | None) -> object:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lambent_lab.commands import options
+from lambent_lab.identifiers import RUNTIMES
 
 if TYPE_CHECKING:
     from lambent_lab.commands.output import Look
@@ -61,10 +62,29 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     metavar="S",
     type=options.Seconds(0),
     default=0.0,
-    help="Seconds between invocations, the environment frozen.",
+    help="Seconds between invocations.",
 )
 @options.env
 @options.python
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    type=click.Choice(RUNTIMES),
+    help="Lambda's name of the runtime, as in python3.12, nodejs20.x or provided.al2023.",
+)
+@click.option(
+    "--handler",
+    metavar="TEXT",
+    help="The handler, where it is not the end of the target: the target is the folder or zip file then.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder or zip file to find in /opt; may be repeated, a later one comes before an earlier one.",
+)
 @click.option(
     "--extension",
     "extensions",
@@ -73,6 +93,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An executable to run as an external extension; may be repeated.",
 )
+@options.life
 @click.option("--otlp", is_flag=True, help="Have the function send its spans to the lab over OTLP/HTTP.")
 @click.option("-a", "--attributes", is_flag=True, help="Draw the spans with their attributes.")
 @click.option(
@@ -81,6 +102,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     target: str,
     event: str | None,
     memory: int,
@@ -89,10 +111,14 @@ def command(
     interval: float,
     env: tuple[str, ...],
     python: Path | None,
+    runtime: str | None,
+    handler: str | None,
+    layers: tuple[Path, ...],
     extensions: tuple[Path, ...],
     otlp: bool,
     attributes: bool,
     as_json: bool,
+    **life: Any,
 ) -> None:
     """Run a function in a local Lambda environment and show its log, its response, its cost and its trace.
 
@@ -104,7 +130,7 @@ def command(
     from lambent_lab.service.function import encode_event
     from lambent_lab.traces import Store
 
-    location = locate(target)
+    location = locate(target, handler=handler, runtime=runtime)
     variables = parse_env(env)
     payload = load_event(event)
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
@@ -127,7 +153,10 @@ def command(
             timeout=timeout,
             env=variables,
             python=python,
+            runtime=runtime,
+            layers=layers,
             extensions=extensions,
+            **life,
         )
         function.start()
         if function.box is not None and not as_json:
@@ -135,7 +164,8 @@ def command(
         for number in range(1, repeat + 1):
             count = f" ({number} of {repeat})" if repeat > 1 else ""
             if number > 1 and interval:
-                with waiting(f"frozen for {interval:g} s, then {target}{count}"):
+                between = "frozen" if life["freeze"] and not life["max_concurrency"] else "idle"
+                with waiting(f"{between} for {interval:g} s, then {target}{count}"):
                     time.sleep(interval)
             with waiting(f"{target}{count}, timeout {timeout:g} s"):
                 result = function.invoke(payload)
@@ -191,6 +221,8 @@ def _summary(result: Result) -> str:
     report = result.report
     used = "not measured" if report.max_memory_mb is None else f"{report.max_memory_mb} MB used"
     init = "" if report.init_ms is None else f", init {report.init_ms:.1f} ms"
+    if report.restore_ms is not None:
+        init += f", restore {report.restore_ms:.1f} ms"
     start = "cold" if result.cold else "warm"
     return (
         f"{start}: duration {report.duration_ms:.2f} ms, billed {report.billed_ms} ms{init};"

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+
+from lambent_lab.function import (
+    MAX_CONCURRENCY,
+    ApplicationLogLevel,
+    Initialization,
+    LogFormat,
+    SystemLogLevel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +65,62 @@ def env(command: F) -> F:
     return click.option(
         "--env", metavar="K=V", multiple=True, help="A variable for the function; may be repeated."
     )(command)
+
+
+def init_cpu(command: F) -> F:
+    """Give a command --init-cpu."""
+    return click.option(
+        "--init-cpu",
+        type=click.Choice(["boost", "share"]),
+        default="boost",
+        show_default=True,
+        help="The CPU of the init phase: two vCPUs, or the share of the memory.",
+    )(command)
+
+
+def life(command: F) -> F:
+    """Give a command the options for how an environment lives and logs."""
+    for option in reversed(_LIFE):
+        command = option(command)
+    return command
+
+
+_LIFE = (
+    click.option(
+        "--initialization",
+        type=click.Choice(get_args(Initialization)),
+        default="on-demand",
+        show_default=True,
+        help="When the init phase runs, and whether it is restored from a snapshot.",
+    ),
+    init_cpu,
+    click.option(
+        "--max-concurrency",
+        metavar="N",
+        type=click.IntRange(1, MAX_CONCURRENCY),
+        help="Run on a managed instance, with N workers in one environment.",
+    ),
+    click.option(
+        "--freeze/--no-freeze", default=True, help="Stand still between invocations (default), or run on."
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(get_args(LogFormat)),
+        default="Text",
+        show_default=True,
+        help="The form of the log's lines.",
+    ),
+    click.option(
+        "--application-log-level",
+        type=click.Choice(get_args(ApplicationLogLevel)),
+        help="What of the function's own output a log in JSON has (INFO and above).",
+    ),
+    click.option(
+        "--system-log-level",
+        type=click.Choice(get_args(SystemLogLevel)),
+        help="What of the platform's records a log in JSON has (INFO and above).",
+    ),
+)
 
 
 def python(command: F) -> F:

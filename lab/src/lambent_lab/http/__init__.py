@@ -1,6 +1,18 @@
-"""A small HTTP/1.1 server for loopback: long polls, chunked bodies, trailers."""
+"""A small HTTP/1.1 server for loopback: long polls, bodies streamed both ways, trailers."""
 
-from lambent_lab.http.messages import BadBody, Request, Response
+from lambent_lab.http.body import Body, BodyError
+from lambent_lab.http.messages import Answer, BadBody, Later, Request, Response, StreamedResponse
 from lambent_lab.http.server import Handler, Server
 
-__all__ = ["BadBody", "Handler", "Request", "Response", "Server"]
+__all__ = [
+    "Answer",
+    "BadBody",
+    "Body",
+    "BodyError",
+    "Handler",
+    "Later",
+    "Request",
+    "Response",
+    "Server",
+    "StreamedResponse",
+]

@@ -2,50 +2,65 @@
 
 Rules
 - Requests of one connection are answered one after the other, in order; pipelined ones wait.
-- A handler may take minutes (a long poll). It is cancelled when its client goes away or the server closes.
+- A handler answers at once with a Response, later with a `Later`, or is a coroutine; it may take minutes (a
+  long poll). It is cancelled when its client goes away or the server closes.
+- A request is handled when it is complete, or from its head on where `streams` says so: its body is read by
+  the handler then (see `body`), and a slow handler slows the client down. What the handler leaves is thrown
+  away. When the client goes away in mid-body the handler is not cancelled: it is told that the body broke
+  off.
 - What the client sends wrongly is answered 400 and the connection closed; what the handler raises is answered
   500. Nothing that a client or a handler does ends the server.
+- Message framing is strict: two lengths, a length beside a transfer coding, a coding that does not end in
+  chunked, chunk sizes that are none, two hosts are all 400: nobody in front could read them differently.
 - A body over `max_body` is not kept: it is read to its end (the client hears the answer then) and refused.
+  One that says to be more than 1 GiB over it, or waits for 100-continue, is refused at once.
 - A body that ends early, with the connection still open for the answer, is refused as truncated.
+- A head may have 2 MiB and 1000 fields (431), its target 64 KiB (414). Chunk extensions and trailers are
+  limited in the same way.
+- A head must be complete within `head_s` of its first byte, and a buffered body must not stand still for
+  `stall_s`: 408 otherwise. A request that is being handled is never cut for its time, nor is a streamed body
+  (it may be made slowly), nor an idle connection. While the server is on `hold`, because its clients cannot
+  run, no time passes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httptools
+from lambent_lab.http.connection import Connection
+from lambent_lab.http.messages import Answer, BadBody, Request, Response
 
-from lambent_lab.http.messages import BadBody, Request, Response
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
-Handler = Callable[[Request], Awaitable[Response]]
-Refusal = Callable[[Request, BadBody], Awaitable[Response]]
+Handler = Callable[[Request], Answer | Awaitable[Answer]]
+Refusal = Callable[[Request, BadBody], Answer | Awaitable[Answer]]
 
 MAX_BODY = 64 * 1024 * 1024
-MAX_HEAD = (
-    64 * 1024 + 8 * 1024 * 1024
-)  # awslambdaric sends up to 1 MB of cause in a header; client contexts come on top
-MAX_WAITING = 64  # pipelined requests of one connection that wait for their turn
-
-_log = logging.getLogger(__name__)
+HEAD_S = 60.0
+STALL_S = 60.0
 
 
 class Server:
     """An HTTP server on one loopback port. Make it with `await Server.start(handler)`."""
 
-    def __init__(self, handler: Handler, refuse: Refusal, max_body: int) -> None:
-        self._handler = handler
-        self._refuse = refuse
-        self._max_body = max_body
-        self._connections: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
+    def __init__(self, handler: Handler, refuse: Refusal | None, streams: Callable[[Request], bool]) -> None:
+        self.max_body = self.max_streamed = MAX_BODY
+        self.wants_stream = streams
         self.port = 0
         self.host = ""
+        self._handler = handler
+        self._refuse = refuse or _refuse_plainly
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._head_s = HEAD_S
+        self._stall_s: float | None = STALL_S
+        self._held = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(
@@ -56,13 +71,23 @@ class Server:
         *,
         max_body: int = MAX_BODY,
         refuse: Refusal | None = None,
+        streams: Callable[[Request], bool] | None = None,
+        max_streamed: int | None = None,
+        head_s: float = HEAD_S,
+        stall_s: float | None = STALL_S,
     ) -> Self:
-        """Listen and return the server. `refuse` answers requests whose body is too large or truncated."""
-        server = cls(handler, refuse or _refuse_plainly, max_body)
+        """Listen and return the server.
+
+        `refuse` answers requests whose body is too large or truncated. `streams` is asked for each head
+        whether its request has a `stream` instead of a body, of at most `max_streamed` bytes (by default
+        `max_body`).
+        """
+        server = cls(handler, refuse, streams or _never)
+        server.max_body = max_body
+        server.max_streamed = max_body if max_streamed is None else max_streamed
+        server._head_s, server._stall_s = head_s, stall_s
         loop = asyncio.get_running_loop()
-        server._server = await loop.create_server(
-            lambda: _Connection(server, handler, server._refuse, max_body), host, port, backlog=256
-        )
+        server._server = await loop.create_server(lambda: Connection(server), host, port, backlog=256)
         address = server._server.sockets[0].getsockname()
         server.host, server.port = str(address[0]), int(address[1])
         return server
@@ -72,21 +97,80 @@ class Server:
         """The base URL, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def hold(self, held: bool) -> None:
+        """Let no time pass for clients that cannot run just now, or let it pass again."""
+        if self._held and not held:
+            now = time.perf_counter()
+            for connection in self._connections:
+                connection.touch(now)
+        self._held = held
+
     async def close(self) -> None:
         """Stop listening, cancel the handlers under way and close every connection. Safe to call again."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        tasks = []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
         for connection in list(self._connections):
-            if connection.task is not None:
-                tasks.append(connection.task)
             connection.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=5)
 
+    # -- a connection's side
 
-async def _refuse_plainly(_request: Request, why: BadBody) -> Response:
+    def answer(self, request: Request, bad: BadBody | None) -> Answer | Awaitable[Answer]:
+        """Have a request handled, or refused for its body."""
+        return self._handler(request) if bad is None else self._refuse(request, bad)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something until it ends or the server closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is there."""
+        self._connections.add(connection)
+        if self._timer is None and self._server is not None:
+            self._look_again()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    # -- clients that do not get on
+
+    def _look_again(self) -> None:
+        every = min(self._head_s, self._stall_s or self._head_s) / 4
+        self._timer = asyncio.get_running_loop().call_later(every, self._look)
+
+    def _look(self) -> None:
+        """Cut off who is overdue. One timer for all: a request must not pay for it."""
+        self._timer = None
+        if not self._held:
+            now = time.perf_counter()
+            for connection in list(self._connections):
+                connection.overdue(now, self._head_s, self._stall_s)
+        if self._connections:
+            self._look_again()
+
+
+def _never(_request: Request) -> bool:
+    return False
+
+
+def _refuse_plainly(_request: Request, why: BadBody) -> Response:
     if why is BadBody.TOO_LARGE:
         return Response(
             413, b'{"errorMessage":"The request body is too large","errorType":"RequestEntityTooLarge"}'
@@ -94,191 +178,3 @@ async def _refuse_plainly(_request: Request, why: BadBody) -> Response:
     return Response(
         400, b'{"errorMessage":"The request body ended early","errorType":"TruncatedHTTPRequest"}'
     )
-
-
-@dataclass(slots=True)
-class _Incoming:
-    """A request while it is being read."""
-
-    target: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    trailers: dict[str, str] = field(default_factory=dict)
-    body: list[bytes] = field(default_factory=list)
-    size: int = 0
-    head_size: int = 0
-    head_done: bool = False
-
-
-@dataclass(slots=True)
-class _Job:
-    request: Request
-    keep_alive: bool
-    bad: BadBody | None = None
-
-
-class _Connection(asyncio.Protocol):
-    """One client's connection: parses what arrives, runs the handler, writes the answers in order."""
-
-    def __init__(self, server: Server, handler: Handler, refuse: Refusal, max_body: int) -> None:
-        self._server = server
-        self._handler = handler
-        self._refuse = refuse
-        self._max_body = max_body
-        self._parser = httptools.HttpRequestParser(self)
-        self._incoming: _Incoming | None = None
-        self._jobs: deque[_Job] = deque()
-        self._transport: asyncio.Transport | None = None
-        self._closing = False
-        self._paused = False
-        self.task: asyncio.Task[None] | None = None
-
-    # -- asyncio's side
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._server._connections.add(self)  # noqa: SLF001 - the other half of this module
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._closing = True
-        self._server._connections.discard(self)  # noqa: SLF001 - the other half of this module
-        if self.task is not None:
-            self.task.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return
-        if self._incoming is None or not self._incoming.head_done:
-            # Counted over reads: a head that trickles in for ever is cut off as well.
-            self._incoming = self._incoming or _Incoming()
-            self._incoming.head_size += len(data)
-            if self._incoming.head_size > MAX_HEAD + self._max_body:
-                self._malformed()
-                return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._malformed()  # no protocol to upgrade to
-        except httptools.HttpParserError:
-            self._malformed()
-
-    def eof_received(self) -> bool:
-        """Answer a request that was cut off. Any other that is under way has lost its client."""
-        if self._incoming is not None and self._incoming.head_done:
-            self._queue(_Job(self._request(), keep_alive=False, bad=BadBody.TRUNCATED))
-        # Clients of the Runtime API do not half-close: what they end is over, and a long
-        # poll must not wait on. Only what has not been answered yet is said first.
-        return bool(self._jobs)
-
-    def abort(self) -> None:
-        """Drop the connection and what it waits for."""
-        self._closing = True
-        if self.task is not None:
-            self.task.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-
-    # -- httptools' side
-
-    def on_message_begin(self) -> None:
-        if self._incoming is None:
-            self._incoming = _Incoming()
-
-    def on_url(self, url: bytes) -> None:
-        self._now().target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        incoming = self._now()
-        fields = incoming.trailers if incoming.head_done else incoming.headers
-        key, text = name.decode("latin-1").lower(), value.decode("utf-8", "replace")
-        fields[key] = f"{fields[key]}, {text}" if key in fields else text
-
-    def on_headers_complete(self) -> None:
-        incoming = self._now()
-        incoming.head_done = True
-        if incoming.headers.get("expect", "").lower() == "100-continue" and self.task is None:
-            assert self._transport is not None
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        incoming = self._now()
-        incoming.size += len(body)
-        if incoming.size > self._max_body:
-            incoming.body.clear()
-        else:
-            incoming.body.append(body)
-
-    def on_message_complete(self) -> None:
-        incoming = self._now()
-        bad = BadBody.TOO_LARGE if incoming.size > self._max_body else None
-        self._queue(_Job(self._request(), self._parser.should_keep_alive(), bad))
-
-    # -- ours
-
-    def _now(self) -> _Incoming:
-        assert self._incoming is not None
-        return self._incoming
-
-    def _request(self) -> Request:
-        incoming, self._incoming = self._now(), None
-        path, _, query = incoming.target.decode("latin-1").partition("?")
-        return Request(
-            method=self._parser.get_method().decode("latin-1"),
-            path=path,
-            query=query,
-            headers=MappingProxyType(incoming.headers),
-            body=incoming.body[0] if len(incoming.body) == 1 else b"".join(incoming.body),
-            trailers=MappingProxyType(incoming.trailers),
-        )
-
-    def _queue(self, job: _Job) -> None:
-        self._jobs.append(job)
-        if len(self._jobs) > MAX_WAITING and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        if self.task is None:
-            self.task = asyncio.get_running_loop().create_task(self._work())
-
-    async def _work(self) -> None:
-        """Answer the waiting requests, one after the other."""
-        transport = self._transport
-        assert transport is not None
-        try:
-            while self._jobs and not self._closing:
-                job = self._jobs.popleft()
-                if self._paused and len(self._jobs) < MAX_WAITING:
-                    self._paused = False
-                    transport.resume_reading()
-                response = await self._answer(job)
-                if transport.is_closing():
-                    return
-                transport.write(response.encode(keep_alive=job.keep_alive, head=job.request.method == "HEAD"))
-                if not job.keep_alive:
-                    self._closing = True
-                    transport.close()
-        finally:
-            self.task = None
-
-    async def _answer(self, job: _Job) -> Response:
-        try:
-            if job.bad is not None:
-                return await self._refuse(job.request, job.bad)
-            return await self._handler(job.request)
-        except Exception:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
-            # The edge of the server: whatever a handler raises becomes an answer, and a line for the
-            # developer.
-            _log.exception("%s %s failed", job.request.method, job.request.path)
-            return Response(500, b'{"errorMessage":"Internal error","errorType":"InternalServerError"}')
-
-    def _malformed(self) -> None:
-        """Answer 400 after what is already under way, and close."""
-        transport = self._transport
-        if transport is None or self._closing:
-            return
-        self._closing = True
-        self._incoming = None
-        if self.task is not None:
-            self.task.cancel()
-        body = b'{"errorMessage":"Malformed HTTP request","errorType":"InvalidRequest"}'
-        transport.write(Response(400, body).encode(keep_alive=False))
-        transport.close()

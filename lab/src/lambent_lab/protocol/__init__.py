@@ -7,8 +7,25 @@ from lambent_lab.protocol.runtime import (
     Polled,
     Reply,
     ResponseTooLarge,
+    ResponseTruncated,
+    RestoreFailed,
     RuntimeApi,
+    SnapshotReady,
     State,
+    StreamBegan,
 )
 
-__all__ = ["Answer", "Event", "InitFailed", "Polled", "Reply", "ResponseTooLarge", "RuntimeApi", "State"]
+__all__ = [
+    "Answer",
+    "Event",
+    "InitFailed",
+    "Polled",
+    "Reply",
+    "ResponseTooLarge",
+    "ResponseTruncated",
+    "RestoreFailed",
+    "RuntimeApi",
+    "SnapshotReady",
+    "State",
+    "StreamBegan",
+]

@@ -9,6 +9,8 @@ Rules
   Extension.InvalidEventType). An internal extension is refused once registration is closed
   (Extension.RegistrationClosed), under a name that is taken (Extension.InvalidExtensionState), and when there
   are 10 extensions of both kinds already (Extension.TooManyExtensions), in this order.
+- On managed instances nobody may have INVOKE: there SHUTDOWN is for external extensions, and nothing for
+  internal ones (else Extension.InvalidEventType).
 - Registration closes when the runtime asks for its first event: from then on it is settled for whom the init
   phase waits.
 - Every other call needs Lambda-Extension-Identifier: Extension.MissingExtensionIdentifier,
@@ -183,16 +185,22 @@ _ERROR_TYPE = "Lambda-Extension-Function-Error-Type"
 
 
 class ExtensionsApi:
-    """The extensions of one environment, from one init to its end. `external` names the files that run."""
+    """The extensions of one environment, from one init to its end.
+
+    `external` names the files that run; `managed` tells that the environment is on a managed instance.
+    """
 
     def __init__(
         self,
         about: About,
         external: Iterable[str] = (),
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        *,
+        managed: bool = False,
     ) -> None:
         self._about = about
         self._new_id = new_id
+        self._managed = managed
         self._by_name = {name: Extension(name, new_id(), external=True) for name in external}
         self._registered: dict[str, Extension] = {}
         self._open = True
@@ -281,7 +289,9 @@ class ExtensionsApi:
             return events
         extension = self._by_name.get(name)
         external = extension is not None and extension.external
-        allowed = {INVOKE, SHUTDOWN} if external else {INVOKE}
+        allowed = {SHUTDOWN} if external else set()
+        if not self._managed:
+            allowed.add(INVOKE)
         for event in events:
             if event not in allowed:
                 kind = "an external" if external else "an internal"

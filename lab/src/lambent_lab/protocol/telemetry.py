@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -57,6 +57,7 @@ class Subscription:
     max_items: int
     max_bytes: int
     timeout_ms: int
+    schema: str = field(default=SCHEMAS[0], kw_only=True)
 
 
 def closed() -> Reply:
@@ -102,7 +103,8 @@ def _subscription(document: object) -> Subscription:
         port, path = _port(destination.get("port")), ""
     else:
         raise _InvalidError("destination.protocol must be HTTP or TCP")
-    return Subscription(tuple(dict.fromkeys(types)), protocol, port, path, *numbers)
+    kinds, schema = tuple(dict.fromkeys(types)), document["schemaVersion"]
+    return Subscription(kinds, protocol, port, path, *numbers, schema=schema)
 
 
 def _number(buffering: dict[str, object], name: str, low: int, high: int, default: int) -> int:

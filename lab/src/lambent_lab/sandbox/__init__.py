@@ -1,20 +1,25 @@
 """Boxes: one process tree held, frozen, limited and measured; and the file system it sees."""
 
 from lambent_lab.sandbox.box import Box, BoxReport, Usage
+from lambent_lab.sandbox.furnish import Folders
 from lambent_lab.sandbox.make import forced_kind, make_box
 from lambent_lab.sandbox.process import Output, Process, describe_exit
-from lambent_lab.sandbox.room import Folders, Room, make_room
+from lambent_lab.sandbox.report import describe
+from lambent_lab.sandbox.room import Room, make_room
+from lambent_lab.sandbox.spawn import Child
 from lambent_lab.sandbox.workspace import Workspace, workspace
 
 __all__ = [
     "Box",
     "BoxReport",
+    "Child",
     "Folders",
     "Output",
     "Process",
     "Room",
     "Usage",
     "Workspace",
+    "describe",
     "describe_exit",
     "forced_kind",
     "make_box",

@@ -7,7 +7,6 @@ process that cgroup v1 has frozen. Nothing is started in a frozen box: it would 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 5.0
+KILL_PATIENCE_S = 20.0  # a thousand processes are taken apart one by one
 _SAMPLE_S = 0.02
 
 
@@ -33,6 +33,9 @@ class BoxReport:
     cpu: str
     kill: str
     tmp: str
+    user: str = ""
+    network: str = ""
+    limits: str = ""
     cannot: tuple[str, ...] = ()
 
 
@@ -59,7 +62,9 @@ class Box:
         memory: parts.Memory,
         marked: signals.MarkedTree,
         join: tuple[Path, ...],
+        adopt: tuple[Path, ...],
         folders: tuple[Path, ...],
+        counts_processes: bool,
         cannot: tuple[str, ...],
     ) -> None:
         self.kind = kind
@@ -67,30 +72,30 @@ class Box:
         self.tree = tree
         self.cpu = cpu
         self.memory = memory
+        self.counts_processes = counts_processes
         self.cannot = cannot
         self.is_frozen = False
         self._marked = marked
         self._join = join
+        self._adopt = adopt
         self._folders = folders
         self._sampler: asyncio.Task[None] | None = None
         self._peak_rss: int | None = None
 
-    def wrap(self, command: list[str]) -> list[str]:
-        """Return the command that puts itself into the box, waits for a sign, and then runs `command`.
+    @property
+    def entrances(self) -> tuple[Path, ...]:
+        """The files into which a process writes 0 to put itself into the box."""
+        return self._join
 
-        The sign goes both ways over its standard input, a socket: a line when it has joined, a line when it
-        may go on. Joining can take 10 ms (the kernel waits for every CPU), which is no part of the function's
-        init. The files to write are reached through the lab's own root, as the function may see another file
-        system.
-        """
-        root = f"/proc/{os.getpid()}/root"
-        files = [f"{root}{path}" for path in self._join]
-        script = (
-            'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit 125; shift; n=$((n-1)); done; '
-            "echo >&0 && read -r go || exit 125; "
-            'ulimit -c 0; ulimit -n 1024; unset go n PWD OLDPWD SHLVL _; exec "$@" </dev/null'
-        )
-        return ["/bin/sh", "-c", script, "sh", str(len(files)), *files, *command]
+    async def adopt(self, pid: int) -> None:
+        """Put a process into the box that cannot do it itself: under version 2 only the lab may."""
+        for path in self._adopt:
+            # In a thread: it can take 10 ms, as the kernel waits for every CPU.
+            await asyncio.to_thread(parts.write, path, str(pid))
+
+    def belongs_to(self, uid: int) -> None:
+        """Tell the box that all processes of a user, and no others, are its own."""
+        self._marked.uid = uid
 
     def started(self, pid: int) -> None:
         """Tell the box its first process."""
@@ -139,8 +144,8 @@ class Box:
         )
 
     async def kill(self) -> None:
-        """Kill the whole tree and return when it is gone. Raises LabError when something survives for 5 s."""
-        limit = time.monotonic() + PATIENCE_S
+        """Kill the whole tree and return when it is gone. LabError when some of it survives for 20 s."""
+        limit = time.monotonic() + KILL_PATIENCE_S
         while self._kill_once():
             if time.monotonic() > limit:
                 raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")

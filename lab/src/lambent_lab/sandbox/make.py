@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import UsageError
-from lambent_lab.sandbox import hierarchies, parts, signals, v1, v2
+from lambent_lab.sandbox import hierarchies, limits, parts, signals, v1, v2
 from lambent_lab.sandbox.box import Box
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MB = 1024 * 1024
-PROCESSES = 1024
 KINDS = ("cgroup-v2", "cgroup-v1", "signal")
 
 
@@ -111,7 +110,7 @@ def _from_v2(making: _Making, found: hierarchies.Hierarchies, limit: int, got: _
     if got.memory is None and (folder / "memory.max").exists():
         got.memory = v2.V2Memory(folder, limit)
     if not got.pids and (folder / "pids.max").exists():
-        parts.write(folder / "pids.max", str(PROCESSES))
+        parts.write(folder / "pids.max", str(limits.PROCESSES))
         got.pids = True
 
 
@@ -128,7 +127,7 @@ def _from_v1(making: _Making, found: hierarchies.Hierarchies, limit: int, got: _
         got.memory = v1.V1Memory(place, limit)
         got.tree = got.tree or v1.V1Tree(place)
     if not got.pids and (place := folder("pids")) is not None:
-        parts.write(place / "pids.max", str(PROCESSES))
+        parts.write(place / "pids.max", str(limits.PROCESSES))
         got.pids = True
 
 
@@ -157,8 +156,6 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
         cannot.append("cpu: no share, the function has every CPU of the machine")
     if got.memory is None:
         cannot.append("memory: the limit is sampled, a short peak above it may pass")
-    if not got.pids:
-        cannot.append("processes: their number is not limited")
     second = found.v2 / making.name if found.v2 is not None else None
     versions = sorted({"v2" if folder == second else "v1" for folder in making.folders})
     return Box(
@@ -169,8 +166,10 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
         memory=got.memory or signals.SampledMemory(tree, limit),
         marked=marked,
         # Version 1 moves a single thread without the lock that moving a process takes: "tasks" is the quick
-        # way in.
-        join=tuple(f / ("cgroup.procs" if f == second else "tasks") for f in making.folders),
+        # way in, for a thread that moves itself.
+        join=tuple(folder / "tasks" for folder in making.folders if folder != second),
+        adopt=tuple(folder / "cgroup.procs" for folder in making.folders if folder == second),
         folders=tuple(making.folders),
+        counts_processes=got.pids,
         cannot=tuple(cannot),
     )

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Awaitable, Callable
+
+    from lambent_lab.sandbox.spawn import Child
 
 _READ = 65536
 _PIPE = 1024 * 1024
@@ -76,7 +77,7 @@ class Output:
 class Process:
     """A process that has been started, watched through its pidfd."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+    def __init__(self, child: Child) -> None:
         self._child = child
         self.pid = child.pid
         self._loop = asyncio.get_running_loop()
@@ -85,9 +86,7 @@ class Process:
         self._loop.add_reader(self._handle, self._ended)
 
     @classmethod
-    async def start(
-        cls, spawn: Callable[[int], Awaitable[subprocess.Popen[bytes]]], output: Output
-    ) -> Process:
+    async def start(cls, spawn: Callable[[int], Awaitable[Child]], output: Output) -> Process:
         """Start a process through `spawn`, which is given the file descriptor for its output."""
         try:
             return cls(await spawn(output.write_end))

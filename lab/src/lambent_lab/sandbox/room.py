@@ -1,16 +1,17 @@
-"""What a function sees of the file system.
+"""Rooms: views of the file system in which processes can be started.
 
 With the right to mount, a mount namespace of its own: the code at /var/task, the runtime at /var/runtime, the
-layer at /opt, a clean home for the interpreter at /var/lang, an empty /tmp of 512 MB, and nothing else to
-write to. The namespace is made by a thread that
-exists for one start only, and the process started from that thread lives in it; the lab and the host keep
-their mounts. The room holds the namespace open, so that /tmp outlives a reset of the process; with the room
-it vanishes, whatever happened.
+layer at /opt, a clean home for the interpreter at /var/lang, a private /tmp, nothing else to write to (see
+`furnish`). The namespace is made by a thread that exists for one start only, and the process started from
+that thread lives in it; the lab and the host keep their mounts. The room holds the namespace open, so that
+/tmp outlives a reset of the process; with the room it vanishes, whatever happened. When the lab is root, the
+function is an ordinary user there.
 
 Without that right, the real folders under their real names, and a private folder in TMPDIR.
 
-Everything that the process needs and that lies below a covered folder (an interpreter in /opt or in /tmp) is
-opened before the cover comes, and shown again at the same place.
+A process is started as a shell that puts itself into the box, says so, waits for a sign and then becomes
+the function. The sign goes both ways over its standard input, a socket. Joining can take 10 ms (the kernel
+waits for every CPU), which is no part of the function's init.
 """
 
 from __future__ import annotations
@@ -19,55 +20,26 @@ import asyncio
 import os
 import shutil
 import socket
-import subprocess
 import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lambent_lab.sandbox import syscalls
+from lambent_lab.sandbox import limits, syscalls, users
+from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, furnish, python_in
+from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from lambent_lab.sandbox.box import Box
+    from lambent_lab.sandbox.spawn import Child
+    from lambent_lab.sandbox.users import User
+
 T = TypeVar("T")
 
-TMP_MB = 512
 _JOIN_S = 10.0
-_HOSTS = Path("/etc/hosts")
-_NO_NAMES = "names: sandbox.localdomain is not known to the function, 127.0.0.1 is the same"
-_COVERED = (Path("/tmp"), Path("/var"), Path("/opt"))  # noqa: S108 - the function's /tmp, not a file of ours
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folders:
-    """Where things are.
-
-    Without `home`, `python` is run as it is; without `runtime`, it has the client itself. `visible` keeps its
-    names.
-    """
-
-    python: Path
-    home: Path | None
-    code: Path
-    runtime: Path | None
-    layer: Path | None
-    visible: tuple[Path, ...]
-    scratch: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """The same as the function's process sees them. `tmpdir` is set when its temporary folder is not /tmp."""
-
-    python: Path
-    task_root: Path
-    runtime: Path
-    layer: Path
-    tmpdir: Path | None
 
 
 class Room(ABC):
@@ -75,17 +47,75 @@ class Room(ABC):
 
     places: Places
     tmp: str
+    network = "the host's"
+    user: User | None = None
+    own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
 
-    @abstractmethod
     async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command (see Box.wrap). `begun` is called when it has joined its box."""
+        self,
+        box: Box,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        output: int,
+        begun: Callable[[], None],
+    ) -> Child:
+        """Start a command in the room and in the box. `begun` is called when it has joined the box.
+
+        Raises OSError when it cannot be started, or not join.
+        """
+        ours, theirs = socket.socketpair()
+        cwd = str(self.places.task_root)
+        passed: list[int] = []
+        with ours, theirs:
+            ours.setblocking(False)
+            try:
+                passed += [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in box.entrances]
+                start = Start(
+                    command=["/bin/sh", "-c", _script(len(passed), self.user), "sh", cwd, *command],
+                    env=env,
+                    stdin=theirs.fileno(),
+                    output=output,
+                    passed=passed,
+                    user=self.user,
+                )
+                child = await self._spawn(start)
+            finally:
+                for handle in passed:
+                    os.close(handle)
+                theirs.close()
+            try:
+                await self._let_in(child, box, ours, begun)
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+        return child
+
+    async def _let_in(self, child: Child, box: Box, ours: socket.socket, begun: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_JOIN_S):
+            if not await loop.sock_recv(ours, 1):
+                raise OSError(f"it could not join its box (status {child.wait()})")
+        await box.adopt(child.pid)
+        begun()
+        ours.send(b"\n")
 
     @abstractmethod
-    def close(self) -> None:
+    async def _spawn(self, start: Start) -> Child:
+        """Start a process in the room."""
+
+    @abstractmethod
+    async def close(self) -> None:
         """Forget the room and its /tmp. Safe to call again."""
+
+
+def _script(joining: int, user: User | None) -> str:
+    """Return what the shell does before it becomes the function; its first file descriptors lead in."""
+    join = "".join(f"echo 0 >&{number} && exec {number}>&- || exit 125; " for number in range(3, 3 + joining))
+    wait = "echo >&0 && read -r go || exit 125; "
+    settle = 'cd "$1" || exit 125; shift; umask 022; '
+    return f'{join}{wait}{settle}{limits.script(user)}; unset go PWD OLDPWD SHLVL _; exec "$@" </dev/null'
 
 
 class FolderRoom(Room):
@@ -97,7 +127,7 @@ class FolderRoom(Room):
         self._tmp = folders.scratch / "tmp"
         self._tmp.mkdir(mode=0o700)
         self.places = Places(
-            python=_python(folders, folders.home),
+            python=python_in(folders, folders.home),
             task_root=folders.code,
             runtime=folders.runtime or folders.scratch,
             layer=folders.layer or folders.scratch / "opt",
@@ -106,16 +136,14 @@ class FolderRoom(Room):
         self.cannot = (
             f"files: no mounts ({why}), so code and layer have their real paths, can be written, "
             "and /tmp is the host's",
-            _NO_NAMES,
+            NO_NAMES,
+            f"user: {users.why_not()}" if os.geteuid() else "user: the function runs as root, like the lab",
         )
 
-    async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command in the room."""
-        return await _in_thread(lambda: _spawn(command, env, self.places.task_root, output, begun))
+    async def _spawn(self, start: Start) -> Child:
+        return await in_thread(lambda: spawn(start))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Forget the room and its /tmp."""
         shutil.rmtree(self._tmp, ignore_errors=True)
 
@@ -123,50 +151,65 @@ class FolderRoom(Room):
 class MountRoom(Room):
     """A mount namespace. Made by `await MountRoom.make(folders)`: OSError when that is not allowed."""
 
-    tmp = f"tmpfs of {TMP_MB} MB (what lies in it counts as the function's memory)"
-
-    def __init__(self, handle: int, places: Places, cannot: tuple[str, ...]) -> None:
+    def __init__(
+        self, handle: int, places: Places, user: User | None, tmp: str, cannot: tuple[str, ...]
+    ) -> None:
         self._handle = handle
         self.places = places
+        self.user = user
+        self.tmp = tmp
         self.cannot = cannot
 
     @classmethod
     async def make(cls, folders: Folders) -> MountRoom:
         """Make the namespace and everything in it."""
-        return await _in_thread(lambda: cls._build(folders))
+        return await in_thread(lambda: cls._build(folders))
 
     @classmethod
     def _build(cls, folders: Folders) -> MountRoom:
         # Settled first: the covers hide the lab's own folders from this thread.
         places = Places(
-            python=_python(folders, Path("/var/lang")),
+            python=python_in(folders, Path("/var/lang")),
             task_root=Path("/var/task"),
             runtime=Path("/var/runtime"),
             layer=Path("/opt"),
             tmpdir=None,
         )
+        user, why = _choose_user(folders)
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        cannot = _furnish(folders)
+        os.umask(0o022)  # of this thread alone, from now on
+        tmp, cannot = furnish(folders, user)
         handle = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        return cls(handle, places, cannot)
+        return cls(handle, places, user, tmp, (*why, *cannot))
 
-    async def start(
-        self, command: Sequence[str], env: Mapping[str, str], output: int, begun: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
-        """Start a boxed command in the room."""
-
-        def enter() -> subprocess.Popen[bytes]:
+    async def _spawn(self, start: Start) -> Child:
+        def enter() -> Child:
             syscalls.unshare(syscalls.CLONE_FS)  # a thread that shares its root with others may not move
             syscalls.setns(self._handle, syscalls.CLONE_NEWNS)
-            return _spawn(command, env, self.places.task_root, output, begun)
+            return spawn(start)
 
-        return await _in_thread(enter)
+        return await in_thread(enter)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Forget the room and its /tmp."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            # In a thread: with the last hold on it, /tmp is unmounted.
+            handle, self._handle = self._handle, -1
+            await asyncio.to_thread(os.close, handle)
+
+
+def _choose_user(folders: Folders) -> tuple[User | None, tuple[str, ...]]:
+    """Return whom the function runs as, and why it is nobody but the lab's user."""
+    user = users.ordinary()
+    if user is None:
+        return None, (f"user: {users.why_not()}",)
+    programs = (folders.python,) if folders.python is not None else ()
+    kept = users.unreadable((*programs, *folders.visible))
+    if kept is not None:
+        return None, (
+            f"user: the function runs as root, because other users may not read {kept} (chmod o+rX)",
+        )
+    return user, ()
 
 
 async def make_room(folders: Folders) -> Room:
@@ -179,163 +222,7 @@ async def make_room(folders: Folders) -> Room:
         return FolderRoom(folders, f"not allowed here: {error.strerror or error}")
 
 
-def _furnish(folders: Folders) -> tuple[str, ...]:
-    """Mount everything, in the namespace that the calling thread has just been given."""
-    names = _hosts(folders.scratch)  # written before nothing can be
-    syscalls.mount("none", Path("/"), flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    cannot: list[str] = []
-    try:
-        syscalls.make_read_only(Path("/"))
-    except OSError as error:
-        cannot.append(f"files: the host's folders stay writable ({error.strerror})")
-    with ExitStack() as stack:
-
-        def hold(path: Path) -> int:
-            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            stack.callback(os.close, handle)
-            return handle
-
-        hosts = hold(names)
-        code = hold(folders.code)
-        home = hold(folders.home) if folders.home is not None else None
-        runtime = hold(folders.runtime) if folders.runtime is not None else None
-        layer = hold(folders.layer) if folders.layer is not None else None
-        shown = [(path, hold(path)) for path in folders.visible if path.exists()]
-        for covered, needed in ((Path("/var"), ("task", "runtime", "lang")), (Path("/opt"), ())):
-            _cover(covered, needed, hold, empty=covered == Path("/opt"))
-        syscalls.mount(
-            "tmpfs", _COVERED[0], "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, f"size={TMP_MB}m,mode=1777"
-        )
-        _bind(code, Path("/var/task"))
-        if home is not None:
-            _bind(home, Path("/var/lang"))
-        if runtime is not None:
-            _bind(runtime, Path("/var/runtime"))
-        if layer is not None:
-            _bind(layer, Path("/opt"))
-        _show_again(shown, layered=layer is not None)
-        try:
-            _bind(hosts, _HOSTS)
-        except OSError:
-            cannot.append(_NO_NAMES)
-        for covered in (Path("/var"), Path("/opt")):
-            with suppress(OSError):
-                syscalls.make_read_only(covered)
-    return tuple(cannot)
-
-
-def _hosts(scratch: Path) -> Path:
-    """Write the host's /etc/hosts with the name under which extensions listen for telemetry."""
-    known = _HOSTS.read_text(errors="surrogateescape") if _HOSTS.is_file() else ""
-    path = scratch / "hosts"
-    path.write_text(f"{known}\n127.0.0.1 sandbox.localdomain sandbox\n", errors="surrogateescape")
-    path.chmod(0o644)
-    return path
-
-
-def _python(folders: Folders, home: Path | None) -> Path:
-    """Return the interpreter to start: that of the clean home, where there is one."""
-    if folders.home is None or home is None:
-        return folders.python
-    names = sorted(path.name for path in (folders.home / "bin").glob("python3.*"))
-    return home / "bin" / names[0] if names else folders.python
-
-
-def _cover(folder: Path, needed: Sequence[str], hold: Callable[[Path], int], *, empty: bool) -> None:
-    """Put a tmpfs over a folder, with the folders that are needed and, unless `empty`, what was there."""
-    before: list[tuple[str, int, bool]] = []
-    links: list[tuple[str, str]] = []
-    for entry in [] if empty else list(os.scandir(folder)):
-        if entry.name in needed:
-            continue
-        with suppress(OSError):
-            if entry.is_symlink():
-                links.append((entry.name, str(Path(entry.path).readlink())))
-            else:
-                before.append((entry.name, hold(Path(entry.path)), entry.is_dir()))
-    syscalls.mount("tmpfs", folder, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=1m,mode=755")
-    for name in needed:
-        (folder / name).mkdir()
-    for name, target in links:
-        (folder / name).symlink_to(target)
-    for name, handle, is_folder in before:
-        with suppress(OSError):
-            if is_folder:
-                (folder / name).mkdir()
-            else:
-                (folder / name).touch()
-            _bind(handle, folder / name)
-
-
-def _show_again(shown: Sequence[tuple[Path, int]], *, layered: bool) -> None:
-    """Bind what the covers hide back to its place. Where a layer covers /opt, a new cover holds both."""
-    for path, handle in shown:
-        if any(path.is_relative_to(covered) for covered in _COVERED) and not path.exists():
-            if layered and path.is_relative_to("/opt"):
-                _relayer()
-                layered = False
-            path.mkdir(parents=True, exist_ok=True)
-            _bind(handle, path)
-
-
-def _relayer() -> None:
-    """Turn /opt from a bound layer into a tmpfs that holds the layer's entries, with room for others."""
-    handle = os.open("/opt", os.O_PATH | os.O_CLOEXEC)
-    try:
-        names = [entry.name for entry in os.scandir("/opt") if entry.is_dir()]
-        syscalls.mount(
-            "tmpfs", Path("/opt"), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=1m,mode=755"
-        )
-        for name in names:
-            (Path("/opt") / name).mkdir()
-            inner = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=handle)
-            try:
-                _bind(inner, Path("/opt") / name)
-            finally:
-                os.close(inner)
-    finally:
-        os.close(handle)
-
-
-def _bind(handle: int, target: Path) -> None:
-    """Bind an opened folder or file to a place, read-only."""
-    syscalls.mount(f"/proc/self/fd/{handle}", target, flags=syscalls.MS_BIND | syscalls.MS_REC)
-    with suppress(OSError):
-        syscalls.mount("none", target, flags=syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY)
-
-
-def _spawn(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, begun: Callable[[], None]
-) -> subprocess.Popen[bytes]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(_JOIN_S)
-        child = subprocess.Popen(  # noqa: S603 - starting what the user named is the purpose
-            command,
-            env=dict(env),
-            cwd=cwd,
-            stdin=theirs.fileno(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            close_fds=True,
-        )
-        theirs.close()
-        try:
-            joined = ours.recv(1)
-            if joined:
-                begun()
-                ours.sendall(b"\n")
-        except OSError:
-            child.kill()
-            child.wait()
-            raise
-        if not joined:
-            raise OSError(f"it could not join its box (status {child.wait()})")
-    return child
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been."""
     done: Future[T] = Future()
 

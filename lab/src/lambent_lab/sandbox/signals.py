@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import ClassVar
 
-from lambent_lab.sandbox import parts
+from lambent_lab.sandbox import parts, syscalls
 
 _PROC = Path("/proc")
 _STOPPED = "TtZX"
@@ -26,6 +27,7 @@ class MarkedTree(parts.Tree):
     def __init__(self, mark: str) -> None:
         self._mark = mark.encode()
         self.root = 0
+        self.uid: int | None = None  # of a user who has no other processes
         self.others: list[int] = []  # processes started beside the runtime
 
     def descendants(self) -> list[int]:
@@ -44,18 +46,37 @@ class MarkedTree(parts.Tree):
         """Return the processes that are there now."""
         known = dict.fromkeys(self.descendants())
         for entry in os.listdir(_PROC):  # noqa: PTH208 - names are enough, and quicker
-            if not entry.isdigit() or int(entry) in known or state(int(entry)) in "ZX":
-                continue
-            try:
-                if self._mark in (_PROC / entry / "environ").read_bytes():
-                    known[int(entry)] = None
-            except OSError:
-                continue  # gone, or another user's
+            if entry.isdigit() and int(entry) not in known and self._carries(entry):
+                known[int(entry)] = None
         return list(known)
+
+    def _carries(self, entry: str) -> bool:
+        try:
+            owner = os.stat(_PROC / entry).st_uid if self.uid is not None else 0  # noqa: PTH116 - there are many
+            # A process cannot leave its user, but it can have its files in /proc given to root.
+            if owner != self.uid and (owner or self._mark not in (_PROC / entry / "environ").read_bytes()):
+                return False
+        except OSError:
+            return False  # gone, or another user's
+        return state(int(entry)) not in "ZX"
 
     def kill(self) -> None:
         """Send SIGKILL to all of them."""
-        parts.send_kill(self.pids())
+        if not self.send(signal.SIGKILL):
+            parts.send_kill(self.pids())
+
+    def send(self, number: int) -> bool:
+        """Signal all of them in one stroke, where they have a user of their own, and tell whether."""
+        uid = self.uid
+        if uid is None:
+            return False
+        # Nobody can fork fast enough to escape this: the kernel holds its list of processes meanwhile.
+        sender = threading.Thread(
+            target=syscalls.signal_all_of, args=(uid, uid, number), name="lambent-signal"
+        )
+        sender.start()
+        sender.join()
+        return True
 
 
 class SignalFreezer(parts.Freezer):
@@ -69,13 +90,17 @@ class SignalFreezer(parts.Freezer):
 
     def begin(self) -> None:
         """Ask for the stop."""
-        self._stopped = self._tree.descendants()
-        _send(self._stopped, signal.SIGSTOP)
+        self._stopped = []
+        if not self._tree.send(signal.SIGSTOP):
+            self._stopped = self._tree.descendants()
+            _send(self._stopped, signal.SIGSTOP)
 
     def frozen(self) -> bool:
         """Tell whether everything stands still."""
         # A child forked between the listing and the stop runs on: look again until nobody new is there. The
         # quick look comes first; only the slow one finds processes that lost their parent.
+        if self._tree.uid is not None:
+            return all(_stands(pid) for pid in self._tree.pids())
         if self._stop_new(self._tree.descendants()) or not all(_stands(pid) for pid in self._stopped):
             return False
         return not self._stop_new(self._tree.pids())
@@ -89,7 +114,8 @@ class SignalFreezer(parts.Freezer):
 
     def thaw(self) -> None:
         """Let everything run again."""
-        _send(self._stopped, signal.SIGCONT)
+        if not self._tree.send(signal.SIGCONT):
+            _send(self._stopped, signal.SIGCONT)
         self._stopped = []
 
 

@@ -1,7 +1,7 @@
 """The few C library calls that Python 3.11 does not offer.
 
-unshare, setns, mount and mount_setattr change the calling thread's view only: call them in threads made for
-that.
+unshare, setns, mount, mount_setattr and become change the calling thread's view, files and rights only: call
+them in threads made for that, which end with it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ from __future__ import annotations
 import ctypes
 import locale
 import os
+import platform
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CLONE_FS = 0x00000200
+CLONE_FILES = 0x00000400
 CLONE_NEWNS = 0x00020000
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
+MS_NOEXEC = 8
 MS_REMOUNT = 32
+MS_NOATIME = 1024
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
@@ -28,6 +33,15 @@ _NR_MOUNT_SETATTR = 442  # the same number on every architecture: it is younger 
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 1
+_NR_CLOSE_RANGE = 436
+_CLOSE_RANGE_CLOEXEC = 4
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_EINVAL = 22
+# glibc's own functions change every thread of the process: these are the calls below them.
+_NR_SETGROUPS, _NR_SETRESGID, _NR_SETRESUID = {"aarch64": (159, 149, 147)}.get(
+    platform.machine(), (116, 119, 117)
+)
 
 
 class _MountAttr(ctypes.Structure):
@@ -39,6 +53,7 @@ class _MountAttr(ctypes.Structure):
     )
 
 
+_long = ctypes.c_long
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.syscall.restype = ctypes.c_long
@@ -77,6 +92,40 @@ def make_read_only(target: Path) -> None:
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )
     _check(done, f"mount_setattr {target}")
+
+
+def gain_nothing() -> None:
+    """Forbid the calling thread, and what it starts, to gain rights by executing a file."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, _long(1), _long(0), _long(0), _long(0)), "no_new_privs")
+
+
+def become(uid: int, gid: int) -> None:
+    """Turn the calling thread alone into a user without further groups and without any capability."""
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_DROP, _long(capability), _long(0), _long(0), _long(0)) != 0:
+            if ctypes.get_errno() != _EINVAL:  # beyond the last one
+                _check(-1, "capabilities")
+            break
+    _check(_libc.syscall(_long(_NR_SETGROUPS), _long(0), None), "setgroups")
+    _check(_libc.syscall(_long(_NR_SETRESGID), *[_long(gid)] * 3), "setresgid")
+    _check(_libc.syscall(_long(_NR_SETRESUID), *[_long(uid)] * 3), "setresuid")
+
+
+def signal_all_of(uid: int, gid: int, number: int) -> None:
+    """Send a signal to every process of a user at once, from a thread that becomes that user for it."""
+    become(uid, gid)
+    with suppress(ProcessLookupError):  # there is none
+        os.kill(-1, number)
+
+
+def keep_to_itself(first: int) -> None:
+    """Have no file descriptor from `first` on inherited by what the thread starts. It needs its own table."""
+    done = _libc.syscall(_long(_NR_CLOSE_RANGE), _long(first), _long(2**32 - 1), _long(_CLOSE_RANGE_CLOEXEC))
+    if done != 0:  # before Linux 5.11
+        for name in os.listdir("/proc/thread-self/fd"):  # noqa: PTH208 - names are what is needed
+            if int(name) >= first:
+                with suppress(OSError):
+                    os.set_inheritable(int(name), False)
 
 
 def has_locale(name: str) -> bool:

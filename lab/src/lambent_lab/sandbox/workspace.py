@@ -67,6 +67,10 @@ class Workspace:
         """Write down the mark of processes that are about to be started."""
         self._write(f"mark {mark}\n")
 
+    def record_user(self, uid: int) -> None:
+        """Write down a user made up for processes that are about to be started."""
+        self._write(f"user {uid}\n")
+
     def add(self, box: Destroyable) -> None:
         """Take the box apart at the end of this process, if nobody has until then."""
         with self._lock:

@@ -1,21 +1,23 @@
-"""One function of the lab: its environments, and invocations in them."""
+"""One function of the lab, for callers that wait: invocations in, results out."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.service.core import Call
+from lambent_lab.service.names import LATEST, qualified_arn
 from lambent_lab.service.result import make_result
 from lambent_lab.traces.stdout import split_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Mapping
 
-    from lambent_lab.environment import Environment, Invocation
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox import BoxReport
+    from lambent_lab.service.core import Core, Deployed
+    from lambent_lab.service.fleet import Member
     from lambent_lab.service.lab import Lab
     from lambent_lab.service.result import Result
 
@@ -26,43 +28,62 @@ MAX_EVENT_BYTES = 6 * 1024 * 1024
 class Function:
     """A function that can be invoked. Made by `Lab.function`; its methods may be called from several threads.
 
-    An invocation uses an idle environment, or makes one. Environments stay, frozen, until `stop` or the
-    end of the lab.
+    An invocation uses an idle environment, or makes one. Environments stay, frozen, until `stop`, the lab's
+    idle time or the end of the lab.
     """
 
-    def __init__(self, lab: Lab, spec: FunctionSpec, make: Callable[[FunctionSpec], Environment]) -> None:
-        self.spec = spec
+    def __init__(self, lab: Lab, core: Core, deployed: Deployed) -> None:
         self._lab = lab
-        self._make = make
-        # What follows is touched in the lab's event loop only.
-        self._idle: list[Environment] = []
-        self._all: set[Environment] = set()
-        self._generation = 0
-        self._box: BoxReport | None = None
+        self._core = core
+        self._deployed = deployed
+
+    @property
+    def spec(self) -> FunctionSpec:
+        """What the function is now."""
+        return self._deployed.record.latest.spec
 
     @property
     def name(self) -> str:
         """The function's name."""
-        return self.spec.name
+        return self._deployed.name
+
+    @property
+    def arn(self) -> str:
+        """The function's ARN, without a qualifier."""
+        return qualified_arn(self.name, None)
 
     @property
     def box(self) -> BoxReport | None:
         """How the newest environment is held, None before there was one."""
-        return self._box
+        return self._deployed.box
 
     def start(self) -> None:
         """Make an environment now if there is none; its first invocation is cold all the same."""
         self._lab.run(self._prepare())
 
-    def invoke(self, event: object = None) -> Result:
+    def invoke(
+        self,
+        event: object = None,
+        *,
+        qualifier: str | None = None,
+        client_context: Mapping[str, object] | None = None,
+        trace_header: str | None = None,
+    ) -> Result:
         """Run the function once and wait for its result.
 
-        `event` is anything JSON can hold; None stands for `{}`. A function that fails is a result, not an
-        exception. Raises UsageError for an event that Lambda would not take, LabError when no environment can
-        be made.
+        `event` is anything JSON can hold; None stands for `{}`. `qualifier` is a version's number or an
+        alias, `client_context` what a mobile client would send, `trace_header` an X-Ray trace header.
+        A function that fails is a result, not an exception. Raises UsageError for an event that Lambda would
+        not take, LabError when no environment can be made, `problems.ServiceError` (a LabError) when there is
+        no such version or no room.
         """
-        payload = encode_event({} if event is None else event)
-        invocation = self._lab.run(self._invoke(payload))
+        call = Call(
+            payload=encode_event({} if event is None else event),
+            qualifier=qualifier,
+            client_context=None if client_context is None else json.dumps(client_context),
+            trace_header=trace_header,
+        )
+        invocation = self._lab.run(self._core.invoke(self._deployed, call))
         _, printed, problems = split_log(invocation.log)
         received = self._lab.claim(invocation.request_id, invocation.started_ns, invocation.ended_ns)
         spans = {(span.trace_id, span.span_id): span for span in [*received, *printed]}
@@ -73,62 +94,26 @@ class Function:
         ordered = sorted(spans.values(), key=lambda span: (span.start_ns, span.span_id))
         return make_result(invocation, ordered, problems)
 
+    def publish(self, description: str | None = None) -> str:
+        """Publish the code and configuration as they are now; return the version's number."""
+        return self._lab.run(self._publish(description))
+
     def stop(self) -> None:
         """End the environments: idle ones now, busy ones after their invocation. The next one is cold."""
         self._lab.run(self._stop())
 
     async def _prepare(self) -> None:
-        if not self._idle:
-            self._idle.append(await self._started())
+        await self._deployed.pool(self._deployed.record.latest).prepare()
 
-    async def _started(self) -> Environment:
-        environment = self._make(self.spec)
-        self._all.add(environment)
-        try:
-            await environment.start()
-            self._box = environment.box
-        except BaseException:
-            await self._close(environment)
-            raise
-        return environment
-
-    async def _invoke(self, payload: bytes) -> Invocation:
-        generation = self._generation
-        environment = self._idle.pop() if self._idle else await self._started()
-        try:
-            invocation = await environment.invoke(payload)
-        except BaseException:
-            await self._close(environment)
-            raise
-        if generation == self._generation:
-            self._idle.append(environment)
-        else:
-            await self._close(environment)
-        return invocation
+    async def _publish(self, description: str | None) -> str:
+        return (await self._core.publish(self._deployed, description)).number
 
     async def _stop(self) -> None:
-        self._generation += 1
-        idle, self._idle = self._idle, []
-        await _all_done(*(self._close(environment) for environment in idle))
-
-    async def close(self) -> None:
-        """End every environment, busy or not. For the lab, in its event loop."""
-        self._generation += 1
-        self._idle.clear()
-        await _all_done(*(self._close(environment) for environment in list(self._all)))
-
-    async def _close(self, environment: Environment) -> None:
-        try:
-            await environment.close()
-        finally:
-            self._all.discard(environment)
-
-
-async def _all_done(*closing: Coroutine[None, None, None]) -> None:
-    """Wait for all of them, then raise the first error."""
-    for result in await asyncio.gather(*closing, return_exceptions=True):
-        if result is not None:
-            raise result
+        fleet = self._core.fleet
+        members: list[Member] = []
+        for number, pool in list(self._deployed.pools().items()):
+            members += pool.retire(provisioned=None if number == LATEST else pool.provisioned)
+        await fleet.end_all(members)
 
 
 def encode_event(event: object) -> bytes:

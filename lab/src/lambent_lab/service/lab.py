@@ -7,15 +7,18 @@ waits in the calling thread can be interrupted by Ctrl-C; leaving the `with` blo
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections import deque
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.service.collect import Arrivals
+from lambent_lab.service.core import Core
+from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
 from lambent_lab.traces.store import Store
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambent_lab.environment import Environment
+    from lambent_lab.function import ApplicationLogLevel, Initialization, LogFormat, SystemLogLevel
+    from lambent_lab.service.serving import Server
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.receiver import Counts, Receiver
 
@@ -37,23 +42,33 @@ CLOSE_SECONDS = 30.0
 class Lab:
     """A local Lambda. Use it as `with Lab() as lab:`.
 
-    `store` is where spans are kept: a Store, a path, or nothing for memory only. `environment` makes an
-    execution environment from a spec and a callback for log lines; tests give another one.
+    `store` is where spans are kept: a Store, a path, or nothing for memory only. `max_environments` is how
+    many environments may exist at once, as an account's concurrency limits them; those idle for
+    `idle_timeout` seconds are ended (None: they stay). `environment` makes an execution environment from a
+    spec and a callback for log lines; tests give another one.
     """
 
     def __init__(
         self,
         *,
         store: Store | str | Path | None = None,
+        max_environments: int = MAX_ENVIRONMENTS,
+        idle_timeout: float | None = None,
         environment: Callable[..., Environment] | None = None,
     ) -> None:
+        if max_environments < 1:
+            raise UsageError(f"A lab cannot have {max_environments} environments: allow one at least.")
+        if idle_timeout is not None and not 0 < idle_timeout < math.inf:
+            raise UsageError(
+                f"An idle time of {idle_timeout} s is not possible: choose more than 0, or None."
+            )
         self._own_store = not isinstance(store, Store)
         self._store = store if isinstance(store, Store) else Store(store or ":memory:")
-        self._environment = environment
+        self.core = Core(environment or _environment, max_environments=max_environments, idle_s=idle_timeout)
         self._arrivals = Arrivals()
         self._unsaved: deque[SpanRecord] = deque()
         self._saving = threading.Lock()
-        self._functions: list[Function] = []
+        self._servers: list[Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._receiver: Receiver | None = None
@@ -67,11 +82,15 @@ class Lab:
         self._thread = threading.Thread(target=self._loop.run_forever, name="lambent-lab", daemon=True)
         self._thread.start()
         try:
-            self._receiver = self.run(Receiver.start(self._receive))
+            self._receiver = self.run(self._open(Receiver))
         except BaseException:
             self.close()
             raise
         return self
+
+    async def _open(self, receiver: type[Receiver]) -> Receiver:
+        self.core.fleet.watch_idle()
+        return await receiver.start(self._receive)
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
@@ -109,13 +128,22 @@ class Lab:
         init_cpu: Literal["boost", "share"] = "boost",
         bytecode: bool = True,
         extensions: Iterable[str | Path] = (),
+        runtime: str | None = None,
+        layers: Iterable[str | Path] = (),
+        version: str = "$LATEST",
+        log_format: LogFormat = "Text",
+        application_log_level: ApplicationLogLevel | None = None,
+        system_log_level: SystemLogLevel | None = None,
+        initialization: Initialization = "on-demand",
+        max_concurrency: int | None = None,
+        freeze: bool = True,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
-        """Make a function of a folder of code.
+        """Make a function of a folder of code, a zip file or a wheel.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
-        /opt/extensions. `on_line` is called with every log line as it appears, from
-        the lab's own thread. Raises UsageError for values that Lambda would not take.
+        /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
+        appears, from the lab's own thread. Raises UsageError for values that Lambda would not take.
         """
         spec = FunctionSpec(
             name=name,
@@ -129,16 +157,38 @@ class Lab:
             init_cpu=init_cpu,
             bytecode=bytecode,
             extensions=tuple(Path(extension).absolute() for extension in extensions),
+            runtime=runtime,
+            layers=tuple(Path(layer).absolute() for layer in layers),
+            version=version,
+            log_format=log_format,
+            application_log_level=application_log_level,
+            system_log_level=system_log_level,
+            initialization=initialization,
+            max_concurrency=max_concurrency,
+            freeze=freeze,
         )
-        make = self._environment
-        if make is None:
-            from lambent_lab.environment import Environment
+        return self.add(spec, on_line=on_line)
 
-            make = Environment
-        chosen = make
-        function = Function(self, spec, lambda spec: chosen(spec, on_line=on_line))
-        self._functions.append(function)
-        return function
+    def add(
+        self,
+        spec: FunctionSpec,
+        about: Mapping[str, Any] | None = None,
+        *,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Function:
+        """Make a function of a spec. `about` holds what only AWS's API tells of it: Role, Description, …"""
+        return Function(self, self.core, self.core.deploy(spec, about, on_line=on_line, replaces=True))
+
+    def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+        """Answer AWS's HTTP API of Lambda for this lab's functions, until its end; port 0 takes a free one.
+
+        boto3 and the aws CLI work against the `url` of what is returned.
+        """
+        from lambent_lab.service.serving import Server
+
+        server = Server(self, self.run(Server.listen(self.core, host, port)))
+        self._servers.append(server)
+        return server
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
@@ -193,9 +243,9 @@ class Lab:
     async def _shut_down(self) -> None:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                results = await asyncio.gather(
-                    *(function.close() for function in self._functions), return_exceptions=True
-                )
+                for server in self._servers:
+                    await server.stop()
+                await self.core.close()
         finally:
             if self._receiver is not None:
                 await self._receiver.close()
@@ -205,9 +255,12 @@ class Lab:
                 task.cancel()
             if others:
                 await asyncio.wait(others, timeout=5)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+
+
+def _environment(spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> Environment:
+    from lambent_lab.environment import Environment  # what a function needs, not what importing the lab does
+
+    return Environment(spec, on_line=on_line)
 
 
 def _wait(closing: Future[None]) -> BaseException | None:

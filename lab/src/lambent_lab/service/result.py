@@ -20,8 +20,9 @@ SPANS_MADE = "lambent.spans"
 class Report:
     """The REPORT line's figures. Times in milliseconds, memory in MB; None is what could not be measured.
 
-    `init_ms` is there for cold invocations only. `cpu_ms` is the CPU time that the box used, init included;
-    `peak_rss` the most memory in bytes that its processes held since it was made.
+    `init_ms` is there for the first invocation after an init, `restore_ms` after a restore. `cpu_ms` is the
+    CPU time that the box used, init included; `peak_rss` the most memory in bytes that its processes held
+    since it was made.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class Report:
     init_ms: float | None
     cpu_ms: float | None
     peak_rss: int | None = None
+    restore_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,10 @@ class Result:
         return self.status == "success"
 
     def to_json(self) -> dict[str, Json]:
-        """Return what a line of `lambent invoke --json` holds."""
+        """Return what a line of `lambent invoke --json` holds; `restore_ms` is there after a restore only."""
+        restored: dict[str, Json] = {}
+        if self.report.restore_ms is not None:
+            restored["restore_ms"] = self.report.restore_ms
         return {
             "request_id": self.request_id,
             "cold": self.cold,
@@ -80,6 +85,7 @@ class Result:
             "payload": self.payload,
             "duration_ms": self.report.duration_ms,
             "init_ms": self.report.init_ms,
+            **restored,
             "billed_ms": self.report.billed_ms,
             "memory_mb": self.report.memory_mb,
             "max_memory_mb": self.report.max_memory_mb,
@@ -108,6 +114,7 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
             init_ms=invocation.init_ms,
             cpu_ms=invocation.cpu_ms,
             peak_rss=invocation.peak_rss,
+            restore_ms=invocation.restore_ms,
         ),
         log="\n".join(invocation.log),
         spans=spans,

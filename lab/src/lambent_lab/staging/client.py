@@ -27,11 +27,23 @@ if TYPE_CHECKING:
 
 _CLIENT = "awslambdaric"
 _PATIENCE_S = 300
+_FORM = 3  # of what this module adds to it
+
+START = "bootstrap.py"
+_START = """\
+import os
+import sys
+
+sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]  # this folder is further down as well: layers come first
+from awslambdaric.__main__ import main
+
+main([sys.argv[0], os.environ["_HANDLER"]])
+"""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
-    """Return the folder to put on the function's path, or None when the interpreter brings the client itself.
+    """Return the folder for /var/runtime, or None when the interpreter brings the client itself.
 
     Blocks while the folder is made, which happens once. Raises LabError when that fails.
     """
@@ -40,8 +52,8 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
     shared = interpreter.suffix == (sysconfig.get_config_var("EXT_SUFFIX") or "") and interpreter.suffix != ""
     version = importlib.metadata.version(_CLIENT)
     kind = "pyc" if bytecode else "src"
-    name = f"{interpreter.minor}{interpreter.suffix}-{_CLIENT}-{version}-{interpreter.magic}-{kind}"
-    folder = _runtimes() / name
+    name = f"{interpreter.minor}{interpreter.suffix}-{_CLIENT}-{version}-{interpreter.magic}-{kind}-{_FORM}"
+    folder = runtimes_folder() / name
     if folder.is_dir():
         return folder
     leftovers.sweep(folder.parent)
@@ -51,8 +63,10 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
             _copy_own(making)
         else:
             _install(interpreter, version, making)
+        write_start(making)
         if bytecode:
             trees.compile_all(interpreter.path, making)
+        trees.open_up(making)
         making.chmod(0o755)
         try:
             making.rename(folder)
@@ -64,7 +78,12 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
     return folder
 
 
-def _runtimes() -> Path:
+def write_start(folder: Path) -> None:
+    """Write what the interpreter is started with, under the name that it has on Lambda."""
+    (folder / START).write_text(_START)
+
+
+def runtimes_folder() -> Path:
     """Return the folder for runtimes: in the user's cache, or this lab's own where that cannot be written."""
     with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
         folder = cache() / "runtimes"

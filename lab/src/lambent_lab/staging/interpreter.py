@@ -26,6 +26,7 @@ print(json.dumps({
     "version": list(sys.version_info[:3]), "suffix": sysconfig.get_config_var("EXT_SUFFIX") or "",
     "magic": importlib.util.MAGIC_NUMBER.hex(),
     "prefixes": [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix], "own_client": own,
+    "base": getattr(sys, "_base_executable", "") or sys.executable,
     "libdir": sysconfig.get_config_var("LIBDIR") if sysconfig.get_config_var("Py_ENABLE_SHARED") else "",
 }))
 """
@@ -33,9 +34,14 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """A Python interpreter. `suffix` is that of its extension modules: equal ones can share them."""
+    """A Python interpreter. `suffix` is that of its extension modules: equal ones can share them.
+
+    `base` is the one that a virtual environment was made from; `is_default` says whether it is run from a
+    clean home.
+    """
 
     path: Path
+    base: Path
     version: tuple[int, int, int]
     suffix: str
     magic: str
@@ -72,6 +78,7 @@ def _base() -> Interpreter:
         return inspect(Path(sys.executable))
     return Interpreter(
         path=path,
+        base=path,
         version=sys.version_info[:3],
         suffix=sysconfig.get_config_var("EXT_SUFFIX") or "",
         magic=importlib.util.MAGIC_NUMBER.hex(),
@@ -103,6 +110,7 @@ def _probe(path: Path, _changed: int) -> Interpreter:
         raise UsageError(f"{path} is Python {version[0]}.{version[1]}: functions need 3.11 or later.")
     return Interpreter(
         path=path,
+        base=Path(facts["base"]),
         version=(version[0], version[1], version[2]),
         suffix=facts["suffix"],
         magic=facts["magic"],
@@ -119,7 +127,7 @@ def clean_home(interpreter: Interpreter, folder: Path) -> None:
     (a .pth file there may import half the world at every start) is not on Lambda, and would be measured with
     the function.
     """
-    (folder / "bin").mkdir(parents=True)
+    (folder / "bin").mkdir()
     (folder / "lib" / f"python{interpreter.minor}" / "site-packages").mkdir(parents=True)
     for name in (f"python{interpreter.minor}", "python3", "python"):
         (folder / "bin" / name).symlink_to(interpreter.path)

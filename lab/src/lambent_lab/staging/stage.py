@@ -2,117 +2,113 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import tempfile
-import threading
+import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lambent_lab.sandbox.workspace import workspace
-from lambent_lab.staging import client, trees
-from lambent_lab.staging.interpreter import Interpreter, clean_home, inspect
+from lambent_lab.staging import archive, client, layers, node, scripts
+from lambent_lab.staging.interpreter import clean_home
+from lambent_lab.staging.package import package
+from lambent_lab.staging.runtimes import Runtime, choose
+from lambent_lab.staging.shelf import Kept, shelf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from lambent_lab.function import FunctionSpec
 
-_SDK = "lambent"
 
-_prepared: dict[tuple[str, ...], Path] = {}
-_lock = threading.Lock()
+BOOTSTRAP = "bootstrap"
+"""The file that the provided runtimes run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The folders a function is run with, none the user's own. No `home`: the interpreter runs as it is."""
+    """The folders a function is run with, none the user's own. No `home`: the interpreter runs as it is.
 
-    interpreter: Interpreter
+    `client` is for /var/runtime, `layer` for /opt; `extensions` are the names of the files that run from its
+    extensions folder. `release` gives the folders back; they may vanish then.
+    """
+
+    runtime: Runtime
     home: Path | None
     code: Path
     client: Path | None
     layer: Path | None
+    extensions: tuple[str, ...]
+    taken: tuple[Kept, ...]
+
+    def release(self) -> None:
+        """Tell that nothing runs from these folders any more. Call it once."""
+        for kept in self.taken:
+            shelf.give_back(kept)
 
 
 def stage(spec: FunctionSpec) -> Stage:
-    """Prepare a function. Blocks while files are copied and compiled, once for each state of the code."""
-    interpreter = inspect(spec.python)
-    with _lock:
+    """Prepare a function. Blocks while files are copied and compiled, once for each state of the code.
+
+    Raises UsageError for code that Lambda would not take, and for a runtime that is not there.
+    """
+    runtime = choose(spec)
+    taken: list[Kept] = []
+    try:
+        for path in (spec.code, *spec.layers):
+            taken.append(package(path, runtime.python, bytecode=spec.bytecode))  # noqa: PERF401 - each as soon as it is taken
+        archive.check_size("The function's code with its layers", sum(kept.size for kept in taken))
+        code, *layered = [kept.path for kept in taken]
+        if runtime.python is not None:
+            own = layers.sdk(code, layered, runtime.python, taken, bytecode=spec.bytecode)
+            layered = [own, *layered] if own is not None else layered
+        layer = layers.merged(layered, spec.extensions, taken)
+        extensions = layers.extensions_in(layer)
+        own_start = [
+            folder / BOOTSTRAP for folder in (code, layer) if folder and runtime.family == "provided"
+        ]
+        started = [path for path in own_start if path.is_file()]
+        started += [layer / layers.EXTENSIONS / name for name in extensions if layer is not None]
         return Stage(
-            interpreter=interpreter,
-            home=_home(interpreter),
-            code=_copied(spec.code.resolve(), "", interpreter, bytecode=spec.bytecode),
-            client=client.folder_for(interpreter, bytecode=spec.bytecode),
-            layer=_with_extensions(spec, _layer(spec, interpreter)),
+            runtime=dataclasses.replace(runtime, prefixes=(*runtime.prefixes, *scripts.prefixes(*started))),
+            home=_home(runtime, taken),
+            code=code,
+            client=_client(spec, runtime, taken),
+            layer=layer,
+            extensions=extensions,
+            taken=tuple(taken),
         )
-
-
-def _home(interpreter: Interpreter) -> Path | None:
-    """Return a clean home for the default interpreter; one that the user named is run exactly as it is."""
-    if not interpreter.is_default:
-        return None
-    base = workspace().folder
-    key = (str(base), "home", str(interpreter.path))
-    if key not in _prepared:
-        folder = Path(tempfile.mkdtemp(prefix="home-", dir=base))
-        clean_home(interpreter, folder)
-        folder.chmod(0o755)
-        _prepared[key] = folder
-    return _prepared[key]
-
-
-def _layer(spec: FunctionSpec, interpreter: Interpreter) -> Path | None:
-    """Return the layer with the SDK, or None when the code brings its own or it is not installed here."""
-    if (spec.code / _SDK).is_dir() or (spec.code / f"{_SDK}.py").is_file():
-        return None
-    found = importlib.util.find_spec(_SDK)
-    if found is None or not found.submodule_search_locations:
-        return None
-    package = Path(next(iter(found.submodule_search_locations)))
-    return _copied(package, f"python/{_SDK}", interpreter, bytecode=spec.bytecode)
-
-
-def _with_extensions(spec: FunctionSpec, layer: Path | None) -> Path | None:
-    """Return the layer with the function's extensions in it, made anew when one of them has changed."""
-    if not spec.extensions:
-        return layer
-    base = workspace().folder
-    about = [path.resolve().stat() for path in spec.extensions]
-    states = [f"{p} {s.st_mtime_ns} {s.st_size}" for p, s in zip(spec.extensions, about, strict=True)]
-    key = (str(base), "extensions", str(layer), *states)
-    if key in _prepared:
-        return _prepared[key]
-    folder = Path(tempfile.mkdtemp(prefix="layer-", dir=base))
-    try:
-        if layer is not None:
-            shutil.copytree(layer, folder, dirs_exist_ok=True)
-        (folder / "extensions").mkdir()
-        for path in spec.extensions:
-            shutil.copyfile(path, folder / "extensions" / path.name)
-            (folder / "extensions" / path.name).chmod(0o755)
-        folder.chmod(0o755)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        for kept in taken:
+            shelf.give_back(kept)
         raise
-    _prepared[key] = folder
-    return folder
 
 
-def _copied(source: Path, place: str, interpreter: Interpreter, *, bytecode: bool) -> Path:
-    """Return a folder that holds a copy of `source` at `place`, made anew when the source has changed."""
-    base = workspace().folder
-    key = (str(base), str(source), place, interpreter.magic if bytecode else "", trees.fingerprint(source))
-    known = _prepared.get(key)
-    if known is not None:
-        return known
-    folder = Path(tempfile.mkdtemp(prefix="stage-", dir=base))
-    try:
-        trees.copy(source, folder / place)
-        if bytecode:
-            trees.compile_all(interpreter.path, folder)
-        folder.chmod(0o755)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    _prepared[key] = folder
-    return folder
+def _home(runtime: Runtime, taken: list[Kept]) -> Path | None:
+    """Return a clean home for the interpreter; one that the user named is run exactly as it is."""
+    python, found = runtime.python, runtime.node
+    if found is not None:
+        return _made(("home", str(found.path)), lambda folder: node.make_home(found, folder), taken)
+    if python is not None and python.is_default:
+        return _made(("home", str(python.path)), lambda folder: clean_home(python, folder), taken)
+    return None
+
+
+def _client(spec: FunctionSpec, runtime: Runtime, taken: list[Kept]) -> Path | None:
+    """Return the folder with the runtime client."""
+    if runtime.node is not None:
+        old = int(runtime.release) < 24 and spec.max_concurrency is None
+        return node.client_folder(runtime.node, node.WITH_CALLBACKS if old else node.CURRENT)
+    if runtime.python is None:
+        return None
+    folder = client.folder_for(runtime.python, bytecode=spec.bytecode)
+    # An interpreter that has the client itself is only told how to start it.
+    return folder or _made(("start", ""), client.write_start, taken)
+
+
+def _made(key: tuple[str, ...], fill: Callable[[Path], None], taken: list[Kept]) -> Path:
+    def make(folder: Path) -> int:
+        fill(folder)
+        return 0
+
+    kept = shelf.take(key, make)
+    taken.append(kept)
+    return kept.path

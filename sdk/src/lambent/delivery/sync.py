@@ -1,7 +1,13 @@
 """Synchronous delivery: what an invocation finished is exported at its end, before the response.
 
-Bounded on every side: the queue by its size, an export by the time that the invocation has left.
-A span that is not delivered is counted and said, never forgotten.
+Also what every mode of delivery stands on: the queue of finished spans, the exporters that empty it,
+and the account of what became of each span. Rules:
+
+- The queue is bounded by spans and by an estimate of their bytes; an export by the time there is.
+- A span that is not delivered is counted under a reason and said, never forgotten.
+- Ending a span takes no lock. Whoever empties the queue takes one for a moment (`_gate`).
+- Invocations that run at the same time in one process deliver their own spans and do not wait for each
+  other's. With one at a time, all that is finished goes.
 """
 
 from __future__ import annotations
@@ -9,18 +15,26 @@ from __future__ import annotations
 from _thread import allocate_lock
 from time import monotonic
 
+from lambent.span import Span
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lambent.config import Config
-    from lambent.exporters import Exporter, Result
-    from lambent.span import Span
+    from lambent.context import AnySpan
+    from lambent.delivery.counting import Counter
+    from lambent.delivery.lane import Lane
+    from lambent.exporters import Exporter
+    from lambent.stats import Stats
 
-__all__ = ["SyncDelivery"]
+__all__ = ["LONGEST", "SyncDelivery", "outermost"]
 
-_LONGEST = 86_400.0
+LONGEST = 86_400.0
 """Seconds: more than any invocation has, and less than what locks and sockets refuse."""
+
+_UNMEASURED = 8
+"""So many spans wait before their bytes are first estimated: most invocations never get there."""
 
 # Those that are not closed yet: what an exit or a fork has to look after.
 _open: set[SyncDelivery] = set()
@@ -43,7 +57,7 @@ def _watch(delivery: SyncDelivery, exits: bool) -> None:
 
 
 def _in_child() -> None:
-    for delivery in _open:
+    for delivery in list(_open):
         delivery.in_child()
 
 
@@ -58,34 +72,87 @@ class SyncDelivery:
     Exporters are chosen and loaded when there is something to export for the first time.
     """
 
+    mode = "sync"
+    on_acknowledged: Callable[[Sequence[Span]], None] | None = None
+    """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
+    counter: Counter | None = None
+    untold = False
+    """Whether spans were dropped that no invocation span has told of yet."""
+
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.debug = config.log_level == "debug"
         self._queue: list[Span] = []
         self._append = self._queue.append
-        self._size = config.queue_size
-        self._dropped = 0
-        self._handed_over = 0  # to immediate exporters, where these are the only ones
-        self._lock = allocate_lock()
-        self._delivered = True
-        self._closed = False
+        self.size = config.queue_size
+        self._room = min(self.size, _UNMEASURED)
+        self._bytes = self._measured = 0
+        self._dropped = 0  # since it was last said
+        self._why = ""
+        self._gate = allocate_lock()
+        self.active: set[AnySpan] = set()
+        self.closed = False
+        self.drops: dict[str, int] = {}
+        self.started = self.sampled_out = self.refused = self.taken = self.handed_over = 0
+        self.recovered = self.flushes = 0
+        self.flush_total = self.flush_longest = self.flush_last = 0.0
         self._immediate: list[Exporter] = []
-        self._exporters: list[Exporter] | None = None
+        self.lanes: list[Lane] | None = None
         if config.test_mode or config.exporters:
             # Some exporters take a span the moment it ends (memory), so they are needed from the start.
             self._choose()
         # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
         _watch(self, not config.function_name)
 
+    # Spans come in.
+
     def on_end(self, span: Span) -> None:
         """Take a finished span. Called by the span, in whatever thread ends it."""
-        if len(self._queue) < self._size:
+        if len(self._queue) < self._room:
             self._append(span)
         else:
-            self._dropped += 1
+            self._crowded(span)
+
+    def _crowded(self, span: Span) -> None:
+        """Take a span if there is room in spans and bytes; an invocation's own span always."""
+        waiting = len(self._queue)
+        if waiting < self.size:
+            from lambent.delivery.size import estimate, next_look
+
+            measured = self._measured
+            sizes = [estimate(each) for each in [*self._queue[measured:waiting], span]]
+            self._measured = waiting + 1
+            self._bytes += sum(sizes)
+            if self._bytes <= self._config.queue_bytes or span in self.active:
+                left = self._config.queue_bytes - self._bytes
+                self._room = min(self.size, waiting + 1 + next_look(left, max(sizes)))
+                self._append(span)
+                if 2 * waiting >= self.size or 2 * self._bytes >= self._config.queue_bytes:
+                    self.half_full()
+                return
+            self._bytes -= sizes[-1]
+            self._measured = waiting
+            self._room = 0
+            self.drop("queue_bytes")
+        elif span in self.active:
+            self._append(span)  # there is one for each invocation, and it tells what is missing
+        else:
+            self.drop("closed" if self.closed else "queue_full")
+
+    def half_full(self) -> None:
+        """Learn that half of the room is taken. Here nothing leaves before the invocation ends."""
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count spans that are lost, under a reason."""
+        self.drops[reason] = self.drops.get(reason, 0) + count
+        self.refused += count
+        self._dropped += count
+        self._why = reason
+        self.untold = True
 
     def _on_end_immediate(self, span: Span) -> None:
-        if self._closed:
-            self._dropped += 1
+        if self.closed:
+            self.drop("closed")
             return
         for exporter in self._immediate:
             try:
@@ -94,107 +161,155 @@ class SyncDelivery:
                 from lambent.diagnostics import say_once
 
                 say_once("on_end", f"an exporter failed: {type(error).__name__}: {error}")
-        if self._exporters:
-            SyncDelivery.on_end(self, span)
+        if self.lanes:
+            type(self).on_end(self, span)
         else:
-            self._handed_over += 1
+            self.handed_over += 1
+
+    @property
+    def queued(self) -> int:
+        """How many finished spans are in the queue that all exporters share."""
+        return len(self._queue)
 
     @property
     def waiting(self) -> int:
-        """How many spans have ended since the last export, those that found no place included."""
-        return len(self._queue) + self._dropped + self._handed_over
+        """How many finished spans wait for an export."""
+        return len(self._queue) + sum([len(lane.pending) for lane in self.lanes or ()])
 
     @property
     def exporters(self) -> Sequence[Exporter]:
         """The exporters in use."""
-        return [*self._immediate, *self._choose()]
+        lanes = self._choose()
+        return [*self._immediate, *[lane.exporter for lane in lanes]]
 
-    def _choose(self) -> list[Exporter]:
-        if self._exporters is None:
+    def _choose(self) -> list[Lane]:
+        if self.lanes is None:
+            from lambent.delivery.lane import Lane
             from lambent.exporters.choose import choose
 
             chosen = choose(self._config)
             self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
-            self._exporters = [exporter for exporter in chosen if exporter not in self._immediate]
-            if self._immediate or not self._exporters:
+            self.lanes = [Lane(exporter, self) for exporter in chosen if exporter not in self._immediate]
+            if self._immediate or not self.lanes:
                 self.on_end = self._on_end_immediate  # type: ignore[method-assign]  # chosen once, for speed
-        return self._exporters
+        return self.lanes
 
-    def flush_before(self, deadline: float) -> bool:
+    def ready(self) -> None:
+        """Wait for what has to be settled while the function's module is loaded. Here: nothing."""
+
+    # Invocations.
+
+    def begin(self, root: AnySpan) -> None:
+        """Learn that an invocation runs, by its root span."""
+        self.active.add(root)
+
+    def end(self, root: AnySpan, deadline: float | None) -> None:
+        """Deliver what the invocation has finished; `deadline` is Lambda's, in monotonic seconds."""
+        try:
+            alone = len(self.active) < 2
+            if deadline is None:
+                self.flush(self._config.timeout, None if alone else root)
+            else:
+                self.flush_before(deadline, None if alone else root)
+        finally:
+            self.active.discard(root)
+
+    def flush_before(self, deadline: float, root: AnySpan | None = None) -> bool:
         """Export what is queued, leaving a margin before the invocation's deadline (monotonic seconds).
 
         With no time at all the spans stay queued for the next invocation, and that is said.
         """
         remaining = deadline - monotonic()
-        margin = self._config.deadline_margin or max(0.1, remaining * 0.02)
-        seconds = min(self._config.timeout, remaining - margin)
-        if seconds <= 0 < remaining and not any(getattr(each, "waits", True) for each in self._choose()):
+        seconds = min(
+            self._config.timeout, remaining - (self._config.deadline_margin or max(0.1, remaining * 0.02))
+        )
+        if seconds <= 0 < remaining and not any(lane.waits for lane in self._choose()):
             seconds = remaining  # a line is written in no time, and there may be no next invocation
-        if seconds <= 0 and self._queue:
+        if seconds <= 0 and self.waiting:
             from lambent.diagnostics import say
 
             say(
-                f"{len(self._queue)} spans wait for the next invocation: "
+                f"{self.waiting} spans wait for the next invocation: "
                 f"{remaining * 1000:.0f} ms before the deadline there is no time to export them"
             )
             return False
-        return self.flush(seconds)
+        return self.flush(seconds, root)
 
-    def flush(self, seconds: float) -> bool:
+    # Spans go out.
+
+    def flush(self, seconds: float, root: AnySpan | None = None) -> bool:
         """Export what is queued within `seconds`; return whether every exporter took all of it.
 
-        What another thread is exporting is waited for. Without time the spans stay queued.
+        What another thread is exporting is waited for. Without time the spans stay queued. With the
+        `root` of an invocation only what is not another invocation's goes, and nobody is waited for.
         """
-        self._handed_over = 0
-        if not self._queue and not self._lock.locked():
+        lanes = self.lanes
+        if not self._queue and (
+            not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
+        ):
             return self._report_dropped()
         if not seconds > 0:
             return False
-        seconds = min(seconds, _LONGEST)
-        deadline = monotonic() + seconds
-        lock = self._lock
-        if not lock.acquire(timeout=seconds):
-            return False
-        try:
-            if monotonic() >= deadline:
-                return False
-            # Only append happens elsewhere, so the first n are ours whatever other threads do.
-            count = len(self._queue)
-            spans = self._queue[:count]
-            del self._queue[:count]
-            delivered = self._delivered
-            if spans:
-                if self._dropped:
-                    # Whoever reads the traces learns that some are missing, not only who reads the log.
-                    spans[-1]._attributes["lambent.spans.dropped"] = self._dropped  # noqa: SLF001  # it has ended
-                delivered = self._delivered = self._export(spans, deadline)
-        finally:
-            lock.release()
+        start = monotonic()
+        deadline = start + min(seconds, LONGEST)
+        spans = self._take(root)
+        if spans and self._dropped:
+            # Whoever reads the traces learns that some are missing, not only who reads the log.
+            spans[-1]._attributes.setdefault("lambent.spans.dropped", sum(self.drops.values()))  # noqa: SLF001  # it has ended
+        if lanes is None:
+            lanes = self._choose()
+        if len(lanes) == 1:
+            delivered = lanes[0].send(spans, deadline, root is not None)
+        else:
+            from lambent.delivery.fanout import send_all
+
+            delivered = send_all(lanes, spans, deadline, root is not None)
+        if root is None:
+            for lane in lanes:
+                if lane.flying and not lane.wait(deadline):
+                    delivered = False
+        took = monotonic() - start
+        self.flushes += 1
+        self.flush_total += took
+        self.flush_last = took
+        self.flush_longest = max(self.flush_longest, took)
+        if self.debug:
+            from lambent.debug import flushed
+
+            flushed(len(spans), took, delivered)
         return self._report_dropped() and delivered
 
-    def _export(self, spans: list[Span], deadline: float) -> bool:
-        complete = True
-        for exporter in self._choose():
-            try:
-                result: Result | None = exporter.export(spans, max(0.0, deadline - monotonic()))
-                if result is None:  # a user's exporter, content with what it got
-                    continue
-                lost, reason = result.lost + result.rejected, result.reason
-                ok, quiet, warning = result.ok and not lost, result.quiet, result.warning
-            except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
-                ok, quiet, lost, warning = False, False, len(spans), ""
-                reason = f"{type(error).__name__}: {error}"
-            if not ok:
-                complete = False
-            if (not ok and not quiet) or warning:
-                from lambent.diagnostics import say
+    def _take(self, root: AnySpan | None = None) -> list[Span]:
+        """Take spans out of the queue: all of them, or those that belong to no other invocation."""
+        queue = self._queue
+        with self._gate:
+            # Only append happens elsewhere, so the first n are ours whatever other threads do.
+            count = len(queue)
+            spans = queue[:count]
+            others = self.active - {root} if root is not None else None
+            if others:
+                owners = [outermost(span) for span in spans]
+                queue[:count] = [span for span, owner in zip(spans, owners, strict=True) if owner in others]
+                spans = [span for span, owner in zip(spans, owners, strict=True) if owner not in others]
+            else:
+                del queue[:count]
+            self._bytes = self._measured = 0
+            if not self.closed:
+                self._room = min(self.size, _UNMEASURED)
+            self.taken += len(spans)
+        return spans
 
-                say(
-                    f"an exporter warns: {warning}"
-                    if ok
-                    else f"lost {lost or len(spans)} of {len(spans)} spans: {reason or 'no reason given'}"
+    def tell_acknowledged(self, spans: Sequence[Span]) -> None:
+        """Tell who keeps copies that these have arrived."""
+        if self.on_acknowledged is not None:
+            try:
+                self.on_acknowledged(spans)
+            except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
+                from lambent.diagnostics import say_once
+
+                say_once(
+                    "acknowledged", f"spans could not be marked as sent: {type(error).__name__}: {error}"
                 )
-        return complete
 
     def _report_dropped(self) -> bool:
         if not self._dropped:
@@ -202,9 +317,25 @@ class SyncDelivery:
         dropped, self._dropped = self._dropped, 0
         from lambent.diagnostics import say
 
-        why = "the tracer was closed" if self._closed else f"the queue of {self._size} spans was full"
+        why = {
+            "closed": "the tracer was closed",
+            "queue_full": f"the queue of {self.size} spans was full",
+            "queue_bytes": f"the queue of {self._config.queue_bytes} bytes was full",
+        }.get(self._why, self._why)
         say(f"dropped {dropped} spans: {why}")
         return False
+
+    def stats(self) -> Stats:
+        """Return the account of every span so far."""
+        from lambent.stats import collect
+
+        return collect(self)
+
+    # The end.
+
+    def last_flush(self, seconds: float) -> None:
+        """Export what there is: the process ends."""
+        self.flush(seconds)
 
     def at_exit(self) -> None:
         """Close with the configured time, unless Lambda is the one that ends the process."""
@@ -212,25 +343,37 @@ class SyncDelivery:
             self.close(self._config.timeout)
 
     def in_child(self) -> None:
-        """After a fork: what was queued is the parent's to export, and its lock may be held there."""
+        """After a fork: what was queued is the parent's to export, and its locks may be held there."""
         self._queue.clear()
+        self.started = self.sampled_out = self.refused = self.taken = self.handed_over = 0
         self._dropped = 0
-        self._lock = allocate_lock()
+        self._bytes = self._measured = 0
+        self.drops.clear()
+        self.untold = False
+        self.active.clear()
+        self._gate = allocate_lock()
+        self.lanes = [lane.renewed() for lane in self.lanes] if self.lanes is not None else None
 
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
-        if self._closed:
+        if self.closed:
             return
         self.flush(seconds)
-        self._closed = True
-        self._size = 0
+        self.closed = True
+        self.size = self._room = 0
         _open.discard(self)
-        if self._queue:
+        lanes = self.lanes or []
+        left = self.waiting
+        if left:
             from lambent.diagnostics import say
 
-            say(f"lost {len(self._queue)} spans: the tracer was closed without time to export them")
+            say(f"lost {left} spans: the tracer was closed without time to export them")
+            self.drops["closed"] = self.drops.get("closed", 0) + left
+            self.taken += len(self._queue)
             self._queue.clear()
-        for exporter in [*self._immediate, *(self._exporters or ())]:
+            for lane in lanes:
+                lane.pending.clear()
+        for exporter in [*self._immediate, *[lane.exporter for lane in lanes]]:
             try:
                 close = getattr(exporter, "close", None)
                 if close is not None:
@@ -239,3 +382,11 @@ class SyncDelivery:
                 from lambent.diagnostics import say_once
 
                 say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+
+
+def outermost(span: Span) -> Span:
+    """Return the span of this process that the span is under: its invocation's root, if it has one."""
+    parent = span._parent  # noqa: SLF001  # delivery belongs to the core here: it says whose a span is
+    while isinstance(parent, Span):
+        span, parent = parent, parent._parent  # noqa: SLF001  # as above
+    return span

@@ -10,10 +10,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent.exporters import console, file, memory, otlp_http, stdout
+    from lambent.exporters import console, file, memory, otlp_grpc, otlp_http, stdout, xray_udp
     from lambent.span import Span
 
-__all__ = ["Exporter", "Result", "console", "file", "memory", "otlp_http", "stdout"]
+__all__ = [
+    "Exporter",
+    "Result",
+    "console",
+    "file",
+    "memory",
+    "otlp_grpc",
+    "otlp_http",
+    "stdout",
+    "xray_udp",
+]
 
 _MODULES = frozenset(__all__) - {"Exporter", "Result"}
 
@@ -72,6 +82,10 @@ class Exporter:
 
     waits = True
     """Whether it waits for somebody else, a server: no start without time for an answer."""
+
+    concurrent = False
+    """Whether several threads may export with it at once. If not, invocations that run at the same time
+    take turns."""
 
     def on_end(self, span: Span) -> None:
         """Take one span that has just ended. Called for immediate exporters only."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["masked", "message", "one_line", "partial_success"]
+__all__ = ["message", "one_line", "partial_success", "retry_delay"]
 
 MESSAGE_LENGTH = 200
 
@@ -61,6 +61,36 @@ def message(body: bytes, content_type: str) -> str:
     return body[:4096].decode("utf-8", "replace")
 
 
+def retry_delay(details: bytes) -> float | None:
+    """Return the seconds that a RetryInfo in a google.rpc.Status asks to wait, None without one.
+
+    `details` is what gRPC carries as `grpc-status-details-bin`.
+    """
+    try:
+        for number, detail in _fields(details):
+            if number != 3 or not isinstance(detail, bytes):
+                continue
+            parts = dict(_fields(detail))
+            kind = parts.get(1)
+            if not isinstance(kind, bytes) or kind.rpartition(b"/")[2] != b"google.rpc.RetryInfo":
+                continue
+            info = parts.get(2, b"")
+            delay = dict(_fields(info)).get(1, b"") if isinstance(info, bytes) else b""
+            time = dict(_fields(delay)) if isinstance(delay, bytes) else {}
+            seconds, nanos = time.get(1, 0), time.get(2, 0)
+            if isinstance(seconds, int) and isinstance(nanos, int):
+                return max(0.0, _signed(seconds) + _signed(nanos) / 1e9)
+    except ValueError:
+        pass  # not what it says it is
+    return None
+
+
+def _signed(number: int) -> int:
+    """Return what a varint of 64 bits means as int64."""
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
+
+
 def _is_json(body: bytes, content_type: str) -> bool:
     return "json" in content_type or (not content_type and body[:1] == b"{")
 
@@ -105,12 +135,3 @@ def one_line(text: str) -> str:
     printable = "".join([letter if letter.isprintable() else " " for letter in text[:4096]])
     line = " ".join(printable.split())
     return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every secret, and every word of one, replaced by stars."""
-    parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= 4}
-    parts -= {"Basic", "Bearer"}
-    for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, "****")
-    return text

@@ -33,6 +33,7 @@ class ConsoleExporter(Exporter):
     """
 
     waits = False
+    concurrent = True
 
     def __init__(self, stream: TextStream | None = None) -> None:
         self._stream = stream

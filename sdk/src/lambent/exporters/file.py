@@ -23,6 +23,7 @@ class FileExporter(Exporter):
     """
 
     waits = False
+    concurrent = True
 
     def __init__(
         self, path: str | os.PathLike[str], *, encode: Callable[[Sequence[Span]], bytes] | None = None

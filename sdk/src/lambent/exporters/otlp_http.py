@@ -44,10 +44,13 @@ class OtlpHttpExporter(Exporter):
     `timeout` is in seconds and holds for an export that brings none. `proxy` is an http:// URL;
     proxies of the environment are not looked at. `certificate`, `client_certificate` and
     `client_key` are PEM files. With `quiet_refused` nobody has asked for this endpoint: a
-    refused connection is not retried, and its result is marked `quiet`.
+    refused connection is not retried, and its result is marked `quiet`. `sign` is asked before
+    each try for headers that depend on the body: it gets host, target, headers, body and the seconds left.
 
     Raises ValueError for a setting that cannot work; messages name settings, not values.
     """
+
+    concurrent = True
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class OtlpHttpExporter(Exporter):
         client_key: str | None = None,
         quiet_refused: bool = False,
         encode: Callable[[Sequence[Span]], bytes] | None = None,
+        sign: Callable[[str, str, dict[str, str], bytes, float], dict[str, str]] | None = None,
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
         wait: Callable[[float], None] = sleep,
@@ -86,6 +90,7 @@ class OtlpHttpExporter(Exporter):
         self._timeout = timeout
         self._quiet_refused = quiet_refused
         self._encode = encode
+        self._sign = sign
         self._clock = clock
         self._wall_clock = wall_clock
         self._wait = wait
@@ -133,6 +138,11 @@ class OtlpHttpExporter(Exporter):
         retries = 0
         while True:
             answer = failure = None
+            if self._sign is not None:
+                try:
+                    request = self._signed(body, deadline)
+                except ValueError as error:
+                    return self._lost(count, self._clean(str(error)), retries)
             try:
                 answer = client.exchange(request, deadline)
             except TransportError as error:
@@ -218,7 +228,8 @@ class OtlpHttpExporter(Exporter):
         return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries)
 
     def _clean(self, text: str) -> str:
-        from lambent.exporters._answer import masked, one_line
+        from lambent.diagnostics import masked
+        from lambent.exporters._answer import one_line
 
         secrets = list(self._headers.values())
         secrets += self._endpoint.secrets
@@ -254,6 +265,18 @@ class OtlpHttpExporter(Exporter):
         )
         return self._client
 
+    def _signed(self, body: bytes, deadline: float) -> bytes:
+        assert self._sign is not None
+        fields = {
+            name: value for name, value in self._fields.items() if name not in ("host", "proxy-authorization")
+        }
+        left = max(0.0, deadline - self._clock())
+        added = self._sign(self._endpoint.authority, self._endpoint.target, fields, body, left)
+        self._headers = {**self._headers, **added}  # what is said about a failure must not quote it
+        lines = "".join([f"{name}: {value}\r\n" for name, value in added.items()])
+        head = self._head.removesuffix(b"content-length: ") + lines.encode("latin-1")
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
     def _request_head(self) -> bytes:
         """Return everything of a request up to the number of its length."""
         endpoint, proxy = self._endpoint, self._proxy
@@ -274,6 +297,7 @@ class OtlpHttpExporter(Exporter):
         )
         if self._gzip:
             fields["content-encoding"] = "gzip"
+        self._fields = fields
         lines = [f"POST {target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
         return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
 

@@ -45,6 +45,7 @@ class StdoutExporter(Exporter):
     """
 
     waits = False
+    concurrent = True
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class StdoutExporter(Exporter):
         self._stream = stream
         self._write = write or self._to_stream
         self._encode = encode
+        self._said = ""
         encoding = '"content-encoding":"gzip",' if level else ""
         self._prefix = (
             f'{{"__otel_otlp_stdout":{quoted(__version__)},"source":{quoted(source)},'
@@ -84,6 +86,9 @@ class StdoutExporter(Exporter):
         if spans:
             self._export(spans, result)
             result.ok = not result.lost
+            # A pipe that nobody reads is the same news with every invocation.
+            result.quiet = bool(result.lost) and result.reason == self._said
+            self._said = result.reason
         return result
 
     def _export(self, spans: Sequence[Span], result: Result) -> None:

@@ -1,0 +1,44 @@
+"""What a box and a room say of themselves, together."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lambent_lab.sandbox import limits, users
+from lambent_lab.sandbox.box import BoxReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambent_lab.sandbox.box import Box
+    from lambent_lab.sandbox.room import Room
+
+
+def describe(box: Box, room: Room, notes: Sequence[str] = ()) -> BoxReport:
+    """Return which box this is, and what it cannot do; `notes` are what others found that cannot be done."""
+    cannot = [*box.cannot, *room.cannot, *notes]
+    files = f"{limits.FILES} files, no core dumps"
+    if box.counts_processes:
+        number = f"{limits.PROCESSES} processes and threads (pids.max)"
+    elif room.user is not None or room.own_processes:
+        number = f"{limits.PROCESSES} processes and threads (RLIMIT_NPROC)"
+    elif os.geteuid() != 0:
+        number = f"{limits.PROCESSES} more processes and threads than the user has (RLIMIT_NPROC)"
+        cannot.append("processes: those of the lab's user count towards the function's limit")
+    else:
+        number = "any number of processes"
+        cannot.append("processes: their number is not limited")
+    user = room.user
+    return BoxReport(
+        kind=box.kind,
+        freeze=box.freezer.how,
+        memory=box.memory.how,
+        cpu=box.cpu.how,
+        kill=box.tree.how,
+        tmp=room.tmp,
+        user=f"{users.NAME} ({user.uid}), without capabilities" if user is not None else users.why_not(),
+        network=room.network,
+        limits=f"{files}, {number}",
+        cannot=tuple(cannot),
+    )

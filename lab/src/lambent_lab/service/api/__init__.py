@@ -1,0 +1,1 @@
+"""AWS's HTTP API of Lambda, on loopback."""

@@ -1,0 +1,202 @@
+"""Invoke and InvokeWithResponseStream: the short way from a request to an environment and back.
+
+Rules
+- The answer goes out when the function has given it. With `LogType=Tail` it waits for the end of the log.
+- A caller that goes away does not end the invocation.
+- An empty payload is `{}`. What is no JSON, or too large, does not reach the function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import uuid
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from lambent_lab import xray
+from lambent_lab.http import Response
+from lambent_lab.service import names
+from lambent_lab.service.api import eventstream
+from lambent_lab.service.core import Call
+from lambent_lab.service.problems import ServiceError, invalid_parameter
+
+if TYPE_CHECKING:
+    from lambent_lab.environment import Invocation
+    from lambent_lab.http import Request
+    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.catalog import Version
+    from lambent_lab.service.core import Deployed
+
+MAX_PAYLOAD = 6_291_456
+MAX_CONTEXT = 3583
+
+_NO_JSON = ("image/", "audio/", "video/", "multipart/", "text/html", "text/xml", "application/xml")
+_TYPES = ("RequestResponse", "DryRun", "Event")
+
+
+async def invoke(desk: Desk, name: str, request: Request) -> Response:
+    """Invoke."""
+    headers = request.headers
+    deployed, call = _read(desk, name, request)
+    kind = headers.get("x-amz-invocation-type") or "RequestResponse"
+    if kind not in _TYPES:
+        raise names.invalid(
+            f"Value '{kind}' at 'invocationType' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+        )
+    if kind == "Event":
+        raise invalid_parameter(
+            "The lab does not queue asynchronous invocations yet: use the InvocationType RequestResponse."
+        )
+    tail = _wants_tail(headers.get("x-amz-log-type"))
+    version = desk.core.choose(deployed, call.qualifier)
+    if kind == "DryRun":
+        return Response(204, b"", (("X-Amz-Executed-Version", version.number),))
+    answered: asyncio.Future[tuple[bytes, str | None]] = asyncio.get_running_loop().create_future()
+
+    def answer(_version: Version, payload: bytes, error: str | None) -> None:
+        if not answered.done():
+            answered.set_result((payload, error))
+
+    task = desk.core.fleet.spawn_raising(desk.core.run(deployed, version, call, answer))
+    log = ""
+    if tail:
+        log = log_tail(await asyncio.shield(task))
+    else:
+        await asyncio.wait((answered, task), return_when=asyncio.FIRST_COMPLETED)
+        if not answered.done():
+            task.result()  # raises why there was no answer
+    payload, error = await answered
+    fields = [
+        ("X-Amzn-RequestId", call.request_id or ""),
+        ("X-Amz-Executed-Version", version.number),
+        ("X-Amzn-Remapped-Content-Length", "0"),
+        ("X-Amzn-Trace-Id", call.trace_header or ""),
+    ]
+    if error is not None:
+        fields.append(("X-Amz-Function-Error", error))
+    if tail:
+        fields.append(("X-Amz-Log-Result", log))
+    return Response(200, payload, tuple(fields))
+
+
+async def invoke_with_stream(desk: Desk, name: str, request: Request) -> Response:
+    """InvokeWithResponseStream."""
+    headers = request.headers
+    deployed, call = _read(desk, name, request)
+    tail = _wants_tail(headers.get("x-amz-log-type"))
+    version = desk.core.choose(deployed, call.qualifier)
+    if headers.get("x-amz-invocation-type") == "DryRun":
+        return Response(204, b"", (("X-Amz-Executed-Version", version.number),))
+    invocation = await asyncio.shield(desk.core.fleet.spawn_raising(desk.core.run(deployed, version, call)))
+    log = log_tail(invocation) if tail else None
+    if invocation.function_error is None:
+        body = eventstream.payload_chunk(invocation.payload) + eventstream.invoke_complete(log=log)
+    else:
+        kind = error_type(invocation.payload)
+        details = invocation.payload.decode("utf-8", "replace")
+        body = eventstream.invoke_complete(kind, details, log)
+    fields = (
+        ("Content-Type", eventstream.CONTENT_TYPE),
+        ("X-Amzn-RequestId", call.request_id or ""),
+        ("X-Amz-Executed-Version", version.number),
+        ("X-Amzn-Trace-Id", call.trace_header or ""),
+    )
+    return Response(200, body, fields)
+
+
+def _read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
+    """Return the function and the call that a request means. Raises ServiceError."""
+    query = request.query
+    qualifier = parse_qs(query).get("Qualifier", [None])[0] if query else None
+    reference = names.parse(name, qualifier)
+    deployed = desk.core.find(reference)
+    headers = request.headers
+    content_type = headers.get("content-type", "").lower()
+    if content_type.startswith(_NO_JSON) or headers.get("content-encoding", "identity") != "identity":
+        raise ServiceError(
+            "UnsupportedMediaTypeException",
+            415,
+            "The content type of the Invoke request body is not JSON.",
+        )
+    payload = request.body or b"{}"
+    if len(payload) > MAX_PAYLOAD:
+        raise too_large()
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise ServiceError(
+            "InvalidRequestContentException",
+            400,
+            f"Could not parse request body into json: Could not parse payload into json: {error}",
+        ) from error
+    context = headers.get("x-amz-client-context")
+    return deployed, Call(
+        payload=payload,
+        request_id=str(uuid.uuid4()),
+        qualifier=reference.qualifier,
+        trace_header=_trace(headers.get("x-amzn-trace-id"), deployed),
+        client_context=None if not context else client_context(context),
+    )
+
+
+def _trace(given: str | None, deployed: Deployed) -> str:
+    active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
+    if active and "Sampled=" not in (given or ""):
+        given = f"{given};Sampled=1" if given else "Sampled=1"
+    return xray.header(given)
+
+
+def client_context(text: str) -> str:
+    """Return the JSON text that a ClientContext holds in base64. Raises ServiceError."""
+    if len(text) > MAX_CONTEXT:
+        raise ServiceError(
+            "InvalidRequestContentException", 400, f"Client context must be no more than {MAX_CONTEXT} bytes."
+        )
+    try:
+        decoded = base64.b64decode(text, validate=True).decode()
+        found = json.loads(decoded)
+    except (binascii.Error, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ServiceError(
+            "InvalidRequestContentException",
+            400,
+            "Client context must be a valid Base64-encoded JSON object.",
+        )
+    return decoded
+
+
+def _wants_tail(log_type: str | None) -> bool:
+    if log_type not in {None, "None", "Tail"}:
+        raise names.invalid(
+            f"Value '{log_type}' at 'logType' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [None, Tail]"
+        )
+    return log_type == "Tail"
+
+
+def log_tail(invocation: Invocation) -> str:
+    """Return the last 4 KB of an invocation's log, in base64."""
+    return base64.b64encode(invocation.tail).decode()
+
+
+def error_type(payload: bytes) -> str:
+    """Return the errorType of an error document."""
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return "Unhandled"
+    return str(found.get("errorType") or "Unhandled") if isinstance(found, dict) else "Unhandled"
+
+
+def too_large() -> ServiceError:
+    """Return the refusal of a payload over the limit."""
+    return ServiceError(
+        "RequestTooLargeException",
+        413,
+        f"Request must be smaller than {MAX_PAYLOAD} bytes for the InvokeFunction operation",
+    )

@@ -1,0 +1,94 @@
+"""Delivery in the background: a thread exports what is finished, every `schedule_delay` or when half full.
+
+For processes that nobody freezes: Lambda's managed instances, where several invocations run at once, and
+programs outside Lambda. An invocation's end sends nothing itself. What is left goes at SIGTERM, at the
+exit of the process, and with `force_flush`.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, start_new_thread
+
+from lambent.delivery import sigterm
+from lambent.delivery.sync import SyncDelivery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.config import Config
+    from lambent.context import AnySpan
+    from lambent.span import Span
+
+__all__ = ["BackgroundDelivery"]
+
+
+class BackgroundDelivery(SyncDelivery):
+    """Exports in a thread of its own, started with the first span that ends."""
+
+    mode = "background"
+
+    def __init__(self, config: Config) -> None:
+        self._running = False
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        super().__init__(config)
+        if config.function_name:
+            sigterm.watch(self)
+
+    def on_end(self, span: Span) -> None:
+        """Take a finished span."""
+        if not self._running:
+            self._start()
+        super().on_end(span)
+
+    def _start(self) -> None:
+        if self.closed:
+            return
+        self._running = True
+        try:
+            start_new_thread(self._run, ())
+        except RuntimeError as error:
+            from lambent.diagnostics import say_once
+
+            self._running = False
+            say_once("background", f"no thread to export in ({error}): spans leave with force_flush")
+
+    def _run(self) -> None:
+        bell, config = self._bell, self._config
+        while not self.closed and bell is self._bell:
+            bell.acquire(timeout=config.schedule_delay)
+            try:
+                self.flush(config.timeout)
+            except Exception as error:  # noqa: BLE001  # this thread has to go on
+                from lambent.diagnostics import say_once
+
+                say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # it rings already
+            return
+
+    def end(self, root: AnySpan, deadline: float | None) -> None:  # noqa: ARG002  # nothing is waited for
+        """Leave what the invocation has finished to the thread."""
+        sigterm.check()
+        self.active.discard(root)
+        if not self._running:
+            self.flush(self._config.timeout)
+
+    def half_full(self) -> None:
+        """Have the thread export now."""
+        self._ring()
+
+    def in_child(self) -> None:
+        """After a fork: the thread is the parent's."""
+        super().in_child()
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        self._running = False
+
+    def close(self, seconds: float) -> None:
+        """Export what is queued, and let the thread end."""
+        super().close(seconds)
+        sigterm.forget(self)
+        self._ring()

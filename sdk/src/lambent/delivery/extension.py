@@ -1,0 +1,272 @@
+"""Asynchronous delivery: an internal extension exports after the response has gone.
+
+One thread a process, shared by all tracers with this mode:
+
+    register --> ask --> event --> wait for the end --> export --> ask ...
+
+- `register` is sent by `init` itself, so that it comes before the runtime asks for its first event and
+  registration closes; the thread reads the answer. `tracer.handler` waits for it.
+- An invocation ends by ringing a bell: two attributes and the release of a lock, no waiting.
+- The thread goes on when the runtime client is seen waiting for the next event (see `runtime`): it takes
+  neither the interpreter nor the CPU from a response that is still to be sent.
+- An invocation that never rings (a handler that is not decorated, an event that could not be read) ends when
+  the runtime client is seen waiting twice in a row.
+- Shortly before the deadline the thread gives up waiting: it must not make a timeout of an answer.
+- Whatever fails in an export, the thread asks for the next event: an extension that does not would
+  hold up the environment. If the API itself fails, every later invocation is delivered as in `sync`.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, get_ident, start_new_thread
+from time import monotonic, sleep, time
+
+from lambent.delivery import sigterm
+from lambent.delivery.extension_api import ExtensionApi, RefusedError, deadline_of
+from lambent.delivery.runtime import BUSY, IDLE, where
+from lambent.delivery.sync import SyncDelivery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.config import Config
+    from lambent.context import AnySpan
+
+__all__ = ["Extension", "ExtensionDelivery"]
+
+NAME = "lambent"
+_REGISTER_S = 1.0  # an answer on loopback; a second is far too long for one and short for an init
+_GRACE_S = 0.002  # for a response to leave, where nobody knows the runtime client
+_FIRST_LOOK_S = 0.05
+_LONGEST_LOOK_S = 0.5
+_ATTEMPTS = 3
+
+_current: Extension | None = None
+
+
+class Extension:
+    """The thread, its conversation with Lambda, and the deliveries it works for."""
+
+    def __init__(self, address: str) -> None:
+        self.deliveries: list[ExtensionDelivery] = []
+        self.alive = False
+        self.begun = 0
+        self.ended = 0
+        self.runtime_thread = get_ident()
+        self._api = ExtensionApi(address)
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        self._settled = allocate_lock()
+        self._settled.acquire()
+        self._early = False
+
+    def start(self) -> None:
+        """Ask to be registered and start the thread. Raises OSError and RuntimeError."""
+        self._api.register(NAME, ("INVOKE",))
+        self.alive = True
+        try:
+            start_new_thread(self._run, ())
+        except BaseException:
+            self.alive = False
+            raise
+
+    def settle(self) -> None:
+        """Wait until it is known whether Lambda takes the extension."""
+        if self._settled.acquire(timeout=_REGISTER_S):
+            self._settled.release()
+
+    def ring(self) -> None:
+        """Wake the thread. Takes no lock; a bell that rings already is rung enough."""
+        try:
+            self._bell.release()
+        except RuntimeError:
+            return
+
+    def export_early(self) -> None:
+        """Have the thread export now, in the middle of an invocation."""
+        self._early = True
+        self.ring()
+
+    def abandon(self) -> None:
+        """In a forked child: the thread is the parent's."""
+        self.alive = False
+        self._api.close()
+
+    # The thread.
+
+    def _run(self) -> None:
+        try:
+            self._api.registered()
+            self._ask()
+        except Exception as error:  # noqa: BLE001  # whatever it is, spans leave another way from now on
+            self._fail(error, "was not taken on by Lambda")
+            return
+        finally:
+            self._settled.release()
+        try:
+            while self.alive:
+                self._serve()
+        except BaseException as error:  # noqa: BLE001  # as above; nobody catches what leaves a thread
+            self._fail(error, "ended")
+
+    def _ask(self) -> None:
+        # One that began and never ended (a generator left alone) must not be waited for again.
+        self._seen = self.begun = self.ended
+        self._api.ask()
+
+    def _serve(self) -> None:
+        """Wait for one event, deliver what its invocation finishes, and ask for the next one."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                sigterm.wait_for(self._api.fileno())
+                event = self._api.event()
+                break
+            except OSError:
+                # The connection broke: the answer may be had on another one.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self._api.close()
+                sleep(0.01)
+                self._ask()
+        at = deadline_of(event)
+        deadline = None if at is None else monotonic() + at / 1000 - time()
+        if b'"SHUTDOWN"' in event:
+            deadline = None
+        else:
+            self._wait_for_the_end(deadline)
+        self._export(deadline)
+        self._ask()
+
+    def _wait_for_the_end(self, deadline: float | None) -> None:
+        start = monotonic()
+        look = _FIRST_LOOK_S
+        idle = 0
+        limit = None if deadline is None else deadline - max(0.1, (deadline - start) * 0.02)
+        while True:
+            ended = self.ended != self._seen and self.begun <= self.ended
+            if not ended:
+                if self._bell.acquire(timeout=look):
+                    idle = 0
+                else:
+                    look = min(_LONGEST_LOOK_S, look * 2)
+                    idle = idle + 1 if where(self.runtime_thread) == IDLE else 0
+                    if idle == 2:
+                        return
+            else:
+                state = where(self.runtime_thread)
+                if state == IDLE:
+                    return
+                if state != BUSY:
+                    sleep(_GRACE_S)
+                    return
+                # The response is on its way. Looking takes the interpreter's lock, so: ever more rarely.
+                look = look * 2 if idle < 0 else 0.0002
+                idle = -1
+                look = min(look, 0.02)
+                sleep(look)
+            if self._early:
+                self._early = False
+                self._export(deadline)
+            if limit is not None and monotonic() > limit:
+                return
+
+    def _export(self, deadline: float | None) -> None:
+        for delivery in list(self.deliveries):
+            try:
+                if deadline is None:
+                    delivery.flush(delivery.timeout)
+                else:
+                    delivery.flush_before(deadline)
+            except Exception as error:  # noqa: BLE001  # this thread has to go on
+                from lambent.diagnostics import say_once
+
+                say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
+
+    def _fail(self, error: BaseException, what: str) -> None:
+        self.alive = False
+        self._api.close()
+        from lambent.diagnostics import say_once
+
+        reason = str(error) if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}"
+        say_once(
+            "extension",
+            f"the internal extension {what} ({reason}); from now on spans are delivered before the response",
+        )
+
+
+class ExtensionDelivery(SyncDelivery):
+    """Delivers after the response; while the extension does not work, before it."""
+
+    mode = "async"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.timeout = config.timeout
+        self._extension = _join(self, config.runtime_api)
+        sigterm.watch(self)
+
+    def ready(self) -> None:
+        """Wait until Lambda has taken the extension on: after init it would be refused."""
+        if self._extension is not None:
+            self._extension.settle()
+
+    def begin(self, root: AnySpan) -> None:
+        """Learn that an invocation runs."""
+        self.active.add(root)
+        if self._extension is not None:
+            self._extension.begun += 1
+
+    def end(self, root: AnySpan, deadline: float | None) -> None:
+        """Leave what the invocation has finished to the extension."""
+        extension = self._extension
+        sigterm.check()
+        if extension is None:
+            super().end(root, deadline)
+            return
+        self.active.discard(root)
+        extension.runtime_thread = get_ident()
+        if extension.alive:
+            extension.ended += 1
+            extension.ring()
+        else:
+            self._extension = None
+            super().end(root, deadline)
+
+    def half_full(self) -> None:
+        """Have the extension export while the invocation goes on."""
+        if self._extension is not None and self._extension.alive:
+            self._extension.export_early()
+
+    def in_child(self) -> None:
+        """After a fork: the extension is the parent's, and this process delivers by itself."""
+        super().in_child()
+        if self._extension is not None:
+            self._extension.abandon()
+            self._extension = None
+
+    def close(self, seconds: float) -> None:
+        """Export what is queued and leave the extension, which goes on for others."""
+        super().close(seconds)
+        sigterm.forget(self)
+        if self._extension is not None and self in self._extension.deliveries:
+            self._extension.deliveries.remove(self)
+
+
+def _join(delivery: ExtensionDelivery, address: str) -> Extension | None:
+    """Return the process's extension with the delivery among its own, None when there can be none."""
+    global _current  # noqa: PLW0603  # one extension a process: Lambda knows it by its name
+    if _current is None or not _current.alive:
+        try:
+            extension = Extension(address)
+            extension.start()
+        except Exception as error:  # noqa: BLE001  # no reason for a function to fail
+            from lambent.diagnostics import say_once
+
+            why = f"{type(error).__name__}: {error}" if address else "AWS_LAMBDA_RUNTIME_API is not set"
+            say_once(
+                "extension",
+                f"there is no internal extension ({why}); spans are delivered before the response",
+            )
+            return None
+        _current = extension
+    _current.deliveries.append(delivery)
+    return _current

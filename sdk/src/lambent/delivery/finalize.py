@@ -1,0 +1,95 @@
+"""Delivery at the end only: an invocation's end sends nothing, SIGTERM sends everything.
+
+For use with processors that see to themselves, OpenTelemetry's BatchSpanProcessor among them. Lambda
+sends SIGTERM only where there is an extension, so an internal one is registered, for no event at all. If
+Lambda does not take it, an external one (a layer's) may still bring the signal.
+
+Spans for lambent's own exporters stay in the queue; half full, it is emptied at an invocation's end.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, start_new_thread
+
+from lambent.delivery import sigterm
+from lambent.delivery.extension_api import ExtensionApi
+from lambent.delivery.sync import SyncDelivery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.config import Config
+    from lambent.context import AnySpan
+
+__all__ = ["FinalizeDelivery"]
+
+NAME = "lambent-finalize"
+_registered: set[str] = set()
+
+
+class FinalizeDelivery(SyncDelivery):
+    """Keeps spans until the end of the environment."""
+
+    mode = "finalize"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._half_full = False
+        self._settled = allocate_lock()
+        sigterm.watch(self)
+        if config.runtime_api and not config.max_concurrency and config.runtime_api not in _registered:
+            _registered.add(config.runtime_api)
+            self._register(config.runtime_api)
+
+    def _register(self, address: str) -> None:
+        try:
+            api = ExtensionApi(address)
+            api.register(NAME, ())
+            self._settled.acquire()
+            start_new_thread(self._wait, (api,))
+        except Exception as error:  # noqa: BLE001  # no reason for a function to fail
+            _say(error)
+
+    def _wait(self, api: ExtensionApi) -> None:
+        try:
+            try:
+                api.registered()
+                api.ask()
+            finally:
+                self._settled.release()
+            sigterm.wait_for(api.fileno())
+            api.event()  # none comes: the wait is what tells Lambda that this extension is idle
+        except Exception as error:  # noqa: BLE001  # as above
+            _say(error)
+
+    def ready(self) -> None:
+        """Wait until Lambda has taken the extension on: after init it would be refused."""
+        if self._settled.acquire(timeout=1.0):
+            self._settled.release()
+
+    def half_full(self) -> None:
+        """Have the next invocation's end empty the queue."""
+        self._half_full = True
+
+    def end(self, root: AnySpan, deadline: float | None) -> None:
+        """Keep what the invocation has finished."""
+        sigterm.check()
+        if self._half_full:
+            self._half_full = False
+            super().end(root, deadline)
+        else:
+            self.active.discard(root)
+
+    def close(self, seconds: float) -> None:
+        """Export what is queued."""
+        super().close(seconds)
+        sigterm.forget(self)
+
+
+def _say(error: Exception) -> None:
+    from lambent.diagnostics import say_once
+
+    say_once(
+        "extension",
+        f"Lambda took no internal extension on ({type(error).__name__}: {error}): without another "
+        "extension it sends no SIGTERM, and the last spans are not delivered",
+    )

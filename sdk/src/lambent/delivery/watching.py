@@ -1,0 +1,48 @@
+"""Those that are told of each span as it starts and ends, in order. Loaded when there is one.
+
+`Tracer._watch` is for lambent's own use: what is called here runs in the middle of the function's code,
+so it is quick and does not raise.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent.span import Span
+
+__all__ = ["ends", "starts"]
+
+
+def starts(watchers: tuple[Callable[[Span, object], None], ...]) -> Callable[[Span, object], None]:
+    """Return one function that calls each with a started span and the context it was started in."""
+    if len(watchers) == 1:
+        return watchers[0]
+
+    def on_start(span: Span, context: object) -> None:
+        for watcher in watchers:
+            watcher(span, context)
+
+    return on_start
+
+
+def ends(
+    watchers: tuple[Callable[[Span], None], ...], deliver: Callable[[Span], None]
+) -> Callable[[Span], None]:
+    """Return one function that calls each with a finished span, and then hands it to delivery."""
+    if len(watchers) == 1:
+        (only,) = watchers
+
+        def on_end_one(span: Span) -> None:
+            only(span)
+            deliver(span)
+
+        return on_end_one
+
+    def on_end(span: Span) -> None:
+        for watcher in watchers:
+            watcher(span)
+        deliver(span)
+
+    return on_end

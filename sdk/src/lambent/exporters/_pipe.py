@@ -1,0 +1,83 @@
+"""Lines into a named pipe, without ever waiting for its reader longer than a moment.
+
+Rules: the pipe is somebody else's; it is opened for each line, as `otlp-stdout-span-exporter` does, since
+its reader may come and go. No pipe there: the line goes to stdout, and that is said once. A pipe without
+a reader, or one that does not read: the line is lost, and the exporter says so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from stat import S_ISFIFO
+from time import monotonic
+
+__all__ = ["PATH", "PipeWriter"]
+
+PATH = "/tmp/otlp-stdout-span-exporter.pipe"  # noqa: S108  # the name that its readers know
+_PATIENCE = 0.1
+_RESIZE = 1031  # F_SETPIPE_SZ: a pipe of 64 KiB holds no long line
+_LARGEST = 1 << 20
+
+
+class PipeWriter:
+    """Writes whole lines to the named pipe at `path`."""
+
+    def __init__(self, path: str = PATH, patience: float = _PATIENCE) -> None:
+        self._path = path
+        self._patience = patience
+        self._torn = False
+
+    def write(self, line: str) -> None:
+        """Write the line. Raises OSError when it cannot be delivered."""
+        data = line.encode("utf-8", "surrogateescape")
+        try:
+            pipe = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._to_stdout(line, "there is no pipe")
+            return
+        except OSError as error:
+            # ENXIO: nobody has it open for reading.
+            reason = "nobody reads the pipe" if error.errno == 6 else (error.strerror or "cannot be opened")
+            raise OSError(error.errno, f"{reason} {self._path}") from None
+        try:
+            if not S_ISFIFO(os.fstat(pipe).st_mode):
+                self._to_stdout(line, "what is there is no pipe:")
+                return
+            self._all(pipe, b"\n" + data if self._torn else data)
+        finally:
+            os.close(pipe)
+
+    def _all(self, pipe: int, data: bytes) -> None:
+        if len(data) > 65536:
+            try:
+                from fcntl import fcntl
+
+                fcntl(pipe, _RESIZE, min(len(data) + 65536, _LARGEST))
+            except (ImportError, OSError):
+                pass  # it takes more than one write, then
+        end = monotonic() + self._patience
+        written = 0
+        try:
+            while written < len(data):
+                try:
+                    written += os.write(pipe, data[written:])
+                except BlockingIOError:
+                    if monotonic() >= end:
+                        raise OSError(
+                            11, f"the pipe {self._path} is full: its reader does not read"
+                        ) from None
+                    from select import select
+
+                    select((), (pipe,), (), max(0.0, end - monotonic()))
+        finally:
+            # What has begun and not ended must not spoil the next line.
+            self._torn = 0 < written < len(data) or (self._torn and not written)
+
+    def _to_stdout(self, line: str, why: str) -> None:
+        from lambent.diagnostics import say_once
+
+        say_once(f"pipe {self._path}", f"{why} {self._path}; spans are written to stdout")
+        sys.stdout.flush()
+        sys.stdout.write(line)
+        sys.stdout.flush()
