@@ -6,9 +6,8 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +19,9 @@ from lambent.delivery.recorder import Recorder
 from lambent.delivery.recorder_format import Content, read
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 SIZE = 65_536
 
@@ -97,7 +99,7 @@ def test_everything_of_a_span_is_read_again(make: Callable[..., Recorder], trace
 
 def test_a_remote_parent_and_its_state(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
     recorder = make()
-    state = lambent.context.TraceState({"a": "1"})  # type: ignore[attr-defined]  # a module, reached by its name
+    state = lambent.context.TraceState({"a": "1"})
     start(recorder, tracer, context=lambent.SpanContext(5, 6, True, 1, state))
     (found,) = content(recorder).unfinished
     assert (found.trace_id, found.parent_id, found.parent_is_remote, found.trace_state) == (5, 6, True, "a=1")
@@ -116,7 +118,10 @@ def test_values_of_subclasses(make: Callable[..., Recorder], tracer: RecordingTr
         __slots__ = ()
 
     recorder = make()
-    end(recorder, start(recorder, tracer, attributes={"a": Text("x"), "b": [Text("y")], "c": lambent.SpanKind.CLIENT}))
+    end(
+        recorder,
+        start(recorder, tracer, attributes={"a": Text("x"), "b": [Text("y")], "c": lambent.SpanKind.CLIENT}),
+    )
     assert content(recorder).finished[0].attributes == {"a": "x", "b": ("y",), "c": 2}
 
 
@@ -140,7 +145,9 @@ def test_what_is_acknowledged_is_gone(make: Callable[..., Recorder], tracer: Rec
     assert not recorder.outstanding
 
 
-def test_the_ring_starts_over_in_the_same_page(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
+def test_the_ring_starts_over_in_the_same_page(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
     recorder = make()
     for _ in range(2000):
         span = start(recorder, tracer)
@@ -168,7 +175,9 @@ def test_the_oldest_give_way(make: Callable[..., Recorder], tracer: RecordingTra
     assert content(recorder).spans == {}
 
 
-def test_spans_that_are_never_ended_do_not_pile_up(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
+def test_spans_that_are_never_ended_do_not_pile_up(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
     recorder = make()
     for _ in range(20_000):
         start(recorder, tracer)
@@ -182,14 +191,18 @@ def test_each_has_its_own_file(make: Callable[..., Recorder], tmp_path: Path) ->
     assert paths == {str(path) for path in tmp_path.iterdir()}
 
 
-def test_no_folder_no_recorder(make: Callable[..., Recorder], tracer: RecordingTracer, tmp_path: Path, capsys: Any) -> None:
+def test_no_folder_no_recorder(
+    make: Callable[..., Recorder], tracer: RecordingTracer, tmp_path: Path, capsys: Any
+) -> None:
     recorder = make(folder=tmp_path / "absent")
     assert recorder.off
     end(recorder, start(recorder, tracer))
     assert capsys.readouterr().err.count("the flight recorder is off") == 1
 
 
-def test_a_full_file_system_switches_off(make: Callable[..., Recorder], monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+def test_a_full_file_system_switches_off(
+    make: Callable[..., Recorder], monkeypatch: Any, capsys: Any, tmp_path: Path
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -199,7 +212,9 @@ def test_a_full_file_system_switches_off(make: Callable[..., Recorder], monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_removes_a_file_with_nothing_in_it(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
+def test_closing_removes_a_file_with_nothing_in_it(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
     one, two = make(), make()
     end(two, start(two, tracer))
     one.close()
@@ -209,7 +224,10 @@ def test_closing_removes_a_file_with_nothing_in_it(make: Callable[..., Recorder]
 
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["start", "start", "change", "end", "end", "acknowledge", "invocation", "note"]), st.integers(0, 1000)),
+    st.tuples(
+        st.sampled_from(["start", "start", "change", "end", "end", "acknowledge", "invocation", "note"]),
+        st.integers(0, 1000),
+    ),
     max_size=60,
 )  # fmt: skip
 
@@ -230,7 +248,9 @@ def test_any_sequence_cut_anywhere(operations: list[tuple[str, int]], data: st.D
             recorder.in_child()
 
 
-def _run(recorder: Recorder, tracer: RecordingTracer, operations: list[tuple[str, int]], data: st.DataObject) -> None:
+def _run(
+    recorder: Recorder, tracer: RecordingTracer, operations: list[tuple[str, int]], data: st.DataObject
+) -> None:
     started: list[Span] = []
     acknowledged: set[int] = set()
     states: list[tuple[bytes, set[int], set[int], set[int]]] = []
@@ -246,7 +266,9 @@ def _run(recorder: Recorder, tracer: RecordingTracer, operations: list[tuple[str
         done = [span for span in started if span.end_time is not None and span._span_id not in acknowledged]
         if what == "start":
             parent = open_ones[number % len(open_ones)] if open_ones and number % 3 else None
-            started.append(start(recorder, tracer, "n" * (number % 50), context=parent, attributes={"a": number}))
+            started.append(
+                start(recorder, tracer, "n" * (number % 50), context=parent, attributes={"a": number})
+            )
         elif what == "change" and open_ones:
             open_ones[number % len(open_ones)].set_attribute("b", "v" * number)
         elif what == "end" and open_ones:
@@ -286,7 +308,9 @@ def _run(recorder: Recorder, tracer: RecordingTracer, operations: list[tuple[str
         damaged[bit // 8] ^= 1 << bit % 8
     for span_id, each in read(bytes(damaged), recorder._segment).spans.items():
         assert span_id in every
-        assert each.attributes["a"] == next(span for span in started if span._span_id == span_id).attributes["a"]
+        assert (
+            each.attributes["a"] == next(span for span in started if span._span_id == span_id).attributes["a"]
+        )
 
 
 def test_threads(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
@@ -337,7 +361,9 @@ def test_a_signal_handler_that_records(make: Callable[..., Recorder], tracer: Re
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_has_its_own(make: Callable[..., Recorder], tracer: RecordingTracer, tmp_path: Path) -> None:
+def test_a_forked_child_has_its_own(
+    make: Callable[..., Recorder], tracer: RecordingTracer, tmp_path: Path
+) -> None:
     recorder = make()
     first = start(recorder, tracer, "parent")
     child = os.fork()

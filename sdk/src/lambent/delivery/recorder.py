@@ -4,9 +4,9 @@ What is written survives the process, however it ends; `recovery` reads it in th
 
 * Recording makes no system call, takes no lock and never raises. One `mmap.write` both claims room and
   copies, in one step that neither a thread nor a signal handler can come between.
-* The ring is some fifteen segments. When one is full the next is begun, and the oldest gives way: finished spans in
-  it are counted as such, spans that are still open are written again. One segment is always empty, so
-  that nothing has to be erased before its copy is safe.
+* The ring is some fifteen segments. When one is full the next is begun, and the oldest gives way: finished
+  spans in it are counted as such, spans that are still open are written again. One segment is always
+  empty, so that nothing has to be erased before its copy is safe.
 * Once everything is acknowledged the ring starts over, in the same few pages.
 * One process, one tracer, one file. The file is locked while its process lives (POSIX: a lock ends with its
   process, and a forked child does not have it). A forked child begins a file of its own.
@@ -27,6 +27,7 @@ from lambent.delivery.recorder_layout import (
     FIRST,
     FULL,
     INVOCATION,
+    KILLS_AT,
     NOTE,
     OVERHEAD,
     SEGMENT_HEAD_SIZE,
@@ -47,7 +48,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["OWN", "Recorder"]
+    from lambent.config import Config
+    from lambent.delivery.recovery import Leftover
+    from lambent.tracer import Tracer
+
+__all__ = ["OWN", "Recorder", "attach", "fingerprint"]
 
 OWN: set[str] = set()
 """The files of this process's own recorders. To their locks the kernel holds a process no stranger."""
@@ -69,7 +74,7 @@ class Recorder:
     def __init__(self, folder: str, size: int, fingerprint: bytes) -> None:
         self._folder = folder
         self._size = size
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._segment = segment_size(size)
         self._count = (size - FIRST) // self._segment
         self.off = False
@@ -78,6 +83,7 @@ class Recorder:
         """How many spans were lost from the ring to later ones."""
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
+        self.claimed: dict[str, Leftover] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -95,8 +101,8 @@ class Recorder:
 
     # The file.
 
-    def begin(self) -> None:
-        """Make the file and begin the ring; say so once where that is not possible."""
+    def begin(self) -> bool:
+        """Make the file and begin the ring; say so once where that is not possible, and return False."""
         try:
             self._create()
         except (OSError, ValueError) as error:
@@ -106,6 +112,8 @@ class Recorder:
                 os.close(self._descriptor)
                 self._clear()
             self.stop(f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def _create(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -129,7 +137,7 @@ class Recorder:
                 now = time_ns()
                 # A page without room set aside for it would kill the process when it is written.
                 os.posix_fallocate(descriptor, 0, self._size)
-                head = pack_head(sys.hexversion, self._segment, self._size, self._fingerprint, now)
+                head = pack_head(sys.hexversion, self._segment, self._size, self.fingerprint, now)
                 os.pwrite(descriptor, head, 0)
                 self._seed = now
                 self._begin_segment(0)
@@ -168,9 +176,10 @@ class Recorder:
         if self._descriptor >= 0 and not self.off and not self.outstanding:
             try:
                 os.unlink(self.path)  # noqa: PTH108  # pathlib is not loaded here
-            except OSError:
-                pass  # somebody cleared the folder
+            except OSError:  # somebody cleared the folder
+                self.path = ""
         self.stop()
+        _recorders.discard(self)
 
     def in_child(self) -> None:
         """After a fork: the ring is the parent's. The child makes its own when it starts a span."""
@@ -180,6 +189,7 @@ class Recorder:
         self._clear()
         self.path = ""
         self.gave_way = 0
+        self.leftovers, self.claimed = [], {}
         for ring in maps:
             ring.close()
         if descriptor >= 0:
@@ -237,11 +247,19 @@ class Recorder:
         except Exception:  # noqa: BLE001  # as above
             self._put(FULL, span)
 
-    def invocation(self, span: Span, deadline: int) -> None:
-        """Record the deadline of the invocation whose root this is, in nanoseconds since the epoch."""
-        self._append(pack_invocation(_INVOCATION_FRAME, span._span_id, deadline, time_ns()))
+    def invocation(self, span: Span, remaining: float) -> None:
+        """Record that the invocation whose root this is has so many seconds left."""
+        now = time_ns()
+        self._append(
+            pack_invocation(_INVOCATION_FRAME, span._span_id, now + int(remaining * 1_000_000_000), now)
+        )
 
-    def note(self, what: str, value: object = None) -> None:
+    def remember_kills(self, kills: int | None) -> None:
+        """Note how often the kernel has killed for want of memory so far: one more says how this ended."""
+        if self._descriptor >= 0 and kills is not None:
+            os.pwrite(self._descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
+
+    def note(self, what: str, value: int | None = None) -> None:
         """Record what may tell, afterwards, how the process ended."""
         data = dumps((what, time_ns(), value), 2)
         self._append(pack_frame(NOTE << 24 | len(data)) + data)
@@ -255,7 +273,7 @@ class Recorder:
                     older.pop(span._span_id, None)
         if self._descriptor < 0:
             return
-        if not live and not (self._older and self.outstanding) and self._lock.acquire(False):  # noqa: FBT003  # faster
+        if not live and not (self._older and self.outstanding) and self._lock.acquire(False):
             try:
                 self._start_over()
             finally:
@@ -270,12 +288,16 @@ class Recorder:
     @property
     def outstanding(self) -> bool:
         """Whether there is anything in the ring that has not been acknowledged."""
-        return bool(self._live) or any([spans for _, spans in self._older])
+        return bool(self._live) or any(spans for _, spans in self._older)
 
     def open_spans(self) -> list[Span]:
         """Return the spans that have not ended, those started first first."""
         found: Iterable[Span | None] = [span for _, spans in self._older for span in list(spans.values())]
-        return [span for span in [*found, *list(self._live.values())] if span is not None and span.end_time is None]
+        return [
+            span
+            for span in [*found, *list(self._live.values())]
+            if span is not None and span.end_time is None
+        ]
 
     def content(self) -> bytes:
         """Return a copy of the ring as it is, for its reader."""
@@ -305,8 +327,7 @@ class Recorder:
             if self._descriptor < 0:
                 if kind == FULL:
                     return  # of before a fork: the parent has it too
-                self.begin()
-                if self.off:
+                if not self.begin():
                     return
                 self._live[span._span_id] = span
             data = _plainly(span)
@@ -330,7 +351,7 @@ class Recorder:
         self._write_late()
 
     def _write_late(self) -> None:
-        while self._late and self._lock.acquire(False):  # noqa: FBT003  # as in `acknowledged`
+        while self._late and self._lock.acquire(False):
             try:
                 while self._late:
                     self._fit(self._late.pop(0))
@@ -386,7 +407,9 @@ class Recorder:
             # Started by another thread just now: its record may be gone with the rest.
             if span is not None:
                 data = _plainly(span)
-                record = pack_frame((_START_FRAME if span.end_time is None else _FULL_FRAME) | len(data)) + data
+                record = (
+                    pack_frame((_START_FRAME if span.end_time is None else _FULL_FRAME) | len(data)) + data
+                )
                 self._write(record + check(self._seed, record))
 
 
@@ -448,7 +471,7 @@ def _fields(span: Span) -> tuple[object, ...]:
 
 
 def _everything(span: Span) -> bytes:
-    return dumps(_fields(span), 2)
+    return dumps(_fields(span), 2)  # type: ignore[arg-type]  # or ValueError, and then `_plainly`
 
 
 def _plainly(span: Span, *, cut: bool = False) -> bytes:
@@ -459,13 +482,14 @@ def _plainly(span: Span, *, cut: bool = False) -> bytes:
         kept = {
             key[:128]: value[:128] if isinstance(value, str) else value
             for key, value in list(span._attributes.items())[:32]
-            if isinstance(value, (str, int, float, bool)) and (not isinstance(value, int) or -_BIG < value < _BIG)
+            if isinstance(value, (str, int, float, bool))
+            and (not isinstance(value, int) or -_BIG < value < _BIG)
         }
         kept["lambent.recorder.cut"] = True
         message = (span._status_message or "")[:512] or None
         rare = (span._status_code, message, "", (), (), (span.dropped_attributes, span.dropped_events, 0))
         fields = (*fields[:4], span.name[:512], *fields[5:7], kept, rare)
-    return dumps(_plain(fields), 2)
+    return dumps(_plain(fields), 2)  # type: ignore[arg-type]  # plain, as it says
 
 
 _BIG = 1 << 64
@@ -487,3 +511,101 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return float.__float__(value)
     return bytes(value) if isinstance(value, bytes) else str(value)
+
+
+# A tracer's own.
+
+
+def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | None:
+    """Give a tracer its recorder, in the place of `first`, which waited for the tracer's first span.
+
+    Returns None where there can be none, or nothing to be gained: every exporter takes spans as they end.
+    """
+    config = tracer.config
+    delivery = tracer.delivery
+    recorder: Recorder | None = None
+    if delivery.lanes is None or delivery.lanes:
+        recorder = Recorder(
+            config.recorder_folder.rstrip("/") or "/", config.recorder_bytes, fingerprint(config)
+        )
+        if not recorder.begin():
+            recorder = None
+    starts = [each for each in tracer._watching_starts if each != first]
+    if recorder is not None:
+        starts.insert(0, recorder.started)
+        delivery.on_acknowledged = recorder.acknowledged
+        if recorder.leftovers:
+            delivery.recovery = _recovery(tracer, recorder)
+        tracer._watching_ends = (recorder.ended, *tracer._watching_ends)
+        ended, deliver = recorder.ended, tracer.on_end
+
+        def on_end(span: Span) -> None:
+            ended(span)
+            deliver(span)
+
+        tracer.on_end = on_end
+        _watch(recorder)
+    tracer._watching_starts = tuple(starts)
+    if len(starts) < 2:
+        tracer.on_start = starts[0] if starts else None
+    else:
+        from lambent.delivery.watching import starts as one_of
+
+        tracer.on_start = one_of(tracer._watching_starts)
+    return recorder
+
+
+def _recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:
+    def recover(until: float) -> None:
+        from lambent.delivery.recovery import deliver
+
+        try:
+            if deliver(tracer, recorder, until):
+                tracer.delivery.recovery = None
+        except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
+            from lambent.diagnostics import say_once
+
+            tracer.delivery.recovery = None
+            say_once("recovery", f"recorded spans could not be delivered: {type(error).__name__}: {error}")
+
+    return recover
+
+
+def fingerprint(config: Config) -> bytes:
+    """Return what tells the files of differently configured tracers apart; no secret can be read from it."""
+    identity = (
+        config.function_name, config.function_version, config.service_name, config.project, config.source,
+        config.session_name, config.endpoint, config.traces_endpoint, config.server_url,
+        [each if isinstance(each, str) else type(each).__name__ for each in config.exporters],
+        sorted(map(str, config.resource_attributes)),
+    )  # fmt: skip
+    return check(0, repr(identity).encode("utf-8", "replace"))
+
+
+_recorders: set[Recorder] = set()
+_watched = False
+
+
+def _watch(recorder: Recorder) -> None:
+    global _watched  # noqa: PLW0603  # a process registers once
+    _recorders.add(recorder)
+    if not _watched:
+        _watched = True
+        import atexit
+
+        os.register_at_fork(after_in_child=_in_child)
+        atexit.register(_at_exit)
+
+
+def _in_child() -> None:
+    OWN.clear()
+    for recorder in _recorders:
+        recorder.in_child()
+
+
+def _at_exit() -> None:
+    for recorder in list(_recorders):
+        if recorder.outstanding:
+            recorder.note("exit")
+        else:
+            recorder.close()

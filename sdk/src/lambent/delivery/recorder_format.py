@@ -8,7 +8,7 @@ is not used: it trusts its input with the interpreter's memory.)
 from __future__ import annotations
 
 from _struct import Struct
-from _struct import error as StructError
+from _struct import error as struct_error  # type: ignore[attr-defined]  # as `struct` has it
 
 from lambent.delivery.recorder_layout import (
     ACKNOWLEDGED,
@@ -94,7 +94,11 @@ class Recorded:
                 int(code), str() | None as message, str(trace_state), tuple(events), tuple(links),
                 (int(first), int(second), int(third)),
             ) if 0 <= code <= 2 and min(first, second, third) >= 0:  # fmt: skip
-                self.status, self.trace_state, self.dropped = (code, message), trace_state, (first, second, third)
+                self.status, self.trace_state, self.dropped = (
+                    (code, message),
+                    trace_state,
+                    (first, second, third),
+                )
             case _:
                 raise ValueError("no span")
         for event in events:
@@ -157,17 +161,21 @@ def read(data: bytes, segment: int) -> Content:
         if seed is not None:
             found.append((seed, start))
     for seed, start in sorted(found):
-        for kind, payload in _records(data, start + SEGMENT_HEAD_SIZE, min(start + segment, len(data)), seed, content):
+        for kind, payload in _records(
+            data, start + SEGMENT_HEAD_SIZE, min(start + segment, len(data)), seed, content
+        ):
             try:
                 _take(kind, payload, content, acknowledged)
-            except (ValueError, StructError):
+            except (ValueError, struct_error):
                 content.damaged += 1
     for span_id in acknowledged:
         content.spans.pop(span_id, None)
     return content
 
 
-def _records(data: bytes, position: int, end: int, seed: int, content: Content) -> Iterator[tuple[int, bytes]]:
+def _records(
+    data: bytes, position: int, end: int, seed: int, content: Content
+) -> Iterator[tuple[int, bytes]]:
     """Yield the records of a segment that pass their check. A damaged one is stepped over."""
     broken = False
     while position + OVERHEAD <= end:
@@ -227,7 +235,7 @@ def decode(data: bytes) -> object:
     """Return the value that these bytes hold. Raises ValueError for anything but one whole value."""
     try:
         value, position = _value(data, 0, 0)
-    except (StructError, IndexError) as error:
+    except (struct_error, IndexError) as error:
         raise ValueError("cut") from error
     if position != len(data):
         raise ValueError("more than one value")

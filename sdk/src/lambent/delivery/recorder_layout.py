@@ -31,6 +31,7 @@ __all__ = [
     "FULL",
     "HEAD_SIZE",
     "INVOCATION",
+    "KILLS_AT",
     "MAGIC",
     "NOTE",
     "OVERHEAD",
@@ -38,6 +39,7 @@ __all__ = [
     "SLOTS",
     "SMALLEST",
     "START",
+    "TRIES_AT",
     "check",
     "pack_end",
     "pack_frame",
@@ -71,6 +73,10 @@ _HEAD_KEY = 0x6C616D62656E7431
 _HEAD = Struct("<8sIIQ8sQ")
 _SEGMENT = Struct("<4sIQ")
 HEAD_SIZE = _HEAD.size + CHECK_SIZE
+TRIES_AT = HEAD_SIZE
+"""Where a byte says how many processes have tried to deliver the file."""
+KILLS_AT = HEAD_SIZE + 8
+"""Where eight bytes say, plus one, how often the kernel had killed for want of memory."""
 SEGMENT_HEAD_SIZE = _SEGMENT.size + CHECK_SIZE
 
 pack_frame = Struct("<I").pack

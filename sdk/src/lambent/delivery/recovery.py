@@ -17,12 +17,21 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from time import time_ns
+from time import monotonic
 
 from lambent.context import SpanContext, TraceState
 from lambent.delivery.recorder import OWN
 from lambent.delivery.recorder_format import Content, Recorded, read
-from lambent.delivery.recorder_layout import FIRST, HEAD_SIZE, MAGIC, SLOTS, path_of, unpack_head
+from lambent.delivery.recorder_layout import (
+    FIRST,
+    KILLS_AT,
+    MAGIC,
+    SLOTS,
+    TRIES_AT,
+    path_of,
+    unpack_head,
+)
+from lambent.delivery.watchdog import oom_kills, send
 from lambent.diagnostics import say, say_once
 from lambent.span import Event, Link, Span
 
@@ -30,9 +39,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Leftover", "claim", "find", "make_room", "oom_kills", "spans_of", "verdict"]
+__all__ = ["Leftover", "claim", "deliver", "find", "make_room", "spans_of", "verdict"]
 
 _LARGEST_FILE = 1 << 30
 _TRIES = 10
@@ -42,19 +52,23 @@ _TRIES = 10
 class Leftover:
     """A dead process's file, locked by us."""
 
-    def __init__(self, path: str, descriptor: int, fingerprint: bytes, content: Content, tries: int) -> None:
+    def __init__(
+        self, path: str, descriptor: int, fingerprint: bytes, content: Content, tries: int, kills: int
+    ) -> None:
         self.path = path
         self.fingerprint = fingerprint
         self.content = content
         self.tries = tries
+        self.kills = kills
+        """How often the kernel had killed for want of memory when this process began; -1: not known."""
         self._descriptor = descriptor
 
     def remove(self) -> None:
         """Remove the file: what it held has been delivered, or is given up."""
         try:
             os.unlink(self.path)  # noqa: PTH108  # as everywhere in the SDK: pathlib is a module to load
-        except OSError:
-            pass  # somebody else has cleared the folder
+        except OSError:  # somebody else has cleared the folder
+            self.path = ""
         self.release()
 
     def release(self) -> None:
@@ -65,13 +79,15 @@ class Leftover:
 
     def count_try(self) -> None:
         """Note in the file that one more process has tried to deliver it."""
-        os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), HEAD_SIZE)
+        os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
 
 
 def find(folder: str) -> list[str]:
     """Return the paths of recorders in this folder, dead or alive, without those of this process."""
     return [
-        path for path in [path_of(folder, slot) for slot in range(SLOTS)] if path not in OWN and os.path.lexists(path)
+        path
+        for path in [path_of(folder, slot) for slot in range(SLOTS)]
+        if path not in OWN and os.path.lexists(path)
     ]
 
 
@@ -88,10 +104,14 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _ignore(path, error.strerror or type(error).__name__)
+        _ignore(path, error.strerror or type(error).__name__)
+        return None
     leftover = None
     try:
-        leftover = _inspect(path, descriptor, fingerprint)
+        if _is_dead(path, descriptor):
+            leftover = _read(path, descriptor, fingerprint)
+    except _IgnoredError as error:
+        _ignore(path, str(error))
     except OSError as error:
         _ignore(path, error.strerror or type(error).__name__)
     finally:
@@ -100,43 +120,50 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
     return leftover
 
 
-def _inspect(path: str, descriptor: int, wanted: bytes | None) -> Leftover | None:
+class _IgnoredError(Exception):
+    """The file is not what it should be."""
+
+
+def _is_dead(path: str, descriptor: int) -> bool:
+    """Take the file's lock. False when its process lives, or another one delivers or makes it just now."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        return _ignore(path, "it is no regular file")
+        raise _IgnoredError("it is no regular file")
     if found.st_uid != os.geteuid():
-        return _ignore(path, "it belongs to another user")
+        raise _IgnoredError("it belongs to another user")
     if found.st_mode & 0o077:
-        return _ignore(path, "others may read or write it")
-    if found.st_nlink != 1:
-        return _ignore(path, "it has another name, too") if found.st_nlink else None
+        raise _IgnoredError("others may read or write it")
+    if found.st_nlink > 1:
+        raise _IgnoredError("it has another name, too")
     try:
         os.lockf(descriptor, os.F_TLOCK, 0)
     except OSError:
-        return None  # its process lives, or another one delivers it at this moment
-    if not _is_still(path, found):
-        return None
-    if found.st_size == 0:
-        return None  # being made at this moment
-    if not FIRST < found.st_size <= _LARGEST_FILE:
-        return _ignore(path, f"its size of {found.st_size} bytes is none of a recorder's")
+        return False
+    return found.st_size > 0 and _is_still(path, found)
+
+
+def _read(path: str, descriptor: int, wanted: bytes | None) -> Leftover | None:
+    size = os.fstat(descriptor).st_size
+    if not FIRST < size <= _LARGEST_FILE:
+        raise _IgnoredError(f"its size of {size} bytes is none of a recorder's")
     start = os.pread(descriptor, FIRST, 0)
     if start[:7] == MAGIC[:7] and start[7:8] != MAGIC[7:]:
-        return _ignore(path, "another version of lambent wrote it")
+        raise _IgnoredError("another version of lambent wrote it")
     head = unpack_head(start)
     if head is None:
-        return _ignore(path, "it is damaged, or of another version of Python")
-    version, segment, size, fingerprint, _ = head
+        raise _IgnoredError("it is damaged, or of another version of Python")
+    version, segment, expected, fingerprint, _ = head
     if version != sys.hexversion:
-        return _ignore(path, "another version of Python wrote it")
-    if size != found.st_size or not 0 < segment <= size:
-        return _ignore(path, "it has been cut, or has grown")
+        raise _IgnoredError("another version of Python wrote it")
+    if size != expected or not 0 < segment <= size:
+        raise _IgnoredError("it has been cut, or has grown")
     if wanted is not None and fingerprint != wanted:
         return None
     data = bytearray()
     while len(data) < size and (part := os.pread(descriptor, min(1 << 20, size - len(data)), len(data))):
         data += part
-    return Leftover(path, descriptor, fingerprint, read(bytes(data), segment), start[HEAD_SIZE])
+    kills = int.from_bytes(start[KILLS_AT : KILLS_AT + 8], "little") - 1
+    return Leftover(path, descriptor, fingerprint, read(bytes(data), segment), start[TRIES_AT], kills)
 
 
 def _is_still(path: str, found: os.stat_result) -> bool:
@@ -160,18 +187,18 @@ def make_room(paths: Iterable[str]) -> None:
         if leftover is not None:
             dead.append((leftover.content.last_sign, path, leftover))
     dead.sort(key=lambda each: each[:2])
-    for number, (_, path, leftover) in enumerate(dead):
+    for number, (_, _, leftover) in enumerate(dead):
         if number:
             leftover.release()
             continue
-        say(f"{len(leftover.content.spans)} recorded spans were dropped with {path}: no place for another recorder")
+        say(f"{len(leftover.content.spans)} recorded spans were dropped: no place for another recorder")
         leftover.remove()
 
 
 # From what was recorded to spans.
 
 
-def spans_of(content: Content, tracer: Tracer) -> list[Span]:
+def spans_of(content: Content, tracer: Tracer, kills_before: int = -1) -> list[Span]:
     """Return the spans as they are delivered: the finished ones as they were, the open ones closed.
 
     Everything says `lambent.recovered`. An open span ends, as an error, when its process gave the last
@@ -179,11 +206,12 @@ def spans_of(content: Content, tracer: Tracer) -> list[Span]:
     """
     spans = []
     kills = oom_kills()
+    killed = kills is not None and 0 <= kills_before < kills
     for recorded in content.spans.values():
         span = _revive(recorded, tracer)
         span._attributes["lambent.recovered"] = True
         if not recorded.end_time:
-            reason, why, ended = verdict(recorded, content, tracer.config.memory_mb, kills)
+            reason, why, ended = verdict(recorded, content, tracer.config.memory_mb, killed)
             span._attributes["lambent.unfinished"] = True
             span._attributes["lambent.termination.reason"] = reason
             span._attributes["lambent.termination.evidence"] = why
@@ -206,7 +234,10 @@ def _revive(recorded: Recorded, tracer: Tracer) -> Span:
     if recorded.trace_state:
         span._trace_state = _trace_state(recorded.trace_state)
     if recorded.events:
-        span._events = [Event(*event) for event in recorded.events]
+        span._events = [
+            Event(name, attributes, timestamp, dropped)
+            for name, timestamp, attributes, dropped in recorded.events
+        ]
     if recorded.links:
         span._links = [
             Link(SpanContext(trace, span_id, remote, 0, _trace_state(state)), attributes, dropped)
@@ -218,10 +249,12 @@ def _revive(recorded: Recorded, tracer: Tracer) -> Span:
 
 
 def _trace_state(header: str) -> TraceState:
-    return TraceState.of((key, value) for key, _, value in [part.partition("=") for part in header.split(",")] if key)
+    return TraceState.of(
+        (key, value) for key, _, value in [part.partition("=") for part in header.split(",")] if key
+    )
 
 
-def verdict(span: Recorded, content: Content, memory_mb: int, kills: int | None) -> tuple[str, str, int]:
+def verdict(span: Recorded, content: Content, memory_mb: int, killed: bool) -> tuple[str, str, int]:
     """Return how a span's process ended, what says so, and when: nanoseconds since the epoch."""
     root = _root(span, content)
     deadline = content.deadlines.get(root.span_id)
@@ -230,8 +263,7 @@ def verdict(span: Recorded, content: Content, memory_mb: int, kills: int | None)
     near = {value for what, _, value in content.notes if what == "deadline"}
     if deadline is not None and root.span_id in near:
         return "timeout", "the invocation had not finished shortly before its deadline", deadline
-    before = notes.get("oom_kills")
-    if kills is not None and isinstance(before, int) and kills > before:
+    if killed:
         return "out_of_memory", "the kernel has killed a process for want of memory since", last
     used = notes.get("memory_kb")
     if memory_mb and isinstance(used, int) and used >= memory_mb * 1024 * 0.9:
@@ -254,13 +286,42 @@ def _root(span: Recorded, content: Content) -> Recorded:
     return span
 
 
-def oom_kills() -> int | None:
-    """Return how many processes this kernel has killed for want of memory, None where it does not say."""
-    try:
-        with open("/proc/vmstat", "rb") as file:  # noqa: PTH123  # see above
-            for line in file:
-                if line.startswith(b"oom_kill "):
-                    return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+def deliver(tracer: Tracer, recorder: Recorder, until: float) -> bool:
+    """Deliver what dead processes of this tracer left, until then (monotonic seconds).
+
+    Returns whether there is nothing left to do: everything was acknowledged, or is not for us.
+    """
+    complete = True
+    for path in list(recorder.leftovers):
+        leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
+        if leftover is None:
+            recorder.leftovers.remove(path)
+            continue
+        recorder.claimed[path] = leftover
+        spans = spans_of(leftover.content, tracer, leftover.kills)
+        if spans and monotonic() >= until:
+            return False
+        if spans and not send(tracer.delivery._choose(), spans, until):
+            complete = False
+            leftover.count_try()
+            if leftover.tries + 1 < _TRIES:
+                continue
+            say(f"gave up {len(spans)} recorded spans: {_TRIES} processes could not deliver them")
+        elif spans:
+            tracer.delivery.recovered += len(spans)
+            _tell(spans)
+        leftover.remove()
+        del recorder.claimed[path]
+        recorder.leftovers.remove(path)
+    return complete
+
+
+def _tell(spans: list[Span]) -> None:
+    reasons = {
+        span._attributes["lambent.termination.reason"]
+        for span in spans
+        if "lambent.unfinished" in span._attributes
+    }
+    unfinished = len([span for span in spans if "lambent.unfinished" in span._attributes])
+    how = f", {unfinished} of them unfinished ({', '.join(sorted(map(str, reasons)))})" if unfinished else ""
+    say(f"the flight recorder delivered {len(spans)} spans of an earlier process{how}")
