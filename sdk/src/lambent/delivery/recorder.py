@@ -62,9 +62,6 @@ _INVOCATION_FRAME = INVOCATION << 24 | 24
 _START_FRAME = START << 24
 _FULL_FRAME = FULL << 24
 _LONGEST = (1 << 24) - 1
-_REWRITTEN = 64
-"""So many open spans at most are written again when their segment gives way: those started last."""
-
 _EMPTY = bytes(SEGMENT_HEAD_SIZE)
 
 
@@ -359,11 +356,14 @@ class Recorder:
                 self._lock.release()
 
     def _fit(self, record: bytes) -> None:
-        try:
-            self._write(record + check(self._seed, record))
-        except ValueError:
-            self._rotate()
-            self._write(record + check(self._seed, record))
+        """Write a record, with the lock: into the next segment if this one has no room for it."""
+        while True:
+            try:
+                self._write(record + check(self._seed, record))
+            except ValueError:
+                self._rotate()  # other threads may fill that one as well, before we are back
+            else:
+                return
 
     def _rotate(self) -> None:
         """Begin the next segment, which is empty, and empty the one after it."""
@@ -382,16 +382,22 @@ class Recorder:
         if not self._older or self._older[0][0] != index:
             return
         _, spans = self._older.pop(0)
-        still_open = [span for span in spans.values() if span is not None and span.end_time is None]
-        for span in still_open[-_REWRITTEN:]:
-            data = _plainly(span)
-            record = pack_frame(_START_FRAME | len(data)) + data
-            try:
-                self._write(record + check(self._seed, record))
-            except ValueError:
-                break
-            self._live[span._span_id] = span
-        kept = len([None for span in still_open if span._span_id in self._live])
+        # The open ones are written again, those started last first, as far as a part of a segment goes.
+        room = self._segment // 4
+        kept = 0
+        for span in reversed(list(spans.values())):
+            if span is not None and span.end_time is None:
+                data = _plainly(span)
+                room -= len(data) + OVERHEAD
+                if room < 0:
+                    break
+                record = pack_frame(_START_FRAME | len(data)) + data
+                try:
+                    self._write(record + check(self._seed, record))
+                except ValueError:
+                    break
+                self._live[span._span_id] = span
+                kept += 1
         self.gave_way += len(spans) - kept
         self._maps[index][:SEGMENT_HEAD_SIZE] = _EMPTY
 
@@ -410,7 +416,7 @@ class Recorder:
                 record = (
                     pack_frame((_START_FRAME if span.end_time is None else _FULL_FRAME) | len(data)) + data
                 )
-                self._write(record + check(self._seed, record))
+                self._fit(record)
 
 
 def _unopened(_: bytes) -> None:
