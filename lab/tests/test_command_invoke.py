@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 KEYS = [
     "request_id", "cold", "status", "function_error", "payload", "duration_ms", "init_ms", "billed_ms",
-    "memory_mb", "max_memory_mb", "spans", "log",
+    "memory_mb", "max_memory_mb", "box", "spans", "log",
 ]  # fmt: skip
 
 
@@ -310,12 +311,33 @@ def test_targets_of_other_runtimes(tmp_path: Path) -> None:
     for target, given, runtime, why in (
         (f"{code}/index.handler", None, None, "add --runtime nodejs"),
         (f"{code}/app.handler", None, None, "add --runtime provided"),
+        (str(code), None, None, "add --runtime provided"),
         (f"{code}/app.handler", None, "nodejs20.x", "There is no .*app.js"),
         (str(code), "app.handler", "nodejs20.x", "There is no .*app.js"),
         (f"{code}/no", "app.handler", None, "does not exist"),
     ):
         with pytest.raises(UsageError, match=why):
             locate(target, handler=given, runtime=runtime)
+
+
+def test_what_is_in_a_zip_file_is_looked_at(tmp_path: Path) -> None:
+    for name, files in {
+        "good": ["app.py", "pkg/mod.py", "native.cpython-311-x86_64-linux-gnu.so"],
+        "folder": ["shop/app.py"],
+        "wheels": ["one-1.0-py3-none-any.whl"],
+    }.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for file in files:
+                archive.writestr(file, "")
+    for handler in ("app.handler", "pkg.mod.handler", "pkg/mod.handler", "native.handler"):
+        assert locate(str(tmp_path / "good.zip"), handler=handler).handler == handler
+    assert locate(f"{tmp_path}/wheels.zip/app.handler").name == "wheels"
+    with pytest.raises(UsageError, match=r"no index\.py at the top of .*good\.zip\.$"):
+        locate(f"{tmp_path}/good.zip/index.handler")
+    with pytest.raises(UsageError, match=r"has shop/app\.py, so zip what is in the folder, not the folder"):
+        locate(f"{tmp_path}/folder.zip/app.handler")
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    assert locate(f"{tmp_path}/broken.zip/app.handler").name == "broken"
 
 
 def test_runtime_layer_and_handler_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.protocol import Reply
-from lambent_lab.protocol.telemetry import MAX_WAITING, Buffer, Subscription, encode, parse
+from lambent_lab.protocol.telemetry import (
+    LOGS_PATH,
+    LOGS_SCHEMAS,
+    MAX_WAITING,
+    Buffer,
+    Subscription,
+    closed,
+    encode,
+    hears,
+    parse,
+)
 
 GOOD: dict[str, Any] = {
     "schemaVersion": "2022-12-13",
@@ -187,3 +197,34 @@ def test_every_record_arrives_once_and_in_order(records: list[bytes], data: st.D
     assert len(arrived) + lost == len(records)
     remaining = iter(records)
     assert all(record in remaining for record in arrived)
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "heard"),
+    [
+        ("2022-07-01", "platform.initStart", True),
+        ("2025-01-29", "platform.end", False),
+        ("2022-12-13", "platform.logsSubscription", False),
+        ("2022-12-13", "function", True),
+        ("2020-08-15", "platform.start", True),
+        ("2020-08-15", "platform.end", True),
+        ("2020-08-15", "platform.runtimeDone", False),
+        ("2021-03-18", "platform.runtimeDone", True),
+        ("2021-03-18", "platform.initStart", False),
+        ("2021-03-18", "platform.telemetrySubscription", False),
+        ("2021-03-18", "extension", True),
+    ],
+)
+def test_who_hears_of_what(schema: str, name: str, *, heard: bool) -> None:
+    assert hears(schema, name) is heard
+
+
+def test_the_logs_api_has_schemas_of_its_own() -> None:
+    body = json.dumps({**GOOD, "schemaVersion": "2021-03-18"}).encode()
+    good = parse(body, LOGS_SCHEMAS)
+    assert isinstance(good, Subscription)
+    assert good.schema == "2021-03-18"
+    assert isinstance(parse(body), Reply)
+    assert isinstance(parse(json.dumps(GOOD).encode(), LOGS_SCHEMAS), Reply)
+    assert json.loads(closed(LOGS_PATH).body)["errorType"] == "Logs.SubscriptionClosed"
+    assert json.loads(closed().body)["errorType"] == "Telemetry.SubscriptionClosed"

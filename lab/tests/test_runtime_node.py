@@ -178,3 +178,32 @@ def test_what_npm_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(LabError, match=r"could not be installed with npm \(no such thing\): it needs"):
         node.client_folder(alone)
     assert list((tmp_path / "cache" / "lambent" / "runtimes").iterdir()) == []
+
+
+async def test_a_streaming_handler(tmp_path: Path, runtime: str) -> None:
+    source = (
+        "exports.handler = awslambda.streamifyResponse(async (event, stream) => {\n"
+        "  stream.setContentType('text/plain');\n"
+        "  for (const word of event) stream.write(word);\n"
+        "  stream.end();\n});\n"
+    )
+    pieces: list[bytes] = []
+    began: list[tuple[str, bool]] = []
+    ends: list[str | None] = []
+
+    class Sink:
+        def begin(self, content_type: str, streaming: bool) -> None:
+            began.append((content_type, streaming))
+
+        async def write(self, data: bytes) -> None:
+            pieces.append(data)
+
+        async def end(self, error_type: str | None, error_body: bytes) -> None:
+            ends.append(error_type)
+
+    async with Environment(spec(tmp_path, runtime, {"index.js": source})) as environment:
+        result = await environment.invoke(json.dumps(["one ", "two"]).encode(), sink=Sink())
+    assert result.status == "success", (result.payload, result.log)
+    assert b"".join(pieces) == b"one two"
+    assert began == [("text/plain", True)]
+    assert ends == [None]

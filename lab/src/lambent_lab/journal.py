@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lambent_lab import loglines, records
 from lambent_lab.protocol.telemetry import encode
@@ -194,13 +194,13 @@ class Journal:
             lambda: loglines.extension(name, state, events, error_type),
         )
 
-    def subscribed(self, name: str, types: tuple[str, ...]) -> None:
-        """An extension subscribed to the Telemetry API."""
+    def subscribed(self, api: Literal["telemetry", "logs"], name: str, types: tuple[str, ...]) -> None:
+        """An extension subscribed to the Telemetry API, or to the Logs API."""
         self._tell(
-            "telemetrySubscription",
+            f"{api}Subscription",
             _INFO,
             lambda: {"name": name, "state": "Subscribed", "types": list(types)},
-            lambda: loglines.telemetry(name, types),
+            lambda: loglines.subscription(api, name, types),
         )
 
     def start(self, run: Run) -> None:
@@ -237,6 +237,7 @@ class Journal:
     def report(self, run: Run, status: Outcome, error_type: str | None) -> None:
         """Say what an invocation took. Subscribers hear it as long as there are any: see `reported`."""
         if not run.reported and self.telemetry is not None and self.telemetry.active:
+            self.telemetry.record("platform", "platform.end", {"requestId": run.request_id})
             self.telemetry.record("platform", "platform.report", self._report(run, status, error_type))
             run.reported = True
 

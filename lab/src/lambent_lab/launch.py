@@ -46,11 +46,11 @@ def command(spec: FunctionSpec, stage: Stage, places: Places) -> list[str]:
     if stage.runtime.family == "nodejs":
         young = spec.memory_mb // _NODE_SHARE
         sizes = [f"--max-semi-space-size={young // 2}", f"--max-old-space-size={spec.memory_mb - young}"]
-        return _wrapped(spec, [program, *sizes, str(places.runtime / "index.mjs")])
+        return _wrapped(spec, places, [program, *sizes, str(places.runtime / "index.mjs")])
     flags = ["-s"]
     if places.tmpdir is not None:
         flags.append("-B")  # without mounts, this is what keeps .pyc files out of the folders
-    return _wrapped(spec, [program, *flags, str(places.runtime / START)])
+    return _wrapped(spec, places, [program, *flags, str(places.runtime / START)])
 
 
 def obstacle(stage: Stage) -> NotStarted | None:
@@ -64,9 +64,14 @@ def obstacle(stage: Stage) -> NotStarted | None:
     return _invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
 
 
-def _wrapped(spec: FunctionSpec, runtime: Sequence[str]) -> list[str]:
+def _wrapped(spec: FunctionSpec, places: Places, runtime: Sequence[str]) -> list[str]:
     wrapper = spec.env.get("AWS_LAMBDA_EXEC_WRAPPER")
-    return ["/bin/sh", "-c", _WRAP, wrapper, *runtime] if wrapper else list(runtime)
+    if not wrapper:
+        return list(runtime)
+    for name, folder in (("/var/task/", places.task_root), ("/opt/", places.layer)):
+        if wrapper.startswith(name):  # without mounts, the folders have other names
+            return ["/bin/sh", "-c", _WRAP, str(folder / wrapper.removeprefix(name)), *runtime]
+    return ["/bin/sh", "-c", _WRAP, wrapper, *runtime]
 
 
 def _invalid(how: str) -> NotStarted:

@@ -86,9 +86,10 @@ def extension(name: str, state: str, events: Sequence[str], error_type: str | No
     return f"{line}\tError Type: {error_type}" if error_type else line
 
 
-def telemetry(name: str, types: Sequence[str]) -> str:
-    """Return TELEMETRY, which is written when an extension subscribes to the Telemetry API."""
-    return f"TELEMETRY\tName: {name}\tState: Subscribed\tTypes: [{', '.join(map(str.title, types))}]"
+def subscription(api: Literal["telemetry", "logs"], name: str, types: Sequence[str]) -> str:
+    """Return TELEMETRY or LOGS, which is written when an extension subscribes."""
+    kinds = ", ".join(map(str.title, types)) if api == "telemetry" else ",".join(types)
+    return f"{api.upper()}\tName: {name}\tState: Subscribed\tTypes: [{kinds}]"
 
 
 def start(request_id: str, version: str) -> str:

@@ -29,10 +29,12 @@ from lambent_lab.protocol import (
 )
 from lambent_lab.protocol.extensions import VERSION as EXTENSIONS_VERSION
 from lambent_lab.protocol.runtime import MAX_RESPONSE, VERSION, is_stream
+from lambent_lab.protocol.telemetry import LOGS_VERSION
 from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
 from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from lambent_lab.extensions import Extensions
@@ -251,8 +253,8 @@ class Endpoint:
         assert self._server is not None
         return f"{self._server.host}:{self._server.port}"
 
-    async def start(self) -> None:
-        """Listen."""
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Listen: on a socket that was made for it, or on any free port."""
         self._server = await Server.start(
             self._handle,
             max_body=MAX_RESPONSE,
@@ -260,6 +262,7 @@ class Endpoint:
             streams=is_stream,
             max_streamed=_MAX_STREAMED,
             stall_s=_STALL_S,
+            sock=sock,
         )
 
     def hold(self, held: bool) -> None:
@@ -287,7 +290,7 @@ class Endpoint:
         if self._extensions is not None and not request.path.startswith(VERSION):
             if request.path.startswith(EXTENSIONS_VERSION):
                 return self._extensions.handle(request, bad)
-            if self._telemetry is not None and request.path.startswith(TELEMETRY_VERSION):
+            if self._telemetry is not None and request.path.startswith((TELEMETRY_VERSION, LOGS_VERSION)):
                 return self._telemetry.handle(request, bad, self._extensions.api)
         if self._conversation is None:
             return Response(

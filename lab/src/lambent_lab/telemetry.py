@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.http import Response
 from lambent_lab.protocol import telemetry as protocol
-from lambent_lab.protocol.runtime import Reply, bad_body, only
+from lambent_lab.protocol.runtime import Reply, bad_body, only, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from lambent_lab.http import BadBody, Request
     from lambent_lab.protocol.extensions import Extension, ExtensionsApi
+
+    Connect = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 DELIVERY_S = 1.0  # how long one delivery may take
 FLUSH_S = 1.0  # how long the freeze or the end waits for all of them
@@ -40,14 +42,24 @@ Kind = Literal["platform", "function", "extension"]
 class Telemetry:
     """The records of one environment, from one init to its end.
 
-    `on_subscription` is called with the name of a subscriber and the types that it asked for.
+    `on_subscription` is called with the API, the name of a subscriber and the types that it asked for;
+    `managed` tells that the environment is on a managed instance, `connect` connects to a port of the
+    network that it is in.
     """
 
-    def __init__(self, on_subscription: Callable[[str, tuple[str, ...]], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_subscription: Callable[[Literal["telemetry", "logs"], str, tuple[str, ...]], None] | None = None,
+        *,
+        managed: bool = False,
+        connect: Connect | None = None,
+    ) -> None:
         self.active = True
+        self._connect = connect or _connect
         self._on_subscription = on_subscription
         self._open = True
-        self._past: list[tuple[Kind, bytes, bytes]] = []
+        self._managed = managed
+        self._past: list[tuple[Kind, str, bytes, bytes]] = []
         self._subscribers: dict[str, _Subscriber] = {}
 
     @property
@@ -66,26 +78,34 @@ class Telemetry:
         return Response(reply.status, reply.body, reply.headers)
 
     def _answer(self, request: Request, bad: BadBody | None, extensions: ExtensionsApi) -> Reply:
-        if request.path != protocol.PATH:
+        logs = request.path == protocol.LOGS_PATH
+        if not logs and request.path != protocol.PATH:
             return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
         refused = only("PUT", request) or (None if bad is None else bad_body(bad))
         who = refused or extensions.identify(request)
         if isinstance(who, Reply):
             return who
-        subscription = protocol.parse(request.body)
+        if logs and self._managed:
+            return protocol.not_supported()
+        schemas = protocol.LOGS_SCHEMAS if logs else protocol.SCHEMAS
+        subscription = protocol.parse(request.body, schemas)
         if isinstance(subscription, Reply):
             return subscription
-        return self._subscribe(who, subscription) if self._open else protocol.closed()
+        return self._subscribe(who, subscription) if self._open else protocol.closed(request.path)
 
     def _subscribe(self, who: Extension, subscription: protocol.Subscription) -> Reply:
+        logs = subscription.schema in protocol.LOGS_SCHEMAS
         old = self._subscribers.get(who.identifier)
         if old is not None:
+            if old.logs is not logs:
+                text = "The extension is subscribed to the other API already"
+                return refusal(403, "Logs.InvalidState" if logs else "Telemetry.InvalidState", text)
             old.close()
-        subscriber = self._subscribers[who.identifier] = _Subscriber(subscription)
-        for kind, record, text in self._past if old is None else ():
-            subscriber.add(kind, record, text)
+        subscriber = self._subscribers[who.identifier] = _Subscriber(subscription, self._connect)
+        for past in self._past if old is None else ():
+            subscriber.add(*past)
         if self._on_subscription is not None:
-            self._on_subscription(who.name, subscription.types)
+            self._on_subscription("logs" if logs else "telemetry", who.name, subscription.types)
         return protocol.OK
 
     def close_subscriptions(self) -> None:
@@ -99,7 +119,7 @@ class Telemetry:
         if self.active:
             ago = 0.0 if at is None else time.perf_counter() - at
             encoded = protocol.encode(timestamp(time.time() - ago), name, record)
-            self._hand_out(kind, encoded, encoded)
+            self._hand_out(kind, name, encoded, encoded)
 
     def output(self, kind: Kind, line: str, *, structured: bool) -> None:
         """Take a line that the function or an extension wrote.
@@ -114,13 +134,13 @@ class Telemetry:
         if structured and line.startswith("{"):
             with suppress(ValueError, RecursionError):
                 encoded = protocol.encode(now, kind, json.loads(line))
-        self._hand_out(kind, encoded, text)
+        self._hand_out(kind, kind, encoded, text)
 
-    def _hand_out(self, kind: Kind, record: bytes, text: bytes) -> None:
+    def _hand_out(self, kind: Kind, name: str, record: bytes, text: bytes) -> None:
         if self._open:
-            self._past.append((kind, record, text))
+            self._past.append((kind, name, record, text))
         for subscriber in self._subscribers.values():
-            subscriber.add(kind, record, text)
+            subscriber.add(kind, name, record, text)
 
     def pause(self) -> None:
         """Send nothing from now on: the environment is about to stand still."""
@@ -149,7 +169,9 @@ class Telemetry:
 class _Subscriber:
     """One subscription with its buffer, its timer and its deliveries, one at a time."""
 
-    def __init__(self, subscription: protocol.Subscription) -> None:
+    def __init__(self, subscription: protocol.Subscription, connect: Connect) -> None:
+        self._connect = connect
+        self.logs = subscription.schema in protocol.LOGS_SCHEMAS
         self._subscription = subscription
         self._buffer = protocol.Buffer(subscription)
         self._loop = asyncio.get_running_loop()
@@ -160,12 +182,13 @@ class _Subscriber:
         self._held = False
         self._failing = False  # the last delivery failed: the timer is for the next try
 
-    def add(self, kind: Kind, record: bytes, text: bytes) -> None:
-        """Take a record of a type that was subscribed to; `text` is its form in the first schema."""
-        if kind not in self._subscription.types:
+    def add(self, kind: Kind, name: str, record: bytes, text: bytes) -> None:
+        """Take a record of a type that was subscribed to; `text` is its form in the older schemas."""
+        schema = self._subscription.schema
+        if kind not in self._subscription.types or not protocol.hears(schema, name):
             return
-        first = self._subscription.schema == protocol.SCHEMAS[0]
-        dropped = self._buffer.add(text if first else record, self._loop.time())
+        older = self.logs or schema == protocol.SCHEMAS[0]
+        dropped = self._buffer.add(text if older else record, self._loop.time())
         if dropped is not None:
             about = {
                 "reason": "The subscriber has not taken the records as fast as they came",
@@ -245,10 +268,10 @@ class _Subscriber:
 
     async def _send(self, body: bytes) -> None:
         if self._subscription.protocol == "HTTP":
-            await _post(self._subscription.port, self._subscription.path, body)
+            await _post(self._connect, self._subscription.port, self._subscription.path, body)
             return
         if self._connection is None or self._connection.is_closing():
-            _, self._connection = await asyncio.open_connection("127.0.0.1", self._subscription.port)
+            _, self._connection = await self._connect(self._subscription.port)
         self._connection.write(body)
         await self._connection.drain()
 
@@ -258,9 +281,9 @@ class _Subscriber:
             self._connection = None
 
 
-async def _post(port: int, path: str, body: bytes) -> None:
+async def _post(connect: Connect, port: int, path: str, body: bytes) -> None:
     """POST a JSON document to a port of the loopback. Raises OSError when it is not accepted."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await connect(port)
     try:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: sandbox.localdomain:{port}\r\nContent-Type: application/json\r\n"
@@ -276,6 +299,10 @@ async def _post(port: int, path: str, body: bytes) -> None:
             raise OSError(f"The subscriber answered {answer[:40]!r}")
     finally:
         writer.close()
+
+
+async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def timestamp(seconds: float) -> str:

@@ -5,7 +5,7 @@ Rules
   serves at once; one more is refused (Runtime.TooManyIdleRuntimes, 403).
 - The first `next` of any of them ends the init phase. `init/error` ends it too, and is refused after that.
 - An event goes to the worker that has waited longest. Its answer is known by the request id.
-- A worker that is late loses its event, not its life: its answer is refused (410 Runtime.InvokeTimeout), and
+- A worker that is late loses its event, not its life: its answer is refused (410 InvokeTimeout), and
   its next `next` is as good as any. An id that is nobody's, or was answered, is InvalidRequestID (400).
 - The end of the process ends every conversation.
 """
@@ -111,7 +111,7 @@ class Workers:
                 return worker.handle(request, bad)
             if request_id in self._late:
                 del self._late[request_id]
-                return _refused(410, "Runtime.InvokeTimeout", "The invocation's time was over")
+                return _refused(410, "InvokeTimeout", "Invoke timeout")
         newcomer = Conversation(lambda: None)
         answer = newcomer.handle(request, bad)
         if path == _INIT_ERROR and newcomer.init.done():

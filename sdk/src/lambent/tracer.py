@@ -85,6 +85,11 @@ class Tracer:
             # Its file is made with the first span: a process that traces nothing needs none.
             self.on_start = self._begin_recording
             self._watching_starts = (self._begin_recording,)
+        if config.processors:
+            from lambent.delivery.processors import ProcessorChain
+
+            self.delivery.processors = chain = ProcessorChain(config.processors)
+            self._watch(chain.on_start, chain.on_end)
         if config.count_spans:
             from lambent.delivery.counting import Counter
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+import http.client
 import http.server
 import os
 import socket
 import threading
+import urllib.request
 import warnings
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+import lambent
 from lambent.exporters.otlp_http import OtlpHttpExporter
 
 if TYPE_CHECKING:
@@ -540,3 +543,25 @@ def test_an_international_host_name_and_path(make: Any) -> None:
         "/v1/tr%C3%A4ces",
     )
     assert endpoint.authority == "xn--bcher-kva.example"
+
+
+def test_an_instrumented_http_client_does_not_see_the_export(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("an export went through what others instrument")
+
+    server = serve()
+    for place, name in (
+        (http.client.HTTPConnection, "request"),
+        (http.client.HTTPConnection, "putrequest"),
+        (urllib.request.OpenerDirector, "open"),
+        (socket, "create_connection"),
+        (socket, "getaddrinfo"),
+    ):
+        monkeypatch.setattr(place, name, seen)
+    tracer = lambent.init(endpoint=server.url, exporter="otlp", timeout=20)
+    tracer.start_span("a").end()
+    assert tracer.force_flush()
+    tracer.close()
+    assert len(server.requests) == 1

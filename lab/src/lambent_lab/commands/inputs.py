@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,12 +49,14 @@ def locate(target: str, *, handler: str | None = None, runtime: str | None = Non
     code = Path(folder or "/") if slash else Path()
     if code.suffix in _PACKAGES and code.is_file():
         if family != "provided":
-            _parts(target, handler)
+            _check_packed(code, _parts(target, handler)[0], family)
         return Location(code, handler, _name(code.stem))
     if not code.is_dir():
         what = "is not a folder" if code.exists() else "does not exist"
         raise UsageError(f"The folder {code} {what}: write FOLDER/module.function.")
     if (code / handler).is_dir():
+        if (code / handler / _BOOTSTRAP).is_file():
+            raise UsageError(f"{target} has a bootstrap: add --runtime provided.al2023 to run that.")
         raise UsageError(f"{target} is a folder: name a function in it, as in {code / handler}/app.handler.")
     if (code / handler).is_file():
         if Path(handler).suffix in _PACKAGES:
@@ -70,10 +73,31 @@ def _whole(code: Path, handler: str, family: Family) -> Location:
     if not code.exists():
         raise UsageError(f"{code} does not exist: write the function's folder, or its zip file.")
     if code.is_file():
+        if family != "provided":
+            _check_packed(code, _parts(handler, handler)[0], family)
         return Location(code, handler, _name(code.stem))
     if family != "provided":
         _check_module(code, _parts(handler, handler)[0], family)
     return Location(code, handler, _name(code.resolve().name))
+
+
+def _check_packed(package: Path, module: str, family: Family) -> None:
+    """Raise UsageError when a zip file or wheel has no such module, as far as its list of names tells."""
+    try:
+        with zipfile.ZipFile(package) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # unpacking it says what is wrong
+    if any("/" not in name and name.endswith(".whl") for name in names):
+        return
+    path = (module if family == "nodejs" else module.replace(".", "/")) + "/"
+    suffixes = _SCRIPTS if family == "nodejs" else (*_SUFFIXES, "/")
+    wanted = tuple(path[:-1] + suffix for suffix in suffixes)
+    if any(name.startswith((*wanted, path[:-1] + ".cpython-", path[:-1] + ".abi3")) for name in names):
+        return
+    inside = next((name for name in names if name.endswith(tuple(f"/{name}" for name in wanted))), None)
+    hint = f": it has {inside}, so zip what is in the folder, not the folder" if inside else ""
+    raise UsageError(f"There is no {wanted[0]} at the top of {package}{hint or '.'}")
 
 
 def _check_module(code: Path, module: str, family: Family) -> None:

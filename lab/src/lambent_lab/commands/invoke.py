@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -47,6 +47,21 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     default=128,
     show_default=True,
     help="Memory, and with it the CPU share.",
+)
+@click.option(
+    "--tmp",
+    metavar="MB",
+    type=click.IntRange(512, 10240),
+    default=512,
+    show_default=True,
+    help="The size of /tmp.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(["host", "private"]),
+    default="host",
+    show_default=True,
+    help="The host's network, or one of the environment's own that has only a loopback.",
 )
 @options.timeout
 @click.option(
@@ -106,6 +121,8 @@ def command(
     target: str,
     event: str | None,
     memory: int,
+    tmp: int,
+    network: Literal["host", "private"],
     timeout: float,
     repeat: int,
     interval: float,
@@ -150,6 +167,8 @@ def command(
             code=location.code,
             handler=location.handler,
             memory=memory,
+            tmp_mb=tmp,
+            network=network,
             timeout=timeout,
             env=variables,
             python=python,
@@ -158,7 +177,8 @@ def command(
             extensions=extensions,
             **life,
         )
-        function.start()
+        with waiting(f"preparing {target}"):
+            function.start()
         if function.box is not None and not as_json:
             click.echo(_describe(function.box))
         for number in range(1, repeat + 1):
@@ -213,7 +233,10 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
 def _describe(box: BoxReport) -> str:
     """Return which box is in use and what it cannot do, as one line."""
     cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
-    how = f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}"
+    how = (
+        f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}, user: {box.user}, "
+        f"network: {box.network}, limits: {box.limits}"
+    )
     return f"Box: {box.kind} ({how}); {cannot}."
 
 

@@ -10,8 +10,14 @@ Rules of a subscription
 - The destination is {"protocol":"HTTP","URI":"http://HOST:PORT/path"} or {"protocol":"TCP","port":PORT}.
   HOST is sandbox.localdomain, sandbox, localhost or 127.0.0.1, all of them the environment's own loopback;
   port 9001 is the Runtime API's own.
-- Whatever breaks these rules is 400 ValidationError. After init it is 403 Telemetry.SubscriptionClosed.
+- The Logs API, its predecessor, is a `PUT` of /2020-08-15/logs with schemaVersion 2020-08-15 or 2021-03-18;
+  the rest is the same. An extension uses one of the two, and on managed instances only the new one (else
+  202 Logs.NotSupported).
+- Whatever breaks these rules is 400 ValidationError. After init it is 403 Telemetry.SubscriptionClosed, or
+  Logs.SubscriptionClosed.
 - Accepted, it is 200 "OK"; a second one of the same extension replaces the first.
+- A subscriber of the Logs API hears of platform.start, end, report, extension, fault, logsSubscription and
+  logsDropped, and of runtimeDone since 2021-03-18. The others hear of all but end and logsSubscription.
 
 Rules of a buffer
 - A batch is complete when it has maxItems, when one more record would not fit into maxBytes, or timeoutMs
@@ -33,6 +39,9 @@ from lambent_lab.protocol.runtime import Reply, refusal
 VERSION = "/2022-07-01"
 PATH = f"{VERSION}/telemetry"
 SCHEMAS = ("2022-07-01", "2022-12-13", "2025-01-29")
+LOGS_VERSION = "/2020-08-15"
+LOGS_PATH = f"{LOGS_VERSION}/logs"
+LOGS_SCHEMAS = ("2020-08-15", "2021-03-18")
 TYPES = ("platform", "function", "extension")
 HOSTS = frozenset({"sandbox.localdomain", "sandbox", "localhost", "127.0.0.1"})
 MAX_WAITING = 10
@@ -60,15 +69,40 @@ class Subscription:
     schema: str = field(default=SCHEMAS[0], kw_only=True)
 
 
-def closed() -> Reply:
+_LOGS_ONLY = frozenset({"platform.end", "platform.logsSubscription"})
+_LOGS = _LOGS_ONLY | {
+    "platform.start",
+    "platform.report",
+    "platform.extension",
+    "platform.fault",
+    "platform.logsDropped",
+}
+
+
+def hears(schema: str, name: str) -> bool:
+    """Tell whether a subscriber of a schema hears of a record. `name` is its type, as in platform.start."""
+    if schema not in LOGS_SCHEMAS:
+        return name not in _LOGS_ONLY
+    if name == "platform.runtimeDone":
+        return schema == LOGS_SCHEMAS[1]
+    return name in _LOGS or not name.startswith("platform.")
+
+
+def closed(path: str = PATH) -> Reply:
     """Return the refusal of a subscription that comes after init."""
-    return refusal(403, "Telemetry.SubscriptionClosed", "Telemetry API subscription is closed")
+    api = "Logs" if path == LOGS_PATH else "Telemetry"
+    return refusal(403, f"{api}.SubscriptionClosed", f"{api} API subscription is closed")
 
 
-def parse(body: bytes) -> Subscription | Reply:
+def not_supported() -> Reply:
+    """Return what the Logs API says on managed instances; its status is not an error's."""
+    return refusal(202, "Logs.NotSupported", "Logs API is not supported")
+
+
+def parse(body: bytes, schemas: tuple[str, ...] = SCHEMAS) -> Subscription | Reply:
     """Return the subscription that a request's body asks for, or its refusal."""
     try:
-        return _subscription(json.loads(body))
+        return _subscription(json.loads(body), schemas)
     except _InvalidError as error:
         return refusal(400, "ValidationError", str(error))
     except (ValueError, RecursionError):
@@ -79,11 +113,11 @@ class _InvalidError(Exception):
     """What is wrong with a subscription."""
 
 
-def _subscription(document: object) -> Subscription:
+def _subscription(document: object, schemas: tuple[str, ...]) -> Subscription:
     if not isinstance(document, dict):
         raise _InvalidError("The body is no object")
-    if document.get("schemaVersion") not in SCHEMAS:
-        raise _InvalidError(f"schemaVersion must be one of {', '.join(SCHEMAS)}")
+    if document.get("schemaVersion") not in schemas:
+        raise _InvalidError(f"schemaVersion must be one of {', '.join(schemas)}")
     types = document.get("types")
     if not isinstance(types, list) or not types or any(kind not in TYPES for kind in types):
         raise _InvalidError(f"types must be a list of {', '.join(TYPES)}")

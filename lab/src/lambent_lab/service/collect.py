@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 100_000
 """How many spans wait to be claimed by an invocation; beyond it the oldest are only in the store."""
 
+_KEPT_NS = 16 * 60 * 10**9  # somewhat more than an invocation can last
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -40,6 +42,12 @@ class Arrivals:
         """Keep the spans of one request."""
         with self._lock:
             self._waiting.extend(Arrival(span, received_ns) for span in spans)
+
+    def forget(self, before_ns: int) -> None:
+        """Drop what was received long before a Unix time: no invocation that is under way claims it."""
+        with self._lock:
+            while self._waiting and self._waiting[0].received_ns < before_ns - _KEPT_NS:
+                self._waiting.popleft()
 
     def claim(self, request_id: str, started_ns: int, ended_ns: int) -> list[SpanRecord]:
         """Take out and return the spans of one invocation that ran between these Unix times."""

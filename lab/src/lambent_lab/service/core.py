@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.environment import Environment, Invocation
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import BoxReport
 
 MIN_UNRESERVED = 100
@@ -44,14 +45,19 @@ NO_CODE = Code("", 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What an invocation brings along. `client_context` and `cognito_identity` are JSON text."""
+    """What an invocation brings along. `client_context` and `cognito_identity` are JSON text.
+
+    `observed`: whether `Core.on_done` hears of it.
+    """
 
     payload: bytes
+    observed: bool = True
     request_id: str | None = None
     qualifier: str | None = None
     trace_header: str | None = None
     client_context: str | None = None
     cognito_identity: str | None = None
+    sink: ResponseSink | None = None
 
 
 class Deployed:
@@ -83,7 +89,7 @@ class Deployed:
         return self._pools
 
     def _make(self, spec: FunctionSpec) -> Environment:
-        return self._core.make(spec, on_line=self._on_line)
+        return self._core.make(self._core.adjust(spec), on_line=self._on_line)
 
     def _started(self, environment: Environment) -> None:
         self.box = environment.box
@@ -103,7 +109,8 @@ class Deployed:
 class Core:
     """All functions of a lab. `make` makes an environment from a spec and a callback for log lines.
 
-    `max_environments` stands for the account's concurrency. Everything here belongs to one event loop.
+    `max_environments` stands for the account's concurrency. `adjust` may change the spec of every environment
+    that is made; `on_done` hears of every invocation. Everything here belongs to one event loop.
     """
 
     def __init__(
@@ -118,7 +125,8 @@ class Core:
         self.fleet = Fleet(limit=max_environments, idle_s=idle_s)
         self.codes = Codes()
         self.functions: dict[str, Deployed] = {}
-        self.on_done: Callable[[Deployed, Version, Invocation], None] | None = None
+        self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
+        self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
         self._draw = draw
         self._active = 0  # invocations of functions without a reservation
 
@@ -247,7 +255,7 @@ class Core:
         self,
         deployed: Deployed,
         call: Call,
-        on_answer: Callable[[Version, bytes, str | None], None] | None = None,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run a function once. Raises ServiceError when it has no such version or there is no room.
 
@@ -264,7 +272,7 @@ class Core:
         deployed: Deployed,
         version: Version,
         call: Call,
-        on_answer: Callable[[Version, bytes, str | None], None] | None = None,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run one version once."""
         reserved = deployed.record.reserved
@@ -283,9 +291,10 @@ class Core:
         }
         if call.qualifier is not None:
             options["function_arn"] = qualified_arn(deployed.name, call.qualifier)
+        if call.sink is not None:
+            options["sink"] = call.sink
         if on_answer is not None:
-            answer = on_answer  # for the type checker
-            options["on_answer"] = lambda payload, error: answer(version, payload, error)
+            options["on_answer"] = on_answer
         try:
             invocation = await deployed.pool(version).run(
                 lambda environment: environment.invoke(call.payload, **options)
@@ -293,8 +302,9 @@ class Core:
         finally:
             self._active -= shared
             deployed.active -= 1
-        if self.on_done is not None:
-            self.on_done(deployed, version, invocation)
+        if call.observed:
+            for hear in self.on_done:
+                hear(deployed, version, invocation)
         return invocation
 
     async def close(self) -> None:

@@ -79,6 +79,7 @@ class Function:
         """
         call = Call(
             payload=encode_event({} if event is None else event),
+            observed=False,  # what the lab does with others' spans and logs happens below
             qualifier=qualifier,
             client_context=None if client_context is None else json.dumps(client_context),
             trace_header=trace_header,

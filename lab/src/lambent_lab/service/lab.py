@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
-from lambent_lab.service.collect import Arrivals
+from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
+from lambent_lab.traces.stdout import MARKER, split_log
 from lambent_lab.traces.store import Store
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any
 
-    from lambent_lab.environment import Environment
+    from lambent_lab.environment import Environment, Invocation
     from lambent_lab.function import ApplicationLogLevel, Initialization, LogFormat, SystemLogLevel
-    from lambent_lab.service.serving import Server
+    from lambent_lab.service.catalog import Version
+    from lambent_lab.service.core import Deployed
+    from lambent_lab.service.serving import Endpoint, Server
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.receiver import Counts, Receiver
 
@@ -64,9 +67,13 @@ class Lab:
             )
         self._own_store = not isinstance(store, Store)
         self._store = store if isinstance(store, Store) else Store(store or ":memory:")
-        self.core = Core(environment or _environment, max_environments=max_environments, idle_s=idle_timeout)
+        self.core = Core(
+            environment or self._environment, max_environments=max_environments, idle_s=idle_timeout
+        )
         self._arrivals = Arrivals()
         self._unsaved: deque[SpanRecord] = deque()
+        self._printed: deque[str] = deque(maxlen=MAX_WAITING)
+        self.core.on_done.append(self._done)
         self._saving = threading.Lock()
         self._servers: list[Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -94,6 +101,14 @@ class Lab:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _environment(
+        self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None
+    ) -> Environment:
+        from lambent_lab.environment import Environment  # what a function needs, importing the lab does not
+
+        # A function in a network of its own reaches the receiver under the address that it has outside.
+        return Environment(spec, on_line=on_line, forward=[self._receiver.port] if self._receiver else [])
 
     @property
     def otlp_url(self) -> str:
@@ -137,6 +152,8 @@ class Lab:
         initialization: Initialization = "on-demand",
         max_concurrency: int | None = None,
         freeze: bool = True,
+        tmp_mb: int = 512,
+        network: Literal["host", "private"] = "host",
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code, a zip file or a wheel.
@@ -166,6 +183,8 @@ class Lab:
             initialization=initialization,
             max_concurrency=max_concurrency,
             freeze=freeze,
+            tmp_mb=tmp_mb,
+            network=network,
         )
         return self.add(spec, on_line=on_line)
 
@@ -184,18 +203,30 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
+        from lambent_lab.service.api.functions import Desk
+        from lambent_lab.service.serving import Endpoint
+
+        return self.listen(Endpoint(Desk(self.core)), host, port)
+
+    def listen(self, endpoint: Endpoint, host: str, port: int) -> Server:
+        """Answer requests with an endpoint of one's own, until the lab's end."""
         from lambent_lab.service.serving import Server
 
-        server = Server(self, self.run(Server.listen(self.core, host, port)))
+        self.run(endpoint.listen(host, port))
+        server = Server(self, endpoint)
         self._servers.append(server)
         return server
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Let something go on in the lab's event loop, beside the caller."""
         if self._loop is None or self._loop.is_closed():
             work.close()
             raise LabError("The lab is not open: use `with Lab() as lab:`.")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
+        future = self.begin(work)
         try:
             return future.result()
         except CancelledError as error:
@@ -209,13 +240,23 @@ class Lab:
         return self._arrivals.claim(request_id, started_ns, ended_ns)
 
     def save(self, spans: Sequence[SpanRecord] = (), source: str = "") -> None:
-        """Store spans, and first those that the receiver has taken since the last time."""
+        """Store spans, and first those that were received, or printed by served invocations, until now."""
         with self._saving:
             received: list[SpanRecord] = []
             while self._unsaved:
                 received.append(self._unsaved.popleft())
             self._store.add(received, "otlp")
+            lines: list[str] = []
+            while self._printed:
+                lines.append(self._printed.popleft())
+            if lines:
+                self._store.add(split_log(lines)[1], "stdout")
             self._store.add(spans, source)
+
+    def _done(self, _deployed: Deployed, _version: Version, invocation: Invocation) -> None:
+        # Nobody asks for the spans of a served invocation: they go to the store, in somebody else's time.
+        self._printed.extend(line for line in invocation.log if MARKER in line)
+        self._arrivals.forget(invocation.started_ns)
 
     def _receive(self, spans: Sequence[SpanRecord], received_ns: int) -> None:
         # The disk is left for later: the function that exports is waiting for the answer.
@@ -255,12 +296,6 @@ class Lab:
                 task.cancel()
             if others:
                 await asyncio.wait(others, timeout=5)
-
-
-def _environment(spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> Environment:
-    from lambent_lab.environment import Environment  # what a function needs, not what importing the lab does
-
-    return Environment(spec, on_line=on_line)
 
 
 def _wait(closing: Future[None]) -> BaseException | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import os
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote
@@ -19,30 +19,24 @@ from urllib.parse import parse_qs, unquote
 from lambent_lab import http
 from lambent_lab.errors import LabError
 from lambent_lab.http import BadBody, Request, Response
-from lambent_lab.service.api import functions, invoke, model, routes, versions
-from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.api import errors, functions, invoke, model, routes, streaming, versions
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from lambent_lab.service.core import Core
+    from lambent_lab.http import Answer
+    from lambent_lab.service.api.functions import Desk
     from lambent_lab.service.lab import Lab
 
 MAX_BODY = 70_167_211
 """What AWS takes as a request to make a function, in bytes."""
 
-_log = logging.getLogger(__name__)
-
 _INVOKE = f"{routes.FUNCTIONS}/"
 _STREAM = "/2021-11-15/functions/"
+_STREAMED = "/response-streaming-invocations"
 _CODE = "/lambent/code/"
-_CAPITAL = frozenset(
-    {"ResourceNotFoundException", "ServiceException", "InvalidRuntimeException", "InvalidZipFileException"}
-)
-"""The errors whose message is called `Message`."""
-
 OPERATIONS: Mapping[str, Callable[[Desk, dict[str, Any]], Awaitable[dict[str, Any] | None]]] = {
     "CreateFunction": functions.create_function,
     "GetFunction": functions.get_function,
@@ -87,9 +81,8 @@ class Endpoint:
                 self.handle, host, port, max_body=MAX_BODY, refuse=self._refuse
             )
         except OSError as error:
-            raise LabError(
-                f"Port {port} of {host} cannot be listened on ({error.strerror or error}): choose another."
-            ) from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise LabError(f"Port {port} of {host} cannot be listened on ({why}): choose another.") from error
         self.desk.url = self.desk.url or self.url
 
     @property
@@ -109,28 +102,28 @@ class Endpoint:
         if self._server is not None:
             await self._server.close()
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request."""
+    def handle(self, request: Request) -> Answer | Awaitable[Answer]:
+        """Answer one request. An invocation's needs no task beside the invocation's own."""
+        path = request.path
+        if request.method == "POST" and path.endswith("/invocations") and path.startswith(_INVOKE):
+            name = unquote(path[len(_INVOKE) : -len("/invocations")])
+            try:
+                return invoke.invoke(self.desk, self._alias.get(name, name), request)
+            except LabError as error:
+                return errors.failure(error, request)
+        return self._handle(request)
+
+    async def _handle(self, request: Request) -> Answer:
         try:
             return await self._answer(request)
-        except ServiceError as error:
-            return refusal(error)
-        except LabError as error:
-            return refusal(ServiceError("ServiceException", 500, str(error)))
-        except Exception:  # noqa: BLE001 - the edge: whatever is raised becomes an answer, and a line
-            _log.exception("%s %s failed", request.method, request.path)
-            return refusal(ServiceError("ServiceException", 500, "The lab failed: its log says why."))
+        except Exception as error:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
+            return errors.failure(error, request)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Answer:
         path = request.path
-        if request.method == "POST" and path.endswith("invocations"):
-            start, _, last = path.rpartition("/")
-            if last == "invocations" and start.startswith(_INVOKE):
-                name = unquote(start[len(_INVOKE) :])
-                return await invoke.invoke(self.desk, self._alias.get(name, name), request)
-            if last == "response-streaming-invocations" and start.startswith(_STREAM):
-                name = unquote(start[len(_STREAM) :])
-                return await invoke.invoke_with_stream(self.desk, self._alias.get(name, name), request)
+        if request.method == "POST" and path.endswith(_STREAMED) and path.startswith(_STREAM):
+            name = unquote(path[len(_STREAM) : -len(_STREAMED)])
+            return await streaming.invoke_with_stream(self.desk, self._alias.get(name, name), request)
         if path.startswith(_CODE) and request.method in {"GET", "HEAD"}:
             return await self._code(path.removeprefix(_CODE))
         found = routes.match(request.method, path, request.query)
@@ -155,28 +148,21 @@ class Endpoint:
 
     async def _refuse(self, request: Request, why: BadBody) -> Response:
         if why is not BadBody.TOO_LARGE:
-            return refusal(
+            return errors.refusal(
                 ServiceError("InvalidRequestContentException", 400, "The request's body ended early.")
             )
         if request.path.endswith("invocations"):
-            return refusal(invoke.too_large())
+            return errors.refusal(invoke.too_large())
         message = f"Request must be smaller than {MAX_BODY} bytes"
-        return refusal(ServiceError("RequestEntityTooLargeException", 413, message))
+        return errors.refusal(ServiceError("RequestEntityTooLargeException", 413, message))
 
 
 class Server:
-    """The API of a lab, for callers that wait. Made by `Lab.serve`; it ends with the lab, or with `close`."""
+    """The API of a lab, for callers that wait. Made by `Lab.serve`. It ends with the lab, or with `close`."""
 
     def __init__(self, lab: Lab, endpoint: Endpoint) -> None:
         self._lab = lab
         self._endpoint = endpoint
-
-    @classmethod
-    async def listen(cls, core: Core, host: str, port: int) -> Endpoint:
-        """Begin to answer, in the lab's event loop."""
-        endpoint = Endpoint(Desk(core))
-        await endpoint.listen(host, port)
-        return endpoint
 
     @property
     def url(self) -> str:
@@ -201,18 +187,6 @@ class Server:
     async def stop(self) -> None:
         """Stop answering. For the lab, in its event loop."""
         await self._endpoint.close()
-
-
-def refusal(error: ServiceError) -> Response:
-    """Return an error as AWS's API words it."""
-    document: dict[str, Any] = {"Type": error.fault}
-    if error.reason is not None:
-        document = {"Reason": error.reason, **document}
-    document["Message" if error.code in _CAPITAL else "message"] = str(error)
-    fields = [("X-Amzn-RequestId", str(uuid.uuid4())), ("X-Amzn-ErrorType", error.code)]
-    if error.retry_s is not None:
-        fields.append(("Retry-After", str(error.retry_s)))
-    return Response(error.status, json.dumps(document, separators=(",", ":")).encode(), tuple(fields))
 
 
 def _body(request: Request) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.environment import Environment, Invocation
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.response import ResponseSink
 
 
 class FakeInvocation:
@@ -22,11 +24,11 @@ class FakeInvocation:
         self.request_id = f"request-{number}"
         self.cold = cold
         self.status = "success"
-        self.function_error = None
+        self.function_error: str | None = None
         self.payload = b'{"ok": true}'
         self.duration_ms, self.billed_ms, self.memory_mb, self.max_memory_mb = 1.5, 2, 128, 40
         self.init_ms, self.cpu_ms = (100.0 if cold else None), 1.0
-        self.peak_rss, self.restore_ms = 30 * 2**20, None
+        self.peak_rss, self.restore_ms, self.box = 30 * 2**20, None, None
         self.log: tuple[str, ...] = ("START", "END")
         self.started_ns, self.ended_ns = 0, 2**62
         self.__dict__.update(changes)
@@ -63,7 +65,12 @@ class FakeEnvironment:
         self.world.starting -= 1
 
     async def invoke(
-        self, payload: bytes, *, on_answer: Callable[[bytes, str | None], None] | None = None, **options: Any
+        self,
+        payload: bytes,
+        *,
+        on_answer: Callable[[bytes, str | None], None] | None = None,
+        sink: ResponseSink | None = None,
+        **options: Any,
     ) -> Invocation:
         """Do the world's work."""
         self.invocations += 1
@@ -73,6 +80,8 @@ class FakeEnvironment:
         invocation = FakeInvocation(self.world.count, cold=self.invocations == 1)
         self.world.entered.set()
         await self.world.work(invocation)
+        if sink is not None:
+            await hand_on(invocation, sink)
         if on_answer is not None:
             on_answer(invocation.payload, invocation.function_error)
         await self.world.after()
@@ -82,6 +91,18 @@ class FakeEnvironment:
         """End."""
         await asyncio.sleep(self.world.close_seconds)
         self.closed += 1
+
+
+async def hand_on(invocation: FakeInvocation, sink: ResponseSink) -> None:
+    """Give an invocation's response to a sink, in two pieces."""
+    if invocation.function_error:
+        error = json.loads(invocation.payload)
+        await sink.end(error["errorType"], invocation.payload)
+        return
+    sink.begin("application/octet-stream", streaming=True)
+    await sink.write(invocation.payload[:3])
+    await sink.write(invocation.payload[3:])
+    await sink.end(None, b"")
 
 
 class World:

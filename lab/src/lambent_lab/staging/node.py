@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ _ENTRIES = {
     WITH_CALLBACKS: f'import {{ run }} from "./node_modules/{CLIENT}/dist/index.mjs";\n'
     "await run(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);\n",
 }
+_installing = threading.RLock()  # environments that start together wait for one installation
 _NATIVE = "rapid-client.node"
 _NOT_NEEDED = ("deps", "src", "scripts", "node-addon-api")
 
@@ -83,8 +85,11 @@ def client_folder(node: Node, version: str = CURRENT) -> Path:
     """Return the folder with the runtime client, installing it first if need be. LabError when that fails."""
     name = f"node-{node.abi}-{node.platform}-{CLIENT}-{version}-{_FORM}"
     folder = runtimes_folder() / name
-    if folder.is_dir():
-        return folder
+    with _installing:
+        return folder if folder.is_dir() else _made(node, version, folder)
+
+
+def _made(node: Node, version: str, folder: Path) -> Path:
     built = client_folder(node) if version != CURRENT else None
     leftovers.sweep(folder.parent)
     making = leftovers.make(folder.parent)

@@ -1,4 +1,4 @@
-"""Invoke and InvokeWithResponseStream: the short way from a request to an environment and back.
+"""Invoke: the short way from a request to an environment and back.
 
 Rules
 - The answer goes out when the function has given it. With `LogType=Tail` it waits for the end of the log.
@@ -8,7 +8,6 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
@@ -17,17 +16,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from lambent_lab import xray
-from lambent_lab.http import Response
+from lambent_lab.errors import LabError
+from lambent_lab.http import Later, Response
 from lambent_lab.service import names
-from lambent_lab.service.api import eventstream
+from lambent_lab.service.api import errors
 from lambent_lab.service.core import Call
 from lambent_lab.service.problems import ServiceError, invalid_parameter
 
 if TYPE_CHECKING:
+    import asyncio
+
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
     from lambent_lab.service.api.functions import Desk
-    from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
 
 MAX_PAYLOAD = 6_291_456
@@ -37,10 +38,10 @@ _NO_JSON = ("image/", "audio/", "video/", "multipart/", "text/html", "text/xml",
 _TYPES = ("RequestResponse", "DryRun", "Event")
 
 
-async def invoke(desk: Desk, name: str, request: Request) -> Response:
-    """Invoke."""
+def invoke(desk: Desk, name: str, request: Request) -> Response | Later:
+    """Invoke. Raises ServiceError for what is refused at once."""
     headers = request.headers
-    deployed, call = _read(desk, name, request)
+    deployed, call = read(desk, name, request)
     kind = headers.get("x-amz-invocation-type") or "RequestResponse"
     if kind not in _TYPES:
         raise names.invalid(
@@ -51,64 +52,39 @@ async def invoke(desk: Desk, name: str, request: Request) -> Response:
         raise invalid_parameter(
             "The lab does not queue asynchronous invocations yet: use the InvocationType RequestResponse."
         )
-    tail = _wants_tail(headers.get("x-amz-log-type"))
+    tail = wants_tail(headers.get("x-amz-log-type"))
     version = desk.core.choose(deployed, call.qualifier)
     if kind == "DryRun":
         return Response(204, b"", (("X-Amz-Executed-Version", version.number),))
-    answered: asyncio.Future[tuple[bytes, str | None]] = asyncio.get_running_loop().create_future()
+    later = Later()
 
-    def answer(_version: Version, payload: bytes, error: str | None) -> None:
-        if not answered.done():
-            answered.set_result((payload, error))
+    def answer(payload: bytes, error: str | None, log: str | None = None) -> None:
+        fields = [
+            ("X-Amzn-RequestId", call.request_id or ""),
+            ("X-Amz-Executed-Version", version.number),
+            ("X-Amzn-Remapped-Content-Length", "0"),
+            ("X-Amzn-Trace-Id", call.trace_header or ""),
+        ]
+        if error is not None:
+            fields.append(("X-Amz-Function-Error", error))
+        if log is not None:
+            fields.append(("X-Amz-Log-Result", log))
+        later.set(Response(200, payload, tuple(fields)))
 
-    task = desk.core.fleet.spawn_raising(desk.core.run(deployed, version, call, answer))
-    log = ""
-    if tail:
-        log = log_tail(await asyncio.shield(task))
-    else:
-        await asyncio.wait((answered, task), return_when=asyncio.FIRST_COMPLETED)
-        if not answered.done():
-            task.result()  # raises why there was no answer
-    payload, error = await answered
-    fields = [
-        ("X-Amzn-RequestId", call.request_id or ""),
-        ("X-Amz-Executed-Version", version.number),
-        ("X-Amzn-Remapped-Content-Length", "0"),
-        ("X-Amzn-Trace-Id", call.trace_header or ""),
-    ]
-    if error is not None:
-        fields.append(("X-Amz-Function-Error", error))
-    if tail:
-        fields.append(("X-Amz-Log-Result", log))
-    return Response(200, payload, tuple(fields))
+    def ended(task: asyncio.Task[Invocation]) -> None:
+        error = LabError("The lab is closing.") if task.cancelled() else task.exception()
+        if error is not None:
+            later.set(errors.failure(error, request))
+        elif tail:
+            invocation = task.result()
+            answer(invocation.payload, invocation.function_error, log_tail(invocation))
 
-
-async def invoke_with_stream(desk: Desk, name: str, request: Request) -> Response:
-    """InvokeWithResponseStream."""
-    headers = request.headers
-    deployed, call = _read(desk, name, request)
-    tail = _wants_tail(headers.get("x-amz-log-type"))
-    version = desk.core.choose(deployed, call.qualifier)
-    if headers.get("x-amz-invocation-type") == "DryRun":
-        return Response(204, b"", (("X-Amz-Executed-Version", version.number),))
-    invocation = await asyncio.shield(desk.core.fleet.spawn_raising(desk.core.run(deployed, version, call)))
-    log = log_tail(invocation) if tail else None
-    if invocation.function_error is None:
-        body = eventstream.payload_chunk(invocation.payload) + eventstream.invoke_complete(log=log)
-    else:
-        kind = error_type(invocation.payload)
-        details = invocation.payload.decode("utf-8", "replace")
-        body = eventstream.invoke_complete(kind, details, log)
-    fields = (
-        ("Content-Type", eventstream.CONTENT_TYPE),
-        ("X-Amzn-RequestId", call.request_id or ""),
-        ("X-Amz-Executed-Version", version.number),
-        ("X-Amzn-Trace-Id", call.trace_header or ""),
-    )
-    return Response(200, body, fields)
+    run = desk.core.run(deployed, version, call, None if tail else answer)
+    desk.core.fleet.spawn_raising(run).add_done_callback(ended)
+    return later
 
 
-def _read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
+def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
     """Return the function and the call that a request means. Raises ServiceError."""
     query = request.query
     qualifier = parse_qs(query).get("Qualifier", [None])[0] if query else None
@@ -170,7 +146,8 @@ def client_context(text: str) -> str:
     return decoded
 
 
-def _wants_tail(log_type: str | None) -> bool:
+def wants_tail(log_type: str | None) -> bool:
+    """Tell whether a caller asks for the log. Raises ServiceError for what is neither of AWS's words."""
     if log_type not in {None, "None", "Tail"}:
         raise names.invalid(
             f"Value '{log_type}' at 'logType' failed to satisfy constraint: "
@@ -182,15 +159,6 @@ def _wants_tail(log_type: str | None) -> bool:
 def log_tail(invocation: Invocation) -> str:
     """Return the last 4 KB of an invocation's log, in base64."""
     return base64.b64encode(invocation.tail).decode()
-
-
-def error_type(payload: bytes) -> str:
-    """Return the errorType of an error document."""
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):
-        return "Unhandled"
-    return str(found.get("errorType") or "Unhandled") if isinstance(found, dict) else "Unhandled"
 
 
 def too_large() -> ServiceError:

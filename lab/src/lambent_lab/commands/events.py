@@ -1,0 +1,131 @@
+"""What `lambent serve` writes: lines for people, or one JSON object for each event."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from lambent_lab.commands.output import Look
+from lambent_lab.traces.stdout import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lambent_lab.invocation import Invocation
+
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
+
+
+class Printer(Protocol):
+    """Writes what happens."""
+
+    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
+        """Requests are answered from now on."""
+
+    def line(self, name: str, line: str) -> None:
+        """A function's log has a new line."""
+
+    def done(self, name: str, version: str, invocation: Invocation) -> None:
+        """An invocation is over."""
+
+    def changed(self, name: str) -> None:
+        """A function's code has changed."""
+
+    def ended(self) -> None:
+        """Everything is over."""
+
+
+class Lines:
+    """For people: the functions' logs, each line behind its function's name."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._look = Look.of_stdout()
+        self._width = max(map(len, names), default=8)
+        self._colours: dict[str, str] = {}
+        self._next = itertools.cycle(_COLOURS)
+
+    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
+        """Say where requests go."""
+        named = ", ".join(functions) or "no functions yet"
+        self._write(f"Serving {named} at {url}")
+        if rie is not None:
+            self._write(f"As the runtime interface emulator: {rie}/2015-03-31/functions/function/invocations")
+        self._write(f"Spans are received at {otlp}")
+        self._write(f"Use it with AWS_ENDPOINT_URL_LAMBDA={url}; Ctrl-C ends it.")
+
+    def line(self, name: str, line: str) -> None:
+        """Write a line of the log. Spans are in the trace store, and no reading for people."""
+        if MARKER in line:
+            return
+        label = name.ljust(self._width)
+        if self._look.color:
+            colour = self._colours.setdefault(name, next(self._next))
+            label = click.style(label, fg=colour)
+        # awslambdaric separates the lines of a traceback so; a terminal would write them over each other.
+        for part in line.rstrip("\r").split("\r"):
+            self._write(f"{label} | {part.rstrip()}")
+
+    def done(self, name: str, version: str, invocation: Invocation) -> None:
+        """Say nothing: REPORT has been written."""
+
+    def changed(self, name: str) -> None:
+        """Say that the next invocation runs new code."""
+        self._write(f"{name} has changed: its next invocation runs the new code.")
+
+    def ended(self) -> None:
+        """Say that it is over."""
+        click.echo("Ended: no environment is left.", err=True)
+
+    def _write(self, text: str) -> None:
+        click.echo(text, color=self._look.color)
+        sys.stdout.flush()
+
+
+class JsonLines:
+    """For programs. An invocation has its whole log."""
+
+    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
+        """Write where requests go."""
+        self._write(
+            {"event": "ready", "url": url, "rie_url": rie, "otlp_url": otlp, "functions": list(functions)}
+        )
+
+    def line(self, name: str, line: str) -> None:
+        """Write nothing: the line comes with its invocation."""
+
+    def done(self, name: str, version: str, invocation: Invocation) -> None:
+        """Write what came of an invocation, its response left out."""
+        self._write(
+            {
+                "event": "invocation",
+                "function": name,
+                "version": version,
+                "request_id": invocation.request_id,
+                "cold": invocation.cold,
+                "status": invocation.status,
+                "function_error": invocation.function_error,
+                "duration_ms": invocation.duration_ms,
+                "init_ms": invocation.init_ms,
+                "billed_ms": invocation.billed_ms,
+                "memory_mb": invocation.memory_mb,
+                "max_memory_mb": invocation.max_memory_mb,
+                "trace_header": invocation.trace_header,
+                "log": "\n".join(invocation.log),
+            }
+        )
+
+    def changed(self, name: str) -> None:
+        """Write which function's code has changed."""
+        self._write({"event": "changed", "function": name})
+
+    def ended(self) -> None:
+        """Write that it is over."""
+        self._write({"event": "ended"})
+
+    def _write(self, event: dict[str, Any]) -> None:
+        click.echo(json.dumps(event, allow_nan=False))
+        sys.stdout.flush()

@@ -1,0 +1,263 @@
+"""`lambent serve`: AWS's Lambda API on this machine, for the functions of a file."""
+
+from __future__ import annotations
+
+import queue
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lambent_lab.commands import options
+from lambent_lab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent_lab.commands.events import Printer
+    from lambent_lab.function import FunctionSpec
+    from lambent_lab.invocation import Invocation
+    from lambent_lab.service import Lab
+    from lambent_lab.service.catalog import Version
+    from lambent_lab.service.core import Deployed
+    from lambent_lab.service.files import Configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the command line asks for."""
+
+    host: str
+    port: int
+    rie: str | None
+    rie_port: int
+    watching: bool
+    freeze: bool
+    otlp: bool
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@click.command(name="serve", short_help="Serve AWS's Lambda API for the functions of a file.")
+@click.argument("file", metavar="[FILE|FOLDER/module.function]", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3001,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
+@click.option(
+    "--rie",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value="",
+    help="Answer the URL of AWS's interface emulator too: its `function` is NAME, or the only one.",
+)
+@click.option(
+    "--rie-port",
+    type=click.IntRange(0, 65535),
+    default=9000,
+    show_default=True,
+    help="The port for that.",
+)
+@click.option("--watch", "watching", is_flag=True, help="Serve from new environments when code changes.")
+@click.option(
+    "--max-environments",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="As many at once; more invocations are answered 429.",
+)
+@click.option(
+    "--idle-timeout",
+    metavar="S",
+    type=options.Seconds(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds after which an idle environment is ended.",
+)
+@click.option(
+    "--no-freeze", "freeze", is_flag=True, flag_value=False, default=True, help="Environments run on."
+)
+@click.option("--otlp", is_flag=True, help="Have the functions send their spans to the lab over OTLP/HTTP.")
+@click.option(
+    "--store",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where traces are kept (default: as for `lambent trace`).",
+)
+@options.env
+@click.option(
+    "--parameter", "parameters", metavar="K=V", multiple=True, help="A template's parameter; may be repeated."
+)
+@click.option(
+    "--layer", "layers", metavar="ARN=PATH", multiple=True, help="What a layer's ARN means; may be repeated."
+)
+@click.option("--empty", is_flag=True, help="Start without functions: they are made over the API.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line for each event, and nothing else."
+)
+def command(
+    file: str | None,
+    host: str,
+    port: int,
+    rie: str | None,
+    rie_port: int,
+    watching: bool,
+    max_environments: int,
+    idle_timeout: float,
+    freeze: bool,
+    otlp: bool,
+    store: Path | None,
+    env: tuple[str, ...],
+    parameters: tuple[str, ...],
+    layers: tuple[str, ...],
+    empty: bool,
+    as_json: bool,
+) -> None:
+    """Serve AWS's Lambda API for the functions of a file, until Ctrl-C or SIGTERM.
+
+    FILE is the lab's own (lambent.yaml, lambent.toml) or a SAM or CloudFormation template; without it, the
+    first of these in the current folder. boto3 takes the URL as endpoint_url, the aws CLI as --endpoint-url,
+    and both as AWS_ENDPOINT_URL_LAMBDA. Requests are not authenticated.
+
+    Exit code 0: ended by Ctrl-C or a signal; 1: it could not start; 2: wrong usage.
+    """
+    from lambent_lab.commands.events import JsonLines, Lines
+    from lambent_lab.commands.inputs import parse_env
+    from lambent_lab.service import Lab
+    from lambent_lab.traces import Store
+
+    configuration = _configuration(file, parameters, layers, empty=empty)
+    plan = Plan(
+        host=host,
+        port=port,
+        rie=None if rie is None else _rie_name(rie, configuration),
+        rie_port=rie_port,
+        watching=watching,
+        freeze=freeze,
+        otlp=otlp,
+        env=parse_env(env),
+    )
+    printer: Printer = JsonLines() if as_json else Lines(one.name for one in configuration.definitions)
+    try:
+        with (
+            Store.default() if store is None else Store(store) as kept,
+            Lab(store=kept, max_environments=max_environments, idle_timeout=idle_timeout) as lab,
+        ):
+            kept.traces(1)  # a file that is not ours is said before anything runs
+            _serve(lab, configuration, plan, printer)
+    except (KeyboardInterrupt, SystemExit):
+        printer.ended()
+
+
+def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer) -> None:
+    """Set everything up, say so, and write what happens until somebody ends it."""
+    from lambent_lab.service import setup
+    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.serving import Endpoint
+    from lambent_lab.service.watch import watch
+
+    happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # what is to be written, in order
+    lab.core.adjust = _adjustment(lab, plan)
+
+    def on_done(deployed: Deployed, version: Version, done: Invocation) -> None:
+        happened.put(partial(printer.done, deployed.name, version.number, done))
+
+    lab.core.on_done.append(on_done)
+
+    def on_line(name: str) -> Callable[[str], None]:
+        return lambda line: happened.put(partial(printer.line, name, line))
+
+    for definition in configuration.definitions:
+        setup.deploy(lab, definition, on_line(definition.name))
+    also = {one.other_name: one.name for one in configuration.definitions if one.other_name}
+    desk = Desk(lab.core, layers=configuration.layers, on_line=on_line)
+    server = lab.listen(Endpoint(desk, also), plan.host, plan.port)
+    rie = None
+    if plan.rie is not None:
+        rie = lab.listen(Endpoint(desk, {**also, "function": plan.rie}), plan.host, plan.rie_port)
+    with ExitStack() as stack:
+        if plan.watching:
+            functions = [lab.core.functions[one.name] for one in configuration.definitions]
+            changed = watch(lab.core, functions, lambda name: happened.put(partial(printer.changed, name)))
+            stack.callback(lab.begin(changed).cancel)
+        printer.ready(server.url, None if rie is None else rie.url, lab.otlp_url, list(lab.core.functions))
+        while True:
+            try:
+                happened.get(timeout=0.5)()
+            except queue.Empty:
+                lab.save()
+
+
+def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:
+    """Return what every function's spec is changed by: the variables of the command line, and no freezing."""
+    exported = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp",
+    }
+    before = exported if plan.otlp else {}
+
+    def adjust(spec: FunctionSpec) -> FunctionSpec:
+        return replace(spec, env={**before, **spec.env, **plan.env}, freeze=spec.freeze and plan.freeze)
+
+    return adjust
+
+
+def _configuration(
+    file: str | None, parameters: tuple[str, ...], layers: tuple[str, ...], *, empty: bool
+) -> Configuration:
+    from lambent_lab.commands.inputs import locate
+    from lambent_lab.service.files import Configuration, Definition, find, load
+
+    mapped = {arn: Path(path).absolute() for arn, path in (_pair(text, "--layer") for text in layers)}
+    if empty:
+        if file is not None or parameters:
+            raise UsageError("--empty starts without functions: leave it out, or the file.")
+        return Configuration(definitions=(), layers=mapped)
+    path = Path(file) if file is not None else find(Path())
+    if path is None:
+        raise UsageError(
+            "There is no lambent.yaml, lambent.toml or template.yaml here: name a file, "
+            "a function as FOLDER/module.function, or say --empty."
+        )
+    if path.is_dir():
+        found = find(path)
+        if found is None:
+            raise UsageError(f"There is no lambent.yaml, lambent.toml or template.yaml in {path}.")
+        path = found
+    if not path.is_file() and path.suffix not in {".yaml", ".yml", ".toml", ".json", ".template"}:
+        location = locate(str(file))
+        chosen = {"name": location.name, "code": location.code.absolute(), "handler": location.handler}
+        return Configuration(definitions=(Definition(options=chosen),), layers=mapped)
+    given = dict(_pair(text, "--parameter") for text in parameters)
+    configuration = load(path, parameters=given, layers=mapped)
+    return replace(configuration, layers={**configuration.layers, **mapped})
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} {text!r} has no '=': write NAME=VALUE.")
+    return name, value
+
+
+def _rie_name(wanted: str, configuration: Configuration) -> str:
+    """Return the function that RIE's URL means."""
+    names = [one.name for one in configuration.definitions]
+    names += [one.other_name for one in configuration.definitions if one.other_name]
+    if wanted:
+        if wanted not in names and configuration.definitions:
+            raise UsageError(f"--rie names {wanted}, which is none of {', '.join(names)}.")
+        return next((one.name for one in configuration.definitions if one.other_name == wanted), wanted)
+    if len(configuration.definitions) != 1:
+        raise UsageError(
+            f"--rie needs a name where there is not one function: {', '.join(names) or 'none yet'}."
+        )
+    return names[0]

@@ -1,0 +1,254 @@
+"""`lambent serve` as a user starts it: its lines, its events, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from lambent_lab.commands import main
+from lambent_lab.traces import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ECHO = "import os\ndef handler(event, context):\n    print('says', event)\n    return {'v': %d, 'e': event}\n"
+CONFIGURATION = """
+functions:
+  one: {code: code, handler: app.handler, memory: 256, timeout: 30}
+  two: {code: code, handler: app.handler, memory: 256, timeout: 30, env: {A: b}}
+"""
+
+
+class Serving:
+    """A running `lambent serve`; its output is in a file, so that it never waits for a reader."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self.output = output
+
+    def wait_for(self, part: str, seconds: float = 60) -> str:
+        until = time.monotonic() + seconds
+        while part not in (text := self.output.read_text()):
+            assert time.monotonic() < until, f"{part!r} did not come:\n{text}"
+            assert self.process.poll() is None, f"it ended with {self.process.poll()}:\n{text}"
+            time.sleep(0.02)
+        return text
+
+    def events(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        until = time.monotonic() + 60
+        while True:
+            lines = [
+                line for line in self.output.read_text().splitlines(keepends=True) if line.endswith("\n")
+            ]
+            found = [event for event in map(json.loads, lines) if event["event"] == kind]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < until, lines
+            assert self.process.poll() is None, lines
+            time.sleep(0.02)
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
+    output = folder / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lambent_lab", "serve", "--port", "0", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    try:
+        yield Serving(process, output)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
+                process.wait(10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(ECHO % 1)
+    (tmp_path / "lambent.yaml").write_text(CONFIGURATION)
+    return tmp_path
+
+
+def invoke(url: str, name: str, payload: Any = None) -> Any:
+    answer = requests.post(f"{url}/2015-03-31/functions/{name}/invocations", json=payload, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_events_for_programs(folder: Path) -> None:
+    with serving(folder, "--json", "--rie", "two", "--rie-port", "0") as run:
+        (ready,) = run.events("ready")
+        assert ready["functions"] == ["one", "two"]
+        assert invoke(ready["url"], "one", {"n": 1}) == {"v": 1, "e": {"n": 1}}
+        assert invoke(ready["rie_url"], "function", [2]) == {"v": 1, "e": [2]}
+        first, second = run.events("invocation", 2)
+        assert (first["function"], second["function"]) == ("one", "two")
+        assert (first["version"], first["status"], first["cold"]) == ("$LATEST", "success", True)
+        assert "says {'n': 1}" in first["log"]
+        assert run.end() == 0
+        assert run.output.read_text().splitlines()[-1] == '{"event": "ended"}'
+
+
+def test_lines_for_people_and_an_end_by_sigterm(folder: Path) -> None:
+    with serving(folder) as run:
+        text = run.wait_for("Ctrl-C ends it.")
+        url = text.split(" at ", 1)[1].split()[0]
+        assert text.startswith("Serving one, two at http://127.0.0.1:")
+        invoke(url, "two", 5)
+        text = run.wait_for("two | REPORT RequestId: ")
+        assert "two | says 5\n" in text
+        environments = [line for line in text.splitlines() if "INIT_START" in line]
+        assert len(environments) == 1
+        assert run.end(signal.SIGTERM) == 0
+        assert run.output.read_text().endswith("Ended: no environment is left.\n")
+
+
+def test_changed_code_runs_next(folder: Path) -> None:
+    with serving(folder, "--json", "--watch") as run:
+        (ready,) = run.events("ready")
+        assert invoke(ready["url"], "one")["v"] == 1
+        (folder / "code" / "app.py").write_text(ECHO % 22)
+        run.events("changed", 2)
+        assert invoke(ready["url"], "one")["v"] == 22
+        assert [event["cold"] for event in run.events("invocation", 2)] == [True, True]
+
+
+def test_idle_environments_are_ended_and_limits_hold(folder: Path) -> None:
+    (folder / "code" / "app.py").write_text(
+        "import time\ndef handler(event, context):\n    time.sleep(event)\n"
+    )
+    with serving(folder, "--json", "--idle-timeout", "0.2", "--max-environments", "1", "--no-freeze") as run:
+        (ready,) = run.events("ready")
+        invoke(ready["url"], "one", 0)
+        for number in range(30):  # the first that comes late enough is cold again
+            invoke(ready["url"], "two", 0)
+            cold = [event["cold"] for event in run.events("invocation", number + 2)]
+            assert cold[:2] == [True, True]
+            if cold[2:].count(True):
+                break
+            time.sleep(0.1 * number)
+        assert cold[-1]
+
+
+def test_spans_are_received_and_kept(folder: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "hello", folder / "hello")
+    with serving(folder, "hello/app.handler", "--otlp", "--store", "traces.db", "--json") as run:
+        (ready,) = run.events("ready")
+        assert ready["functions"] == ["hello"]
+        invoke(ready["url"], "hello", {"name": "you"})
+        run.events("invocation")
+        assert run.end() == 0
+    with Store(folder / "traces.db") as store:
+        assert store.trace("last")
+
+
+TEMPLATE = """
+Parameters: {Word: {Type: String}}
+Resources:
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: !Sub "${Word}-hello"
+      Handler: index.handler
+      InlineCode: |
+        import os
+        def handler(event, context):
+            return [os.environ["WORD"], os.environ["MORE"], context.function_name]
+      Environment: {Variables: {WORD: !Ref Word}}
+"""
+
+
+def test_a_template_with_a_parameter(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    arguments = ("--parameter", "Word=good", "--env", "MORE=than", "--json", "--rie", "--rie-port", "0")
+    with serving(tmp_path, *arguments) as run:
+        (ready,) = run.events("ready")
+        for url, name in (
+            (ready["url"], "good-hello"),
+            (ready["url"], "Hello"),
+            (ready["rie_url"], "function"),
+        ):
+            assert invoke(url, name) == ["good", "than", "good-hello"]
+
+
+def test_an_empty_lab_takes_functions_over_the_api(tmp_path: Path) -> None:
+    with serving(tmp_path, "--empty", "--json") as run:
+        (ready,) = run.events("ready")
+        answer = requests.get(f"{ready['url']}/2015-03-31/functions", timeout=10)
+        assert answer.json() == {"Functions": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "There is no lambent.yaml, lambent.toml or template.yaml here"),
+        (["none.yaml"], "none.yaml cannot be read: No such file"),
+        (["lambent.yaml", "--rie"], "--rie needs a name where there is not one function: one, two."),
+        (["lambent.yaml", "--rie", "three"], "--rie names three, which is none of one, two."),
+        (["lambent.yaml", "--empty"], "--empty starts without functions"),
+        (["lambent.yaml", "--parameter", "A=b"], "is no template"),
+        (["lambent.yaml", "--layer", "A"], "--layer 'A' has no '='"),
+        (["lambent.yaml", "--idle-timeout", "0"], "Invalid value for '--idle-timeout'"),
+        (["code"], "There is no lambent.yaml, lambent.toml or template.yaml in code"),
+        (["code/app.handler", "--env", "A"], "An --env without '='"),
+        (["code/none.handler"], "There is no module code/none.py"),
+        (["bad.yaml"], "one: 5 MB of memory is not possible"),
+    ],
+)
+def test_wrong_usage(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (folder / "bad.yaml").write_text("functions: {one: {code: code, handler: app.handler, memory: 5}}")
+    monkeypatch.chdir(folder)
+    if not arguments:
+        (folder / "lambent.yaml").unlink()
+    assert main(["serve", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_port_that_is_taken(folder: Path) -> None:
+    with serving(folder, "--json") as run:
+        (ready,) = run.events("ready")
+        port = ready["url"].rpartition(":")[2]
+        done = subprocess.run(
+            [sys.executable, "-m", "lambent_lab", "serve", "--port", port],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert f"Port {port} of 127.0.0.1 cannot be listened on (Address already in use)" in done.stderr
