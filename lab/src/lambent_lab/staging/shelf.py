@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.sandbox.workspace import workspace
+from lambent_lab.staging import trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def _made(kind: str, base: Path, make: Callable[[Path], int]) -> Kept:
     folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=base))
     try:
         kept = Kept(folder, make(folder))
-        folder.chmod(0o755)
+        trees.open_up(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
