@@ -11,9 +11,13 @@ import click
 from lambent._arguments import ARGUMENTS
 from lambent.backends import PRESETS
 from lambent.config import OPTIONS
-from lambent_lab import aftermath, initphase, shutdown
+from lambent_lab import aftermath, initphase, response, shutdown
 from lambent_lab.commands import cli
+from lambent_lab.http import server as http_server
 from lambent_lab.protocol import extensions as extensions_api
+from lambent_lab.protocol import prelude
+from lambent_lab.protocol import runtime as runtime_api
+from lambent_lab.protocol import streaming as streaming_limits
 from lambent_lab.protocol import telemetry as telemetry_api
 from lambent_lab.service import catalog, core, fleet, serving
 from lambent_lab.service.api import invoke, model, routes, settings, streaming
@@ -106,6 +110,51 @@ def rules(module: ModuleType) -> list[str]:
         else:
             lines.append(line)
     return "\n".join(lines).strip().splitlines()
+
+
+def runtime() -> str:
+    """Return the page of the Runtime API and of streamed responses, in the words and tables of its code."""
+    moves = [(state, call, after) for (state, call), after in runtime_api.TRANSITIONS.items()]
+    drawn = [f"    {state.name} --> {after.name}: {call.value}" for state, call, after in moves]
+    return "\n".join(
+        [
+            "# The Runtime API in the lab",
+            "",
+            NOTE,
+            "",
+            *rules(runtime_api),
+            "",
+            "| state | call | next state |",
+            "|---|---|---|",
+            *(f"| {state.value} | {call.value} | {after.value} |" for state, call, after in moves),
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            "    [*] --> STARTED",
+            *drawn,
+            "```",
+            "",
+            "## Responses",
+            "",
+            *rules(response),
+            "",
+            "## Limits of streamed responses",
+            "",
+            *rules(streaming_limits),
+            "",
+            "Python code that runs environments itself sets other limits with",
+            "`Environment(spec, stream_limits=StreamLimits(size=..., burst=..., rate=...))`.",
+            "",
+            "## Streamed HTTP responses",
+            "",
+            *rules(prelude),
+            "",
+            "## HTTP",
+            "",
+            *rules(http_server),
+            "",
+        ]
+    )
 
 
 def extensions() -> str:
@@ -303,6 +352,7 @@ def main() -> int:
     pages = {
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "runtime-api.md": runtime(),
         REFERENCE / "extensions.md": extensions(),
         REFERENCE / "lambda-api.md": service(),
         REFERENCE / "function-files.md": files(),

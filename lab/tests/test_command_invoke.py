@@ -86,7 +86,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 KEYS = [
     "request_id", "cold", "status", "function_error", "payload", "duration_ms", "init_ms", "billed_ms",
-    "memory_mb", "max_memory_mb", "spans", "log",
+    "memory_mb", "max_memory_mb", "box", "spans", "log",
 ]  # fmt: skip
 
 
@@ -311,6 +311,7 @@ def test_targets_of_other_runtimes(tmp_path: Path) -> None:
     for target, given, runtime, why in (
         (f"{code}/index.handler", None, None, "add --runtime nodejs"),
         (f"{code}/app.handler", None, None, "add --runtime provided"),
+        (str(code), None, None, "add --runtime provided"),
         (f"{code}/app.handler", None, "nodejs20.x", "There is no .*app.js"),
         (str(code), "app.handler", "nodejs20.x", "There is no .*app.js"),
         (f"{code}/no", "app.handler", None, "does not exist"),

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -390,3 +391,76 @@ async def test_telemetry_tells_latency_duration_and_size_in_both_modes(make: Mak
     assert done[one.request_id]["spans"][1]["durationMs"] > 250
     assert done[two.request_id]["spans"][0]["durationMs"] > 190
     assert two.response_duration_ms == 0
+
+
+async def test_a_late_worker_of_a_managed_instance_is_cut_off_and_serves_on(make: Make) -> None:
+    spec = make(RUNTIME, timeout_s=1, max_concurrency=2)
+    sink = Sink()
+    late = "s = Stream()\ns.send(b'begun')\ntime.sleep(2)\ntry: s.end()\nexcept OSError: pass"
+    async with Environment(spec) as environment:
+        result = await environment.invoke(event(late), sink=sink)
+        assert [kind for kind, _ in sink.ends] == ["Sandbox.Timedout"]
+        assert sink.data == b"begun"
+        assert result.status == "timeout"
+        async with asyncio.timeout(30):
+            while True:
+                after = await environment.invoke(event("s = Stream()\ns.send(b'fine')\ns.end()"))
+                if after.status == "success":
+                    break
+    assert (after.payload, after.cold) == (b"fine", False)
+
+
+SIZES = """
+def handler(event, context):
+    if isinstance(event, int):
+        return "x" * event
+    return len(event)
+"""
+
+
+async def peak_of(environment: Environment, payload: bytes) -> tuple[Invocation, int]:
+    tracemalloc.start()
+    try:
+        result = await environment.invoke(payload)
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+async def test_the_limits_of_responses_are_exact_and_bodies_are_not_kept_twice(make: Make) -> None:
+    async with Environment(make(SIZES, timeout_s=60)) as environment:
+        await environment.invoke(b"1")
+        most, taken = await peak_of(environment, str(MAX_RESPONSE - 2).encode())
+        over, refused = await peak_of(environment, str(MAX_RESPONSE - 1).encode())
+        payload = b'"' + b"x" * (6 * MIB - 2) + b'"'
+        large, given = await peak_of(environment, payload)
+        after = await environment.invoke(b"3")
+    assert (most.status, len(most.payload)) == ("success", MAX_RESPONSE)
+    assert json.loads(over.payload)["errorType"] == "Function.ResponseSizeTooLarge"
+    assert json.loads(large.payload) == 6 * MIB - 2
+    assert (after.payload, after.cold) == (b'"xxx"', False)
+    assert taken < 2.1 * MAX_RESPONSE  # what came, and once all of it joined
+    assert refused < 2.1 * MAX_RESPONSE
+    assert given < MIB  # the caller's own bytes are sent
+
+
+async def test_a_streamed_response_is_kept_nowhere(spec: FunctionSpec) -> None:
+    class Counts(Sink):
+        size = 0
+
+        async def write(self, data: bytes) -> None:
+            self.size += len(data)
+
+    sink = Counts()
+    source = "s = Stream()\nfor n in range(128): s.send(bytes(1 << 20))\ns.end()"
+    async with Environment(spec, stream_limits=FAST) as environment:
+        await environment.invoke(event("s = Stream()\ns.end()"))
+        tracemalloc.start()
+        try:
+            result = await environment.invoke(event(source), sink=sink)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert result.status == "success"
+    assert sink.size == result.produced_bytes == 128 * MIB
+    assert peak < 4 * MIB

@@ -30,10 +30,10 @@ ARN = "arn:aws:lambda:us-east-1:123456789012:function:hello"
 ROLE = "arn:aws:iam::123456789012:role/any"
 
 
-def package(source: str = "def handler(event, context): return event") -> bytes:
+def package(source: str = "def handler(event, context): return event", name: str = "app.py") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("app.py", source)
+        archive.writestr(name, source)
     return buffer.getvalue()
 
 
@@ -308,6 +308,7 @@ BASE: dict[str, Any] = {
         ({"FunctionName": "x" * 65}, "ValidationException", "length less than or equal to 64"),
         ({"Code": {}}, "InvalidParameterValueException", "Please provide a source for function code."),
         ({"Code": {"ZipFile": b"nothing"}}, "InvalidParameterValueException", "Could not unzip"),
+        ({"Code": {"ZipFile": package(name="../a")}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"S3Bucket": "mine", "S3Key": "a.zip"}}, "InvalidParameterValueException", "bucket mine"),
         ({"Code": {"S3Bucket": "local", "S3Key": "a"}}, "InvalidParameterValueException", "no existing"),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "no container images"),

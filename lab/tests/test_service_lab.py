@@ -118,7 +118,7 @@ def test_a_result_carries_the_report(lab: Lab, world: World, tmp_path: Path) -> 
     assert (result.report.billed_ms, result.report.init_ms, result.report.cpu_ms) == (2, 100.0, 1.0)
     assert list(result.to_json()) == [
         "request_id", "cold", "status", "function_error", "payload", "duration_ms", "init_ms", "billed_ms",
-        "memory_mb", "max_memory_mb", "spans", "log",
+        "memory_mb", "max_memory_mb", "box", "spans", "log",
     ]  # fmt: skip
 
 

@@ -37,6 +37,8 @@ from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     BoxReport,
     Folders,
+    Order,
+    Tmp,
     describe,
     forced_kind,
     make_box,
@@ -78,6 +80,7 @@ class Environment:
         self._journal = Journal(spec, on_line)
         self._stage: Stage | None = None
         self._scratch: Path | None = None
+        self._disk: Order | None = None
         self._box: Box | None = None
         self._room: Room | None = None
         self._instance: Instance | None = None
@@ -144,6 +147,7 @@ class Environment:
 
     async def _start(self) -> None:
         spec, place = self.spec, workspace()
+        self._disk = Order(spec.tmp_mb)
         prepared = self._stage = await asyncio.to_thread(stage, spec)
         self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
         place.record_mark(self.log_stream)
@@ -164,7 +168,8 @@ class Environment:
                 layer=prepared.layer,
                 visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
-            )
+            ),
+            Tmp(size_mb=spec.tmp_mb, disk=self._disk.take),
         )
         if self._room.user is not None:
             place.record_user(self._room.user.uid)
@@ -193,6 +198,8 @@ class Environment:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        if self._disk is not None:
+            self._disk.cancel()
         if self._instance is not None:
             self._instance.held = True
             with contextlib.suppress(LabError):

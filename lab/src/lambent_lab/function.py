@@ -24,6 +24,9 @@ Initialization = Literal["on-demand", "provisioned-concurrency", "snap-start"]
 MEMORY_MB = range(128, 10_241)
 """The sizes that Lambda accepts, in MB."""
 
+TMP_MB = range(512, 10_241)
+"""The sizes of /tmp that Lambda accepts, in MB."""
+
 MAX_CONCURRENCY = 1600
 """What Lambda accepts as the number of invocations that one environment serves at once."""
 
@@ -52,6 +55,7 @@ class FunctionSpec:
     they are not given) say which records a log in JSON has; `initialization` says when the init phase runs;
     `max_concurrency` makes it a function on managed instances, whose environments serve that many invocations
     at once and log in JSON; `freeze=False` lets an environment run between invocations.
+    `tmp_mb` is the size of /tmp.
     Raises UsageError for values that Lambda would refuse.
     """
 
@@ -74,6 +78,7 @@ class FunctionSpec:
     initialization: Initialization = "on-demand"
     max_concurrency: int | None = None
     freeze: bool = True
+    tmp_mb: int = 512
 
     def __post_init__(self) -> None:
         if not self.code.is_dir() and not self.code.is_file():
@@ -82,6 +87,8 @@ class FunctionSpec:
             )
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
+        if self.tmp_mb not in TMP_MB:
+            raise UsageError(f"A /tmp of {self.tmp_mb} MB is not possible: choose 512 to 10240.")
         if not 0 < self.timeout_s <= 900:
             raise UsageError(f"A timeout of {self.timeout_s} s is not possible: choose up to 900 seconds.")
         self._check_runtime()

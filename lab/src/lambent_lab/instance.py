@@ -17,7 +17,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.extensions import Extensions
 from lambent_lab.protocol import InitFailed
 from lambent_lab.runtime import Conversation, Endpoint, Exited, InitDone, NotStarted
-from lambent_lab.sandbox import Box, Output, Process, Room, Usage
+from lambent_lab.sandbox import Box, Output, Process, Room, Usage, describe
 from lambent_lab.telemetry import Telemetry
 from lambent_lab.workers import Workers
 
@@ -49,6 +49,7 @@ class Instance:
         journal: Journal,
     ) -> None:
         self.box = box
+        self.report = describe(box, room)
         self.room = room
         self.endpoint = Endpoint()
         self.conversation: Conversation | Workers | None = None

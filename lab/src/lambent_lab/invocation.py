@@ -14,7 +14,7 @@ from lambent_lab.response import Delivery
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambent_lab.sandbox import Usage
+    from lambent_lab.sandbox import BoxReport, Usage
 
 Status = Literal["success", "error", "timeout"]
 
@@ -35,7 +35,8 @@ class Invocation:
     first byte of its answer. A response that the function streamed (`streamed`) went on for
     `response_duration_ms` from there; where a sink took it, it is not in `payload`. `produced_bytes` is its
     size, streamed or not. With extensions the duration goes on until they are done, `extension_overhead_ms`
-    longer, and `status` can tell of their failure after a good answer.
+    longer, and `status` can tell of their failure after a good answer. `box` is how it was
+    held, and what that box cannot do.
     """
 
     request_id: str
@@ -62,6 +63,7 @@ class Invocation:
     peak_with_cache: int | None = None
     restore_ms: float | None = None
     log_start: int = 0
+    box: BoxReport | None = None
 
     @property
     def tail(self) -> bytes:

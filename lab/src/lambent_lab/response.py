@@ -4,7 +4,7 @@ Rules
 - Without a sink the response is collected and is the invocation's payload, streamed or not: so does Lambda
   when a function that streams is invoked with Invoke. It may have 6 MiB + 100 bytes then.
 - With a sink a streamed response is handed on piece by piece, as it arrives, and is kept nowhere. A sink that
-  is slow slows the function down, whose timeout goes on. Limits: see `protocol.streaming`.
+  is slow slows the function down, whose timeout goes on. `protocol.streaming` has its limits.
 - A response that is not streamed goes to the sink in one piece.
 - A sink that raises has lost its caller: nothing more is written to it, and the function runs on, as Lambda
   does not stop it either.

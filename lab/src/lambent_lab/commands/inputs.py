@@ -55,6 +55,8 @@ def locate(target: str, *, handler: str | None = None, runtime: str | None = Non
         what = "is not a folder" if code.exists() else "does not exist"
         raise UsageError(f"The folder {code} {what}: write FOLDER/module.function.")
     if (code / handler).is_dir():
+        if (code / handler / _BOOTSTRAP).is_file():
+            raise UsageError(f"{target} has a bootstrap: add --runtime provided.al2023 to run that.")
         raise UsageError(f"{target} is a folder: name a function in it, as in {code / handler}/app.handler.")
     if (code / handler).is_file():
         if Path(handler).suffix in _PACKAGES:

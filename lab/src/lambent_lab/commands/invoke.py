@@ -48,6 +48,14 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     show_default=True,
     help="Memory, and with it the CPU share.",
 )
+@click.option(
+    "--tmp",
+    metavar="MB",
+    type=click.IntRange(512, 10240),
+    default=512,
+    show_default=True,
+    help="The size of /tmp.",
+)
 @options.timeout
 @click.option(
     "--repeat",
@@ -106,6 +114,7 @@ def command(
     target: str,
     event: str | None,
     memory: int,
+    tmp: int,
     timeout: float,
     repeat: int,
     interval: float,
@@ -150,6 +159,7 @@ def command(
             code=location.code,
             handler=location.handler,
             memory=memory,
+            tmp_mb=tmp,
             timeout=timeout,
             env=variables,
             python=python,
@@ -214,7 +224,10 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
 def _describe(box: BoxReport) -> str:
     """Return which box is in use and what it cannot do, as one line."""
     cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
-    how = f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}"
+    how = (
+        f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}, user: {box.user}, "
+        f"network: {box.network}, limits: {box.limits}"
+    )
     return f"Box: {box.kind} ({how}); {cannot}."
 
 

@@ -12,14 +12,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from lambent_lab.http.messages import BadBody, Later, Request, Response
+from lambent_lab.http.messages import BadBody, Later, Request, Response, StreamedResponse
 from lambent_lab.http.reader import TIMEOUT, Arrived, Limits, Reader
 from lambent_lab.http.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
-    from lambent_lab.http.messages import Answer, StreamedResponse
+    from lambent_lab.http.messages import Answer
 
 MAX_WAITING = 64  # pipelined requests of one connection that wait for their turn
 LINGER_S = 2.0  # how long a client that was cut off may go on sending, so that it can read why
@@ -211,22 +211,26 @@ class Connection(asyncio.Protocol):
 
     async def _work(self, job: Arrived, answer: StreamedResponse | Awaitable[Answer]) -> None:
         """Wait for an answer, or for its body."""
-        settled: Answer
-        if inspect.isawaitable(answer):
-            try:
-                settled = await answer
-            except Exception:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
-                settled = _failed(job)
-        else:
-            settled = answer
+        try:
+            settled = await self._settled(job, answer) if inspect.isawaitable(answer) else answer
+            if isinstance(settled, StreamedResponse):
+                await self._stream(job, settled)
+                return
+        except asyncio.CancelledError:
+            self.abort()  # whoever cancelled it: there will be no answer
+            raise
+        self._task = None
         if isinstance(settled, Response):
-            self._task = None
             self._respond(settled, soon=True)
-        elif isinstance(settled, Later):
-            self._task = None
-            self._wait(settled)
         else:
-            await self._stream(job, settled)
+            self._wait(settled)
+
+    @staticmethod
+    async def _settled(job: Arrived, answer: Awaitable[Answer]) -> Answer:
+        try:
+            return await answer
+        except Exception:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
+            return _failed(job)
 
     async def _stream(self, job: Arrived, answer: StreamedResponse) -> None:
         job.keep_alive = job.keep_alive and job.http11  # the end of the connection is the end of the body

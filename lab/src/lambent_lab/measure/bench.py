@@ -188,6 +188,9 @@ def box_info(box: object) -> Box | None:
         "cpu": text("cpu"),
         "kill": text("kill"),
         "tmp": text("tmp"),
+        "user": text("user"),
+        "network": text("network"),
+        "limits": text("limits"),
         "cannot": [str(each) for each in getattr(box, "cannot", ())],
     }
 

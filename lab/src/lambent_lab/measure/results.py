@@ -51,6 +51,9 @@ class Box(TypedDict):
     cpu: str | None
     kill: str | None
     tmp: str | None
+    user: NotRequired[str | None]
+    network: NotRequired[str | None]
+    limits: NotRequired[str | None]
     cannot: list[str]
 
 

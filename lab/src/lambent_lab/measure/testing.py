@@ -24,6 +24,9 @@ class FakeBox:
     memory: str = "none"
     cpu: str = "none"
     tmp: str = "none"
+    user: str = "none"
+    network: str = "none"
+    limits: str = "none"
     cannot: tuple[str, ...] = ()
 
 

@@ -286,7 +286,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         found.append(("CPU governor", machine["governor"]))
     box = results["box"]
     if box is not None:
-        parts = [(name, box.get(name)) for name in ("freeze", "memory", "cpu", "kill", "tmp")]
+        names = ("freeze", "memory", "cpu", "kill", "tmp", "user", "network", "limits")
+        parts = [(name, box.get(name)) for name in names]
         held = ", ".join(f"{name}: {value}" for name, value in parts if value is not None)
         found.append(("Box", f"{box['kind']}{f' ({held})' if held else ''}"))
     found += [

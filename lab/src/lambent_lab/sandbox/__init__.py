@@ -1,7 +1,8 @@
 """Boxes: one process tree held, frozen, limited and measured; and the file system it sees."""
 
 from lambent_lab.sandbox.box import Box, BoxReport, Usage
-from lambent_lab.sandbox.furnish import Folders
+from lambent_lab.sandbox.disks import Order
+from lambent_lab.sandbox.furnish import Folders, Tmp
 from lambent_lab.sandbox.make import forced_kind, make_box
 from lambent_lab.sandbox.process import Output, Process, describe_exit
 from lambent_lab.sandbox.report import describe
@@ -14,9 +15,11 @@ __all__ = [
     "BoxReport",
     "Child",
     "Folders",
+    "Order",
     "Output",
     "Process",
     "Room",
+    "Tmp",
     "Usage",
     "Workspace",
     "describe",

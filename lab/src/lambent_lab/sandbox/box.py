@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError
 from lambent_lab.sandbox import parts, signals
@@ -37,6 +37,10 @@ class BoxReport:
     network: str = ""
     limits: str = ""
     cannot: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what results carry of it."""
+        return {**asdict(self), "cannot": list(self.cannot)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from lambent_lab.sandbox import syscalls, users
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lambent_lab.sandbox.disks import Disk
     from lambent_lab.sandbox.users import User
 
-TMP_MB = 512
 NO_NAMES = "names: sandbox.localdomain is not known to the function, 127.0.0.1 is the same"
 _HOSTS = Path("/etc/hosts")
 _TMP, _VAR, _OPT, _DEV, _PROC = (Path(p) for p in ("/tmp", "/var", "/opt", "/dev", "/proc"))  # noqa: S108 - the function's /tmp, not a file of ours
@@ -59,7 +59,15 @@ class Places:
     tmpdir: Path | None
 
 
-def furnish(folders: Folders, user: User | None) -> tuple[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmp:
+    """What /tmp is to be: its size, and where a disk for it comes from (OSError: there is none)."""
+
+    size_mb: int
+    disk: Callable[[], Disk]
+
+
+def furnish(folders: Folders, user: User | None, wanted: Tmp) -> tuple[str, tuple[str, ...]]:
     """Mount everything, in the namespace that the calling thread has just been given.
 
     Returns how /tmp is made, and what could not be done.
@@ -90,7 +98,8 @@ def furnish(folders: Folders, user: User | None) -> tuple[str, tuple[str, ...]]:
             covered.append(closed)
         for folder, needed in ((_VAR, ("task", "runtime", "lang")), (_OPT, ())):
             _cover(folder, needed, hold, empty=folder == _OPT)
-        tmp = _mount_tmp(user)
+        cannot += _system(etc, hold, user)
+        tmp = _mount_tmp(user, wanted, cannot)
         _bind(code, Path("/var/task"))
         if home is not None:
             _bind(home, Path("/var/lang"))
@@ -99,7 +108,6 @@ def furnish(folders: Folders, user: User | None) -> tuple[str, tuple[str, ...]]:
         if layer is not None:
             _bind(layer, _OPT)
         _show_again(shown, covered, layered=layer is not None)
-        cannot += _system(etc, hold, user)
         for folder in covered:
             if folder != _TMP:
                 with suppress(OSError):
@@ -107,11 +115,25 @@ def furnish(folders: Folders, user: User | None) -> tuple[str, tuple[str, ...]]:
     return tmp, tuple(cannot)
 
 
-def _mount_tmp(user: User | None) -> str:
+def _mount_tmp(user: User | None, wanted: Tmp, cannot: list[str]) -> str:
     """Mount /tmp, which belongs to the function's user alone, and return how it is done."""
-    owner = f"uid={user.uid},gid={user.gid},mode=700" if user is not None else "mode=700"
-    syscalls.mount("tmpfs", _TMP, "tmpfs", _TMPFS, f"size={TMP_MB}m,{owner}")
-    return f"tmpfs of {TMP_MB} MB (what lies in it counts as the function's memory)"
+    try:
+        disk = wanted.disk()
+        try:
+            if user is not None:
+                disk.belong_to(user.uid, user.gid)
+            disk.put(_TMP)
+        finally:
+            disk.close()
+    except OSError as error:
+        cannot.append(f"tmp: what lies in /tmp counts as the function's memory ({error.strerror})")
+        syscalls.mount("tmpfs", _TMP, "tmpfs", _TMPFS, f"size={wanted.size_mb}m,mode=700")
+        if user is not None:
+            os.chown(_TMP, user.uid, user.gid)
+        how = f"tmpfs of {wanted.size_mb} MB"
+    else:
+        how = f"disk of {wanted.size_mb} MB (ext4 on a loop device)"
+    return how
 
 
 def _system(etc: Sequence[tuple[Path, int]], hold: Callable[[Path], int], user: User | None) -> list[str]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lambent_lab.sandbox import limits, syscalls, users
-from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, furnish, python_in
+from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, furnish, python_in
 from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
@@ -161,12 +161,12 @@ class MountRoom(Room):
         self.cannot = cannot
 
     @classmethod
-    async def make(cls, folders: Folders) -> MountRoom:
+    async def make(cls, folders: Folders, tmp: Tmp) -> MountRoom:
         """Make the namespace and everything in it."""
-        return await in_thread(lambda: cls._build(folders))
+        return await in_thread(lambda: cls._build(folders, tmp))
 
     @classmethod
-    def _build(cls, folders: Folders) -> MountRoom:
+    def _build(cls, folders: Folders, tmp: Tmp) -> MountRoom:
         # Settled first: the covers hide the lab's own folders from this thread.
         places = Places(
             python=python_in(folders, Path("/var/lang")),
@@ -178,9 +178,9 @@ class MountRoom(Room):
         user, why = _choose_user(folders)
         syscalls.unshare(syscalls.CLONE_NEWNS)
         os.umask(0o022)  # of this thread alone, from now on
-        tmp, cannot = furnish(folders, user)
+        how, cannot = furnish(folders, user, tmp)
         handle = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        return cls(handle, places, user, tmp, (*why, *cannot))
+        return cls(handle, places, user, how, (*why, *cannot))
 
     async def _spawn(self, start: Start) -> Child:
         def enter() -> Child:
@@ -212,12 +212,12 @@ def _choose_user(folders: Folders) -> tuple[User | None, tuple[str, ...]]:
     return user, ()
 
 
-async def make_room(folders: Folders) -> Room:
+async def make_room(folders: Folders, tmp: Tmp) -> Room:
     """Make the best room there is. `LAMBENT_LAB_FILES=folders` asks for the one without mounts."""
     if os.environ.get("LAMBENT_LAB_FILES") == "folders":
         return FolderRoom(folders, "LAMBENT_LAB_FILES=folders")
     try:
-        return await MountRoom.make(folders)
+        return await MountRoom.make(folders, tmp)
     except OSError as error:
         return FolderRoom(folders, f"not allowed here: {error.strerror or error}")
 

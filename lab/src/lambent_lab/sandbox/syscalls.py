@@ -24,12 +24,17 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
-MS_NOATIME = 1024
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
-_NR_MOUNT_SETATTR = 442  # the same number on every architecture: it is younger than their unification
+# The same numbers on every architecture: they are younger than their unification.
+_NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 429, 430, 431, 432
+_NR_MOUNT_SETATTR = 442
+_CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+_ATTRIBUTES = 2 | 4 | 16  # no set-user-id, no devices, no access times
+_MOVE_FROM_EMPTY_PATH = 4
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 1
@@ -78,6 +83,35 @@ def mount(source: str | Path, target: Path, kind: str = "", flags: int = 0, opti
         str(source).encode(), str(target).encode(), kind.encode() or None, flags, options.encode() or None
     )
     _check(done, f"mount {target}")
+
+
+def new_mount(kind: str, source: str, option: str) -> int:
+    """Mount a file system, but nowhere yet, and return a file descriptor of its root folder."""
+    context = _libc.syscall(_long(_NR_FSOPEN), ctypes.c_char_p(kind.encode()), _long(_CLOEXEC))
+    _check(min(context, 0), "fsopen")
+    try:
+        for command, key, value in (
+            (_SET_STRING, "source", source),
+            (_SET_FLAG, option, ""),
+            (_CREATE, "", ""),
+        ):
+            name = ctypes.c_char_p(key.encode() or None)
+            text = ctypes.c_char_p(value.encode() or None)
+            done = _libc.syscall(_long(_NR_FSCONFIG), _long(context), _long(command), name, text, _long(0))
+            _check(done, f"mount {source}")
+        handle: int = _libc.syscall(_long(_NR_FSMOUNT), _long(context), _long(_CLOEXEC), _long(_ATTRIBUTES))
+        _check(min(handle, 0), "fsmount")
+    finally:
+        os.close(context)
+    return handle
+
+
+def put_mount(handle: int, target: Path) -> None:
+    """Give a mount of `new_mount` its place."""
+    empty, path = ctypes.c_char_p(b""), ctypes.c_char_p(str(target).encode())
+    flags = _long(_MOVE_FROM_EMPTY_PATH)
+    done = _libc.syscall(_long(_NR_MOVE_MOUNT), _long(handle), empty, _long(_AT_FDCWD), path, flags)
+    _check(done, f"move_mount {target}")
 
 
 def make_read_only(target: Path) -> None:

@@ -11,10 +11,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.sandbox.workspace import workspace
 from lambent_lab.service.catalog import Code
 from lambent_lab.staging import trees
+from lambent_lab.staging.archive import extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,12 +87,12 @@ class Codes:
 
 
 def check_zip(package: bytes, limit: int) -> bool:
-    """Tell whether these bytes are a zip file that can be read and unpacks to less than `limit` bytes."""
-    try:
-        with zipfile.ZipFile(BytesIO(package)) as archive:
-            return sum(entry.file_size for entry in archive.infolist()) < limit and archive.testzip() is None
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError, EOFError):
-        return False
+    """Tell whether these bytes are a zip file that a function can run from, of less than `limit` bytes."""
+    with tempfile.TemporaryDirectory(prefix="check-", dir=workspace().folder) as folder:
+        try:
+            return extract(package, Path(folder)) < limit
+        except UsageError:
+            return False
 
 
 def _state(path: Path) -> str:

@@ -142,6 +142,7 @@ class Lab:
         initialization: Initialization = "on-demand",
         max_concurrency: int | None = None,
         freeze: bool = True,
+        tmp_mb: int = 512,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code, a zip file or a wheel.
@@ -171,6 +172,7 @@ class Lab:
             initialization=initialization,
             max_concurrency=max_concurrency,
             freeze=freeze,
+            tmp_mb=tmp_mb,
         )
         return self.add(spec, on_line=on_line)
 

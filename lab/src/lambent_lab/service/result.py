@@ -9,6 +9,7 @@ from lambent_lab import strictjson
 
 if TYPE_CHECKING:
     from lambent_lab.environment import Invocation
+    from lambent_lab.sandbox import BoxReport
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.model import Json
 
@@ -42,7 +43,8 @@ class Result:
 
     `payload` is the parsed response, or text when it is not JSON; of a failed one it is AWS's error object.
     `error` is that object's errorType, None on success. `log` holds every line, `spans` those of this
-    invocation that had arrived when it ended, and `problems` what was wrong with spans in the log.
+    invocation that had arrived when it ended, and `problems` what was wrong with spans in the log. `box` is
+    how the function was held, and what that box cannot do.
     """
 
     payload: Json
@@ -54,6 +56,7 @@ class Result:
     spans: list[SpanRecord]
     cold: bool
     problems: tuple[str, ...] = ()
+    box: BoxReport | None = None
 
     @property
     def request_id(self) -> str:
@@ -89,6 +92,7 @@ class Result:
             "billed_ms": self.report.billed_ms,
             "memory_mb": self.report.memory_mb,
             "max_memory_mb": self.report.max_memory_mb,
+            "box": None if self.box is None else self.box.to_json(),
             "spans": [span.to_json() for span in self.spans],
             "log": self.log,
         }
@@ -120,6 +124,7 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
         spans=spans,
         cold=invocation.cold,
         problems=tuple(problems),
+        box=invocation.box,
     )
 
 
