@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
+from lambent_lab.service import Lab
 
 Make = Callable[..., FunctionSpec]
 
@@ -160,3 +162,20 @@ async def test_what_a_function_writes_between_invocations_belongs_to_the_next(ma
     assert "afterwards" not in first.log
     assert second.log[0] == "afterwards"
     assert b"afterwards" not in second.tail
+
+
+def test_one_caller_after_another_finds_the_same_environment(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import os\ndef handler(event, context): return os.getpid()\n")
+    pids = set()
+    with Lab() as lab:
+        lab.function("shop", code=tmp_path, handler="app.handler", memory=1024, freeze=False)
+        host, _, port = lab.serve().url.removeprefix("http://").partition(":")
+        connection = http.client.HTTPConnection(host, int(port))
+        for _ in range(60):
+            # The answer comes before the invocation is written up; the next one is asked for at once.
+            connection.request("POST", "/2015-03-31/functions/shop/invocations", b"{}")
+            answer = connection.getresponse()
+            assert answer.status == 200
+            pids.add(answer.read())
+        connection.close()
+    assert len(pids) == 1

@@ -286,7 +286,7 @@ def test_paths_and_methods(method: str, path: str, status: int) -> None:
         assert outcome.status == status
         assert api.state is before
     assert call(RuntimeApi(), "GET", "/2018-06-01/ping") == Reply(
-        200, b"pong", (("Content-Type", "text/plain"),)
+        200, b"pong", (("Content-Type", "text/plain; charset=utf-8"),)
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import stat
+import subprocess
+import sys
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -244,6 +246,18 @@ async def answer(code: Path, handler: str = "app.handler") -> Any:
         return json.loads(result.payload)
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o600, True), (0o640, True), (0o644, False), (0, False)])
+async def test_a_file_that_lambda_could_not_read_is_told(mode: int, told: bool, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    # 0x20 is the archive flag of Windows: without any attribute zipfile would write 0o600.
+    path.write_bytes(zipped((entry("app.py", external_attr=mode << 16 | 0x20), SOURCE)))
+    spec = FunctionSpec(name="packed", code=path, handler="app.handler", timeout_s=30)
+    async with Environment(spec) as environment:
+        assert (await environment.invoke(b"1")).status == "success"
+        found = [text for text in environment.box.cannot if text.startswith("package: app.py in bundle.zip")]
+    assert bool(found) is told
+
+
 async def test_a_zip_file_runs(tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
     path.write_bytes(zipped(("app.py", SOURCE)))
@@ -287,7 +301,7 @@ async def test_wheels_at_the_top_are_unpacked_beside_the_code(tmp_path: Path, pa
         "two",
         ("two-1.0.data/purelib/two.py", "both = 'two'"),
         ("two-1.0.data/platlib/deep.py", "x = 'deep'"),
-        ("two-1.0.data/scripts/tool", script),
+        (entry("two-1.0.data/scripts/tool", stat.S_IFREG | 0o755), script),
         ("two-1.0.data/data/share/note", "x"),
         ("shared/n.py", "x = 2"),
     )
@@ -310,6 +324,62 @@ async def test_wheels_at_the_top_are_unpacked_beside_the_code(tmp_path: Path, pa
     assert (folder / "share/note").read_text() == "x"
     assert not list(folder.glob("*.whl"))
     assert not list(folder.glob("*.data"))
+
+
+def test_a_wheel_is_unpacked_as_pip_does(tmp_path: Path) -> None:
+    path = tmp_path / "shop-1.0-py3-none-any.whl"
+    points = (
+        "[console_scripts]\nrun-shop = shop:main\nother.tool = shop.deep:App.run\n"
+        "[shop.plugins]\nx = shop:y\n"
+    )
+    path.write_bytes(
+        wheel(
+            "shop",
+            ("shop/__init__.py", "def main():\n    return 3\n"),
+            ("shop/data.bin", bytes(range(256))),
+            ("shop-1.0.data/purelib/pure.py", "x = 1"),
+            ("shop-1.0.data/platlib/plat.py", "x = 2"),
+            ("shop-1.0.data/scripts/tool", "#!python\nprint(1)\n"),
+            ("shop-1.0.data/data/share/note", "x"),
+            ("shop-1.0.dist-info/entry_points.txt", points),
+            ("shop-1.0.dist-info/RECORD", ""),
+        )
+    )
+    target = tmp_path / "pip"
+    options = ["--no-deps", "--no-compile", "--no-index", "--disable-pip-version-check"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", *options, "--target", target, path],
+        check=True,
+        capture_output=True,
+    )
+    pips = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
+    folder = unpack(path)
+
+    def content(root: Path) -> dict[str, tuple[bytes, int]]:
+        return {
+            str(file.relative_to(root)): (
+                b"" if file.parent.name == "bin" else file.read_bytes(),
+                stat.S_IMODE(file.stat().st_mode) & 0o111,
+            )
+            for file in root.rglob("*")
+            if file.is_file() and file.name not in pips
+        }
+
+    assert content(folder) == content(target)
+    assert "bin/run-shop" in content(folder)
+    environment = {"PYTHONPATH": str(folder), "PATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, folder / "bin" / "run-shop"], env=environment, check=False)
+    assert ran.returncode == 3
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a b", "-x", ""])
+def test_names_of_scripts_do_not_climb(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "shop-1.0-py3-none-any.whl"
+    points = f"[console_scripts]\n{name} = shop:main\nok = shop:main\nbad = shop:main();evil\n"
+    path.write_bytes(wheel("shop", ("shop.py", ""), ("shop-1.0.dist-info/entry_points.txt", points)))
+    folder = unpack(path)
+    assert [file.name for file in folder.rglob("*") if file.parent.name == "bin"] in (["ok"], [])
+    assert not list(folder.parent.glob("evil"))
 
 
 def test_a_wheel_with_a_link_is_refused(tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from lambent_lab.journal import Journal
     from lambent_lab.records import Phase
 
+_TURNS = 2
+"""How many turns of the event loop whoever waits for the answer has before the rest is done.
+
+One wakes it, in the next it writes the answer. What it makes its client do comes after that: the rest is done
+by then, and the environment ready for the next invocation.
+"""
+
 
 class Course:
     """One invocation on its way through an environment; `follow` brings it to its result."""
@@ -210,6 +217,9 @@ class Course:
             failure = self._failure(outcome)
             run.answer(failure.body, "Unhandled")
             await delivery.end(failure.error_type, failure.body)
+        if run.waited_for:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
         instance.collect_output()
         if not run.process_gone:
             run.note(instance.usage())

@@ -1,9 +1,10 @@
 """One execution environment: a function's process in its box, from its first init to its end.
 
 Rules
-- `start` makes the box and begins the init phase; the first invocation waits for what is left of it, 10 s in
-  all.
-- `course` says how an invocation goes.
+- `start` makes the box and begins the init phase. An on-demand init goes on in the background; one with
+  provisioned concurrency, under SnapStart or on a managed instance is over when `start` returns.
+- An environment serves one invocation at a time, and on a managed instance as many as it has workers. Over
+  that, invocations wait for each other.
 - After a timeout, a crash or an out-of-memory kill the whole tree is killed; /tmp stays; the next invocation
   inits again. Extensions are told before (see `shutdown`).
 - Extensions get the event together with the runtime. The caller has the answer as soon as the runtime gave
@@ -11,7 +12,8 @@ Rules
   the function's timeout, cover both. An extension that is not back in time ends the invocation as a timeout,
   and one that fails as an error, but the answer that was given stays given.
 - Between invocations, once the runtime and all extensions wait for the next event, the box is frozen. It is
-  thawed before an event is handed over, before signals and before its end.
+  thawed before an event is handed over, before signals and before its end. With `freeze=False`, and on
+  managed instances, it runs on; a snapshot is frozen in any case.
 - Init has up to two vCPUs (`init_cpu="boost"`), invocations have memory/1769 of one.
 """
 
@@ -35,8 +37,10 @@ from lambent_lab.journal import Journal
 from lambent_lab.protocol.streaming import AWS_LIMITS, StreamLimits
 from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
+    RUNTIME_API_PORT,
     BoxReport,
     Folders,
+    Forwarding,
     Order,
     Tmp,
     describe,
@@ -50,7 +54,7 @@ from lambent_lab.staging import stage
 from lambent_lab.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Failure
@@ -65,6 +69,7 @@ class Environment:
     """An execution environment of one function. Use it with `async with`, or call `start` and `close`.
 
     `on_line` gets every line of the log as it appears. `stream_limits` are those of streamed responses.
+    `forward` are ports of the host's loopback that a function in a network of its own shall reach as well.
     """
 
     def __init__(
@@ -73,9 +78,12 @@ class Environment:
         *,
         on_line: Callable[[str], None] | None = None,
         stream_limits: StreamLimits = AWS_LIMITS,
+        forward: Iterable[int] = (),
     ) -> None:
         self.spec = spec
         self._stream_limits = stream_limits
+        self._forward = tuple(forward)
+        self._forwardings: list[Forwarding] = []
         self.log_stream = environ.log_stream(spec.version)
         self._journal = Journal(spec, on_line)
         self._stage: Stage | None = None
@@ -96,7 +104,7 @@ class Environment:
         box, room = self._box, self._room
         if box is None or room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return describe(box, room, self._stage.runtime.notes if self._stage is not None else ())
+        return describe(box, room, self._stage.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
@@ -170,6 +178,7 @@ class Environment:
                 scratch=self._scratch,
             ),
             Tmp(size_mb=spec.tmp_mb, disk=self._disk.take),
+            network=spec.network,
         )
         if self._room.user is not None:
             place.record_user(self._room.user.uid)
@@ -177,7 +186,11 @@ class Environment:
         self._instance = Instance(
             spec, prepared, self._box, self._room, stream=self.log_stream, journal=self._journal
         )
-        await self._instance.endpoint.start()
+        network = self._room.network
+        listening = await network.listen(RUNTIME_API_PORT) if network.private else None
+        await self._instance.endpoint.start(listening)
+        if network.private:
+            self._forwardings += [await Forwarding.start(network, port) for port in self._forward]
         await self._instance.begin()
         if runs_ahead(spec):
             await init_ahead(self._instance, self._journal, spec)
@@ -206,6 +219,8 @@ class Environment:
                 # An invocation is not waited for.
                 await (self._instance.reset() if self._under_way else shut_down(self._instance, "SPINDOWN"))
             await self._instance.endpoint.close()
+            for forwarding in self._forwardings:
+                await forwarding.close()
         if self._box is not None:
             try:
                 await self._box.close()

@@ -55,7 +55,7 @@ class FunctionSpec:
     they are not given) say which records a log in JSON has; `initialization` says when the init phase runs;
     `max_concurrency` makes it a function on managed instances, whose environments serve that many invocations
     at once and log in JSON; `freeze=False` lets an environment run between invocations.
-    `tmp_mb` is the size of /tmp.
+    `tmp_mb` is the size of /tmp; `network` is the host's, or one of its own with nothing but a loopback.
     Raises UsageError for values that Lambda would refuse.
     """
 
@@ -79,6 +79,7 @@ class FunctionSpec:
     max_concurrency: int | None = None
     freeze: bool = True
     tmp_mb: int = 512
+    network: Literal["host", "private"] = "host"
 
     def __post_init__(self) -> None:
         if not self.code.is_dir() and not self.code.is_file():
@@ -87,6 +88,8 @@ class FunctionSpec:
             )
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
+        if self.network not in {"host", "private"}:
+            raise UsageError(f"The network cannot be {self.network!r}: choose 'host' or 'private'.")
         if self.tmp_mb not in TMP_MB:
             raise UsageError(f"A /tmp of {self.tmp_mb} MB is not possible: choose 512 to 10240.")
         if not 0 < self.timeout_s <= 900:

@@ -71,6 +71,7 @@ class Instance:
         self._output: Output | None = None
         self._freezing: asyncio.Task[None] | None = None
         self._spawning: asyncio.Task[None] | None = None
+        self._last: tuple[int, int] | None = None  # CPU time and kills, as last read
         self._cpu_mark = 0
         self._kill_mark = 0
 
@@ -121,12 +122,15 @@ class Instance:
         """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
         self.fresh = True
         self.init_started = 0.0
+        self._last = None
         self.mark()
         self.box.cpu.limit(self.share if self._spec.init_cpu == "share" else max(BOOST_VCPUS, self.share))
         self.initialized = self.failing = None
         journal = self._journal
         telemetry = self.telemetry = journal.telemetry = Telemetry(
-            journal.subscribed, managed=self._spec.max_concurrency is not None
+            journal.subscribed,
+            managed=self._spec.max_concurrency is not None,
+            connect=self.room.network.connect,
         )
         journal.init_start(*self.runtime_version, phase)
         spec = self._spec
@@ -289,7 +293,10 @@ class Instance:
     # -- counting
 
     def mark(self) -> None:
-        """Count CPU time and kills from here on."""
+        """Count CPU time and kills from where they were last read; that saves reading them again."""
+        if self._last is not None:
+            self._cpu_mark, self._kill_mark = self._last
+            return
         with contextlib.suppress(OSError):
             self._cpu_mark = self.box.cpu.used_ns() or 0
             self._kill_mark = self.box.memory.kills()
@@ -297,9 +304,11 @@ class Instance:
     def usage(self) -> Usage | None:
         """Return what has been used, or None when it cannot be read."""
         try:
-            return self.box.usage()
+            usage = self.box.usage()
         except OSError:
             return None
+        self._last = usage.cpu_ns or 0, usage.kills
+        return usage
 
     def cpu_ms(self, usage: Usage | None) -> float | None:
         """Return the CPU time since the mark."""

@@ -89,7 +89,7 @@ class Failure:
 
 def document(error_type: str, message: str) -> bytes:
     """Return an error document in AWS's shape."""
-    return json.dumps({"errorType": error_type, "errorMessage": message}).encode()
+    return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()
 
 
 def timeout(request_id: str, timeout_s: float) -> Failure:
@@ -200,6 +200,11 @@ class Run:
         self._answered = self._until
         if self._on_answer is not None:
             self._on_answer(payload, function_error)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for the answer alone."""
+        return self._on_answer is not None
 
     def extend(self, at: float) -> None:
         """Stop the clock again, later: what went on beside the runtime counts as well."""

@@ -34,6 +34,7 @@ from lambent_lab.protocol.telemetry import VERSION as TELEMETRY_VERSION
 from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from lambent_lab.extensions import Extensions
@@ -252,8 +253,8 @@ class Endpoint:
         assert self._server is not None
         return f"{self._server.host}:{self._server.port}"
 
-    async def start(self) -> None:
-        """Listen."""
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Listen: on a socket that was made for it, or on any free port."""
         self._server = await Server.start(
             self._handle,
             max_body=MAX_RESPONSE,
@@ -261,6 +262,7 @@ class Endpoint:
             streams=is_stream,
             max_streamed=_MAX_STREAMED,
             stall_s=_STALL_S,
+            sock=sock,
         )
 
     def hold(self, held: bool) -> None:

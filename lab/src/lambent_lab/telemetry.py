@@ -23,10 +23,12 @@ from lambent_lab.protocol import telemetry as protocol
 from lambent_lab.protocol.runtime import Reply, bad_body, only, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from lambent_lab.http import BadBody, Request
     from lambent_lab.protocol.extensions import Extension, ExtensionsApi
+
+    Connect = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 DELIVERY_S = 1.0  # how long one delivery may take
 FLUSH_S = 1.0  # how long the freeze or the end waits for all of them
@@ -41,7 +43,8 @@ class Telemetry:
     """The records of one environment, from one init to its end.
 
     `on_subscription` is called with the API, the name of a subscriber and the types that it asked for;
-    `managed` tells that the environment is on a managed instance.
+    `managed` tells that the environment is on a managed instance, `connect` connects to a port of the
+    network that it is in.
     """
 
     def __init__(
@@ -49,8 +52,10 @@ class Telemetry:
         on_subscription: Callable[[Literal["telemetry", "logs"], str, tuple[str, ...]], None] | None = None,
         *,
         managed: bool = False,
+        connect: Connect | None = None,
     ) -> None:
         self.active = True
+        self._connect = connect or _connect
         self._on_subscription = on_subscription
         self._open = True
         self._managed = managed
@@ -96,7 +101,7 @@ class Telemetry:
                 text = "The extension is subscribed to the other API already"
                 return refusal(403, "Logs.InvalidState" if logs else "Telemetry.InvalidState", text)
             old.close()
-        subscriber = self._subscribers[who.identifier] = _Subscriber(subscription)
+        subscriber = self._subscribers[who.identifier] = _Subscriber(subscription, self._connect)
         for past in self._past if old is None else ():
             subscriber.add(*past)
         if self._on_subscription is not None:
@@ -164,7 +169,8 @@ class Telemetry:
 class _Subscriber:
     """One subscription with its buffer, its timer and its deliveries, one at a time."""
 
-    def __init__(self, subscription: protocol.Subscription) -> None:
+    def __init__(self, subscription: protocol.Subscription, connect: Connect) -> None:
+        self._connect = connect
         self.logs = subscription.schema in protocol.LOGS_SCHEMAS
         self._subscription = subscription
         self._buffer = protocol.Buffer(subscription)
@@ -262,10 +268,10 @@ class _Subscriber:
 
     async def _send(self, body: bytes) -> None:
         if self._subscription.protocol == "HTTP":
-            await _post(self._subscription.port, self._subscription.path, body)
+            await _post(self._connect, self._subscription.port, self._subscription.path, body)
             return
         if self._connection is None or self._connection.is_closing():
-            _, self._connection = await asyncio.open_connection("127.0.0.1", self._subscription.port)
+            _, self._connection = await self._connect(self._subscription.port)
         self._connection.write(body)
         await self._connection.drain()
 
@@ -275,9 +281,9 @@ class _Subscriber:
             self._connection = None
 
 
-async def _post(port: int, path: str, body: bytes) -> None:
+async def _post(connect: Connect, port: int, path: str, body: bytes) -> None:
     """POST a JSON document to a port of the loopback. Raises OSError when it is not accepted."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await connect(port)
     try:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: sandbox.localdomain:{port}\r\nContent-Type: application/json\r\n"
@@ -293,6 +299,10 @@ async def _post(port: int, path: str, body: bytes) -> None:
             raise OSError(f"The subscriber answered {answer[:40]!r}")
     finally:
         writer.close()
+
+
+async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def timestamp(seconds: float) -> str:

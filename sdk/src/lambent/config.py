@@ -147,6 +147,9 @@ OPTIONS: tuple[Option, ...] = (
      "`generic`. An endpoint wins over the backend's address."),
     ("console", ("LAMBENT_CONSOLE",), _flag, False,
      "Print each span to the log as well, one readable line each, whatever the exporters are."),
+    ("processors", (), _words, (),
+     "Span processors, in order: lambent's (`lambent.SpanProcessor`) or OpenTelemetry's. Spans then go to "
+     "them only, and to `exporters` where these are named."),
     ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
      "The URL that OTLP requests are posted to, used as it is."),
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
@@ -267,6 +270,7 @@ class Config:
     exporters: tuple[str | Exporter, ...]
     backend: str
     console: bool
+    processors: tuple[object, ...]
     traces_endpoint: str
     endpoint: str
     server_url: str

@@ -76,6 +76,11 @@ class Tracer:
             self._sampler = _sampler(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
+        if config.processors:
+            from lambent.delivery.processors import ProcessorChain
+
+            self.delivery.processors = chain = ProcessorChain(config.processors)
+            self._watch(chain.on_start, chain.on_end)
         if config.count_spans:
             from lambent.delivery.counting import Counter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -55,6 +55,13 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     default=512,
     show_default=True,
     help="The size of /tmp.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(["host", "private"]),
+    default="host",
+    show_default=True,
+    help="The host's network, or one of the environment's own that has only a loopback.",
 )
 @options.timeout
 @click.option(
@@ -115,6 +122,7 @@ def command(
     event: str | None,
     memory: int,
     tmp: int,
+    network: Literal["host", "private"],
     timeout: float,
     repeat: int,
     interval: float,
@@ -160,6 +168,7 @@ def command(
             handler=location.handler,
             memory=memory,
             tmp_mb=tmp,
+            network=network,
             timeout=timeout,
             env=variables,
             python=python,

@@ -34,6 +34,7 @@ from lambent_lab.http.connection import Connection
 from lambent_lab.http.messages import Answer, BadBody, Request, Response
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Coroutine
 
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
@@ -75,19 +76,23 @@ class Server:
         max_streamed: int | None = None,
         head_s: float = HEAD_S,
         stall_s: float | None = STALL_S,
+        sock: socket.socket | None = None,
     ) -> Self:
         """Listen and return the server.
 
         `refuse` answers requests whose body is too large or truncated. `streams` is asked for each head
         whether its request has a `stream` instead of a body, of at most `max_streamed` bytes (by default
-        `max_body`).
+        `max_body`). `sock` is a socket that listens already, instead of a host and port.
         """
         server = cls(handler, refuse, streams or _never)
         server.max_body = max_body
         server.max_streamed = max_body if max_streamed is None else max_streamed
         server._head_s, server._stall_s = head_s, stall_s
         loop = asyncio.get_running_loop()
-        server._server = await loop.create_server(lambda: Connection(server), host, port, backlog=256)
+        if sock is not None:
+            server._server = await loop.create_server(lambda: Connection(server), sock=sock, backlog=256)
+        else:
+            server._server = await loop.create_server(lambda: Connection(server), host, port, backlog=256)
         address = server._server.sockets[0].getsockname()
         server.host, server.port = str(address[0]), int(address[1])
         return server

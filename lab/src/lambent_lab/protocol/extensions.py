@@ -266,7 +266,7 @@ class ExtensionsApi:
             return only("POST", request) or self._error(request, Call.INIT_ERROR, "Extension.InitError")
         if path == f"{VERSION}/extension/exit/error":
             return only("POST", request) or self._error(request, Call.EXIT_ERROR, "Extension.ExitError")
-        return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
+        return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain; charset=utf-8"),))
 
     def identify(self, request: Request) -> Extension | Reply:
         """Return who sent a request, or the refusal. The Telemetry API asks for the same header."""

@@ -2,8 +2,7 @@
 
 Rules
 - The content type is `application/vnd.awslambda.http-integration-response`. First comes a JSON object, then
-  8 NUL bytes, then
-  the body. Object and NUL bytes lie within the first 16 KB (API Gateway's documentation).
+  8 NUL bytes, then the body. Object and NUL bytes lie within the first 16 KB (API Gateway's documentation).
 - The object's fields are all optional: `statusCode` (100 to 599, 200 by default), `headers` (name to text),
   `multiValueHeaders` (name to list of texts), `cookies` (list of texts, each a Set-Cookie of its own).
   Numbers and booleans count as their text. Other fields are ignored.

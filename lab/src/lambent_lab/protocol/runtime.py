@@ -53,6 +53,9 @@ _ERROR_TYPE_FIELD = "lambda-runtime-function-error-type"
 _INVOCATION = re.compile(rf"{VERSION}/runtime/invocation/([^/]+)/(response|error)")
 
 
+_PLAIN = ("Content-Type", "text/plain; charset=utf-8")
+
+
 class State(enum.Enum):
     """Where a runtime is in its life."""
 
@@ -212,7 +215,8 @@ _OK = Reply(202, b'{"status":"OK"}\n')
 
 def refusal(status: int, error_type: str, message: str) -> Reply:
     """Return an error reply in the API's shape."""
-    return Reply(status, json.dumps({"errorMessage": message, "errorType": error_type}).encode())
+    body = json.dumps({"errorMessage": message, "errorType": error_type}, separators=(",", ":"))
+    return Reply(status, body.encode())
 
 
 def error_type_of(header: str, fallback: str) -> str:
@@ -254,7 +258,7 @@ class RuntimeApi:
         """Take one call and say what it means. `bad` tells that its body did not arrive as it should have."""
         path = request.path
         if path == f"{VERSION}/ping":
-            return only("GET", request) or Reply(200, b"pong", (("Content-Type", "text/plain"),))
+            return only("GET", request) or Reply(200, b"pong", (_PLAIN,))
         if path == f"{VERSION}/runtime/invocation/next":
             return only("GET", request) or self._next()
         if path == f"{VERSION}/runtime/init/error":
@@ -265,7 +269,7 @@ class RuntimeApi:
             return only("POST", request) or self._restore_error(request, bad)
         if match := _INVOCATION.fullmatch(path):
             return only("POST", request) or self._answer(request, match[1], match[2], bad)
-        return Reply(404, b"404 page not found\n", (("Content-Type", "text/plain"),))
+        return Reply(404, b"404 page not found\n", (_PLAIN,))
 
     def begin(self, request: Request) -> Reply | StreamBegan:
         """Take the head of a streamed response (see `is_stream`)."""

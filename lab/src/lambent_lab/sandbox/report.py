@@ -38,7 +38,7 @@ def describe(box: Box, room: Room, notes: Sequence[str] = ()) -> BoxReport:
         kill=box.tree.how,
         tmp=room.tmp,
         user=f"{users.NAME} ({user.uid}), without capabilities" if user is not None else users.why_not(),
-        network=room.network,
+        network=room.network.how,
         limits=f"{files}, {number}",
         cannot=tuple(cannot),
     )

@@ -24,10 +24,12 @@ import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+from lambent_lab.errors import LabError
 from lambent_lab.sandbox import limits, syscalls, users
 from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, furnish, python_in
+from lambent_lab.sandbox.network import HostNetwork, Network, PrivateNetwork, raise_loopback
 from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Room(ABC):
 
     places: Places
     tmp: str
-    network = "the host's"
+    network: Network
     user: User | None = None
     own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ class FolderRoom(Room):
     tmp = "a private folder in TMPDIR, without a size limit"
 
     def __init__(self, folders: Folders, why: str) -> None:
+        self.network = HostNetwork()
         self._tmp = folders.scratch / "tmp"
         self._tmp.mkdir(mode=0o700)
         self.places = Places(
@@ -152,21 +155,23 @@ class MountRoom(Room):
     """A mount namespace. Made by `await MountRoom.make(folders)`: OSError when that is not allowed."""
 
     def __init__(
-        self, handle: int, places: Places, user: User | None, tmp: str, cannot: tuple[str, ...]
+        self, handles: dict[int, int], places: Places, user: User | None, tmp: str, cannot: tuple[str, ...]
     ) -> None:
-        self._handle = handle
+        self._handles = handles  # the namespaces: which kind, and what holds it
         self.places = places
         self.user = user
         self.tmp = tmp
         self.cannot = cannot
+        private = syscalls.CLONE_NEWNET in handles
+        self.network = PrivateNetwork(self._socket) if private else HostNetwork()
 
     @classmethod
-    async def make(cls, folders: Folders, tmp: Tmp) -> MountRoom:
-        """Make the namespace and everything in it."""
-        return await in_thread(lambda: cls._build(folders, tmp))
+    async def make(cls, folders: Folders, tmp: Tmp, *, private: bool) -> MountRoom:
+        """Make the namespaces and everything in them."""
+        return await in_thread(lambda: cls._build(folders, tmp, private))
 
     @classmethod
-    def _build(cls, folders: Folders, tmp: Tmp) -> MountRoom:
+    def _build(cls, folders: Folders, tmp: Tmp, private: bool) -> MountRoom:
         # Settled first: the covers hide the lab's own folders from this thread.
         places = Places(
             python=python_in(folders, Path("/var/lang")),
@@ -177,24 +182,44 @@ class MountRoom(Room):
         )
         user, why = _choose_user(folders)
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        os.umask(0o022)  # of this thread alone, from now on
-        how, cannot = furnish(folders, user, tmp)
-        handle = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        return cls(handle, places, user, how, (*why, *cannot))
+        handles: dict[int, int] = {}
+        try:
+            if private:
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                raise_loopback()
+                handles[syscalls.CLONE_NEWNET] = _namespace("net")
+            os.umask(0o022)  # of this thread alone, from now on
+            how, cannot = furnish(folders, user, tmp)
+            handles[syscalls.CLONE_NEWNS] = _namespace("mnt")
+        except BaseException:
+            for handle in handles.values():
+                os.close(handle)
+            raise
+        return cls(handles, places, user, how, (*why, *cannot))
 
     async def _spawn(self, start: Start) -> Child:
         def enter() -> Child:
             syscalls.unshare(syscalls.CLONE_FS)  # a thread that shares its root with others may not move
-            syscalls.setns(self._handle, syscalls.CLONE_NEWNS)
+            for kind, handle in self._handles.items():
+                syscalls.setns(handle, kind)
             return spawn(start)
 
         return await in_thread(enter)
 
+    async def _socket(self, kind: int) -> socket.socket:
+        def make() -> socket.socket:
+            syscalls.setns(self._handles[syscalls.CLONE_NEWNET], syscalls.CLONE_NEWNET)
+            return socket.socket(socket.AF_INET, kind)
+
+        if not self._handles:
+            raise OSError("the room is closed")
+        return await in_thread(make)
+
     async def close(self) -> None:
         """Forget the room and its /tmp."""
-        if self._handle >= 0:
+        handles, self._handles = self._handles, {}
+        for handle in handles.values():
             # In a thread: with the last hold on it, /tmp is unmounted.
-            handle, self._handle = self._handle, -1
             await asyncio.to_thread(os.close, handle)
 
 
@@ -212,14 +237,28 @@ def _choose_user(folders: Folders) -> tuple[User | None, tuple[str, ...]]:
     return user, ()
 
 
-async def make_room(folders: Folders, tmp: Tmp) -> Room:
-    """Make the best room there is. `LAMBENT_LAB_FILES=folders` asks for the one without mounts."""
-    if os.environ.get("LAMBENT_LAB_FILES") == "folders":
-        return FolderRoom(folders, "LAMBENT_LAB_FILES=folders")
-    try:
-        return await MountRoom.make(folders, tmp)
-    except OSError as error:
-        return FolderRoom(folders, f"not allowed here: {error.strerror or error}")
+def _namespace(kind: str) -> int:
+    """Return what holds a namespace of the calling thread."""
+    return os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "private"] = "host") -> Room:
+    """Make the best room there is. `LAMBENT_LAB_FILES=folders` asks for the one without mounts.
+
+    Raises LabError when there cannot be a private network.
+    """
+    private = network == "private"
+    why = "LAMBENT_LAB_FILES=folders"
+    if os.environ.get("LAMBENT_LAB_FILES") != "folders":
+        try:
+            return await MountRoom.make(folders, tmp, private=private)
+        except OSError as error:
+            why = f"not allowed here: {error.strerror or error}"
+    if private:
+        raise LabError(
+            f"There can be no private network ({why}): run the lab as root, or choose the network 'host'."
+        )
+    return FolderRoom(folders, why)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -67,7 +67,9 @@ class Lab:
             )
         self._own_store = not isinstance(store, Store)
         self._store = store if isinstance(store, Store) else Store(store or ":memory:")
-        self.core = Core(environment or _environment, max_environments=max_environments, idle_s=idle_timeout)
+        self.core = Core(
+            environment or self._environment, max_environments=max_environments, idle_s=idle_timeout
+        )
         self._arrivals = Arrivals()
         self._unsaved: deque[SpanRecord] = deque()
         self._printed: deque[str] = deque(maxlen=MAX_WAITING)
@@ -99,6 +101,14 @@ class Lab:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _environment(
+        self, spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None
+    ) -> Environment:
+        from lambent_lab.environment import Environment  # what a function needs, importing the lab does not
+
+        # A function in a network of its own reaches the receiver under the address that it has outside.
+        return Environment(spec, on_line=on_line, forward=[self._receiver.port] if self._receiver else [])
 
     @property
     def otlp_url(self) -> str:
@@ -143,6 +153,7 @@ class Lab:
         max_concurrency: int | None = None,
         freeze: bool = True,
         tmp_mb: int = 512,
+        network: Literal["host", "private"] = "host",
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code, a zip file or a wheel.
@@ -173,6 +184,7 @@ class Lab:
             max_concurrency=max_concurrency,
             freeze=freeze,
             tmp_mb=tmp_mb,
+            network=network,
         )
         return self.add(spec, on_line=on_line)
 
@@ -284,12 +296,6 @@ class Lab:
                 task.cancel()
             if others:
                 await asyncio.wait(others, timeout=5)
-
-
-def _environment(spec: FunctionSpec, *, on_line: Callable[[str], None] | None = None) -> Environment:
-    from lambent_lab.environment import Environment  # what a function needs, not what importing the lab does
-
-    return Environment(spec, on_line=on_line)
 
 
 def _wait(closing: Future[None]) -> BaseException | None:

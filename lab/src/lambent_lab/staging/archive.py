@@ -81,6 +81,17 @@ def extract(source: Path | bytes, folder: Path, *, name: str = "", links: bool =
     return plan.size
 
 
+def unreadable(source: Path) -> str | None:
+    """Return the name of an entry that only its owner may read, None if there is none. Or UsageError."""
+    with _opened(source, str(source)) as archive:
+        for info in archive.infolist():
+            mode = info.external_attr >> 16
+            # No mode at all is what Windows and some tools write: Lambda has such files readable.
+            if mode & 0o777 and not mode & 0o004 and stat.S_IFMT(mode) in {0, stat.S_IFREG}:
+                return info.filename
+    return None
+
+
 @contextmanager
 def _opened(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
     try:

@@ -60,6 +60,24 @@ def package(source: Path, compiler: Interpreter | None, *, bytecode: bool = True
     return shelf.take(key, make)
 
 
+def doubts(source: Path) -> tuple[str, ...]:
+    """Return what works here and would not on Lambda: a zip file's entry that only its owner may read."""
+    if source.is_dir() or source.suffix == ".whl":
+        return ()
+    name = _unreadable(source.resolve(), source.stat().st_mtime_ns)
+    if name is None:
+        return ()
+    return (
+        f"package: {name} in {source.name} is for its owner's eyes only, which Lambda refuses to read: "
+        "chmod -R a+rX before zipping",
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _unreadable(path: Path, _changed: int) -> str | None:
+    return archive.unreadable(path)
+
+
 def _filled(source: Path | bytes, folder: Path, name: str) -> int:
     """Fill a folder from a folder, a zip file or a wheel; return the bytes that it has unzipped."""
     if isinstance(source, Path) and source.is_dir():

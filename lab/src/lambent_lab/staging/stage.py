@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.staging import archive, client, layers, node, scripts
 from lambent_lab.staging.interpreter import clean_home
-from lambent_lab.staging.package import package
+from lambent_lab.staging.package import doubts, package
 from lambent_lab.staging.runtimes import Runtime, choose
 from lambent_lab.staging.shelf import Kept, shelf
 
@@ -28,7 +28,8 @@ class Stage:
     """The folders a function is run with, none the user's own. No `home`: the interpreter runs as it is.
 
     `client` is for /var/runtime, `layer` for /opt; `extensions` are the names of the files that run from its
-    extensions folder. `release` gives the folders back; they may vanish then.
+    extensions folder; `notes` say what is not as on Lambda. `release` gives the folders back; they may vanish
+    then.
     """
 
     runtime: Runtime
@@ -37,6 +38,7 @@ class Stage:
     client: Path | None
     layer: Path | None
     extensions: tuple[str, ...]
+    notes: tuple[str, ...]
     taken: tuple[Kept, ...]
 
     def release(self) -> None:
@@ -74,6 +76,7 @@ def stage(spec: FunctionSpec) -> Stage:
             client=_client(spec, runtime, taken),
             layer=layer,
             extensions=extensions,
+            notes=(*runtime.notes, *(text for path in (spec.code, *spec.layers) for text in doubts(path))),
             taken=tuple(taken),
         )
     except BaseException:

@@ -2,13 +2,16 @@
 
 What a wheel keeps apart in its `.data` folder goes to where pip puts it: `purelib` and `platlib` to the top,
 `scripts` to `bin`, `headers` to `include`, `data` to the top. Scripts that begin with `#!python` get an
-interpreter. RECORD is not needed. Wheels hold no links; one that does is refused.
+interpreter, and console scripts are made of the entry points. RECORD is not needed. Wheels hold no links; one
+that does is refused.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 _PLACES = {"purelib": "", "platlib": "", "data": "", "scripts": "bin", "headers": "include"}
 _MARKS = (b"#!pythonw", b"#!python")
 _INTERPRETER = b"#!/usr/bin/env python3"
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 def at_top(folder: Path) -> list[Path]:
@@ -43,6 +48,7 @@ def install(wheels: Iterable[Path], folder: Path) -> int:
             size += archive.extract(wheel, own, name=wheel.name, links=False)
             archive.check_size(wheel.name, size)
             _spread(own)
+            _make_scripts(own)
             trees.merge(own, all_of_them)
             shutil.rmtree(own)
         trees.merge(all_of_them, folder, replace=False)
@@ -63,8 +69,28 @@ def _spread(folder: Path) -> None:
         shutil.rmtree(data)
 
 
+def _make_scripts(folder: Path) -> None:
+    """Write the console scripts that a wheel's entry points name."""
+    for about in sorted(folder.glob("*.dist-info")):
+        try:
+            points = PathDistribution(about).entry_points.select(group="console_scripts")
+            found = [(point.name, point.module, point.attr) for point in points]
+        except (ValueError, AttributeError):
+            continue  # no entry points that anybody could read
+        for name, module, attribute in found:
+            path = folder / "bin" / name
+            # Names become a path and code here: only those are taken that can be nothing else.
+            if not (_FILE.fullmatch(name) and _DOTTED.fullmatch(module) and _DOTTED.fullmatch(attribute)):
+                continue
+            path.parent.mkdir(exist_ok=True)
+            first = attribute.partition(".")[0]
+            lines = ["import sys", "", f"from {module} import {first}", "", f"sys.exit({attribute}())", ""]
+            path.write_text("\n".join([_INTERPRETER.decode(), *lines]))
+            path.chmod(0o755)
+
+
 def _name_interpreter(scripts: Path) -> None:
-    """Give scripts the interpreter's path, and make all of them executable, as pip does."""
+    """Give scripts the interpreter's path. Their right to execute is what it is in the wheel, as with pip."""
     for script in scripts.iterdir():
         if not script.is_file():
             continue
@@ -72,4 +98,3 @@ def _name_interpreter(scripts: Path) -> None:
         mark = next((mark for mark in _MARKS if first.startswith(mark)), None)
         if mark is not None:
             script.write_bytes(_INTERPRETER + first[len(mark) :].rstrip(b"\r") + newline + rest)
-        script.chmod(0o755)

@@ -76,6 +76,13 @@ class Receiver:
             raise LabError("The OTLP receiver is not running: start it first.")
         return self._server.url
 
+    @property
+    def port(self) -> int:
+        """The port of the loopback. Raises LabError before the start and after the end."""
+        if self._server is None:
+            raise LabError("The OTLP receiver is not running: start it first.")
+        return self._server.port
+
     async def close(self) -> None:
         """Stop receiving. Safe to call twice."""
         server, self._server = self._server, None

@@ -31,7 +31,8 @@ class Pipe:
     """Takes a response from an environment and gives it to a caller, in order."""
 
     def __init__(self) -> None:
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(MAX_WAITING)
         self._gone = False
         self.begun = asyncio.Event()
         self.error: tuple[str, bytes] | None = None
@@ -42,28 +43,29 @@ class Pipe:
 
     async def write(self, data: bytes) -> None:
         """Take a piece; wait while the caller is behind."""
+        await self._room.acquire()
         if self._gone:
+            self._room.release()  # for whoever waits beside or after
             raise ConnectionError("the caller has gone")
-        await self._pieces.put(data)
+        self._pieces.put_nowait(data)
 
     async def end(self, error_type: str | None, error_body: bytes) -> None:
-        """Take the end."""
+        """Take the end, at once: an environment does not wait for a caller when its function is done."""
         if error_type is not None:
             self.error = (error_type, error_body)
         self.begun.set()
-        if not self._gone:
-            await self._pieces.put(None)
+        self._pieces.put_nowait(None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the pieces until the end."""
         while (piece := await self._pieces.get()) is not None:
+            self._room.release()
             yield piece
 
     def abandon(self) -> None:
         """The caller has gone: take nothing more, and keep nobody waiting."""
         self._gone = True
-        while not self._pieces.empty():
-            self._pieces.get_nowait()
+        self._room.release()
 
 
 async def invoke_with_stream(desk: Desk, name: str, request: Request) -> Response | StreamedResponse:
