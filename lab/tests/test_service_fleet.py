@@ -135,6 +135,18 @@ async def test_the_one_idle_for_longest_makes_room(tmp_path: Path) -> None:
     await scene.core.close()
 
 
+async def test_one_that_is_ending_makes_room_as_well(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.core.fleet.limit = 1
+    scene.go.set()
+    await scene.core.invoke(scene.deployed, CALL)
+    scene.world.close_seconds = 0.05
+    scene.core.fleet.reap(float("inf"))
+    await scene.core.invoke(scene.deploy("g"), CALL)
+    assert [environment.closed for environment in scene.world.environments] == [1, 0]
+    await scene.core.close()
+
+
 async def test_idle_ones_are_ended_and_busy_ones_are_not(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     now = [0.0]

@@ -4,8 +4,8 @@ Rules
 - An invocation takes the free environment that was used last, a provisioned one before others. Where there is
   none it gets a new one: invocations never wait for each other, except in an environment that is made for
   several at once.
-- When all environments that may exist do, the one idle for longest (of any version) makes room; when none is
-  idle, the invocation is refused.
+- When all environments that may exist do, the one idle for longest (of any version) makes room, or one that
+  is ending; when there is none, the invocation is refused.
 - Environments that are idle for long enough are ended; provisioned ones are not, and are replaced when they
   end.
 - A version that is retired ends its environments: idle ones now, busy ones after their invocation.
@@ -74,6 +74,7 @@ class Fleet:
         self._gate = asyncio.Semaphore(starts or max(2, 2 * (os.cpu_count() or 1)))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Future[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Let something go on beside the caller; `close` ends it. Its LabErrors are nobody's."""
@@ -115,10 +116,13 @@ class Fleet:
         while self.alive >= self.limit:
             idle = (m for pool in self.pools for m in pool.idle() if not m.provisioned)
             oldest = min(idle, key=lambda member: member.idle_since, default=None)
-            if oldest is None:
+            if oldest is not None:
+                oldest.pool.take_out(oldest)
+                await self.end(oldest)
+            elif self._ending:
+                await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
+            else:
                 raise throttled(reserved=False)
-            oldest.pool.take_out(oldest)
-            await self.end(oldest)
 
     async def start(self, environment: Environment) -> None:
         """Start an environment when it is its turn. Its place is free again when its init phase is over."""
@@ -137,11 +141,15 @@ class Fleet:
             self._gate.release()
 
     async def end(self, member: Member) -> None:
-        """End an environment that is in no pool any more."""
+        """End an environment that is given no more invocations."""
+        ended = asyncio.get_running_loop().create_future()
+        self._ending.add(ended)
         try:
             await member.environment.close()
         finally:
             member.pool.gone(member)
+            self._ending.discard(ended)
+            ended.set_result(None)
 
     async def end_all(self, members: Iterable[Member]) -> None:
         """End several environments, then raise the first error."""
