@@ -6,6 +6,9 @@ Rules
   several at once.
 - When all environments that may exist do, the one idle for longest (of any version) makes room, or one that
   is ending; when there is none, the invocation is refused.
+- Whoever has an answer may call again before the lab is through with the invocation. So a call for which
+  there is no room waits a moment, if an invocation has been answered and nothing but the lab keeps its
+  environment.
 - Environments that are idle for long enough are ended; provisioned ones are not, and are replaced when they
   end.
 - A version that is retired ends its environments: idle ones now, busy ones after their invocation.
@@ -35,6 +38,9 @@ T = TypeVar("T")
 
 MAX_ENVIRONMENTS = 1000
 """As many as AWS lets an account's functions run at once, unless told otherwise."""
+
+GRACE_S = 0.05
+"""What writing up an answered invocation may take at most, to be waited for. A cold start takes longer."""
 
 _INIT_S = 11.0  # what holds a place longer than the init phase may last does so no more
 
@@ -75,6 +81,25 @@ class Fleet:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Future[None]] = set()
+        self._hoping: set[asyncio.Future[None]] = set()
+        self.answered = 0  # invocations that have been answered, and will be over in no time
+
+    async def moment(self, possible: Callable[[], bool], hope: Callable[[], bool]) -> bool:
+        """Wait until something is possible, for a moment and while there is hope; tell whether it is."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + GRACE_S
+        while not possible() and hope() and (left := until - loop.time()) > 0:
+            freed = loop.create_future()
+            self._hoping.add(freed)
+            await asyncio.wait([freed], timeout=left)
+            self._hoping.discard(freed)
+        return possible()
+
+    def freed(self) -> None:
+        """An invocation is over."""
+        for waiting in self._hoping:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Let something go on beside the caller; `close` ends it. Its LabErrors are nobody's."""
@@ -121,8 +146,13 @@ class Fleet:
                 await self.end(oldest)
             elif self._ending:
                 await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
-            else:
+            elif not await self.moment(
+                lambda: self.alive < self.limit or self._spare(), lambda: self.answered > 0
+            ):
                 raise throttled(reserved=False)
+
+    def _spare(self) -> bool:
+        return any(not member.provisioned for pool in self.pools for member in pool.idle())
 
     async def start(self, environment: Environment) -> None:
         """Start an environment when it is its turn. Its place is free again when its init phase is over."""
@@ -140,10 +170,13 @@ class Fleet:
         finally:
             self._gate.release()
 
-    async def end(self, member: Member) -> None:
-        """End an environment that is given no more invocations."""
-        ended = asyncio.get_running_loop().create_future()
+    def end(self, member: Member) -> Coroutine[Any, Any, None]:
+        """End an environment that is given no more invocations. From the call on it counts as ending."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ending.add(ended)
+        return self._end(member, ended)
+
+    async def _end(self, member: Member, ended: asyncio.Future[None]) -> None:
         try:
             await member.environment.close()
         finally:
@@ -192,6 +225,7 @@ class Pool:
         self.members: set[Member] = set()
         self.provisioned = 0
         self.failure: str | None = None
+        self.answered = 0  # as the fleet's, of this pool
         self._fleet = fleet
         self._make = make
         self._on_started = on_started
@@ -203,6 +237,8 @@ class Pool:
 
     async def run(self, work: Callable[[Environment], Coroutine[Any, Any, Invocation]]) -> Invocation:
         """Run an invocation in a free environment or a new one."""
+        if not self._open and self.answered:
+            await self._fleet.moment(lambda: bool(self._open), lambda: self.answered > 0)
         member = self._take() if self._open else await self._add(provisioned=False, take=True)
         try:
             if member.ready is not None:
