@@ -180,11 +180,12 @@ def _row(content: dict[str, Any], measure: str, peer: str) -> dict[str, Any] | N
     return rows[0] if rows else None
 
 
-def write_readme(path: Path, table: str) -> None:
+def write_readme(path: Path, table: str, markers: tuple[str, str] = (BEGIN, END)) -> None:
     """Put `table` between the markers of `path`; the rest stays as it is. Raises MarkersMissingError."""
+    first, last = markers
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, begin, rest = text.partition(first)
+    _, end, tail = rest.partition(last)
     if not begin or not end:
-        raise MarkersMissingError(f"{path} has no place for the table: add the lines {BEGIN} and {END}")
-    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
+        raise MarkersMissingError(f"{path} has no place for the table: add the lines {first} and {last}")
+    path.write_text(f"{head}{first}\n{table}\n{last}{tail}", encoding="utf-8")

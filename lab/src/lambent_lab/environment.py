@@ -1,9 +1,10 @@
 """One execution environment: a function's process in its box, from its first init to its end.
 
 Rules
-- `start` makes the box and begins the init phase; the first invocation waits for what is left of it, 10 s in
-  all.
-- `course` says how an invocation goes.
+- `start` makes the box and begins the init phase. An on-demand init goes on in the background; one with
+  provisioned concurrency, under SnapStart or on a managed instance is over when `start` returns.
+- An environment serves one invocation at a time, and on a managed instance as many as it has workers. Over
+  that, invocations wait for each other.
 - After a timeout, a crash or an out-of-memory kill the whole tree is killed; /tmp stays; the next invocation
   inits again. Extensions are told before (see `shutdown`).
 - Extensions get the event together with the runtime. The caller has the answer as soon as the runtime gave
@@ -11,7 +12,8 @@ Rules
   the function's timeout, cover both. An extension that is not back in time ends the invocation as a timeout,
   and one that fails as an error, but the answer that was given stays given.
 - Between invocations, once the runtime and all extensions wait for the next event, the box is frozen. It is
-  thawed before an event is handed over, before signals and before its end.
+  thawed before an event is handed over, before signals and before its end. With `freeze=False`, and on
+  managed instances, it runs on; a snapshot is frozen in any case.
 - Init has up to two vCPUs (`init_cpu="boost"`), invocations have memory/1769 of one.
 """
 

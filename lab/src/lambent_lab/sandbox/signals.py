@@ -115,7 +115,10 @@ class SignalFreezer(parts.Freezer):
 
 
 class SampledMemory(parts.Memory):
-    """Looks at the resident memory from time to time and kills when it is over the limit."""
+    """Looks at the resident memory from time to time; over the limit it kills the largest process.
+
+    So does the kernel where it has a limit to watch. If that was not enough the next look kills the next one.
+    """
 
     how: ClassVar[str] = "sampled every 20 ms, SIGKILL above the limit"
 
@@ -124,20 +127,25 @@ class SampledMemory(parts.Memory):
         self._limit = limit
         self._kills = 0
         self._peak = 0
+        self._dying = 0  # the last one that was killed
 
     def sample(self) -> None:
         """Look once."""
         tree = self._tree
         pids = tree.descendants() if isinstance(tree, MarkedTree) else tree.pids()
-        now = sum(_resident(pid) for pid in pids)
-        if now > self._limit and len(pids) > 1:
+        sizes = {pid: _resident(pid) for pid in pids}
+        if sum(sizes.values()) > self._limit and len(pids) > 1:
             # Resident memory counts what forked processes share once for each of them. Their proportional
             # sizes do not, and take longer to read.
-            now = sum(_proportional(pid) for pid in pids)
+            sizes = {pid: _proportional(pid) for pid in pids}
+        now = sum(sizes.values())
         self._peak = max(self._peak, now)
-        if now > self._limit:
+        if self._dying not in sizes:
+            self._dying = 0
+        if now > self._limit and not self._dying:
             self._kills += 1
-            self._tree.kill()
+            self._dying = max(sizes, key=lambda pid: sizes[pid])
+            parts.send_kill([self._dying])
 
     def peak(self) -> int | None:
         """Return the high-water mark, in bytes."""
