@@ -96,13 +96,7 @@ def start(folder: Path, source: str, wanted: dict[str, Any], env: dict[str, str]
     document = json.dumps({"code": str(folder / "code"), **wanted})
     return subprocess.Popen(
         [sys.executable, "-c", BECOME, str(UID), sys.base_prefix, sys.executable, "-c", LAB, document],
-        env={
-            **os.environ,
-            "HOME": str(home),
-            "TMPDIR": str(folder),
-            "XDG_CACHE_HOME": str(home / "cache"),
-            **env,
-        },
+        env=variables | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
