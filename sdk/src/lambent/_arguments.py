@@ -25,7 +25,6 @@ _OF_LAMBDA = frozenset(
 _RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
 _NOT_YET = {
     "capture": "captures no events or responses",
-    "recorder": "has no flight recorder",
 }
 _NOT_ARGUMENTS = frozenset({"resource_attributes"})
 ARGUMENTS: tuple[str, ...] = tuple(
@@ -206,6 +205,7 @@ def _ratio(value: object) -> str:
 
 
 _SPECIAL: dict[str, Callable[[object], object]] = {
+    "recorder": lambda value: _bool("recorder", value),
     "timeout": _seconds,
     "deadline_margin": _seconds,
     "schedule_delay": _seconds,

@@ -76,6 +76,8 @@ class SyncDelivery:
     mode = "sync"
     on_acknowledged: Callable[[Sequence[Span]], None] | None = None
     """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
+    recovery: Callable[[float], None] | None = None
+    """Called after a successful export with the time left, a monotonic deadline: more is to be delivered."""
     counter: Counter | None = None
     processors: ProcessorChain | None = None
     untold = False
@@ -277,6 +279,8 @@ class SyncDelivery:
             for lane in lanes:
                 if lane.flying and not lane.wait(deadline):
                     delivered = False
+        if delivered and self.recovery is not None:
+            self.recovery(deadline)
         took = monotonic() - start
         self.flushes += 1
         self.flush_total += took
