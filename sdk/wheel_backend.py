@@ -1,9 +1,10 @@
 """Builds the SDK's wheel with flit, from a copy of the sources without what only their readers need.
 
-Every byte of a wheel is unpacked into a function, and its modules are read whenever a cold start finds no
-.pyc files. So comments stay in the repository, and docstrings too but for those of the modules whose names
-`lambent` itself offers, which `help()` shows. Every statement stays on its line: a traceback fits the
-repository. The source distribution and editable installs are flit's own, unchanged.
+Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold start
+finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the modules whose
+names users write: those that `lambent` itself offers keep both (of a docstring the first paragraph), the
+exporters their types. Every statement stays on its line, so that a traceback fits the repository. The source
+distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from flit_core.buildapi import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Edit = tuple[int, int, bytes]  # from where to where, and what comes instead
 
 __all__ = [
     "build_editable",
@@ -56,12 +59,14 @@ def build_wheel(
         copy = Path(folder) / "sdk"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns("tests", "__pycache__", "dist"))
         package = copy / PACKAGE
-        explained = {
-            package / f"{home.replace('.', '/')}.py"
-            for home in _homes((package / "__init__.py").read_text("utf-8"))
-        }
+        homes = _homes((package / "__init__.py").read_text("utf-8"))
+        offered = {package / f"{home.replace('.', '/')}.py" for home in homes}
         for file in copy.glob("src/**/*.py"):
-            file.write_text(slim(file.read_text("utf-8"), docstrings=file in explained), "utf-8")
+            exporter = file.parent.name == "exporters" and not file.stem.startswith("_")
+            source = file.read_text("utf-8")
+            file.write_text(
+                slim(source, docstrings=file in offered, types=file in offered or exporter), "utf-8"
+            )
         os.chdir(copy)
         try:
             return str(buildapi.build_wheel(str(into), config_settings, metadata_directory))
@@ -77,28 +82,79 @@ def _homes(source: str) -> set[str]:
     raise SystemExit("src/lambent/__init__.py has no table _HOMES of the names that it offers")
 
 
-def slim(source: str, *, docstrings: bool) -> str:
-    """Return a module without its comments, and without docstrings unless they are kept; no line moves."""
-    lines = source.encode().splitlines(keepends=True)  # ast counts columns in bytes
-    for text, instead in () if docstrings else _texts(ast.parse(source)):
-        first, last = text.lineno - 1, (text.end_lineno or text.lineno) - 1
-        lines[first] = lines[first][: text.col_offset] + instead + lines[last][text.end_col_offset :]
-        lines[first + 1 : last + 1] = [b"\n"] * (last - first)
-    rest = b"".join(lines).decode().splitlines(keepends=True)
-    for token in tokenize.generate_tokens(io.StringIO("".join(rest)).readline):
+def slim(source: str, *, docstrings: bool, types: bool) -> str:
+    """Return a module without its comments, and without docstrings and types unless they are kept.
+
+    Of a docstring that is kept the first paragraph stays: it says what a thing does.
+    """
+    source = _without(source, _paragraphs if docstrings else _docstrings)
+    if not types:
+        source = _without(source, _types)
+    lines = source.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
-            rest[row - 1] = rest[row - 1][:column].rstrip() + "\n"
-    return "".join(rest)
+            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    return "".join(lines)
 
 
-def _texts(tree: ast.Module) -> Iterator[tuple[ast.Expr, bytes]]:
-    """Give every docstring, of a value too, and what has to stand in its place."""
+def _without(source: str, find: Callable[[ast.Module, bytes, list[int]], Iterator[Edit]]) -> str:
+    """Return the source with its edits made. What they take out leaves its line ends behind."""
+    content = source.encode()  # ast counts columns in bytes
+    starts = [0]
+    for line in content.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    done = len(content) + 1
+    edits = sorted(find(ast.parse(source), content, starts), key=lambda edit: (-edit[1], edit[0]))
+    for begin, end, instead in edits:
+        if end > done:
+            continue  # inside of what has been taken out
+        done = begin
+        content = content[:begin] + instead + b"\n" * content.count(b"\n", begin, end) + content[end:]
+    return content.decode()
+
+
+def _docstrings(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find every docstring, of a value too."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         for statement in node.body:
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                assert isinstance(statement, ast.Expr)
-                yield statement, b"pass" if len(node.body) == 1 else b""
+                yield *_range(statement, starts), b"pass" if len(node.body) == 1 else b""
+
+
+def _paragraphs(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find what follows the first paragraph of each docstring."""
+    for begin, end, _ in _docstrings(tree, content, starts):
+        first = content.find(b"\n\n", begin, end)
+        if first > 0:
+            yield first, end, b'"""'
+
+
+def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find the annotations of arguments, results and assigned values, and what only type checkers import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
+            yield *_range(node, starts), b""
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            begin, end = _range(node, starts)
+            yield begin + len(node.arg.encode()), end, b""
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            end = _range(node.annotation, starts)[1]
+            if node.lineno == node.annotation.end_lineno:
+                yield _range(node.target, starts)[1], end, b""
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns is not None:
+            begin, end = _range(node.returns, starts)
+            arrow = content.rindex(b"->", 0, begin)
+            if (
+                b"\n" not in content[arrow : content.index(b":", end)]
+            ):  # outside of brackets a line ends there
+                yield arrow, end, b""
+
+
+def _range(node: ast.stmt | ast.expr | ast.arg, starts: list[int]) -> tuple[int, int]:
+    """Return where a node begins and ends, in bytes."""
+    last = node.end_lineno or node.lineno
+    return starts[node.lineno - 1] + node.col_offset, starts[last - 1] + (node.end_col_offset or 0)

@@ -38,23 +38,32 @@ def wheel(backend: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.chdir(before)
 
 
-def without_docstrings(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.stmt, ast.expr)):
-            node.end_lineno = node.end_col_offset = None  # a body may have ended with a text
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.body = [
-                statement
-                for statement in node.body
-                if not isinstance(statement, ast.Pass)
-                and not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ]
-    return ast.dump(tree, include_attributes=True)
+class Meaning(ast.NodeTransformer):
+    """Leaves of a module what it does: no docstrings, no types, but the number of each line."""
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, (ast.stmt, ast.expr, ast.arg)):
+            node.end_lineno, node.end_col_offset = None, None
+            node.col_offset = 0  # a type stood to the left
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            node = ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno, col_offset=0)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return None
+        if isinstance(node, ast.Pass) or (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            return None
+        return self.generic_visit(node)
+
+
+def meaning(source: str) -> str:
+    return ast.dump(Meaning().visit(ast.parse(source)), include_attributes=True)
 
 
 def test_the_wheel_is_within_its_budget(wheel: Path) -> None:
@@ -70,7 +79,7 @@ def test_every_module_is_in_it_and_means_the_same_on_the_same_lines(wheel: Path)
         for name, file in sources.items():
             installed = archive.read(name).decode()
             compile(installed, name, "exec")
-            assert without_docstrings(installed) == without_docstrings(file.read_text("utf-8")), name
+            assert meaning(installed) == meaning(file.read_text("utf-8")), name
 
 
 def test_what_users_call_explains_itself(wheel: Path, tmp_path: Path) -> None:
@@ -93,17 +102,23 @@ def test_what_users_call_explains_itself(wheel: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("types", [True, False])
 @pytest.mark.parametrize("docstrings", [True, False])
-def test_what_is_left_out_leaves_its_lines(backend: Any, docstrings: bool) -> None:
+def test_what_is_left_out_leaves_its_lines(backend: Any, docstrings: bool, types: bool) -> None:
     source = (
         '"""Über … several\n\nparagraphs."""\n\nimport os  # why\n\n\n'
         'def only():\n    """Nothing … else."""\n\n\n'
         'VALUE = "# no comment"  # a comment\n"""Of a value\nin two lines."""\n\n\n'
+        "if TYPE_CHECKING:\n    from a import B\n\n    c: int = 1\n\n\n"
+        'def f(ä: "B … C" = 1, /, *b: B,\n      c: dict[\n        str, B] = {}) -> (\n    int):\n'
+        "    d: list[int] = []; e: B\n    return lambda: d  # x\n\n\n"
         'class A:\n    """…"""\n\n    def b(self):  # noqa\n        """C."""\n        raise ValueError("x")\n'
     )
-    slimmed = backend.slim(source, docstrings=docstrings)
+    slimmed = backend.slim(source, docstrings=docstrings, types=types)
     assert slimmed.count("\n") == source.count("\n")
     assert "why" not in slimmed
     assert "# no comment" in slimmed
     assert ("Nothing" in slimmed) is docstrings
-    assert without_docstrings(slimmed) == without_docstrings(source)
+    assert ("import B" in slimmed) is types
+    assert ("dict[" in slimmed) is types
+    assert meaning(slimmed) == meaning(source)
