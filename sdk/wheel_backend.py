@@ -1,10 +1,10 @@
 """Builds the SDK's wheel with flit, from a copy of the sources without what only their readers need.
 
-Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold start
-finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the modules whose
-names users write: those that `lambent` itself offers keep both (of a docstring the first paragraph), the
-exporters their types. Every statement stays on its line, so that a traceback fits the repository. The source
-distribution and editable installs are flit's own, unchanged.
+Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold
+start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
+modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
+paragraph), the exporters their types. Every statement stays on its line, so that a traceback fits the
+repository. The source distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
