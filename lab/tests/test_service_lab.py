@@ -279,6 +279,16 @@ def test_events_that_lambda_would_not_take(lab: Lab, world: World, tmp_path: Pat
     assert world.environments == []
 
 
+def test_names_that_lambda_would_not_take(lab: Lab, tmp_path: Path) -> None:
+    for name in ("", "a b", "x" * 65, "ä"):
+        with pytest.raises(UsageError, match="cannot be called"):
+            lab.function(name, code=tmp_path, handler="app.handler")
+    with pytest.raises(UsageError, match="cannot have 0 environments"):
+        Lab(max_environments=0)
+    with pytest.raises(UsageError, match="idle time of 0 s"):
+        Lab(idle_timeout=0)
+
+
 def test_a_lab_must_be_open_and_only_once(lab: Lab) -> None:
     with pytest.raises(LabError, match="open already"):
         lab.__enter__()
