@@ -405,3 +405,59 @@ os._exit(0)
             server.shutdown()
             thread.join(30)
     assert sorted(received) == ["down 0", "down 1", "down 2", "up 0", "up 0", "up 1", "up 1"]
+
+
+def test_forked_children_do_not_fill_the_folder(tmp_path: Path) -> None:
+    program = """
+import os, lambent
+tracer = lambent.init()
+with tracer.trace("parent"):
+    for number in range(12):
+        child = os.fork()
+        if not child:
+            with tracer.trace(f"child {number}"):
+                pass
+            tracer.force_flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+assert tracer.force_flush()
+print(tracer.stats().recovered)
+"""
+    done = run(program, tmp_path)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
+    assert len(list(tmp_path.iterdir())) <= 2, "the parent's is gone, the last child's may be there"
+
+
+def test_first_spans_at_once_make_one_recorder(tmp_path: Path) -> None:
+    program = """
+import threading, lambent
+tracer = lambent.init()
+barrier = threading.Barrier(8)
+def work():
+    barrier.wait()
+    with tracer.trace("s"):
+        pass
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+import os
+print(len(os.listdir(os.environ["TMPDIR"])))
+assert tracer.force_flush()
+tracer.close()
+print(os.listdir(os.environ["TMPDIR"]))
+"""
+    for _ in range(5):
+        done = run(program, tmp_path)
+        lines = done.stdout.splitlines()
+        assert [lines[0], lines[-1]] == ["1", "[]"], done
+
+
+@pytest.mark.parametrize(("ending", "reason"), [("sys.exit(3)", "exit"), ("os._exit(0)", "unknown")])
+def test_how_it_ended(tmp_path: Path, ending: str, reason: str) -> None:
+    run(DIES.replace("os._exit(0)", f"import sys; {ending}"), tmp_path)
+    (path,) = tmp_path.iterdir()
+    leftover = recovery.claim(str(path))
+    assert leftover is not None
+    spans = recovery.spans_of(leftover.content, recording_tracer())
+    assert spans[1].attributes["lambent.termination.reason"] == reason
+    leftover.release()
