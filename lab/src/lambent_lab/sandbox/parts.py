@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+STOP, CONTINUE = signal.SIGSTOP, signal.SIGCONT
+
+
 class Freezer(ABC):
     """Stops and continues every process of a box."""
 
@@ -58,6 +61,15 @@ class Cpu(ABC):
     @abstractmethod
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""
+
+    def hold(self) -> None:  # noqa: B027 - only for those who limit by themselves
+        """The processes are about to be frozen or killed: leave them alone."""
+
+    def let_go(self) -> None:  # noqa: B027 - only for those who limit by themselves
+        """The processes run again."""
+
+    def close(self) -> None:  # noqa: B027 - only for those who limit by themselves
+        """The box comes to its end."""
 
 
 class Memory(ABC):
@@ -109,10 +121,15 @@ def procs(folder: Path) -> list[int]:
         return []
 
 
-def send_kill(pids: list[int]) -> None:
-    """Send SIGKILL to each; those that are gone already are fine."""
+def send(pids: list[int], number: int) -> None:
+    """Send a signal to each; those that are gone already are fine."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def send_kill(pids: list[int]) -> None:
+    """Send SIGKILL to each; those that are gone already are fine."""
+    send(pids, signal.SIGKILL)
