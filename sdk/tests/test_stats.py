@@ -252,7 +252,8 @@ def test_the_estimate_is_near_the_truth(span_batches: st.SearchStrategy[Sequence
 def _resource_size(span: Span) -> int:
     """Return at most how much of a request is not the span: what its resource and scope hold."""
     held = [span.resource.attributes, span.instrumentation_scope.attributes]
-    texts = [span.resource.schema_url, span.instrumentation_scope.schema_url, span.instrumentation_scope.name]
+    scope = span.instrumentation_scope
+    texts = [span.resource.schema_url, scope.schema_url, scope.name, scope.version]
     return sum(len(repr(part)) * 4 for part in held) + sum(map(len, texts)) * 4 + 2000
 
 

@@ -21,7 +21,8 @@ _PART = 40  # an event or a link
 
 def estimate(span: Span) -> int:
     """Return about how many bytes the span takes."""
-    size = _SPAN + len(span.name) + _of_mapping(span.attributes)
+    said = span._status_message  # noqa: SLF001  # its public twin loads a module
+    size = _SPAN + len(span.name) + len(said or "") + _of_mapping(span.attributes)
     for event in span.events:
         size += _PART + len(event.name) + _of_mapping(event.attributes)
     for link in span.links:
