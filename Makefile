@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
 
-.PHONY: demo test check bench docs lock venv clean
+.PHONY: demo test check bench faults docs lock venv clean
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
@@ -24,6 +24,9 @@ check: venv  ## ruff, mypy, the code in README and docs
 bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved run; writes the README's tables
 	$(BIN)/python benchmarks/run.py --readme
 	$(BIN)/python benchmarks/emulators.py --readme
+
+faults: venv  ## every way of delivery, of ending and of a collector; writes docs/reference/delivery-matrix.md
+	$(BIN)/python tools/faults.py
 
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py

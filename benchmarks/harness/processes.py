@@ -89,12 +89,16 @@ def run(
 ) -> dict[str, Any]:
     """One process of `probe` with one tool. Raises FunctionFailedError with the end of its output."""
     python = installed.python if probe.bytecode else installed.python_nopyc
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
+    # An environment's /tmp is its own: what one process leaves there is not the next one's.
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as output,
+        tempfile.TemporaryDirectory(prefix="lambent-bench-") as folder,
+    ):
         try:
             if probe.host == plan.LAMBDA:
-                outcome = _in_lambda(probe, python, bundle, collector, share, output)
+                outcome = _in_lambda(probe, python, bundle, collector, share, output, folder)
             else:
-                outcome = _bare(probe, python, bundle, collector, share, output)
+                outcome = _bare(probe, python, bundle, collector, share, output, folder)
         except FunctionFailedError as failure:
             raise FunctionFailedError(f"{failure} | {_tail(output)}") from None
         output.seek(0)
@@ -104,10 +108,16 @@ def run(
 
 
 def _in_lambda(
-    probe: Probe, python: Path, bundle: Path, collector: Collector, share: CpuShare | None, output: Any
+    probe: Probe,
+    python: Path,
+    bundle: Path,
+    collector: Collector,
+    share: CpuShare | None,
+    output: Any,
+    folder: str,
 ) -> dict[str, Any]:
     api = RuntimeApi()
-    env = environment(probe, collector, _version(python), bundle, api.address)
+    env = environment(probe, collector, _version(python), bundle, api.address) | {"TMPDIR": folder}
     command = [str(python), "-m", "awslambdaric", "app.handler"]
     throttled = share.throttled() if share else 0
     started = time.perf_counter_ns()
@@ -136,9 +146,15 @@ def _in_lambda(
 
 
 def _bare(
-    probe: Probe, python: Path, bundle: Path, collector: Collector, share: CpuShare | None, output: Any
+    probe: Probe,
+    python: Path,
+    bundle: Path,
+    collector: Collector,
+    share: CpuShare | None,
+    output: Any,
+    folder: str,
 ) -> dict[str, Any]:
-    env = environment(probe, collector, _version(python), bundle, None)
+    env = environment(probe, collector, _version(python), bundle, None) | {"TMPDIR": folder}
     command = [str(python), "loops.py", "init" if probe.host == plan.BARE else probe.host]
     process = _start(share.wrap(command) if share else command, bundle, env, output)
     try:

@@ -251,6 +251,8 @@ def test_a_function_is_made_and_told_of(client: Any, hello: Any, world: World) -
 
 def test_everything_that_a_function_can_be_made_with(client: Any, tmp_path: Path, world: World) -> None:
     (tmp_path / "app.py").write_text("")
+    layer = tmp_path / "layer"
+    layer.mkdir()
     r = client.create_function(
         FunctionName="hello",
         Runtime="python3.11",
@@ -266,6 +268,8 @@ def test_everything_that_a_function_can_be_made_with(client: Any, tmp_path: Path
         SnapStart={"ApplyOn": "PublishedVersions"},
         LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "LogGroup": "/my/group"},
         Architectures=["arm64"],
+        EphemeralStorage={"Size": 1024},
+        Layers=[str(layer)],
         PackageType="Zip",
         Publish=True,
     )
@@ -277,11 +281,16 @@ def test_everything_that_a_function_can_be_made_with(client: Any, tmp_path: Path
         "LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "INFO",
         "LogGroup": "/my/group",
     }  # fmt: skip
-    assert r["Architectures"] == ["arm64"]
+    assert (r["Architectures"], r["EphemeralStorage"], r["Layers"][0]["Arn"]) == (
+        ["arm64"], {"Size": 1024}, str(layer),
+    )  # fmt: skip
     assert client.list_tags(Resource=ARN)["Tags"] == {"team": "a"}
     client.invoke(FunctionName="hello", Qualifier="1")
     environment = world.environments[0]
     assert (environment.spec.env, environment.spec.log_format) == ({"COLOUR": "green"}, "JSON")
+    assert (environment.spec.layers, environment.spec.tmp_mb, environment.spec.runtime) == (
+        (layer,), 1024, "python3.11",
+    )  # fmt: skip
     assert (environment.spec.version, environment.spec.initialization) == ("1", "snap-start")
     assert environment.calls[0]["trace_header"].endswith("Sampled=1")
     location = client.get_function(FunctionName="hello", Qualifier="1")["Code"]["Location"]

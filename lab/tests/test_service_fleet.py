@@ -135,6 +135,19 @@ async def test_the_one_idle_for_longest_makes_room(tmp_path: Path) -> None:
     await scene.core.close()
 
 
+async def test_one_that_is_ending_makes_room_as_well(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.core.fleet.limit = 1
+    scene.go.set()
+    other = scene.deploy("g")
+    await scene.core.invoke(scene.deployed, CALL)
+    scene.world.close_seconds = 0.05
+    scene.core.fleet.reap(float("inf"))
+    await scene.core.invoke(other, CALL)
+    assert [environment.closed for environment in scene.world.environments] == [1, 0]
+    await scene.core.close()
+
+
 async def test_idle_ones_are_ended_and_busy_ones_are_not(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     now = [0.0]
@@ -272,6 +285,41 @@ async def test_the_answer_comes_before_the_end(scene: Scene) -> None:
     done.set()
     await task
     assert scene.deployed.active == 0
+
+
+async def test_who_has_an_answer_finds_the_same_environment_again(scene: Scene) -> None:
+    scene.core.reserve(scene.deployed, 1)
+    scene.core.fleet.limit = 900
+    scene.go.set()
+    written_up = asyncio.Event()
+    scene.world.after = written_up.wait
+    answered = asyncio.Event()
+    first = asyncio.create_task(scene.core.invoke(scene.deployed, CALL, lambda *_: answered.set()))
+    await answered.wait()
+    second = asyncio.create_task(scene.core.invoke(scene.deployed, CALL))
+    await asyncio.sleep(0)
+    assert not second.done()
+    written_up.set()
+    await asyncio.gather(first, second)
+    assert [environment.invocations for environment in scene.world.environments] == [2]
+
+
+async def test_extensions_are_not_waited_for(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    agent = tmp_path / "agent"
+    agent.touch(0o755)
+    deployed = scene.deploy("extended", extensions=(agent,))
+    scene.core.reserve(deployed, 1)
+    scene.go.set()
+    done, answered = asyncio.Event(), asyncio.Event()
+    scene.world.after = done.wait
+    first = asyncio.create_task(scene.core.invoke(deployed, CALL, lambda *_: answered.set()))
+    await answered.wait()
+    with pytest.raises(ServiceError, match="Rate Exceeded"):
+        await scene.core.invoke(deployed, CALL)
+    done.set()
+    await first
+    await scene.core.close()
 
 
 async def test_a_function_that_is_removed_leaves_nothing(scene: Scene) -> None:

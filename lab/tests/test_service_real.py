@@ -184,7 +184,6 @@ def test_twenty_environments_at_once(lab: Lab, tmp_path: Path) -> None:
             connection.sendall(b"go")
             connection.close()
         assert [json.load(answer.result(60)["Payload"]) for answer in answers] == ["go"] * count
-    assert lab.core.functions["meet"].active == 0
 
 
 def test_a_caller_that_goes_away_does_not_end_the_invocation(lab: Lab, tmp_path: Path) -> None:
@@ -205,3 +204,114 @@ def test_a_caller_that_goes_away_does_not_end_the_invocation(lab: Lab, tmp_path:
         requests.post(url, data=b"{}", timeout=(10, 0.3))
     assert reported.wait(60)
     assert "went on" in lines
+
+
+EXTENSION = f"""#!{Path(sys.executable).resolve()} -S
+import http.client, json, os, time
+def call(method, path, body=None, **headers):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request(method, "/2020-01-01/extension/" + path, body, headers)
+    answer = connection.getresponse()
+    return answer, json.loads(answer.read())
+answer, _ = call("POST", "register", json.dumps({{"events": ["INVOKE", "SHUTDOWN"]}}),
+                 **{{"Lambda-Extension-Name": "agent"}})
+me = answer.getheader("Lambda-Extension-Identifier")
+while True:
+    _, event = call("GET", "event/next", **{{"Lambda-Extension-Identifier": me}})
+    print("agent has", event["eventType"], event.get("shutdownReason"), flush=True)
+    if event["eventType"] == "SHUTDOWN":
+        break
+    time.sleep(1.5)
+    print("agent is done", flush=True)
+"""
+
+
+class Log:
+    """A function's log, and when a line came."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._come = threading.Condition()
+
+    def __call__(self, line: str) -> None:
+        with self._come:
+            self.lines.append(line)
+            self._come.notify_all()
+
+    def wait_for(self, part: str) -> None:
+        with self._come:
+            assert self._come.wait_for(lambda: any(part in line for line in self.lines), 60), self.lines
+
+
+def test_the_answer_does_not_wait_for_extensions_and_idle_ones_hear_of_the_end(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    agent = tmp_path / "agent"
+    agent.write_text(EXTENSION)
+    agent.chmod(0o755)
+    log = Log()
+    with Lab(idle_timeout=0.5) as lab:
+        lab.function(
+            "f", code=tmp_path / "code", handler="app.handler", timeout=60, memory=512, extensions=[agent],
+            on_line=log,
+        )  # fmt: skip
+        url = f"{lab.serve().url}/2015-03-31/functions/f/invocations"
+        assert requests.post(url, data=b"{}", timeout=60).json() == 1
+        assert not any("agent is done" in line for line in log.lines)
+        assert lab.core.functions["f"].active == 1
+        log.wait_for("REPORT")
+        assert any("agent is done" in line for line in log.lines)
+        log.wait_for("agent has SHUTDOWN SPINDOWN")
+
+
+STREAM = """
+import http.client, json, os, socket
+HOST = os.environ["AWS_LAMBDA_RUNTIME_API"]
+while True:
+    connection = http.client.HTTPConnection(HOST)
+    connection.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = connection.getresponse()
+    port = json.loads(answer.read())["port"]
+    request = answer.getheader("Lambda-Runtime-Aws-Request-Id")
+    out = socket.create_connection(HOST.split(":"))
+    out.sendall((f"POST /2018-06-01/runtime/invocation/{request}/response HTTP/1.1\\r\\nHost: x\\r\\n"
+                 "Lambda-Runtime-Function-Response-Mode: streaming\\r\\nTransfer-Encoding: chunked\\r\\n"
+                 "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\\r\\n"
+                 "Content-Type: text/plain\\r\\n\\r\\n5\\r\\nfirst\\r\\n").encode())
+    with socket.create_connection(("127.0.0.1", port)) as gate:
+        word = gate.recv(4)
+    out.sendall(b"6\\r\\nsecond\\r\\n0\\r\\n")
+    if word == b"fail":
+        out.sendall(b"Lambda-Runtime-Function-Error-Type: Function.Broke\\r\\n"
+                    b"Lambda-Runtime-Function-Error-Body: eyJlcnJvclR5cGUiOiAiRnVuY3Rpb24uQnJva2UifQ==\\r\\n")
+    out.sendall(b"\\r\\n")
+    out.recv(1000)
+    out.close()
+"""
+
+
+@pytest.mark.parametrize("word", ["well", "fail"])
+def test_a_response_reaches_the_caller_while_it_is_made(lab: Lab, tmp_path: Path, word: str) -> None:
+    (tmp_path / "app.py").write_text(STREAM)  # a runtime of its own: never done being imported
+    lab.function("stream", code=tmp_path, handler="app.handler", timeout=60, memory=512)
+    client = client_of(lab.serve().url)
+    with socket.create_server(("127.0.0.1", 0)) as gate:
+        gate.settimeout(60)
+        payload = json.dumps({"port": gate.getsockname()[1]}).encode()
+        answer = client.invoke_with_response_stream(FunctionName="stream", Payload=payload, LogType="Tail")
+        events = iter(answer["EventStream"])
+        assert next(events) == {"PayloadChunk": {"Payload": b"first"}}
+        waiting, _ = gate.accept()  # it has not gone on
+        waiting.sendall(word.encode())
+        waiting.close()
+        assert next(events) == {"PayloadChunk": {"Payload": b"second"}}
+        complete = next(events)["InvokeComplete"]
+        assert list(events) == []
+        answer["EventStream"].close()
+    log = base64.b64decode(complete["LogResult"]).decode()
+    assert "REPORT RequestId: " in log
+    if word == "fail":
+        assert complete["ErrorCode"] == "Function.Broke"
+        assert complete["ErrorDetails"]
+    else:
+        assert "ErrorCode" not in complete

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,6 +75,19 @@ def test_many_at_once_share_one() -> None:
         found = list(pool.map(lambda _: one.take(("test", "shared"), make), range(32)))
     assert len(made) == 1
     assert found[0].users == 32
+
+
+def test_different_ones_are_made_side_by_side() -> None:
+    one = Shelf()
+    both = Barrier(2)
+
+    def make(folder: Path) -> int:
+        both.wait(60)  # breaks when the other is not begun before this one is done
+        return fill(folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda name: one.take(("test", name), make), ["a", "b"]))
+    assert found[0].path != found[1].path
 
 
 async def test_an_environment_gives_back_what_it_took(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CURRENT.reset(token)
     for delivery in set(sync._open) - before:
         delivery.close(0.001)
+    from lambent.delivery import recorder
+
+    for path in recorder.OWN:
+        Path(path).unlink(missing_ok=True)
+    for each in list(recorder._recorders):
+        each.in_child()
+    recorder._recorders.clear()
+    recorder.OWN.clear()
 
 
 @pytest.fixture(params=sorted(path.name for path in EVENTS.glob("*.json")))
@@ -69,15 +78,23 @@ RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def run_python() -> RunPython:
+def run_python(tmp_path_factory: pytest.TempPathFactory) -> RunPython:
     """Run a program in a fresh interpreter that finds nothing but the SDK; it must succeed."""
+    folders = tmp_path_factory.mktemp("processes")
 
     def run(
         program: str, env: dict[str, str] | None = None, code: int = 0
     ) -> subprocess.CompletedProcess[str]:
+        # As in an environment of its own: what one process leaves is not the next one's.
+        temporary = tempfile.mkdtemp(dir=folders)
         done = subprocess.run(
             [sys.executable, "-S", "-B", "-c", program],
-            env={"PYTHONPATH": str(SOURCE.parent), "PATH": os.environ["PATH"], **(env or {})},
+            env={
+                "PYTHONPATH": str(SOURCE.parent),
+                "PATH": os.environ["PATH"],
+                "TMPDIR": temporary,
+                **(env or {}),
+            },
             capture_output=True,
             text=True,
             timeout=60,

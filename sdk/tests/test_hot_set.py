@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORBIDDEN = [
     "opentelemetry", "logging", "json", "re", "enum", "typing", "dataclasses", "http", "urllib", "socket",
@@ -61,7 +64,11 @@ def test_the_hot_set(run_python: Any, env: dict[str, str]) -> None:
     assert len(HOT) <= 9
 
 
-def test_a_span_loads_nothing_more(run_python: Any) -> None:
+RECORDER = {"lambent.delivery.recorder", "lambent.delivery.recorder_layout"}
+
+
+@pytest.mark.parametrize("recorder", [True, False])
+def test_a_span_loads_the_recorder_and_nothing_more(run_python: Any, recorder: bool) -> None:
     program = """
 import lambent
 tracer = lambent.init()
@@ -70,7 +77,9 @@ with tracer.trace("outer", attributes={"a": 1}) as span:
     with tracer.trace("inner"):
         span.add_event("e", {"k": 2.5})
 """
-    assert loaded(run_python, program, LAMBDA) == HOT
+    modules = loaded(run_python, program, LAMBDA if recorder else {**LAMBDA, "LAMBENT_RECORDER": "off"})
+    assert set(modules) - set(HOT) == (RECORDER if recorder else set())
+    assert set(loaded(run_python, program)) == set(HOT), "outside Lambda there is none"
 
 
 def test_a_decorated_handler_adds_three(run_python: Any) -> None:
@@ -101,8 +110,9 @@ handler({}, Context())
 """
     env = {**LAMBDA, "OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL": "0"}
     modules = loaded(run_python, program, env)
-    assert set(modules) - set(HOT) == {
+    assert set(modules) - set(HOT) - RECORDER == {
         "lambent.delivery.lane",
+        "lambent.delivery.watchdog",
         "lambent.exporters",
         "lambent.exporters.choose",
         "lambent.exporters.stdout",
@@ -143,11 +153,22 @@ tracer = lambent.init(
     sampler_argument=0.5, resource={{"a": 1}}, headers={{"x": "y"}}, limits={{"attributes": 3}},
     exporters="otlp,stdout",
 )
-with tracer.trace("s"):
-    pass
 print(opened)
 """
     assert run_python(program, LAMBDA).stdout == "[]\n"
+
+
+def test_the_first_span_opens_the_recorders_file(run_python: Any, tmp_path: Path) -> None:
+    program = f"""{GUARD}
+import lambent
+tracer = lambent.init()
+for _ in range(100):
+    with tracer.trace("s"):
+        pass
+print(opened)
+"""
+    env = {**LAMBDA, "LAMBENT_RECORDER_FOLDER": str(tmp_path)}
+    assert run_python(program, env).stdout == f"['{tmp_path}/.lambent-recorder-0']\n"
 
 
 @pytest.mark.parametrize(

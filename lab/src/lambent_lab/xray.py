@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
+
+_COMPLETE = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01]")
 
 
 def header(given: str | None = None) -> str:
@@ -12,6 +15,8 @@ def header(given: str | None = None) -> str:
     The form is `Root=1-<8 hex: seconds>-<24 hex>;Parent=<16 hex>;Sampled=<0|1>`. Without active tracing
     Lambda makes headers that are not sampled.
     """
+    if given is not None and _COMPLETE.fullmatch(given) is not None:
+        return given
     fields = dict(part.strip().split("=", 1) for part in (given or "").split(";") if "=" in part)
     fields.setdefault("Root", f"1-{int(time.time()):08x}-{secrets.token_hex(12)}")
     fields.setdefault("Parent", secrets.token_hex(8))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lambent import exporters, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
+    from lambent.delivery.processors import SpanProcessor
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
     from lambent.span import Link, NonRecordingSpan, Span
@@ -35,6 +36,7 @@ __all__ = [
     "Span",
     "SpanContext",
     "SpanKind",
+    "SpanProcessor",
     "Status",
     "StatusCode",
     "Tracer",
@@ -58,6 +60,7 @@ _HOMES = {
     "Span": "span",
     "SpanContext": "context",
     "SpanKind": "codes",
+    "SpanProcessor": "delivery.processors",
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",

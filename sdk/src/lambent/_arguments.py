@@ -24,9 +24,7 @@ _OF_LAMBDA = frozenset(
 )
 _RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
 _NOT_YET = {
-    "processors": "hands spans to exporters only",
     "capture": "captures no events or responses",
-    "recorder": "has no flight recorder",
 }
 _NOT_ARGUMENTS = frozenset({"resource_attributes"})
 ARGUMENTS: tuple[str, ...] = tuple(
@@ -145,13 +143,37 @@ def _exporters(value: object) -> tuple[object, ...]:
     for item in items:
         if isinstance(item, str):
             exporters.extend(_exporters(item))
-        elif callable(getattr(item, "force_flush", None)) and not isinstance(item, Exporter):
-            raise ValueError("an exporter of lambent's; this version takes none of OpenTelemetry's SDK")
+        elif isinstance(item, type):
+            raise ValueError(f"an exporter or a name, not the class {item.__name__}")
+        elif callable(getattr(item, "export", None)) and (
+            not isinstance(item, Exporter) and _is_opentelemetrys(item)
+        ):
+            from lambent.otel.exporter import OtelExporter
+
+            exporters.append(OtelExporter(item))
         elif callable(getattr(item, "export", None)):
             exporters.append(item)
         else:
             raise ValueError(f"an exporter or a name, not {type(item).__name__}")
     return tuple(exporters)
+
+
+def _processors(value: object) -> tuple[object, ...]:
+    if value in (False, "off", "none"):
+        return ()
+    processors = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    for each in processors:
+        if isinstance(each, type) or not (
+            callable(getattr(each, "on_start", None)) or callable(getattr(each, "on_end", None))
+        ):
+            raise ValueError(f"span processors, with on_start and on_end, not {type(each).__name__}")
+    return processors
+
+
+def _is_opentelemetrys(exporter: object) -> bool:
+    """Whether it is an exporter of OpenTelemetry's SDK, or made like one."""
+    foreign = any(callable(getattr(exporter, name, None)) for name in ("shutdown", "force_flush"))
+    return foreign and not callable(getattr(exporter, "close", None))
 
 
 def _sampler(value: object) -> object:
@@ -183,6 +205,7 @@ def _ratio(value: object) -> str:
 
 
 _SPECIAL: dict[str, Callable[[object], object]] = {
+    "recorder": lambda value: _bool("recorder", value),
     "timeout": _seconds,
     "deadline_margin": _seconds,
     "schedule_delay": _seconds,
@@ -191,6 +214,7 @@ _SPECIAL: dict[str, Callable[[object], object]] = {
     "limits": _limits,
     "exporter": _exporters,
     "exporters": _exporters,
+    "processors": _processors,
     "sampler": _sampler,
     "sampler_argument": _ratio,
     "propagators": _names("propagators"),

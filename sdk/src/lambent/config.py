@@ -67,6 +67,13 @@ def _count(raw: str) -> int:
     return int(raw)
 
 
+def _recorder_bytes(raw: str) -> int:
+    value = _count(raw)
+    if not 65_536 <= value <= 1 << 30:
+        raise ValueError("use a number of bytes from 65536 to 1073741824")
+    return value
+
+
 def _level(raw: str) -> int:
     if raw not in {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}:
         raise ValueError("use a gzip level from 0 to 9")
@@ -147,6 +154,9 @@ OPTIONS: tuple[Option, ...] = (
      "`generic`. An endpoint wins over the backend's address."),
     ("console", ("LAMBENT_CONSOLE",), _flag, False,
      "Print each span to the log as well, one readable line each, whatever the exporters are."),
+    ("processors", (), _words, (),
+     "Span processors, in order: lambent's (`lambent.SpanProcessor`) or OpenTelemetry's. Spans then go to "
+     "them only, and to `exporters` where these are named."),
     ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
      "The URL that OTLP requests are posted to, used as it is."),
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
@@ -207,6 +217,17 @@ OPTIONS: tuple[Option, ...] = (
     ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
      "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
      "Default: the larger of 100 ms and 2 % of the time left."),
+    ("watchdog", ("LAMBENT_WATCHDOG",), _flag, True,
+     "Send the open spans of an invocation as they are, `deadline_margin` before Lambda ends it. "
+     "In Lambda only."),
+    ("recorder", ("LAMBENT_RECORDER",), _flag, None,
+     "Keep a copy of what is not delivered yet in a file, from which the next process of the environment "
+     "delivers it should this one be killed. Default: on in Lambda."),
+    ("recorder_bytes", ("LAMBENT_RECORDER_BYTES",), _recorder_bytes, 1_048_576,
+     "The size of the flight recorder's file, 65536 to 1073741824. When it is full the oldest spans give "
+     "way."),
+    ("recorder_folder", ("LAMBENT_RECORDER_FOLDER", "TMPDIR"), _text, "/tmp",  # noqa: S108  # Lambda's own
+     "The folder of the flight recorder's file."),
     ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on",
      "Which traces are kept. Argument: a name or an object with the `Sampler` protocol."),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, "",
@@ -267,6 +288,7 @@ class Config:
     exporters: tuple[str | Exporter, ...]
     backend: str
     console: bool
+    processors: tuple[object, ...]
     traces_endpoint: str
     endpoint: str
     server_url: str
@@ -291,6 +313,10 @@ class Config:
     queue_bytes: int
     schedule_delay: float
     deadline_margin: float
+    watchdog: bool
+    recorder: bool | None
+    recorder_bytes: int
+    recorder_folder: str
     sampler: str | Sampler
     sampler_argument: str
     propagators: tuple[str, ...]

@@ -136,6 +136,8 @@ class Invocation:
     def __enter__(self) -> Self:
         self._span.__enter__()
         self._tracer.delivery.begin(self._span)
+        if self._deadline is not None:
+            self._tracer.arm(self._span, self._deadline)
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -155,6 +157,8 @@ class Invocation:
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         delivery = self._tracer.delivery
         try:
+            if self._tracer.watchdog is not None:
+                self._tracer.watchdog.disarm(self._span)
             if delivery.counter is not None:
                 self._span.set_attribute("lambent.spans", delivery.counter.take(self._span) + 1)
             if delivery.untold and self._span.is_recording():

@@ -73,6 +73,8 @@ class Span:
     _record_exception = True
     _set_status_on_exception = True
     _end_on_exit = True
+    _recorded = 0
+    """For the flight recorder: how many attributes it has noted; -1 once anything else has changed."""
     _trace_state: TraceState = EMPTY_TRACE_STATE
     dropped_attributes = 0
     dropped_events = 0
@@ -192,6 +194,7 @@ class Span:
             self._refuse("an attribute")
             return
         limits = self._tracer.limits
+        self._recorded = -1
         try:
             self.dropped_attributes += put_attribute(
                 self._attributes, key, value, limits.attributes, limits.span_attribute_length
@@ -201,6 +204,7 @@ class Span:
 
     def _drop_attribute(self, error: Exception) -> None:
         self.dropped_attributes += 1
+        self._recorded = -1
         self._complain("an attribute", error)
 
     def _complain(self, what: str, error: Exception) -> None:
@@ -223,6 +227,7 @@ class Span:
                 self._attributes = dict(attributes)
                 return
             limits = tracer.limits
+            self._recorded = -1
             self._attributes, self.dropped_attributes = clean_attributes(
                 attributes, limits.attributes, limits.span_attribute_length
             )
@@ -248,6 +253,7 @@ class Span:
         events = self._events
         if events is None:
             events = self._events = []
+        self._recorded = -1
         events.append(Event(clean_name(name), cleaned, timestamp, dropped))
         if limits.events is not None and len(events) > limits.events:
             del events[0]
@@ -262,6 +268,7 @@ class Span:
 
     def _add_links(self, links: Sequence[Link]) -> None:
         limits = self._tracer.limits
+        self._recorded = -1
         kept = list(self._links)
         try:
             given = list(links)
@@ -313,6 +320,7 @@ class Span:
             return
         if number == 0 or self._status_code == 1:
             return
+        self._recorded = -1
         self._status_code = number
         self._status_message = (
             clean_name(description) or None if number == 2 and description is not None else None
@@ -323,6 +331,7 @@ class Span:
         if self.end_time is not None:
             self._refuse("a name")
             return
+        self._recorded = -1
         self.name = clean_name(name)
 
     def record_exception(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from lambent.config import Config
     from lambent.context import AnySpan
+    from lambent.delivery.recorder import Recorder
+    from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
@@ -76,6 +78,18 @@ class Tracer:
             self._sampler = _sampler(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
+        self.recorder: Recorder | None = None
+        self.watchdog: Watchdog | None = None
+        self._watches = bool(config.function_name and config.watchdog and not config.test_mode)
+        if (config.function_name if config.recorder is None else config.recorder) and not config.test_mode:
+            # Its file is made with the first span: a process that traces nothing needs none.
+            self.on_start = self._begin_recording
+            self._watching_starts = (self._begin_recording,)
+        if config.processors:
+            from lambent.delivery.processors import ProcessorChain
+
+            self.delivery.processors = chain = ProcessorChain(config.processors)
+            self._watch(chain.on_start, chain.on_end)
         if config.count_spans:
             from lambent.delivery.counting import Counter
 
@@ -106,6 +120,23 @@ class Tracer:
         if on_end is not None:
             self._watching_ends += (on_end,)
             self.on_end = ends(self._watching_ends, self.delivery.on_end)
+
+    def _begin_recording(self, span: Span, context: object) -> None:
+        from lambent.delivery.recorder import attach
+
+        self.recorder = attach(self, self._begin_recording)
+        if self.on_start is not None:
+            self.on_start(span, context)
+
+    def arm(self, root: AnySpan, deadline: float) -> None:
+        """Watch over an invocation that Lambda ends at `deadline` (monotonic seconds)."""
+        if self.watchdog is None:
+            if not self._watches:
+                return
+            from lambent.delivery.watchdog import Watchdog
+
+            self.watchdog = Watchdog(self, self.recorder)
+        self.watchdog.arm(root, deadline)
 
     @property
     def resource(self) -> Resource:
@@ -175,6 +206,7 @@ class Tracer:
         )
         if trace_state is not EMPTY_TRACE_STATE:
             span._trace_state = trace_state
+            span._recorded = -1
         added: Attributes | None = None
         if self._sampler is not None:
             added = self._sampled(span, attributes, links)
@@ -215,6 +247,7 @@ class Tracer:
                 return None
             if decision.trace_state is not None:
                 span._trace_state = decision.trace_state
+                span._recorded = -1
             added = decision.attributes
         except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
             from lambent.diagnostics import say_once
@@ -303,6 +336,10 @@ class Tracer:
 
         _forget(self)
         self.delivery.close(self.config.timeout)
+        if self.watchdog is not None:
+            self.watchdog.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
 
 class CurrentSpan:

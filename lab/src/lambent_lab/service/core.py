@@ -275,12 +275,13 @@ class Core:
         on_answer: Callable[[bytes, str | None], None] | None = None,
     ) -> Invocation:
         """Run one version once."""
-        reserved = deployed.record.reserved
-        if reserved is not None and deployed.active >= reserved:
-            raise throttled(reserved=True)
-        if reserved is None and self._active >= self.unreserved:
-            raise throttled(reserved=False)
-        shared = int(reserved is None)
+        reserved = deployed.record.reserved is not None
+        if not self._admits(deployed) and not await self.fleet.moment(
+            lambda: self._admits(deployed), lambda: self.fleet.answered > 0
+        ):
+            raise throttled(reserved=reserved)
+        shared = int(not reserved)
+        settling = _Settling(self.fleet, deployed.pool(version))
         self._active += shared
         deployed.active += 1
         options: dict[str, Any] = {
@@ -293,8 +294,8 @@ class Core:
             options["function_arn"] = qualified_arn(deployed.name, call.qualifier)
         if call.sink is not None:
             options["sink"] = call.sink
-        if on_answer is not None:
-            options["on_answer"] = on_answer
+        if on_answer is not None or call.sink is not None:
+            options["on_answer"] = settling.wrap(on_answer)
         try:
             invocation = await deployed.pool(version).run(
                 lambda environment: environment.invoke(call.payload, **options)
@@ -302,10 +303,16 @@ class Core:
         finally:
             self._active -= shared
             deployed.active -= 1
+            settling.over()
         if call.observed:
             for hear in self.on_done:
                 hear(deployed, version, invocation)
         return invocation
+
+    def _admits(self, deployed: Deployed) -> bool:
+        """Tell whether one more invocation is within the function's concurrency, or the account's."""
+        reserved = deployed.record.reserved
+        return self._active < self.unreserved if reserved is None else deployed.active < reserved
 
     async def close(self) -> None:
         """End every environment and remove stored code."""
@@ -313,6 +320,37 @@ class Core:
             await self.fleet.close()
         finally:
             self.codes.close()
+
+
+class _Settling:
+    """Counts an invocation as one that will be over in no time: from its answer on, without extensions."""
+
+    def __init__(self, fleet: Fleet, pool: Pool) -> None:
+        self._fleet = fleet
+        self._pool = pool
+        self._counted = False
+
+    def wrap(
+        self, on_answer: Callable[[bytes, str | None], None] | None
+    ) -> Callable[[bytes, str | None], None]:
+        """Return what is called with the answer."""
+
+        def answered(payload: bytes, error: str | None) -> None:
+            if not self._pool.spec.extensions:
+                self._counted = True
+                self._fleet.answered += 1
+                self._pool.answered += 1
+            if on_answer is not None:
+                on_answer(payload, error)
+
+        return answered
+
+    def over(self) -> None:
+        """The invocation is over."""
+        if self._counted:
+            self._fleet.answered -= 1
+            self._pool.answered -= 1
+        self._fleet.freed()
 
 
 def stamp() -> Stamp:

@@ -4,8 +4,11 @@ Rules
 - An invocation takes the free environment that was used last, a provisioned one before others. Where there is
   none it gets a new one: invocations never wait for each other, except in an environment that is made for
   several at once.
-- When all environments that may exist do, the one idle for longest (of any version) makes room; when none is
-  idle, the invocation is refused.
+- When all environments that may exist do, the one idle for longest (of any version) makes room, or one that
+  is ending; when there is none, the invocation is refused.
+- Whoever has an answer may call again before the lab is through with the invocation. So a call for which
+  there is no room waits a moment, if an invocation has been answered and nothing but the lab keeps its
+  environment.
 - Environments that are idle for long enough are ended; provisioned ones are not, and are replaced when they
   end.
 - A version that is retired ends its environments: idle ones now, busy ones after their invocation.
@@ -35,6 +38,9 @@ T = TypeVar("T")
 
 MAX_ENVIRONMENTS = 1000
 """As many as AWS lets an account's functions run at once, unless told otherwise."""
+
+GRACE_S = 0.05
+"""What writing up an answered invocation may take at most, to be waited for. A cold start takes longer."""
 
 _INIT_S = 11.0  # what holds a place longer than the init phase may last does so no more
 
@@ -74,6 +80,26 @@ class Fleet:
         self._gate = asyncio.Semaphore(starts or max(2, 2 * (os.cpu_count() or 1)))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Future[None]] = set()
+        self._hoping: set[asyncio.Future[None]] = set()
+        self.answered = 0  # invocations that have been answered, and will be over in no time
+
+    async def moment(self, possible: Callable[[], bool], hope: Callable[[], bool]) -> bool:
+        """Wait until something is possible, for a moment and while there is hope; tell whether it is."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + GRACE_S
+        while not possible() and hope() and (left := until - loop.time()) > 0:
+            freed = loop.create_future()
+            self._hoping.add(freed)
+            await asyncio.wait([freed], timeout=left)
+            self._hoping.discard(freed)
+        return possible()
+
+    def freed(self) -> None:
+        """An invocation is over."""
+        for waiting in self._hoping:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Let something go on beside the caller; `close` ends it. Its LabErrors are nobody's."""
@@ -115,10 +141,18 @@ class Fleet:
         while self.alive >= self.limit:
             idle = (m for pool in self.pools for m in pool.idle() if not m.provisioned)
             oldest = min(idle, key=lambda member: member.idle_since, default=None)
-            if oldest is None:
+            if oldest is not None:
+                oldest.pool.take_out(oldest)
+                await self.end(oldest)
+            elif self._ending:
+                await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
+            elif not await self.moment(
+                lambda: self.alive < self.limit or self._spare(), lambda: self.answered > 0
+            ):
                 raise throttled(reserved=False)
-            oldest.pool.take_out(oldest)
-            await self.end(oldest)
+
+    def _spare(self) -> bool:
+        return any(not member.provisioned for pool in self.pools for member in pool.idle())
 
     async def start(self, environment: Environment) -> None:
         """Start an environment when it is its turn. Its place is free again when its init phase is over."""
@@ -136,12 +170,19 @@ class Fleet:
         finally:
             self._gate.release()
 
-    async def end(self, member: Member) -> None:
-        """End an environment that is in no pool any more."""
+    def end(self, member: Member) -> Coroutine[Any, Any, None]:
+        """End an environment that is given no more invocations. From the call on it counts as ending."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ending.add(ended)
+        return self._end(member, ended)
+
+    async def _end(self, member: Member, ended: asyncio.Future[None]) -> None:
         try:
             await member.environment.close()
         finally:
             member.pool.gone(member)
+            self._ending.discard(ended)
+            ended.set_result(None)
 
     async def end_all(self, members: Iterable[Member]) -> None:
         """End several environments, then raise the first error."""
@@ -184,6 +225,7 @@ class Pool:
         self.members: set[Member] = set()
         self.provisioned = 0
         self.failure: str | None = None
+        self.answered = 0  # as the fleet's, of this pool
         self._fleet = fleet
         self._make = make
         self._on_started = on_started
@@ -195,6 +237,8 @@ class Pool:
 
     async def run(self, work: Callable[[Environment], Coroutine[Any, Any, Invocation]]) -> Invocation:
         """Run an invocation in a free environment or a new one."""
+        if not self._open and self.answered:
+            await self._fleet.moment(lambda: bool(self._open), lambda: self.answered > 0)
         member = self._take() if self._open else await self._add(provisioned=False, take=True)
         try:
             if member.ready is not None:

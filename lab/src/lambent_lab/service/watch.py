@@ -18,7 +18,7 @@ DEBOUNCE_MS = 200
 def places(deployed: Deployed) -> tuple[Path, ...]:
     """Return the folders and files that a function's `$LATEST` is made of."""
     spec = deployed.record.latest.spec
-    return tuple(path.resolve() for path in (spec.code, *getattr(spec, "layers", ()), *spec.extensions))
+    return tuple(path.resolve() for path in (spec.code, *spec.layers, *spec.extensions))
 
 
 def touched(places: Iterable[Path], changed: Iterable[Path]) -> bool:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.sandbox import leftovers, workspace
+from lambent_lab.staging import trees
 from lambent_lab.staging.client import runtimes_folder
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _made(node: Node, version: str, folder: Path) -> Path:
     making = leftovers.make(folder.parent)
     try:
         _install(node, version, making, built)
-        making.chmod(0o755)
+        trees.open_up(making)
         try:
             making.rename(folder)
         except OSError:

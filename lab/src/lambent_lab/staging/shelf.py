@@ -33,28 +33,43 @@ class Kept:
 
 
 class Shelf:
-    """The folders of one workspace. Thread-safe; folders are made one at a time."""
+    """The folders of one workspace. Thread-safe: one is made once, and different ones side by side."""
 
     def __init__(self) -> None:
         self._base: Path | None = None
         self._kept: dict[tuple[str, ...], Kept] = {}  # the least recently used first
-        self._lock = threading.RLock()
+        self._making: dict[tuple[str, ...], threading.Lock] = {}
+        self._lock = threading.Lock()
 
     def take(self, key: tuple[str, ...], make: Callable[[Path], int]) -> Kept:
         """Return the folder of a key; where there is none, `make` fills a new one and returns its size."""
         with self._lock:
             base = workspace().folder
             if base != self._base:  # a forked child has a workspace of its own
-                self._base, self._kept = base, {}
-            kept = self._kept.pop(key, None)
+                self._base, self._kept, self._making = base, {}, {}
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            kept = self._found(key)
             if kept is None:
-                folder = Path(tempfile.mkdtemp(prefix=f"{key[0]}-", dir=base))
-                try:
-                    kept = Kept(folder, make(folder))
-                    trees.open_up(folder)
-                except BaseException:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    raise
+                kept = self._put(key, _made(key[0], base, make))
+            return kept
+
+    def _found(self, key: tuple[str, ...]) -> Kept | None:
+        """Return the folder of a key, used by one more."""
+        with self._lock:
+            kept = self._kept.pop(key, None)
+            if kept is not None:
+                kept.users += 1
+                self._kept[key] = kept
+            return kept
+
+    def _put(self, key: tuple[str, ...], kept: Kept) -> Kept:
+        with self._lock:
+            self._making.pop(key, None)
+            before = self._kept.pop(key, None)  # made by another thread after this one's first try had failed
+            if before is not None:
+                shutil.rmtree(kept.path, ignore_errors=True)
+                kept = before
             kept.users += 1
             self._kept[key] = kept
             return kept
@@ -66,6 +81,17 @@ class Shelf:
             unused = [key for key, one in self._kept.items() if not one.users]
             for key in unused[: max(0, len(unused) - MAX_UNUSED)]:
                 shutil.rmtree(self._kept.pop(key).path, ignore_errors=True)
+
+
+def _made(kind: str, base: Path, make: Callable[[Path], int]) -> Kept:
+    folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=base))
+    try:
+        kept = Kept(folder, make(folder))
+        trees.open_up(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return kept
 
 
 shelf = Shelf()

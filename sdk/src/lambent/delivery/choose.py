@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
-_LOCAL = frozenset({"stdout", "console", "file", "memory", "none"})
+_LOCAL = frozenset({"stdout", "console", "file", "memory", "none", "xray_udp"})
 
 
 def make(config: Config) -> SyncDelivery:
@@ -45,9 +45,12 @@ def make(config: Config) -> SyncDelivery:
 
 def _goes_to_a_server(config: Config) -> bool:
     """Whether any exporter waits for an answer; known without loading one."""
+    if config.processors:
+        return True  # who knows what they wait for
     if config.exporters:
         return any(
             each not in _LOCAL if isinstance(each, str) else getattr(each, "waits", True)
             for each in config.exporters
         )
-    return bool(config.endpoint or config.traces_endpoint or config.server_url)
+    named = config.backend not in {"", "generic"}
+    return bool(named or config.endpoint or config.traces_endpoint or config.server_url)

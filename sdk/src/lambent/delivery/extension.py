@@ -12,8 +12,9 @@ One thread a process, shared by all tracers with this mode:
 - An invocation that never rings (a handler that is not decorated, an event that could not be read) ends when
   the runtime client is seen waiting twice in a row.
 - Shortly before the deadline the thread gives up waiting: it must not make a timeout of an answer.
-- Whatever fails in an export, the thread asks for the next event: an extension that does not would
-  hold up the environment. If the API itself fails, every later invocation is delivered as in `sync`.
+- Whatever fails, the thread asks for the next event: an extension that does not would hold up the
+  environment. After a failure that is not an export's it does nothing else any more, and every later
+  invocation is delivered as in `sync`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Extension:
         self._settled = allocate_lock()
         self._settled.acquire()
         self._early = False
+        self._asked = False
 
     def start(self) -> None:
         """Ask to be registered and start the thread. Raises OSError and RuntimeError."""
@@ -106,12 +108,25 @@ class Extension:
             while self.alive:
                 self._serve()
         except BaseException as error:  # noqa: BLE001  # as above; nobody catches what leaves a thread
-            self._fail(error, "ended")
+            self._fail(error, "failed")
+            self._keep_asking()
+
+    def _keep_asking(self) -> None:
+        """Be an extension that Lambda need not wait for."""
+        try:
+            while True:
+                if not self._asked:
+                    self._ask()
+                self._api.event()
+                self._asked = False
+        except Exception:  # noqa: BLE001  # the API is gone, and with it who would wait
+            self._api.close()
 
     def _ask(self) -> None:
         # One that began and never ended (a generator left alone) must not be waited for again.
         self._seen = self.begun = self.ended
         self._api.ask()
+        self._asked = True
 
     def _serve(self) -> None:
         """Wait for one event, deliver what its invocation finishes, and ask for the next one."""
@@ -119,6 +134,7 @@ class Extension:
             try:
                 sigterm.wait_for(self._api.fileno())
                 event = self._api.event()
+                self._asked = False
                 break
             except OSError:
                 # The connection broke: the answer may be had on another one.
@@ -183,7 +199,6 @@ class Extension:
 
     def _fail(self, error: BaseException, what: str) -> None:
         self.alive = False
-        self._api.close()
         from lambent.diagnostics import say_once
 
         reason = str(error) if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}"

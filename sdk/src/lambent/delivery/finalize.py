@@ -53,6 +53,7 @@ class FinalizeDelivery(SyncDelivery):
         try:
             try:
                 api.registered()
+                self._prepare()
                 api.ask()
             finally:
                 self._settled.release()
@@ -60,6 +61,13 @@ class FinalizeDelivery(SyncDelivery):
             api.event()  # none comes: the wait is what tells Lambda that this extension is idle
         except Exception as error:  # noqa: BLE001  # as above
             _say(error)
+
+    def _prepare(self) -> None:
+        """Load what an export needs: at SIGTERM there is no time for that."""
+        for exporter in self.exporters:
+            prepare = getattr(exporter, "prepare", None)
+            if prepare is not None:
+                prepare()
 
     def ready(self) -> None:
         """Wait until Lambda has taken the extension on: after init it would be refused."""

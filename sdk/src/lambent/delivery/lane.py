@@ -53,9 +53,9 @@ class Lane:
                 self.flying.remove(landing)
                 landing.release()
             return self.delivered
-        # An exporter that flushes its own tracer would wait for itself.
-        if (self.lock.locked() and self.thread == get_ident()) or not self.lock.acquire(
-            timeout=max(0.0, deadline - monotonic())
+        if not self.lock.acquire(blocking=False) and (
+            # An exporter that flushes its own tracer would wait for itself.
+            self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic()))
         ):
             self._keep(spans)
             return False
@@ -63,9 +63,6 @@ class Lane:
         try:
             if self.pending:
                 spans, self.pending = self.pending + spans, []
-            if monotonic() >= deadline:
-                self._keep(spans)
-                return False
             if spans:
                 self.delivered = self._export(spans, deadline)
             return self.delivered
@@ -101,6 +98,10 @@ class Lane:
 
     def _export(self, spans: list[Span], deadline: float) -> bool:
         count = len(spans)
+        left = deadline - monotonic()
+        if left <= 0:
+            self._keep(spans)
+            return False
         self.exported += count
         lost = rejected = 0
         warning, quiet, kind = "", False, "failed"
@@ -108,7 +109,7 @@ class Lane:
         retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
         try:
-            result: Result | None = self.exporter.export(spans, max(0.0, deadline - monotonic()))
+            result: Result | None = self.exporter.export(spans, left)
             if result is None:  # a user's exporter, content with what it got
                 ok, reason = True, ""
             else:

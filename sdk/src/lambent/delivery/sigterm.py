@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, and is a module to load
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -46,6 +46,9 @@ def watch(delivery: SyncDelivery) -> None:
         try:
             _install()
             _listen()
+            from os import register_at_fork
+
+            register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
         except ValueError:
             from lambent.diagnostics import say_once
 
@@ -108,7 +111,7 @@ def _start() -> LockType:
 
 
 def _flush(landing: LockType) -> None:
-    deadline = monotonic() + BUDGET
+    deadline = monotonic() + BUDGET * 0.8  # the rest is for saying what is lost
     try:
         for delivery in tuple(_deliveries):
             try:
@@ -135,13 +138,32 @@ def _listen() -> None:
         close(pipe[1])
         return
     _pipe = pipe
-    from os import register_at_fork
 
-    register_at_fork(after_in_child=_in_child)
+
+_masks: dict[int, Any] = {}  # of threads that are forking, as they were
+
+
+def _before_fork() -> None:
+    """Hold SIGTERM back: Python forgets what comes to a child before it has set itself up."""
+    _masks[get_ident()] = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_SIGTERM,))
+
+
+def _after_fork() -> None:
+    mask = _masks.pop(get_ident(), None)
+    if mask is not None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
 def _in_child() -> None:
     """In a forked child: its signals are not the parent's, and locks may be copies of taken ones."""
+    try:
+        _renew()
+    finally:
+        _after_fork()
+        _masks.clear()
+
+
+def _renew() -> None:
     global _pipe, _flushing  # noqa: PLW0603  # see there
     _flushing = allocate_lock()
     pipe, _pipe = _pipe, None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lambent.context import AnySpan
     from lambent.delivery.counting import Counter
     from lambent.delivery.lane import Lane
+    from lambent.delivery.processors import ProcessorChain
     from lambent.exporters import Exporter
     from lambent.stats import Stats
 
@@ -75,7 +76,10 @@ class SyncDelivery:
     mode = "sync"
     on_acknowledged: Callable[[Sequence[Span]], None] | None = None
     """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
+    recovery: Callable[[float], None] | None = None
+    """Called after a successful export with the time left, a monotonic deadline: more is to be delivered."""
     counter: Counter | None = None
+    processors: ProcessorChain | None = None
     untold = False
     """Whether spans were dropped that no invocation span has told of yet."""
 
@@ -98,7 +102,7 @@ class SyncDelivery:
         self.flush_total = self.flush_longest = self.flush_last = 0.0
         self._immediate: list[Exporter] = []
         self.lanes: list[Lane] | None = None
-        if config.test_mode or config.exporters:
+        if config.test_mode or config.exporters or config.processors:
             # Some exporters take a span the moment it ends (memory), so they are needed from the start.
             self._choose()
         # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
@@ -125,9 +129,11 @@ class SyncDelivery:
             self._bytes += sum(sizes)
             if self._bytes <= self._config.queue_bytes or span in self.active:
                 left = self._config.queue_bytes - self._bytes
-                self._room = min(self.size, waiting + 1 + next_look(left, max(sizes)))
+                half = self.size // 2
+                stop = half if waiting + 1 < half else self.size
+                self._room = min(stop, waiting + 1 + next_look(left, max(sizes)))
                 self._append(span)
-                if 2 * waiting >= self.size or 2 * self._bytes >= self._config.queue_bytes:
+                if waiting + 1 >= half or 2 * self._bytes >= self._config.queue_bytes:
                     self.half_full()
                 return
             self._bytes -= sizes[-1]
@@ -185,9 +191,13 @@ class SyncDelivery:
     def _choose(self) -> list[Lane]:
         if self.lanes is None:
             from lambent.delivery.lane import Lane
-            from lambent.exporters.choose import choose
 
-            chosen = choose(self._config)
+            config = self._config
+            chosen: Sequence[Exporter] = ()
+            if config.exporters or config.test_mode or not config.processors:
+                from lambent.exporters.choose import choose
+
+                chosen = choose(config)
             self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
             self.lanes = [Lane(exporter, self) for exporter in chosen if exporter not in self._immediate]
             if self._immediate or not self.lanes:
@@ -247,7 +257,8 @@ class SyncDelivery:
         if not self._queue and (
             not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
         ):
-            return self._report_dropped()
+            delivered = not self._dropped or self._report_dropped()
+            return delivered and (self.processors is None or self.processors.flush(seconds))
         if not seconds > 0:
             return False
         start = monotonic()
@@ -268,16 +279,21 @@ class SyncDelivery:
             for lane in lanes:
                 if lane.flying and not lane.wait(deadline):
                     delivered = False
+        if delivered and self.recovery is not None:
+            self.recovery(deadline)
         took = monotonic() - start
         self.flushes += 1
         self.flush_total += took
         self.flush_last = took
-        self.flush_longest = max(self.flush_longest, took)
+        if took > self.flush_longest:  # noqa: PLR1730  # max() takes thrice as long
+            self.flush_longest = took
         if self.debug:
             from lambent.debug import flushed
 
             flushed(len(spans), took, delivered)
-        return self._report_dropped() and delivered
+        if self.processors is not None and not self.processors.flush(deadline - start - took):
+            delivered = False
+        return delivered if not self._dropped else self._report_dropped()
 
     def _take(self, root: AnySpan | None = None) -> list[Span]:
         """Take spans out of the queue: all of them, or those that belong to no other invocation."""
@@ -352,6 +368,8 @@ class SyncDelivery:
         self.untold = False
         self.active.clear()
         self._gate = allocate_lock()
+        if self.processors is not None:
+            self.processors.in_child()
         self.lanes = [lane.renewed() for lane in self.lanes] if self.lanes is not None else None
 
     def close(self, seconds: float) -> None:
@@ -373,6 +391,8 @@ class SyncDelivery:
             self._queue.clear()
             for lane in lanes:
                 lane.pending.clear()
+        if self.processors is not None:
+            self.processors.close(max(seconds, 0.1))
         for exporter in [*self._immediate, *[lane.exporter for lane in lanes]]:
             try:
                 close = getattr(exporter, "close", None)

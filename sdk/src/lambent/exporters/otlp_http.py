@@ -110,6 +110,12 @@ class OtlpHttpExporter(Exporter):
             # Its text is left out: it may quote a header.
             return Result(False, count, 0, f"{self._endpoint.origin}: internal {type(error).__name__}")
 
+    def prepare(self) -> None:
+        """Load what an export needs, before there is one. Touches no network."""
+        if self._encode is None:
+            self._find_encoder()
+        (self._client or self._make_client()).prepare()
+
     def close(self) -> None:
         """Close the connection."""
         self._closed = True

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _FILE = "data/lambda/2015-03-31/service-2.json.gz"
+_OURS = frozenset({"LayerVersionArn"})
+"""The kinds of value that can be more to the lab than to AWS (here: a path); others check them."""
+
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "blob": (str,),
@@ -120,6 +123,8 @@ def _check(shape: Mapping[str, Any], value: Any, where: str) -> Iterator[str]:
             yield from _check(shapes[shape["key"]["shape"]], key, f"{where}.key")
             yield from _check(shapes[shape["value"]["shape"]], inner, f"{where}.{key}.member")
     elif kind == "list":
+        if shape["member"]["shape"] in _OURS:
+            return
         for number, inner in enumerate(value, 1):
             yield from _check(shapes[shape["member"]["shape"]], inner, f"{where}.{number}.member")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,6 @@ _KEPT = (
     "Role", "Description", "TracingConfig", "SnapStart", "VpcConfig", "DeadLetterConfig", "KMSKeyArn",
     "FileSystemConfigs", "Architectures",
 )  # fmt: skip
-
-_FIELDS = frozenset(field.name for field in fields(FunctionSpec))
 
 _RESERVED = frozenset(
     {
@@ -117,7 +115,7 @@ def _changes(request: Mapping[str, Any], layers: Mapping[str, Path]) -> dict[str
     )
     if "PerExecutionEnvironmentMaxConcurrency" in managed:
         changes["max_concurrency"] = managed["PerExecutionEnvironmentMaxConcurrency"]
-    return {name: value for name, value in changes.items() if name in _FIELDS}
+    return changes
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -136,7 +134,9 @@ def _variables(variables: Mapping[str, str]) -> dict[str, str]:
     return dict(variables)
 
 
-def _layer(text: str, layers: Mapping[str, Path]) -> Path:
+def _layer(text: object, layers: Mapping[str, Path]) -> Path:
+    if not isinstance(text, str):
+        raise invalid_parameter(f"A layer is an ARN or a path, not {text!r}.")
     unversioned = text.rpartition(":")[0]
     for name in (text, unversioned):
         if name in layers:
@@ -172,7 +172,7 @@ def configuration(version: Version, *, qualifier: str | None = None, listed: boo
     document: dict[str, Any] = {
         "FunctionName": spec.name,
         "FunctionArn": qualified_arn(spec.name, qualifier),
-        "Runtime": getattr(spec, "runtime", None) or f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        "Runtime": spec.runtime or f"python{sys.version_info[0]}.{sys.version_info[1]}",
         "Role": about.get("Role", ROLE),
         "Handler": spec.handler,
         "CodeSize": version.code.size,
@@ -187,14 +187,14 @@ def configuration(version: Version, *, qualifier: str | None = None, listed: boo
         "RevisionId": version.revision,
         "PackageType": "Zip",
         "Architectures": list(about.get("Architectures", [architecture()])),
-        "EphemeralStorage": {"Size": getattr(spec, "tmp_mb", 512)},
+        "EphemeralStorage": {"Size": spec.tmp_mb},
         "SnapStart": _snap_start(version),
         "LoggingConfig": _logging(version),
     }
     if spec.env:
         document["Environment"] = {"Variables": dict(spec.env)}
-    if getattr(spec, "layers", ()):
-        names = about.get("Layers") or [str(path) for path in getattr(spec, "layers", ())]
+    if spec.layers:
+        names = about.get("Layers") or [str(path) for path in spec.layers]
         document["Layers"] = [{"Arn": name, "CodeSize": 0} for name in names]
     for name in ("VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "CapacityProviderConfig"):
         if name in about:

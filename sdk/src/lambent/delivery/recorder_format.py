@@ -1,0 +1,313 @@
+"""Reading what a flight recorder wrote: bytes in, spans out; pure, and safe with any bytes.
+
+The file may have been cut by a kill, damaged, or made by somebody who means harm. Nothing raises, nothing
+is believed that fails its check, and no value is made of a type that a span cannot hold. (`marshal.loads`
+is not used: it trusts its input with the interpreter's memory.)
+"""
+
+from __future__ import annotations
+
+from _struct import Struct
+from _struct import error as struct_error  # type: ignore[attr-defined]  # as `struct` has it
+
+from lambent.delivery.recorder_layout import (
+    ACKNOWLEDGED,
+    CHECK_SIZE,
+    END,
+    FIRST,
+    FULL,
+    INVOCATION,
+    NOTE,
+    OVERHEAD,
+    SEGMENT_HEAD_SIZE,
+    START,
+    check,
+    unpack_segment,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Content", "Recorded", "decode", "read"]
+
+_DEEPEST = 64
+_INT = Struct("<i").unpack_from
+_SIZE = Struct("<I").unpack_from
+_SHORT = Struct("<H").unpack_from
+_FLOAT = Struct("<d").unpack_from
+_END = Struct("<QQ").unpack
+_INVOCATION = Struct("<QQQ").unpack
+_IDS = Struct("<Q").iter_unpack
+_LARGEST = 1 << 64
+
+
+class Recorded:
+    """A span as the ring holds it. `end_time` is 0 while it is open; `order` counts starts."""
+
+    __slots__ = (
+        "attributes",
+        "dropped",
+        "end_time",
+        "events",
+        "kind",
+        "links",
+        "name",
+        "parent_id",
+        "parent_is_remote",
+        "span_id",
+        "start_time",
+        "status",
+        "trace_id",
+        "trace_state",
+    )
+
+    def __init__(self, fields: object) -> None:
+        """Take the fields of a record. Raises ValueError for what no span of ours can be."""
+        match fields:
+            case (
+                int(trace_id), int(span_id), int(parent_id), int(kind), str(name), int(start), int(end),
+                dict(attributes), rare,
+            ):  # fmt: skip
+                pass
+            case _:
+                raise ValueError("no span")
+        if not (0 < trace_id < 1 << 128 and 0 < span_id < _LARGEST and 0 <= parent_id < _LARGEST):
+            raise ValueError("ids out of range")
+        if not (0 <= kind < 32 and kind & 15 < 5 and 0 <= start < _LARGEST and 0 <= end < _LARGEST):
+            raise ValueError("numbers out of range")
+        self.trace_id, self.span_id, self.parent_id = trace_id, span_id, parent_id
+        self.kind, self.parent_is_remote = kind & 15, kind >= 16
+        self.name, self.start_time, self.end_time = name, start, end
+        self.attributes = _attributes(attributes)
+        self.status: tuple[int, str | None] = (0, None)
+        self.trace_state = ""
+        self.events: list[tuple[str, int, dict[str, object], int]] = []
+        self.links: list[tuple[int, int, bool, str, dict[str, object], int]] = []
+        self.dropped: tuple[int, int, int] = (0, 0, 0)
+        if rare is not None:
+            self._take_rare(rare)
+
+    def _take_rare(self, rare: object) -> None:
+        match rare:
+            case (
+                int(code), str() | None as message, str(trace_state), tuple(events), tuple(links),
+                (int(first), int(second), int(third)),
+            ) if 0 <= code <= 2 and min(first, second, third) >= 0:  # fmt: skip
+                self.status, self.trace_state, self.dropped = (
+                    (code, message),
+                    trace_state,
+                    (first, second, third),
+                )
+            case _:
+                raise ValueError("no span")
+        for event in events:
+            match event:
+                case (str(name), int(timestamp), dict(attributes), int(dropped)) if dropped >= 0:
+                    self.events.append((name, timestamp, _attributes(attributes), dropped))
+                case _:
+                    raise ValueError("no event")
+        for link in links:
+            match link:
+                case (int(trace), int(span), bool(remote), str(state), dict(attributes), int(dropped)) if (
+                    min(trace, span, dropped) >= 0
+                ):
+                    self.links.append((trace, span, remote, state, _attributes(attributes), dropped))
+                case _:
+                    raise ValueError("no link")
+
+
+def _attributes(found: dict[object, object]) -> dict[str, object]:
+    if not all(isinstance(key, str) for key in found):
+        raise ValueError("a key that is no text")
+    return found  # type: ignore[return-value]  # checked in the line above
+
+
+class Content:
+    """What a ring holds and nobody has acknowledged."""
+
+    def __init__(self) -> None:
+        self.spans: dict[int, Recorded] = {}
+        """By span id, those started first first; finished and open ones."""
+        self.deadlines: dict[int, int] = {}
+        """Of invocations, by the id of their root span; nanoseconds since the epoch."""
+        self.notes: list[tuple[str, int, object]] = []
+        """What, when (nanoseconds since the epoch), and a value."""
+        self.last_sign = 0
+        """When the process is known to have been alive last; nanoseconds since the epoch."""
+        self.damaged = 0
+        """How many segments ended in something else than their end: cut, or damaged."""
+
+    @property
+    def finished(self) -> list[Recorded]:
+        """The spans that have ended."""
+        return [span for span in self.spans.values() if span.end_time]
+
+    @property
+    def unfinished(self) -> list[Recorded]:
+        """The spans that were open when the process died."""
+        return [span for span in self.spans.values() if not span.end_time]
+
+
+def read(data: bytes, segment: int) -> Content:
+    """Return the content of a file whose segments are of this size. Never raises."""
+    content = Content()
+    acknowledged: set[int] = set()
+    if segment <= SEGMENT_HEAD_SIZE:
+        return content
+    found = []
+    for start in range(FIRST, len(data) - SEGMENT_HEAD_SIZE + 1, segment):
+        seed = unpack_segment(data, start)
+        if seed is not None:
+            found.append((seed, start))
+    for seed, start in sorted(found):
+        for kind, payload in _records(
+            data, start + SEGMENT_HEAD_SIZE, min(start + segment, len(data)), seed, content
+        ):
+            try:
+                _take(kind, payload, content, acknowledged)
+            except (ValueError, struct_error):
+                content.damaged += 1
+    for span_id in acknowledged:
+        content.spans.pop(span_id, None)
+    return content
+
+
+def _records(
+    data: bytes, position: int, end: int, seed: int, content: Content
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a segment that pass their check. A damaged one is stepped over."""
+    broken = False
+    while position + OVERHEAD <= end:
+        (frame,) = _SIZE(data, position)
+        size = frame & 0xFFFFFF
+        kind = frame >> 24
+        after = position + OVERHEAD + size
+        if not START <= kind <= NOTE or after > end:
+            broken = broken or frame != 0
+            break
+        record = data[position : after - CHECK_SIZE]
+        if data[after - CHECK_SIZE : after] == check(seed, record):
+            if broken:
+                content.damaged += 1  # it was in the middle, not at the end
+                broken = False
+            yield kind, record[4:]
+        else:
+            broken = True
+        position = after
+
+
+def _take(kind: int, payload: bytes, content: Content, acknowledged: set[int]) -> None:
+    if kind == END:
+        span_id, end_time = _END(payload)
+        span = content.spans.get(span_id)
+        if span is not None and not span.end_time:
+            span.end_time = end_time
+        content.last_sign = max(content.last_sign, end_time)
+    elif kind in (START, FULL):
+        span = Recorded(decode(payload))
+        before = content.spans.get(span.span_id)
+        if before is None or not before.end_time:
+            if kind == FULL and not span.end_time:
+                raise ValueError("an end without a time")
+            content.spans[span.span_id] = span
+        content.last_sign = max(content.last_sign, span.start_time, span.end_time)
+    elif kind == ACKNOWLEDGED:
+        acknowledged.update([span_id for (span_id,) in _IDS(payload)])
+    elif kind == INVOCATION:
+        span_id, deadline, now = _INVOCATION(payload)
+        content.deadlines[span_id] = deadline
+        content.last_sign = max(content.last_sign, now)
+    else:
+        match decode(payload):
+            case (str(what), int(when), value):
+                content.notes.append((what, when, value))
+                if when < _LARGEST:
+                    content.last_sign = max(content.last_sign, when)
+            case _:
+                raise ValueError("no note")
+
+
+# Python's marshal format, version 2, of the types that attributes can have.
+
+
+def decode(data: bytes) -> object:
+    """Return the value that these bytes hold. Raises ValueError for anything but one whole value."""
+    try:
+        value, position = _value(data, 0, 0)
+    except (struct_error, IndexError) as error:
+        raise ValueError("cut") from error
+    if position != len(data):
+        raise ValueError("more than one value")
+    return value
+
+
+def _value(data: bytes, at: int, depth: int) -> tuple[object, int]:
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    kind, at = data[at], at + 1
+    if kind == 0x69:  # i
+        return _INT(data, at)[0], at + 4
+    if kind in (0x75, 0x74):  # u, t
+        raw, at = _sized(data, at)
+        return raw.decode("utf-8", "surrogatepass"), at
+    if kind == 0x54:  # T
+        return True, at
+    if kind == 0x46:  # F
+        return False, at
+    if kind == 0x4E:  # N
+        return None, at
+    if kind == 0x67:  # g
+        return _FLOAT(data, at)[0], at + 8
+    if kind == 0x6C:  # l
+        return _long(data, at)
+    if kind == 0x73:  # s
+        return _sized(data, at)
+    if kind in (0x28, 0x5B):  # ( and [
+        count, at = _size(data, at)
+        items = []
+        for _ in range(count):
+            item, at = _value(data, at, depth + 1)
+            items.append(item)
+        return tuple(items), at
+    if kind == 0x7B:  # {
+        return _dict(data, at, depth)
+    raise ValueError("a type that no span holds")
+
+
+def _dict(data: bytes, at: int, depth: int) -> tuple[dict[object, object], int]:
+    found: dict[object, object] = {}
+    while data[at] != 0x30:
+        key, at = _value(data, at, depth + 1)
+        if not isinstance(key, str):
+            raise ValueError("a key that is no text")
+        found[key], at = _value(data, at, depth + 1)
+    return found, at + 1
+
+
+def _size(data: bytes, at: int) -> tuple[int, int]:
+    (size,) = _SIZE(data, at)
+    at += 4
+    if size > len(data) - at:  # each item takes a byte at least
+        raise ValueError("longer than there is")
+    return size, at
+
+
+def _sized(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _size(data, at)
+    return data[at : at + size], at + size
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    (digits,) = _INT(data, at)
+    at += 4
+    count = abs(digits)
+    if 2 * count > len(data) - at:
+        raise ValueError("longer than there is")
+    value = 0
+    for number in range(count):
+        (digit,) = _SHORT(data, at + 2 * number)
+        if digit >= 1 << 15:
+            raise ValueError("no digit")
+        value |= digit << (15 * number)
+    return (-value if digits < 0 else value), at + 2 * count

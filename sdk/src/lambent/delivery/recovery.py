@@ -1,0 +1,327 @@
+"""What dead processes left in their flight recorders: found, claimed, closed and delivered.
+
+Loaded only where something was left. Rules:
+
+* A file is read when it is a regular one of this user's, nobody else's to read, under one name, of this
+  version, and not locked: its process is gone. Any other is left as it is, and that is said in one line.
+* Reading begins with the file's lock, so no two processes deliver the same. The file is removed once an
+  exporter has acknowledged everything in it, and stays otherwise: if this process dies in between, the
+  next one delivers again. Between acknowledgement and removal lies one system call.
+* A tracer delivers what a tracer of the same configuration recorded, and nothing of others'.
+* What is said of an ending is inferred, from the traces that each kind of ending leaves; where they do not
+  suffice, the span says `unknown`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from time import monotonic
+
+from lambent.context import SpanContext, TraceState
+from lambent.delivery.recorder import OWN
+from lambent.delivery.recorder_format import Content, Recorded, read
+from lambent.delivery.recorder_layout import (
+    FIRST,
+    KILLS_AT,
+    MAGIC,
+    SLOTS,
+    TRIES_AT,
+    path_of,
+    unpack_head,
+)
+from lambent.delivery.watchdog import oom_kills, send
+from lambent.diagnostics import say, say_once
+from lambent.span import Event, Link, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lambent.delivery.recorder import Recorder
+    from lambent.tracer import Tracer
+
+__all__ = ["Leftover", "claim", "deliver", "find", "make_room", "spans_of", "verdict"]
+
+_LARGEST_FILE = 1 << 30
+_TRIES = 10
+"""So many processes try to deliver one file before it is given up."""
+
+
+class Leftover:
+    """A dead process's file, locked by us."""
+
+    def __init__(
+        self, path: str, descriptor: int, fingerprint: bytes, content: Content, tries: int, kills: int
+    ) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.content = content
+        self.tries = tries
+        self.kills = kills
+        """How often the kernel had killed for want of memory when this process began; -1: not known."""
+        self._descriptor = descriptor
+
+    def remove(self) -> None:
+        """Remove the file: what it held has been delivered, or is given up."""
+        try:
+            os.unlink(self.path)  # noqa: PTH108  # as everywhere in the SDK: pathlib is a module to load
+        except OSError:  # somebody else has cleared the folder
+            self.path = ""
+        self.release()
+
+    def release(self) -> None:
+        """Leave the file to whoever comes next."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def count_try(self) -> None:
+        """Note in the file that one more process has tried to deliver it."""
+        os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
+
+
+def find(folder: str) -> list[str]:
+    """Return the paths of recorders in this folder, dead or alive, without those of this process."""
+    return [
+        path
+        for path in [path_of(folder, slot) for slot in range(SLOTS)]
+        if path not in OWN and os.path.lexists(path)
+    ]
+
+
+def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
+    """Return what a dead process left under this path, locked; None when there is nothing for us.
+
+    A file that is not what it should be is ignored, with one line. With a fingerprint, so is one that a
+    tracer of another configuration left, without a line.
+    """
+    if path in OWN:
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _ignore(path, error.strerror or type(error).__name__)
+        return None
+    leftover = None
+    try:
+        if _is_dead(path, descriptor):
+            leftover = _read(path, descriptor, fingerprint)
+    except _IgnoredError as error:
+        _ignore(path, str(error))
+    except OSError as error:
+        _ignore(path, error.strerror or type(error).__name__)
+    finally:
+        if leftover is None:
+            os.close(descriptor)
+    return leftover
+
+
+class _IgnoredError(Exception):
+    """The file is not what it should be."""
+
+
+def _is_dead(path: str, descriptor: int) -> bool:
+    """Take the file's lock. False when its process lives, or another one delivers or makes it just now."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise _IgnoredError("it is no regular file")
+    if found.st_uid != os.geteuid():
+        raise _IgnoredError("it belongs to another user")
+    if found.st_mode & 0o077:
+        raise _IgnoredError("others may read or write it")
+    if found.st_nlink > 1:
+        raise _IgnoredError("it has another name, too")
+    try:
+        os.lockf(descriptor, os.F_TLOCK, 0)
+    except OSError:
+        return False
+    return found.st_size > 0 and _is_still(path, found)
+
+
+def _read(path: str, descriptor: int, wanted: bytes | None) -> Leftover | None:
+    size = os.fstat(descriptor).st_size
+    if not FIRST < size <= _LARGEST_FILE:
+        raise _IgnoredError(f"its size of {size} bytes is none of a recorder's")
+    start = os.pread(descriptor, FIRST, 0)
+    if start[:7] == MAGIC[:7] and start[7:8] != MAGIC[7:]:
+        raise _IgnoredError("another version of lambent wrote it")
+    head = unpack_head(start)
+    if head is None:
+        raise _IgnoredError("it is damaged, or of another version of Python")
+    version, segment, expected, fingerprint, _ = head
+    if version != sys.hexversion:
+        raise _IgnoredError("another version of Python wrote it")
+    if size != expected or not 0 < segment <= size:
+        raise _IgnoredError("it has been cut, or has grown")
+    if wanted is not None and fingerprint != wanted:
+        return None
+    data = bytearray()
+    while len(data) < size and (part := os.pread(descriptor, min(1 << 20, size - len(data)), len(data))):
+        data += part
+    kills = int.from_bytes(start[KILLS_AT : KILLS_AT + 8], "little") - 1
+    return Leftover(path, descriptor, fingerprint, read(bytes(data), segment), start[TRIES_AT], kills)
+
+
+def _is_still(path: str, found: os.stat_result) -> bool:
+    """Whether the path names the file that we hold: another process may have delivered and removed it."""
+    try:
+        now = os.lstat(path)
+    except OSError:
+        return False
+    return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _ignore(path: str, why: str) -> None:
+    say_once(f"recorder file {path}", f"the flight recorder's file {path} is ignored: {why}")
+
+
+def make_room(paths: Iterable[str]) -> None:
+    """Remove the file of the longest dead process: every place for a recorder is taken."""
+    dead = []
+    for path in paths:
+        leftover = claim(path)
+        if leftover is not None:
+            dead.append((leftover.content.last_sign, path, leftover))
+    dead.sort(key=lambda each: each[:2])
+    for number, (_, _, leftover) in enumerate(dead):
+        if number:
+            leftover.release()
+            continue
+        say(f"{len(leftover.content.spans)} recorded spans were dropped: no place for another recorder")
+        leftover.remove()
+
+
+# From what was recorded to spans.
+
+
+def spans_of(content: Content, tracer: Tracer, kills_before: int = -1) -> list[Span]:
+    """Return the spans as they are delivered: the finished ones as they were, the open ones closed.
+
+    Everything says `lambent.recovered`. An open span ends, as an error, when its process gave the last
+    sign of life, or at the deadline where that is what ended it.
+    """
+    spans = []
+    kills = oom_kills()
+    killed = kills is not None and 0 <= kills_before < kills
+    for recorded in content.spans.values():
+        span = _revive(recorded, tracer)
+        span._attributes["lambent.recovered"] = True
+        if not recorded.end_time:
+            reason, why, ended = verdict(recorded, content, tracer.config.memory_mb, killed)
+            span._attributes["lambent.unfinished"] = True
+            span._attributes["lambent.termination.reason"] = reason
+            span._attributes["lambent.termination.evidence"] = why
+            span._status_code = 2
+            span._status_message = f"the process ended before the span did: {reason}"
+            span.end_time = max(ended, recorded.start_time)
+        spans.append(span)
+    return spans
+
+
+def _revive(recorded: Recorded, tracer: Tracer) -> Span:
+    parent = None
+    if recorded.parent_id:
+        parent = SpanContext(recorded.trace_id, recorded.parent_id, recorded.parent_is_remote, 1)
+    span = Span(
+        tracer, recorded.name, recorded.trace_id, recorded.span_id, parent, recorded.kind, recorded.start_time
+    )
+    span._attributes = recorded.attributes
+    span._status_code, span._status_message = recorded.status
+    if recorded.trace_state:
+        span._trace_state = _trace_state(recorded.trace_state)
+    if recorded.events:
+        span._events = [
+            Event(name, attributes, timestamp, dropped)
+            for name, timestamp, attributes, dropped in recorded.events
+        ]
+    if recorded.links:
+        span._links = [
+            Link(SpanContext(trace, span_id, remote, 0, _trace_state(state)), attributes, dropped)
+            for trace, span_id, remote, state, attributes, dropped in recorded.links
+        ]
+    span.dropped_attributes, span.dropped_events, span.dropped_links = recorded.dropped
+    span.end_time = recorded.end_time or None
+    return span
+
+
+def _trace_state(header: str) -> TraceState:
+    return TraceState.of(
+        (key, value) for key, _, value in [part.partition("=") for part in header.split(",")] if key
+    )
+
+
+def verdict(span: Recorded, content: Content, memory_mb: int, killed: bool) -> tuple[str, str, int]:
+    """Return how a span's process ended, what says so, and when: nanoseconds since the epoch."""
+    root = _root(span, content)
+    deadline = content.deadlines.get(root.span_id)
+    notes = {what: value for what, _, value in content.notes}
+    last = content.last_sign
+    near = {value for what, _, value in content.notes if what == "deadline"}
+    if deadline is not None and root.span_id in near:
+        return "timeout", "the invocation had not finished shortly before its deadline", deadline
+    if killed:
+        return "out_of_memory", "the kernel has killed a process for want of memory since", last
+    used = notes.get("memory_kb")
+    if memory_mb and isinstance(used, int) and used >= memory_mb * 1024 * 0.9:
+        return "out_of_memory", f"{used // 1024} of {memory_mb} MB were in use when last seen", last
+    if "shutdown" in notes:
+        return "shutdown", "the process was told to end", last
+    if "exit" in notes:
+        return "exit", "the interpreter was left in good order while the span was open", last
+    if deadline is None:
+        return "unknown", "the process ended without a word", last
+    return "crash", "the process ended without a word before its deadline, by a signal or an exit", last
+
+
+def _root(span: Recorded, content: Content) -> Recorded:
+    for _ in range(len(content.spans)):
+        parent = content.spans.get(span.parent_id)
+        if parent is None:
+            break
+        span = parent
+    return span
+
+
+def deliver(tracer: Tracer, recorder: Recorder, until: float) -> bool:
+    """Deliver what dead processes of this tracer left, until then (monotonic seconds).
+
+    Returns whether there is nothing left to do: everything was acknowledged, or is not for us.
+    """
+    complete = True
+    for path in list(recorder.leftovers):
+        leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
+        if leftover is None:
+            recorder.leftovers.remove(path)
+            continue
+        recorder.claimed[path] = leftover
+        spans = spans_of(leftover.content, tracer, leftover.kills)
+        if spans and monotonic() >= until:
+            return False
+        if spans and not send(tracer.delivery._choose(), spans, until):
+            complete = False
+            leftover.count_try()
+            if leftover.tries + 1 < _TRIES:
+                continue
+            say(f"gave up {len(spans)} recorded spans: {_TRIES} processes could not deliver them")
+        elif spans:
+            tracer.delivery.recovered += len(spans)
+            _tell(spans)
+        leftover.remove()
+        del recorder.claimed[path]
+        recorder.leftovers.remove(path)
+    return complete
+
+
+def _tell(spans: list[Span]) -> None:
+    reasons = {
+        span._attributes["lambent.termination.reason"]
+        for span in spans
+        if "lambent.unfinished" in span._attributes
+    }
+    unfinished = len([span for span in spans if "lambent.unfinished" in span._attributes])
+    how = f", {unfinished} of them unfinished ({', '.join(sorted(map(str, reasons)))})" if unfinished else ""
+    say(f"the flight recorder delivered {len(spans)} spans of an earlier process{how}")

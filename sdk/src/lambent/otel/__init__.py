@@ -1,0 +1,1 @@
+"""The bridge to OpenTelemetry: loaded only where something of OpenTelemetry's was given to lambent."""

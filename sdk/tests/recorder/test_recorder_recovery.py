@@ -1,0 +1,352 @@
+"""Files that others left: which are read, which are ignored, and that nothing is delivered twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lambent
+from lambent.delivery import recovery
+from lambent.delivery.recorder_layout import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.testing import recording_tracer
+
+SOURCE = str(Path(lambent.__file__).parents[1])
+SIZE = 65_536
+ENV = {"AWS_LAMBDA_FUNCTION_NAME": "orders", "LAMBENT_RECORDER_BYTES": str(SIZE)}
+
+DIES = """
+import os, lambent
+tracer = lambent.init()
+with tracer.trace("finished", attributes={"n": 1}):
+    pass
+tracer.start_span("open", attributes={"password": "no"})
+os._exit(0)
+"""
+
+
+def run(program: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE, "TMPDIR": str(folder), **ENV, **more}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """What a process has left that died with two spans."""
+    assert run(DIES, tmp_path).returncode == 0
+    (path,) = tmp_path.iterdir()
+    return path
+
+
+def ignored(path: Path, capsys: Any) -> str:
+    assert recovery.claim(str(path)) is None
+    said: str = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert recovery.claim(str(path)) is None
+    assert capsys.readouterr().err == "", "once"
+    return said
+
+
+def test_what_was_left(left: Path) -> None:
+    leftover = recovery.claim(str(left))
+    assert leftover is not None
+    spans = recovery.spans_of(leftover.content, recording_tracer())
+    assert [(span.name, span.status.status_code.name) for span in spans] == [
+        ("finished", "UNSET"),
+        ("open", "ERROR"),
+    ]
+    assert spans[0].attributes == {"n": 1, "lambent.recovered": True}
+    assert spans[1].attributes["lambent.termination.reason"] == "unknown"
+    leftover.remove()
+    assert not left.exists()
+
+
+def test_a_living_processs_file_is_left_alone(tmp_path: Path, capsys: Any) -> None:
+    program = DIES.replace("os._exit(0)", "print('ready', flush=True)\nimport time\ntime.sleep(60)")
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path), **ENV}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            (path,) = tmp_path.iterdir()
+            assert recovery.claim(str(path)) is None
+        finally:
+            process.kill()
+    assert capsys.readouterr().err == ""
+    leftover = recovery.claim(str(path))
+    assert leftover is not None
+    assert len(leftover.content.spans) == 2
+    leftover.release()
+
+
+def test_two_processes_do_not_have_the_same(left: Path) -> None:
+    leftover = recovery.claim(str(left))
+    program = f"from lambent.delivery.recovery import claim; print(claim({str(left)!r}))"
+    assert run(program, left.parent).stdout == "None\n"
+    assert leftover is not None
+    leftover.release()
+
+
+def test_another_tracers_file_is_left_alone(left: Path, capsys: Any) -> None:
+    assert recovery.claim(str(left), b"another!") is None
+    assert capsys.readouterr().err == ""
+    assert left.exists()
+
+
+def test_a_symbolic_link(left: Path, capsys: Any) -> None:
+    link = left.parent / "link"
+    link.symlink_to(left)
+    assert "ignored" in ignored(link, capsys)
+    assert left.exists()
+
+
+def test_a_second_name(left: Path, capsys: Any) -> None:
+    other = left.parent / "other"
+    other.hardlink_to(left)
+    assert "another name" in ignored(left, capsys)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_no_regular_file(kind: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path, 0o600)
+    elif kind == "folder":
+        path.mkdir(mode=0o700)
+    else:
+        path = Path("/dev/null")
+    ignored(path, capsys)
+
+
+def test_of_another_user(left: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert "another user" in ignored(left, capsys)
+
+
+def test_that_others_can_write(left: Path, capsys: Any) -> None:
+    left.chmod(0o620)
+    assert "others" in ignored(left, capsys)
+
+
+def test_of_another_version(left: Path, capsys: Any) -> None:
+    with left.open("r+b") as file:
+        file.write(MAGIC[:7] + b"\x63")
+    assert "another version" in ignored(left, capsys)
+
+
+@pytest.mark.parametrize("size", [1, FIRST, FIRST + 1, SIZE - 1, SIZE + 1])
+def test_of_another_size(left: Path, capsys: Any, size: int) -> None:
+    os.truncate(left, size)
+    ignored(left, capsys)
+
+
+def test_of_a_huge_size(left: Path, capsys: Any) -> None:
+    os.truncate(left, 1 << 40)
+    assert "size" in ignored(left, capsys)
+
+
+def test_with_a_damaged_head(left: Path, capsys: Any) -> None:
+    for at in range(0, HEAD_SIZE, 5):
+        data = left.read_bytes()
+        left.write_bytes(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+        assert recovery.claim(str(left)) is None
+        left.write_bytes(data)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_one_being_made_is_left_alone(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "x"
+    path.touch(0o600)
+    assert recovery.claim(str(path)) is None
+    assert capsys.readouterr().err == ""
+    assert path.exists()
+
+
+def test_no_secret_is_in_it(tmp_path: Path) -> None:
+    secret = "hush-4711"
+    assert (
+        run(DIES, tmp_path, HH_API_KEY=secret, OTEL_EXPORTER_OTLP_HEADERS=f"x-key={secret}").returncode == 0
+    )
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    assert secret.encode() not in data
+    assert b"x-key" not in data
+
+
+def test_there_are_so_many_at_most(left: Path, capsys: Any) -> None:
+    folder = left.parent
+    for _ in range(SLOTS + 3):
+        run(DIES, folder)
+    assert len(list(folder.iterdir())) == SLOTS
+
+
+def test_the_next_process_delivers_and_removes(left: Path, tmp_path: Path) -> None:
+    program = """
+import lambent
+tracer = lambent.init()
+with tracer.trace("now"):
+    pass
+assert tracer.force_flush()
+print(tracer.stats().recovered)
+"""
+    done = run(program, left.parent, OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL="0")
+    assert done.stdout.splitlines()[-1] == "2", done.stderr
+    assert "delivered 2 spans of an earlier process, 1 of them unfinished (unknown)" in done.stderr
+    assert list(left.parent.iterdir()) == []
+    again = run(program, left.parent)
+    assert again.stdout.splitlines()[-1] == "0"
+    assert again.stderr == ""
+
+
+class Refusing(lambent.exporters.Exporter):
+    """An exporter whose server takes nothing of an earlier process."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.refuses = True
+
+    def export(self, spans: Any, timeout: float) -> lambent.exporters.Result:
+        self.seen += [span.name for span in spans]
+        refused = self.refuses and any("lambent.recovered" in span.attributes for span in spans)
+        return lambent.exporters.Result(ok=not refused, lost=len(spans) if refused else 0)
+
+
+def test_what_is_not_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The configuration of both is the same: that is how a file finds its tracer.
+    program = f"from {__name__.rpartition('.')[2]} import Refusing\n" + DIES.replace(
+        "init()", "init(exporter=Refusing())"
+    )
+    assert run(program, tmp_path, PYTHONPATH=f"{SOURCE}:{Path(__file__).parent}").returncode == 0
+    (path,) = tmp_path.iterdir()
+    for name, value in {**ENV, "LAMBENT_RECORDER_FOLDER": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    exporter = Refusing()
+    tracer = lambent.init(exporter=exporter)
+    for _ in range(3):
+        tracer.start_span("mine").end()
+        tracer.force_flush()
+        assert path.exists()
+    exporter.refuses = False
+    tracer.start_span("mine").end()
+    tracer.force_flush()
+    assert not path.exists()
+    tracer.start_span("mine").end()
+    tracer.force_flush()
+    assert exporter.seen.count("mine") == 5
+    assert exporter.seen.count("finished") == 4, "three in vain"
+    tracer.close()
+
+
+WRITES = """
+import sys
+from lambent.delivery.recorder import Recorder
+from lambent.testing import recording_tracer
+tracer = recording_tracer()
+recorder = Recorder(sys.argv[1], 65536, b"12345678")
+assert recorder.begin()
+out = sys.stdout
+number = 0
+while True:
+    number += 1
+    out.write(f"S{number}\\n"); out.flush()
+    span = tracer.start_span("s" * (number % 40), attributes={"number": number})
+    recorder.started(span)
+    out.write(f"s{span._span_id} {number}\\n"); out.flush()
+    if number % 7 == 0:
+        continue
+    span.end()
+    recorder.ended(span)
+    out.write(f"e{span._span_id}\\n"); out.flush()
+    if number % 3 == 0:
+        out.write(f"A{span._span_id}\\n"); out.flush()
+        recorder.acknowledged([span])
+        out.write(f"a{span._span_id}\\n"); out.flush()
+"""
+
+
+def test_killed_two_hundred_times(tmp_path: Path) -> None:
+    """Each time, at any moment, the file says no more and no less than was done."""
+    seed = random.randrange(1 << 32)
+    draw = random.Random(seed)
+    for attempt in range(200):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        reading, writing = os.pipe()
+        process = os.fork()
+        if not process:  # pragma: no cover  # in another process
+            os.dup2(writing, 1)
+            _write_until_killed(str(folder))
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            assert pipe.readline() == "ready\n"
+            time.sleep(draw.random() * 0.01)
+            os.kill(process, signal.SIGKILL)
+            lines = pipe.read().split("\n")[:-1]
+        os.waitpid(process, 0)
+        _compare(folder, lines, f"seed {seed}, attempt {attempt}")
+
+
+def _write_until_killed(folder: str) -> None:  # pragma: no cover  # in another process
+    try:
+        os.write(1, b"ready\n")
+        program = WRITES.replace("out = sys.stdout", "out = os.fdopen(1, 'w')").replace(
+            "import sys", f"import os\nclass sys: argv = ['', {folder!r}]"
+        )
+        exec(compile(program, "writes", "exec"), {})
+    finally:
+        os._exit(1)
+
+
+def _compare(folder: Path, lines: list[str], where: str) -> None:
+    paths = list(folder.iterdir())
+    leftover = recovery.claim(str(paths[0])) if paths else None
+    if leftover is None:
+        assert not lines, where
+        return
+    numbers: dict[int, int] = {}
+    ended: set[int] = set()
+    begun_acknowledging: set[int] = set()
+    acknowledged: set[int] = set()
+    for line in lines:
+        kind, rest = line[0], line[1:].split()
+        if kind == "s":
+            numbers[int(rest[0])] = int(rest[1])
+        elif kind == "e":
+            ended.add(int(rest[0]))
+        elif kind == "A":
+            begun_acknowledging.add(int(rest[0]))
+        elif kind == "a":
+            acknowledged.add(int(rest[0]))
+    found = leftover.content.spans
+    assert not set(found) & acknowledged, where
+    for span_id, span in found.items():
+        # What was written and not told any more is one span at most.
+        assert span_id in numbers or span_id == max(numbers, default=0) + 1, where
+        if span_id in numbers:
+            assert span.attributes["number"] == numbers[span_id], where
+    for span_id in set(numbers) - begun_acknowledging:
+        newest = max(numbers) - span_id
+        if newest < 200:  # the ring's size
+            assert span_id in found, where
+            assert bool(found[span_id].end_time) >= (span_id in ended), where
+    leftover.remove()
+
+
+def test_figures_are_json(left: Path) -> None:
+    leftover = recovery.claim(str(left))
+    assert leftover is not None
+    for span in recovery.spans_of(leftover.content, recording_tracer()):
+        json.loads(span.to_json())
+    leftover.remove()

@@ -1,0 +1,28 @@
+"""Prints what the faults came to, as a table, at the end of a run that met some."""
+
+from __future__ import annotations
+
+import pytest
+from tests.faults.matrix import Row, run_row, table
+
+_ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def rows(pytestconfig: pytest.Config) -> list[Row]:
+    """What has been run so far."""
+    return pytestconfig.stash.setdefault(_ROWS, [])
+
+
+@pytest.fixture(scope="session")
+def untraced() -> Row:
+    """The function with its tracing switched off."""
+    return run_row("off", "fine")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table."""
+    rows = config.stash.get(_ROWS, None)
+    if rows:
+        terminalreporter.section("spans received of those that ended, by way of ending")
+        terminalreporter.write(table(rows))

@@ -1,0 +1,60 @@
+"""A function that does as the event says: works, fails, hangs, dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import lambent
+
+tracer = lambent.init()
+# Its exports are nobody's to wait for, in no mode: the environment is frozen in the middle of them.
+beside = lambent.init(mode="sync")
+
+
+def die(how: str) -> None:
+    """Come to the end that the event asks for."""
+    if how == "exception":
+        raise ValueError("as asked")
+    if how == "timeout":
+        time.sleep(60)
+    elif how == "os._exit":
+        os._exit(3)
+    elif how == "segfault":
+        import ctypes
+
+        ctypes.string_at(0)
+    elif how == "SIGKILL":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "out of memory":
+        held = []
+        while True:
+            held.append(bytearray(b"x" * (8 << 20)))
+
+
+def flush_beside(case: str) -> None:
+    """Export in a thread that the function does not wait for."""
+    beside.start_span("beside", attributes={"case": case}).end()
+    threading.Thread(target=beside.force_flush, daemon=True).start()
+    while beside.stats().waiting:
+        time.sleep(0.001)
+
+
+@tracer.handler
+def handler(event: dict[str, str], context: object) -> dict[str, str]:
+    """Make three spans, the handler's own among them, and end as asked."""
+    case = event["case"]
+    span = lambent.current_span()
+    assert span is not None
+    span.set_attribute("case", case)
+    for name in ("first", "second"):
+        with tracer.trace(name, attributes={"case": case}):
+            pass
+    if event["fault"] == "freeze":
+        flush_beside(case)
+    die(event["fault"])
+    sys.stdout.write(f"worked {case}\n")
+    return {"answer": case}

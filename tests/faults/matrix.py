@@ -1,0 +1,253 @@
+"""The matrix: ways to deliver x ways to end x collectors, run in the lab with the real runtime client.
+
+One environment a row of cells: a mode and a collector. In it the faults follow one another, so that each
+meets a process as a function has it, some of them started anew in the same environment. What came of an
+invocation is a `Cell`; what must come of it is said by `GOES_AT`, `FATAL`, `DELIVERING` and `MAY_MISS`.
+
+Of every invocation it is known how many spans have ended when it ends. Each of them is then received, or said
+to be lost in the log, with a reason, or gone with the process that held it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.collector import BEHAVIOURS, DELIVERING, Collector
+
+from lambent_lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lambent_lab.service import Function, Result
+
+__all__ = ["BEHAVIOURS", "FAULTS", "MODES", "Cell", "run_row", "table", "verdict"]
+
+FUNCTION = Path(__file__).with_name("function")
+MODES = ("sync", "async", "finalize", "auto")
+FAULTS = (
+    "normal",
+    "exception",
+    "freeze",
+    "timeout",
+    "os._exit",
+    "segfault",
+    "SIGKILL",
+    "out of memory",
+    "shutdown",
+)
+"""How an invocation ends. "shutdown" is a normal one, after which the environment is ended with SIGTERM."""
+
+FATAL = frozenset({"timeout", "os._exit", "segfault", "SIGKILL", "out of memory"})
+BESIDE = 1
+"""Of the spans of "freeze", the one that the function exports by itself."""
+EXPORT_TIMEOUT_S = 0.4
+FREEZE_S = 1.0
+"""How long "freeze" stands still in the middle of an export: longer than the export may take."""
+TIMEOUT_S = 3.0
+MEMORY_MB = 256
+
+_SAID = re.compile(r"lambent: (?:lost|dropped) (\d+)(?: of \d+)? spans?")
+
+
+@dataclass(slots=True)
+class Cell:
+    """What came of one invocation."""
+
+    mode: str
+    collector: str
+    fault: str
+    ended: int
+    received: int = 0
+    twice: int = 0
+    status: str = ""
+    payload: Any = None
+    response_ms: float = 0.0
+    duration_ms: float = 0.0
+    log: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """One environment's cells, and what its log said of lost spans in all."""
+
+    mode: str
+    collector: str
+    cells: list[Cell] = field(default_factory=list)
+    said: int = 0
+    reasons: set[str] = field(default_factory=set)
+
+    @property
+    def ended(self) -> int:
+        """How many spans ended."""
+        return sum(cell.ended for cell in self.cells)
+
+    @property
+    def received(self) -> int:
+        """How many different ones were received."""
+        return sum(cell.received for cell in self.cells)
+
+    @property
+    def gone(self) -> int:
+        """How many are neither received nor said to be lost: they were in a process that was killed."""
+        return self.ended - self.received - self.said
+
+
+def ended_spans(fault: str) -> int:
+    """Return how many spans have ended when an invocation ends so: two, the handler's own, the one beside."""
+    return 2 if fault in FATAL else 4 if fault == "freeze" else 3
+
+
+def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS) -> Row:
+    """Run the faults in one environment with one collector. `mode` "off" is the function untraced."""
+    row = Row(mode, behaviour)
+    lines: list[str] = []
+    with Collector(behaviour) as collector, Lab() as lab:
+        function = lab.function(
+            "faults",
+            code=FUNCTION,
+            handler="app.handler",
+            memory=MEMORY_MB,
+            timeout=TIMEOUT_S,
+            env=_environment(mode, collector.url),
+            on_line=lines.append,
+        )
+        for fault in faults:
+            row.cells.append(_cell(function, mode, behaviour, fault))
+        function.stop()
+        for cell in row.cells:
+            spans = collector.spans(cell.fault)
+            cell.received = len(spans)
+            cell.twice = sum(times - 1 for times in spans.values())
+    for line in lines:
+        found = _SAID.search(line)
+        if found is not None:
+            row.said += int(found[1])
+            row.reasons.add(_reason(line))
+    return row
+
+
+def _reason(line: str) -> str:
+    return re.sub(r"https?://[\d.:]+: ", "", line.partition(" spans: ")[2])
+
+
+def _environment(mode: str, url: str) -> dict[str, str]:
+    if mode == "off":
+        return {"OTEL_SDK_DISABLED": "true"}
+    return {
+        "LAMBENT_MODE": mode,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": str(int(EXPORT_TIMEOUT_S * 1000)),
+        "LAMBENT_RECORDER": "off",
+    }
+
+
+def _cell(function: Function, mode: str, behaviour: str, fault: str) -> Cell:
+    result: Result = function.invoke({"case": fault, "fault": fault})
+    if fault == "freeze":
+        time.sleep(FREEZE_S)
+    payload = result.payload
+    if isinstance(payload, dict):
+        # What differs from one invocation to the next: ids, and lines of our frames, of which there are none.
+        payload = {key: value for key, value in payload.items() if key != "requestId"}
+        if "errorMessage" in payload:
+            payload["errorMessage"] = re.sub(r"[0-9a-f-]{36}", "ID", str(payload["errorMessage"]))
+    return Cell(
+        mode=mode,
+        collector=behaviour,
+        fault=fault,
+        ended=ended_spans(fault),
+        status=result.status,
+        payload=payload,
+        duration_ms=result.report.duration_ms,
+        log=result.log,
+    )
+
+
+# What must come of it.
+
+GOES_AT = {"sync": "end", "async": "end", "auto": "end", "finalize": "SIGTERM"}
+"""When a mode's spans leave: at an invocation's end, or when the environment is shut down."""
+
+
+MAY_MISS = {("freeze", "429 once"): BESIDE}
+"""What the freeze may catch between two tries: there is no time for the second one then, which is said."""
+
+
+MAY_BE_GONE = {"tls broken": BESIDE}
+"""What was frozen while it loaded TLS may still be at that when the environment ends."""
+
+
+def expected_received(mode: str, behaviour: str, faults: Sequence[str]) -> dict[str, int]:
+    """Return how many spans of each fault must be received."""
+    expected = dict.fromkeys(faults, 0)
+    if behaviour not in DELIVERING:
+        return expected
+    waiting: list[str] = []
+    for fault in faults:
+        if fault in FATAL:
+            # The process is gone, and with it what ended in this invocation or waited for SIGTERM.
+            waiting.clear()
+        elif GOES_AT[mode] == "end":
+            expected[fault] = ended_spans(fault)
+        else:
+            expected[fault] = BESIDE if fault == "freeze" else 0
+            waiting.append(fault)
+    for fault in waiting:
+        expected[fault] = ended_spans(fault)
+    return expected
+
+
+def expected_gone(mode: str, behaviour: str, faults: Sequence[str]) -> int:
+    """Return how many spans may be gone with their process, neither received nor said to be lost."""
+    gone = 0
+    waiting = 0
+    for fault in faults:
+        if fault in FATAL:
+            gone += waiting + ended_spans(fault)
+            waiting = 0
+        elif GOES_AT[mode] == "SIGTERM":
+            waiting += ended_spans(fault) - (BESIDE if fault == "freeze" else 0)
+    return gone
+
+
+def verdict(row: Row, untraced: Row) -> list[str]:
+    """Return what is wrong with a row, in words; nothing when it is as it must be."""
+    wrong = []
+    faults = [cell.fault for cell in row.cells]
+    expected = expected_received(row.mode, row.collector, faults)
+    for cell, plain in zip(row.cells, untraced.cells, strict=True):
+        where = f"{row.mode} x {cell.fault} x {row.collector}"
+        if (cell.status, cell.payload) != (plain.status, plain.payload):
+            wrong.append(f"{where}: answered {cell.status} {cell.payload}, untraced {plain.payload}")
+        if cell.twice:
+            wrong.append(f"{where}: {cell.twice} spans received twice")
+        short = expected[cell.fault] - cell.received
+        if not 0 <= short <= MAY_MISS.get((cell.fault, cell.collector), 0):
+            wrong.append(f"{where}: {cell.received} spans received, not {expected[cell.fault]}")
+    gone = expected_gone(row.mode, row.collector, faults)
+    if not gone <= row.gone <= gone + MAY_BE_GONE.get(row.collector, 0):
+        wrong.append(
+            f"{row.mode} x {row.collector}: {row.ended} spans ended, {row.received} received, {row.said} "
+            f"said to be lost: {row.gone} without a word, not {gone}"
+        )
+    return wrong
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| mode | collector | " + " | ".join(FAULTS) + " | ended | received | lost, said | gone | why |",
+        "|---|---|" + "---|" * (len(FAULTS) + 5),
+    ]
+    for row in rows:
+        cells = {cell.fault: f"{cell.received}/{cell.ended}" for cell in row.cells}
+        counts = [cells.get(fault, "") for fault in FAULTS]
+        totals = [str(number) for number in (row.ended, row.received, row.said, row.gone)]
+        why = "; ".join(sorted(row.reasons))
+        lines.append("| " + " | ".join([row.mode, row.collector, *counts, *totals, why]) + " |")
+    return "\n".join(lines) + "\n"
