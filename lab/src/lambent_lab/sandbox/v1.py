@@ -42,12 +42,11 @@ class V1Tree(parts.Tree):
     how: ClassVar[str] = "cgroup v1 (cgroup.procs)"
 
     def __init__(self, folder: Path) -> None:
-        self._procs = parts.File(folder / "cgroup.procs")
-        self._files = (self._procs,)
+        self._folder = folder
 
     def pids(self) -> list[int]:
         """Return the processes that are there now."""
-        return parts.procs(self._procs)
+        return parts.procs(self._folder)
 
     def kill(self) -> None:
         """Send SIGKILL to all of them."""

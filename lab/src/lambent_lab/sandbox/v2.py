@@ -42,14 +42,13 @@ class V2Tree(parts.Tree):
     how: ClassVar[str] = "cgroup v2 (cgroup.kill)"
 
     def __init__(self, folder: Path) -> None:
-        self._procs = parts.File(folder / "cgroup.procs")
-        self._files = (self._procs,)
+        self._folder = folder
         self._kill = folder / "cgroup.kill"
         self._at_once = self._kill.exists()
 
     def pids(self) -> list[int]:
         """Return the processes that are there now."""
-        return parts.procs(self._procs)
+        return parts.procs(self._folder)
 
     def kill(self) -> None:
         """Send SIGKILL to all of them."""
