@@ -22,6 +22,7 @@ class Probe:
     host: str  # "lambda": inside the runtime client; "bare": python alone; otherwise the loop's name
     delivery: str = "default"  # default | collector | discard | async
     bytecode: bool = True
+    recorder: bool = True  # lambent's flight recorder and watchdog; the others have none
     share: bool = False
     invocations: int = 1
     rounds: int | None = None  # at most so many; None: as many as asked for
@@ -75,6 +76,15 @@ PROBES = (
         seconds=0.5,
     ),
     Probe(name="record", host="record", delivery="discard", seconds=0.5),
+    Probe(
+        name="record_off",
+        host="record",
+        delivery="discard",
+        recorder=False,
+        only=("none", "lambent"),
+        others="it has no flight recorder",
+        seconds=0.5,
+    ),
     Probe(name="deliver", host="deliver", delivery="collector", expects="batch", seconds=0.6),
     Probe(name="invoke", host="invoke", delivery="collector", expects="children", seconds=0.6),
 )
@@ -206,6 +216,14 @@ MEASURES = (
         budget=3.0,
         digits=2,
         table=True,
+    ),
+    Measure(
+        name="span_unrecorded",
+        title="the same without the flight recorder",
+        probe="record_off",
+        unit="µs",
+        take=_per_span,
+        digits=2,
     ),
     Measure(
         name="span_delivered",

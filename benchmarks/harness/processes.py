@@ -58,6 +58,8 @@ def environment(
     }
     if not probe.bytecode:
         env["PYTHONDONTWRITEBYTECODE"] = "1"
+    if not probe.recorder:
+        env |= {"LAMBENT_RECORDER": "off", "LAMBENT_WATCHDOG": "off"}
     if probe.host == plan.BARE:
         return env
     env |= {

@@ -96,6 +96,8 @@ def test_what_it_is_told_reaches_the_function(run: Bench, tmp_path: Path) -> Non
         "--python",
         str(python),
         "--no-bytecode",
+        "--init-cpu",
+        "share",
     )
     run(
         "hello/app.handler",
@@ -118,6 +120,7 @@ def test_what_it_is_told_reaches_the_function(run: Bench, tmp_path: Path) -> Non
     }
     assert baseline.env == {**candidate.env, "LAMBENT_DISABLED": "true"}
     assert (candidate.timeout, candidate.python, candidate.bytecode) == (9, python, False)
+    assert candidate.init_cpu == baseline.init_cpu == "share"
     assert set(map(str, candidate.events)) == {"{'id': 7}"}
 
 

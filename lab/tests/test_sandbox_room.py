@@ -14,6 +14,7 @@ import pytest
 from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
 from lambent_lab.sandbox import syscalls
+from lambent_lab.sandbox.kept import KeptRoom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,11 @@ async def test_a_refused_mount_degrades(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(_flags: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    async def refuse_that_too(*_: object, **__: object) -> KeptRoom:
+        raise PermissionError(1, "Operation not permitted")
+
     monkeypatch.setattr(syscalls, "unshare", refuse)
+    monkeypatch.setattr(KeptRoom, "make", refuse_that_too)
     seen, cannot = await look(spec_of(tmp_path / "code"))
     assert any("not allowed here: Operation not permitted" in text for text in cannot)
     assert seen["written"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import UsageError
+from lambent_lab.function import FunctionSpec
 from lambent_lab.service.files import Configuration, find, load, own, sam, yamls
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 
 BASE = Path("/work")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def parse(text: str) -> Configuration:
@@ -86,6 +89,18 @@ functions:
     assert (one.reserved, one.provisioned, one.alias, one.tags) == (5, 2, "live", {"team": "a"})
     assert one.about["Description"] == "takes orders"
     assert one.about["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_everything_that_a_function_has_can_be_written() -> None:
+    fields = {field.name for field in dataclasses.fields(FunctionSpec)}
+    assert {field for field, _, _ in own.KEYS.values() if field} == fields - {"name", "version"}
+
+
+def test_the_examples_are_served() -> None:
+    configuration = load(EXAMPLES / "lambent.yaml")
+    assert [one.name for one in configuration.definitions] == ["hello", "orders", "shell"]
+    for one in configuration.definitions:
+        assert FunctionSpec(**one.options).timeout_s == 10
 
 
 def test_defaults_are_shared_and_overridden() -> None:

@@ -279,6 +279,41 @@ def test_events_that_lambda_would_not_take(lab: Lab, world: World, tmp_path: Pat
     assert world.environments == []
 
 
+def test_versions_aliases_and_concurrency(lab: Lab, world: World, tmp_path: Path) -> None:
+    function = lab.function("hello", code=tmp_path, handler="app.handler")
+    assert function.publish("the first") == "1"
+    function.alias("live", "1")
+    function.invoke(qualifier="live")
+    assert world.environments[0].spec.version == "1"
+    assert world.environments[0].calls[0]["function_arn"] == f"{function.arn}:live"
+    function.provision(2)
+    assert len(world.environments) == 3
+    function.alias("live", "$LATEST")
+    assert function.invoke(qualifier="live", client_context={"a": 1}, trace_header="Root=1").cold
+    assert len(world.environments) == 3
+    assert world.environments[2].calls or world.environments[1].calls
+    function.reserve(0)
+    with pytest.raises(LabError, match="Rate Exceeded"):
+        function.invoke()
+    function.reserve(None)
+    function.invoke()
+    with pytest.raises(LabError, match=":hello:7"):
+        function.invoke(qualifier="7")
+    world.broken = True
+    with pytest.raises(LabError, match="no box can be made"):
+        function.provision(5)
+
+
+def test_names_that_lambda_would_not_take(lab: Lab, tmp_path: Path) -> None:
+    for name in ("", "a b", "x" * 65, "ä"):
+        with pytest.raises(UsageError, match="cannot be called"):
+            lab.function(name, code=tmp_path, handler="app.handler")
+    with pytest.raises(UsageError, match="cannot have 0 environments"):
+        Lab(max_environments=0)
+    with pytest.raises(UsageError, match="idle time of 0 s"):
+        Lab(idle_timeout=0)
+
+
 def test_a_lab_must_be_open_and_only_once(lab: Lab) -> None:
     with pytest.raises(LabError, match="open already"):
         lab.__enter__()

@@ -182,7 +182,7 @@ class Environment:
         )
         if self._room.user is not None:
             place.record_user(self._room.user.uid)
-            self._box.belongs_to(self._room.user.uid)
+        self._box.gather(self._room.crowd)
         self._instance = Instance(
             spec, prepared, self._box, self._room, stream=self.log_stream, journal=self._journal
         )

@@ -124,8 +124,8 @@ class Tracer:
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
 
-        self.recorder = attach(self, self._begin_recording)
-        if self.on_start is not None:
+        attach(self, self._begin_recording)
+        if self.on_start is not None and self.on_start != self._begin_recording:
             self.on_start(span, context)
 
     def arm(self, root: AnySpan, deadline: float) -> None:

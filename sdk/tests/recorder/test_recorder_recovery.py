@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import lambent
 from lambent.delivery import recovery
@@ -350,3 +353,111 @@ def test_figures_are_json(left: Path) -> None:
     for span in recovery.spans_of(leftover.content, recording_tracer()):
         json.loads(span.to_json())
     leftover.remove()
+
+
+def test_what_a_backend_that_was_down_did_not_take(tmp_path: Path) -> None:
+    """Three batches in vain, then the process dies; the next one finds the backend up again."""
+    received: list[str] = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = ExportTraceServiceRequest()
+            request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+            received.extend(
+                span.name
+                for each in request.resource_spans
+                for scope in each.scope_spans
+                for span in scope.spans
+            )
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector, bind_and_activate=False) as server:
+        server.allow_reuse_address = True
+        server.server_bind()  # the port is ours, and nobody answers yet
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        program = """
+import os, sys, lambent
+tracer = lambent.init()
+for number in range(int(sys.argv[1])):
+    with tracer.trace(f"{sys.argv[2]} {number}"):
+        pass
+    tracer.force_flush()
+os._exit(0)
+"""
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path), **ENV}
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+        command = [sys.executable, "-c", program]
+        down = subprocess.run(
+            [*command, "3", "down"], env=env, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert down.stderr.count("lost 1 of 1 spans") == 3
+        server.server_activate()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            for _ in range(2):
+                subprocess.run([*command, "2", "up"], env=env, capture_output=True, timeout=60, check=True)
+        finally:
+            server.shutdown()
+            thread.join(30)
+    assert sorted(received) == ["down 0", "down 1", "down 2", "up 0", "up 0", "up 1", "up 1"]
+
+
+def test_forked_children_do_not_fill_the_folder(tmp_path: Path) -> None:
+    program = """
+import os, lambent
+tracer = lambent.init()
+with tracer.trace("parent"):
+    for number in range(12):
+        child = os.fork()
+        if not child:
+            with tracer.trace(f"child {number}"):
+                pass
+            tracer.force_flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+assert tracer.force_flush()
+print(tracer.stats().recovered)
+"""
+    done = run(program, tmp_path)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
+    assert len(list(tmp_path.iterdir())) <= 2, "the parent's is gone, the last child's may be there"
+
+
+def test_first_spans_at_once_make_one_recorder(tmp_path: Path) -> None:
+    program = """
+import threading, lambent
+tracer = lambent.init()
+barrier = threading.Barrier(8)
+def work():
+    barrier.wait()
+    with tracer.trace("s"):
+        pass
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+import os
+print(len(os.listdir(os.environ["TMPDIR"])))
+assert tracer.force_flush()
+tracer.close()
+print(os.listdir(os.environ["TMPDIR"]))
+"""
+    for _ in range(5):
+        done = run(program, tmp_path)
+        lines = done.stdout.splitlines()
+        assert [lines[0], lines[-1]] == ["1", "[]"], done
+
+
+@pytest.mark.parametrize(("ending", "reason"), [("sys.exit(3)", "exit"), ("os._exit(0)", "unknown")])
+def test_how_it_ended(tmp_path: Path, ending: str, reason: str) -> None:
+    run(DIES.replace("os._exit(0)", f"import sys; {ending}"), tmp_path)
+    (path,) = tmp_path.iterdir()
+    leftover = recovery.claim(str(path))
+    assert leftover is not None
+    spans = recovery.spans_of(leftover.content, recording_tracer())
+    assert spans[1].attributes["lambent.termination.reason"] == reason
+    leftover.release()

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -99,6 +99,7 @@ class MemorySizes(_SizesType):
 @options.timeout
 @options.env
 @options.python
+@options.init_cpu
 @click.option(
     "--no-bytecode", is_flag=True, help="Run without .pyc files, as a bundle made without them does."
 )
@@ -139,6 +140,7 @@ def command(
     timeout: float,
     env: tuple[str, ...],
     python: Path | None,
+    init_cpu: Literal["boost", "share"],
     no_bytecode: bool,
     otlp: bool,
     output: Path,
@@ -177,6 +179,7 @@ def command(
         timeout_s=timeout,
         python=python,
         bytecode=not no_bytecode,
+        init_cpu=init_cpu,
         otlp=otlp,
         # Not a secret: the order of a measurement.
         seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311

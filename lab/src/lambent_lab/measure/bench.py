@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.measure.plan import Side
-    from lambent_lab.measure.results import Box, Results, Sample, TargetInfo
+    from lambent_lab.measure.results import Box, Results, Sample, Settings, TargetInfo
     from lambent_lab.measure.sampler import FunctionLike, LabLike
     from lambent_lab.measure.target import Target
 
@@ -51,6 +51,7 @@ class Benchmark:
     timeout_s: float = 3.0
     python: Path | None = None
     bytecode: bool = True
+    init_cpu: Literal["boost", "share"] = "boost"
     otlp: bool = False
     seed: int = 0
     command: tuple[str, ...] = ()
@@ -167,6 +168,7 @@ class _Run:
                 env=env,
                 python=self.benchmark.python,
                 bytecode=self.benchmark.bytecode,
+                init_cpu=self.benchmark.init_cpu,
             )
             self._functions[side, size] = made
         return made
@@ -211,6 +213,19 @@ def run(benchmark: Benchmark, lab: LabLike, progress: Progress | None = None) ->
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
+    asked: Settings = {
+        "memory_mb": sorted(set(benchmark.memory_mb)),
+        "pairs": benchmark.pairs,
+        "aa_pairs": benchmark.aa,
+        "warm_per_sample": benchmark.warm,
+        "timeout_s": benchmark.timeout_s,
+        "event": benchmark.event_name,
+        "python": None if benchmark.python is None else str(benchmark.python),
+        "bytecode": benchmark.bytecode,
+        "otlp": benchmark.otlp,
+    }
+    if benchmark.init_cpu != "boost":
+        asked["init_cpu"] = benchmark.init_cpu
     results: Results = {
         "schema": SCHEMA,
         "tool": f"lambent-lab {lambent_lab.__version__}",
@@ -221,17 +236,7 @@ def run(benchmark: Benchmark, lab: LabLike, progress: Progress | None = None) ->
         "interrupted": interrupted,
         "error": error,
         "seed": benchmark.seed,
-        "settings": {
-            "memory_mb": sorted(set(benchmark.memory_mb)),
-            "pairs": benchmark.pairs,
-            "aa_pairs": benchmark.aa,
-            "warm_per_sample": benchmark.warm,
-            "timeout_s": benchmark.timeout_s,
-            "event": benchmark.event_name,
-            "python": None if benchmark.python is None else str(benchmark.python),
-            "bytecode": benchmark.bytecode,
-            "otlp": benchmark.otlp,
-        },
+        "settings": asked,
         "targets": {"candidate": _info(benchmark.candidate), "baseline": _info(benchmark.baseline)},
         "machine": facts,
         "load_before": load_before,

@@ -70,7 +70,10 @@ class TargetInfo(TypedDict):
 
 
 class Settings(TypedDict):
-    """What was asked for. What was done stands in `counts` and in the samples."""
+    """What was asked for. What was done stands in `counts` and in the samples.
+
+    init_cpu: the CPU of the init phase; missing where it was "boost", as Lambda's is.
+    """
 
     memory_mb: list[int]
     pairs: int
@@ -81,6 +84,7 @@ class Settings(TypedDict):
     python: str | None
     bytecode: bool
     otlp: bool
+    init_cpu: NotRequired[Literal["boost", "share"]]
 
 
 class InvocationRecord(TypedDict):

@@ -99,6 +99,7 @@ class LabLike(Protocol):
         env: Mapping[str, str] | None = ...,
         python: Path | None = ...,
         bytecode: bool = ...,
+        init_cpu: Literal["boost", "share"] = ...,
     ) -> FunctionLike:
         """Make a function."""
 

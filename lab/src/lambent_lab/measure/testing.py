@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,11 +93,11 @@ class FakeLab:
         env: Mapping[str, str] | None = None,
         python: Path | None = None,
         bytecode: bool = True,
+        init_cpu: Literal["boost", "share"] = "boost",
     ) -> FakeFunction:
         """Make a function. It is traced unless a variable says that it is not."""
-        made = FakeFunction(
-            self, name, code, handler, memory, timeout, dict(env or {}), python=python, bytecode=bytecode
-        )
+        made = FakeFunction(self, name, code, handler, memory, timeout, dict(env or {}))
+        made.python, made.bytecode, made.init_cpu = python, bytecode, init_cpu
         self.functions.append(made)
         return made
 
@@ -115,6 +115,7 @@ class FakeFunction:
     env: dict[str, str]
     python: Path | None = None
     bytecode: bool = True
+    init_cpu: str = "boost"
     events: list[object] = field(default_factory=list)
     _environment: int | None = None
     _index: int = 0

@@ -311,9 +311,10 @@ def _asked(results: Results) -> str:
     settings = results["settings"]
     sizes = ", ".join(f"{size:,}" for size in settings["memory_mb"])
     bytecode = "" if settings["bytecode"] else ", without bytecode files"
+    share = ", init at the share of the CPU" if settings.get("init_cpu") == "share" else ""
     return (
         f"{settings['pairs']} pairs and {settings['aa_pairs']} A/A pairs at {sizes} MB, "
-        f"{settings['warm_per_sample']} warm invocations each{bytecode}"
+        f"{settings['warm_per_sample']} warm invocations each{bytecode}{share}"
     )
 
 

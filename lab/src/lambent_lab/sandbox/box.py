@@ -18,6 +18,8 @@ from lambent_lab.sandbox import parts, signals
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lambent_lab.sandbox.crowds import Crowd
+
 PATIENCE_S = 5.0
 KILL_PATIENCE_S = 20.0  # a thousand processes are taken apart one by one
 _SAMPLE_S = 0.02
@@ -97,19 +99,21 @@ class Box:
             # In a thread: it can take 10 ms, as the kernel waits for every CPU.
             await asyncio.to_thread(parts.write, path, str(pid))
 
-    def belongs_to(self, uid: int) -> None:
-        """Tell the box that all processes of a user, and no others, are its own."""
-        self._marked.uid = uid
+    def gather(self, crowd: Crowd | None) -> None:
+        """Tell the box by what its processes are told from others, and reached all at once."""
+        self._marked.crowd = crowd
 
     def started(self, pid: int) -> None:
         """Tell the box its first process."""
         self._marked.root = pid
         self._peak_rss = None
+        self.cpu.let_go()
         self._watch()
 
     def joined(self, pid: int) -> None:
         """Tell the box a process that was started beside the first one."""
         self._marked.others.append(pid)
+        self.cpu.let_go()
         self._watch()
 
     def _watch(self) -> None:
@@ -119,6 +123,7 @@ class Box:
     async def freeze(self) -> None:
         """Stop every process and return when all stand still. Raises LabError when that takes over 5 s."""
         self.is_frozen = True
+        self.cpu.hold()
         self.freezer.begin()
         limit = time.monotonic() + PATIENCE_S
         while not self.freezer.frozen():
@@ -134,6 +139,7 @@ class Box:
         if self.is_frozen:
             self.freezer.thaw()
             self.is_frozen = False
+            self.cpu.let_go()
 
     def usage(self) -> Usage:
         """Return what has been used so far."""
@@ -156,6 +162,7 @@ class Box:
                 raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")
             await asyncio.sleep(0.001)
         self._marked.others.clear()
+        self._marked.root = 0  # a number that the kernel may give to anybody now
 
     async def close(self) -> None:
         """Kill what is left and remove the box."""
@@ -174,6 +181,7 @@ class Box:
 
     def _kill_once(self) -> bool:
         """Thaw and kill, and tell whether anyone was there."""
+        self.cpu.hold()
         with suppress(OSError):
             self.freezer.thaw()
         self.is_frozen = False

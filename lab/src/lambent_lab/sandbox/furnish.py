@@ -67,9 +67,29 @@ class Tmp:
     disk: Callable[[], Disk]
 
 
-def furnish(folders: Folders, user: User | None, wanted: Tmp) -> tuple[str, tuple[str, ...]]:
+def places_of(folders: Folders) -> Places:
+    """Return where the process will find things. To be asked before the covers hide the lab's own folders."""
+    return Places(
+        python=python_in(folders, Path("/var/lang")),
+        task_root=Path("/var/task"),
+        runtime=Path("/var/runtime"),
+        layer=Path("/opt"),
+        tmpdir=None,
+    )
+
+
+def furnish(
+    folders: Folders,
+    user: User | None,
+    wanted: Tmp,
+    *,
+    hidden: Sequence[Path] = (),
+    own_processes: bool = False,
+) -> tuple[str, tuple[str, ...]]:
     """Mount everything, in the namespace that the calling thread has just been given.
 
+    `hidden` are folders of the host of which the process shall see no more than what it needs;
+    `own_processes` tells that it is in a PID namespace of its own.
     Returns how /tmp is made, and what could not be done.
     """
     files = _etc(folders.scratch, user)  # written before nothing can be
@@ -93,12 +113,12 @@ def furnish(folders: Folders, user: User | None, wanted: Tmp) -> tuple[str, tupl
         layer = hold(folders.layer) if folders.layer is not None else None
         shown = [(path, hold(path)) for path in folders.visible if path.exists()]
         covered = [_TMP, _VAR, _OPT]
-        for closed in _closed(folders.visible) if user is not None else ():
-            syscalls.mount("tmpfs", closed, "tmpfs", _TMPFS, "size=1m,mode=755")
-            covered.append(closed)
+        for folder in hidden:
+            syscalls.mount("tmpfs", folder, "tmpfs", _TMPFS, "size=1m,mode=755")
+            covered.append(folder)
         for folder, needed in ((_VAR, ("task", "runtime", "lang")), (_OPT, ())):
             _cover(folder, needed, hold, empty=folder == _OPT)
-        cannot += _system(etc, hold, user)
+        cannot += _system(etc, hold, None if own_processes else user, own_processes)
         tmp = _mount_tmp(user, wanted, cannot)
         _bind(code, Path("/var/task"))
         if home is not None:
@@ -136,7 +156,9 @@ def _mount_tmp(user: User | None, wanted: Tmp, cannot: list[str]) -> str:
     return how
 
 
-def _system(etc: Sequence[tuple[Path, int]], hold: Callable[[Path], int], user: User | None) -> list[str]:
+def _system(
+    etc: Sequence[tuple[Path, int]], hold: Callable[[Path], int], user: User | None, own_processes: bool
+) -> list[str]:
     """Mount what belongs to the system, /dev, /proc and files of /etc, and return what could not be done."""
     cannot: list[str] = []
     for place, handle in etc:
@@ -150,7 +172,7 @@ def _system(etc: Sequence[tuple[Path, int]], hold: Callable[[Path], int], user: 
     except OSError as error:
         cannot.append(f"devices: the host's /dev is there, /dev/shm with it ({error.strerror})")
     try:
-        _mount_proc(user)
+        _mount_proc(user, own_processes=own_processes)
     except OSError as error:
         cannot.append(f"processes: the host's can be listed in /proc ({error.strerror})")
     return cannot
@@ -171,18 +193,21 @@ def _mount_devices(hold: Callable[[Path], int]) -> None:
     syscalls.mount("none", _DEV, flags=syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY)
 
 
-def _mount_proc(user: User | None) -> None:
+def _mount_proc(user: User | None, *, own_processes: bool) -> None:
     """Mount a /proc in which an ordinary user sees its own processes only."""
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC | syscalls.MS_RDONLY
+    if own_processes:
+        syscalls.mount("proc", _PROC, "proc", flags)
+        return
     if user is None:
         return
     release = tuple(int("".join(filter(str.isdigit, n)) or 0) for n in platform.release().split(".")[:2])
     if release < _PRIVATE_PROC:
         raise OSError(95, "Linux 5.8 is needed for that")
-    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC | syscalls.MS_RDONLY
     syscalls.mount("proc", _PROC, "proc", flags, "hidepid=2")
 
 
-def _closed(visible: Sequence[Path]) -> list[Path]:
+def closed(visible: Sequence[Path]) -> list[Path]:
     """Return the folders above what must be seen that others may not pass through: the topmost of each."""
     found = (users.closed(path) for path in visible)
     return list(dict.fromkeys(path for path in found if path is not None and path != Path("/")))

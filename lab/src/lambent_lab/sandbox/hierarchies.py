@@ -7,6 +7,7 @@ nearest ancestor that does hand them down is taken, if this process may write th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,15 +70,23 @@ def _folder(mount: Path, root: str, own: str) -> Path:
 
 
 def _handing_down(mount: Path, own: Path) -> tuple[Path, frozenset[str]]:
-    """Return the nearest v2 cgroup from `own` upwards that hands cpu and memory down, else `own`."""
+    """Return the nearest v2 cgroup from `own` upwards that hands cpu and memory down.
+
+    Where none does, one that hands down one of them (systemd's user slices often keep cpu to themselves);
+    `own` else. What this process may not write to does not count.
+    """
+    partly: tuple[Path, frozenset[str]] | None = None
     folder = own
     while True:
         try:
             handed = frozenset((folder / "cgroup.subtree_control").read_text().split())
         except OSError:
             handed = frozenset()
-        if {"cpu", "memory"} <= handed:
-            return folder, handed
+        useful = handed & {"cpu", "memory"}
+        if useful and os.access(folder, os.W_OK):
+            if len(useful) > 1:
+                return folder, handed
+            partly = partly or (folder, handed)
         if folder == mount:
-            return own, frozenset()
+            return partly or (own, frozenset())
         folder = folder.parent

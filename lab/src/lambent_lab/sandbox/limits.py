@@ -9,28 +9,34 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import resource
 import subprocess
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lambent_lab.sandbox.users import User
 
 FILES = 1024
 PROCESSES = 1024
 """Processes and threads together."""
 
 
-def script(user: User | None) -> str:
-    """Return what limits a shell, and what it becomes: files, hard and soft, core dumps, processes."""
-    number = _processes(user)
+def script(*, alone: bool) -> str:
+    """Return what limits a shell, and what it becomes: files, hard and soft, core dumps, processes.
+
+    `alone` tells that no other processes count for the same user.
+    """
+    number = _processes(alone=alone)
     more = "" if number is None else f"; ulimit {_process_option()} {number}"
     return f"ulimit -c 0; ulimit -n {FILES}{more}"
 
 
-def _processes(user: User | None) -> int | None:
+def counts_namespaces() -> bool:
+    """Tell whether this Linux counts a user's processes in each user namespace by themselves (5.14)."""
+    release = tuple(int("".join(filter(str.isdigit, n)) or 0) for n in platform.release().split(".")[:2])
+    return release >= (5, 14)
+
+
+def _processes(*, alone: bool) -> int | None:
     """Return how many processes and threads the user may have, None where that has no effect."""
-    if user is not None:
+    if alone:
         return PROCESSES
     if os.geteuid() == 0:
         return None  # the kernel lets root have as many as it likes

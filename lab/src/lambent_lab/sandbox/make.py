@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lambent_lab.errors import UsageError
 from lambent_lab.sandbox import hierarchies, limits, parts, signals, v1, v2
 from lambent_lab.sandbox.box import Box
+from lambent_lab.sandbox.duty import DutyCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,12 +149,8 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
     marked = signals.MarkedTree(mark)
     tree = got.tree or marked
     cannot = []
-    if got.freezer is None:
-        cannot.append(
-            "freeze: SIGSTOP can be seen by a process's parent, and misses orphans with another environment"
-        )
     if got.cpu is None:
-        cannot.append("cpu: no share, the function has every CPU of the machine")
+        cannot.append("cpu: the share holds over tens of milliseconds, a shorter burst has the whole CPU")
     if got.memory is None:
         cannot.append("memory: the limit is sampled, a short peak above it may pass")
     second = found.v2 / making.name if found.v2 is not None else None
@@ -162,7 +159,7 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
         kind=f"cgroup-{'+'.join(versions)}" if versions else "signal",
         freezer=got.freezer or signals.SignalFreezer(marked),
         tree=tree,
-        cpu=got.cpu or signals.CountedCpu(tree),
+        cpu=got.cpu or DutyCpu(marked, tree),
         memory=got.memory or signals.SampledMemory(tree, limit),
         marked=marked,
         # Version 1 moves a single thread without the lock that moving a process takes: "tasks" is the quick

@@ -9,9 +9,7 @@ the lab has it made in there and serves it like any other.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
-import struct
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,8 +21,6 @@ RUNTIME_API_PORT = 9001
 """Where the Runtime API listens in a network of its own, as on Lambda."""
 
 LOOPBACK = "127.0.0.1"
-_SIOCSIFFLAGS = 0x8914
-_UP_AND_RUNNING = 0x1 | 0x40
 _CHUNK = 65536
 
 
@@ -148,10 +144,3 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
-
-
-def raise_loopback() -> None:
-    """Make the loopback of a new network work. For the thread or process that has just entered it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        request = struct.pack("16sh14x", b"lo", _UP_AND_RUNNING)
-        fcntl.ioctl(made, _SIOCSIFFLAGS, request)

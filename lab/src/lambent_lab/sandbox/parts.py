@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+STOP, CONTINUE = signal.SIGSTOP, signal.SIGCONT
 _PAGE = 4096
 
 
@@ -75,7 +76,7 @@ class Part:
     _files: tuple[File, ...] = ()
 
     def close(self) -> None:
-        """Let go of them."""
+        """The box comes to its end: let go of them."""
         for file in self._files:
             file.close()
 
@@ -124,6 +125,12 @@ class Cpu(Part, ABC):
     @abstractmethod
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""
+
+    def hold(self) -> None:  # noqa: B027 - only for those who limit by themselves
+        """The processes are about to be frozen or killed: leave them alone."""
+
+    def let_go(self) -> None:  # noqa: B027 - only for those who limit by themselves
+        """The processes run again."""
 
 
 class Memory(Part, ABC):
@@ -174,10 +181,15 @@ def procs(folder: Path) -> list[int]:
     return [int(pid) for pid in found.split()]
 
 
-def send_kill(pids: list[int]) -> None:
-    """Send SIGKILL to each; those that are gone already are fine."""
+def send(pids: list[int], number: int) -> None:
+    """Send a signal to each; those that are gone already are fine."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def send_kill(pids: list[int]) -> None:
+    """Send SIGKILL to each; those that are gone already are fine."""
+    send(pids, signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lambent_lab.sandbox import limits, users
+from lambent_lab.sandbox import limits, signals, users
 from lambent_lab.sandbox.box import BoxReport
 
 if TYPE_CHECKING:
@@ -29,15 +29,23 @@ def describe(box: Box, room: Room, notes: Sequence[str] = ()) -> BoxReport:
     else:
         number = "any number of processes"
         cannot.append("processes: their number is not limited")
+    freeze, kill, crowd = box.freezer.how, box.tree.how, room.crowd
+    if isinstance(box.freezer, signals.SignalFreezer):
+        seen = "freeze: SIGSTOP can be seen by a process's parent"
+        freeze = f"SIGSTOP to {crowd.how} at once" if crowd is not None else freeze
+        cannot.append(seen if crowd is not None else f"{seen}, and misses orphans with another environment")
+    if isinstance(box.tree, signals.MarkedTree) and crowd is not None:
+        kill = f"signals ({crowd.how} at once)"
     user = room.user
+    own = f"{users.NAME} ({user.uid}), without capabilities" if user is not None else users.why_not()
     return BoxReport(
         kind=box.kind,
-        freeze=box.freezer.how,
+        freeze=freeze,
         memory=box.memory.how,
         cpu=box.cpu.how,
-        kill=box.tree.how,
+        kill=kill,
         tmp=room.tmp,
-        user=f"{users.NAME} ({user.uid}), without capabilities" if user is not None else users.why_not(),
+        user=room.who or own,
         network=room.network.how,
         limits=f"{files}, {number}",
         cannot=tuple(cannot),

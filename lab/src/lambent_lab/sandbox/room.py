@@ -23,19 +23,20 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lambent_lab.errors import LabError
 from lambent_lab.sandbox import limits, syscalls, users
-from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, furnish, python_in
-from lambent_lab.sandbox.network import HostNetwork, Network, PrivateNetwork, raise_loopback
+from lambent_lab.sandbox.crowds import UserCrowd
+from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, closed, furnish, places_of, python_in
+from lambent_lab.sandbox.network import HostNetwork, Network, PrivateNetwork
 from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lambent_lab.sandbox.box import Box
+    from lambent_lab.sandbox.crowds import Crowd
     from lambent_lab.sandbox.spawn import Child
     from lambent_lab.sandbox.users import User
 
@@ -51,6 +52,8 @@ class Room(ABC):
     tmp: str
     network: Network
     user: User | None = None
+    who = ""  # the user, where it is not the lab's nor one of its own
+    crowd: Crowd | None = None  # all that runs here, where that can be told
     own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
 
@@ -73,8 +76,10 @@ class Room(ABC):
             ours.setblocking(False)
             try:
                 passed += [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in box.entrances]
+                alone = self.user is not None or self.own_processes
+                script = _script(len(passed), limits.script(alone=alone))
                 start = Start(
-                    command=["/bin/sh", "-c", _script(len(passed), self.user), "sh", cwd, *command],
+                    command=["/bin/sh", "-c", script, "sh", cwd, *command],
                     env=env,
                     stdin=theirs.fileno(),
                     output=output,
@@ -112,12 +117,12 @@ class Room(ABC):
         """Forget the room and its /tmp. Safe to call again."""
 
 
-def _script(joining: int, user: User | None) -> str:
+def _script(joining: int, limit: str) -> str:
     """Return what the shell does before it becomes the function; its first file descriptors lead in."""
     join = "".join(f"echo 0 >&{number} && exec {number}>&- || exit 125; " for number in range(3, 3 + joining))
     wait = "echo >&0 && read -r go || exit 125; "
     settle = 'cd "$1" || exit 125; shift; umask 022; '
-    return f'{join}{wait}{settle}{limits.script(user)}; unset go PWD OLDPWD SHLVL _; exec "$@" </dev/null'
+    return f'{join}{wait}{settle}{limit}; unset go PWD OLDPWD SHLVL _; exec "$@" </dev/null'
 
 
 class FolderRoom(Room):
@@ -160,6 +165,7 @@ class MountRoom(Room):
         self._handles = handles  # the namespaces: which kind, and what holds it
         self.places = places
         self.user = user
+        self.crowd = None if user is None else UserCrowd(user)
         self.tmp = tmp
         self.cannot = cannot
         private = syscalls.CLONE_NEWNET in handles
@@ -173,23 +179,18 @@ class MountRoom(Room):
     @classmethod
     def _build(cls, folders: Folders, tmp: Tmp, private: bool) -> MountRoom:
         # Settled first: the covers hide the lab's own folders from this thread.
-        places = Places(
-            python=python_in(folders, Path("/var/lang")),
-            task_root=Path("/var/task"),
-            runtime=Path("/var/runtime"),
-            layer=Path("/opt"),
-            tmpdir=None,
-        )
+        places = places_of(folders)
         user, why = _choose_user(folders)
         syscalls.unshare(syscalls.CLONE_NEWNS)
         handles: dict[int, int] = {}
         try:
             if private:
                 syscalls.unshare(syscalls.CLONE_NEWNET)
-                raise_loopback()
+                syscalls.raise_loopback()
                 handles[syscalls.CLONE_NEWNET] = _namespace("net")
             os.umask(0o022)  # of this thread alone, from now on
-            how, cannot = furnish(folders, user, tmp)
+            hidden = closed(folders.visible) if user is not None else ()
+            how, cannot = furnish(folders, user, tmp, hidden=hidden)
             handles[syscalls.CLONE_NEWNS] = _namespace("mnt")
         except BaseException:
             for handle in handles.values():
@@ -247,6 +248,8 @@ async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "pri
 
     Raises LabError when there cannot be a private network.
     """
+    from lambent_lab.sandbox import kept  # not needed by root
+
     private = network == "private"
     why = "LAMBENT_LAB_FILES=folders"
     if os.environ.get("LAMBENT_LAB_FILES") != "folders":
@@ -254,6 +257,10 @@ async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "pri
             return await MountRoom.make(folders, tmp, private=private)
         except OSError as error:
             why = f"not allowed here: {error.strerror or error}"
+        try:
+            return await kept.KeptRoom.make(folders, tmp.size_mb, private=private)
+        except OSError as error:
+            why = f"{why}; in a user namespace: {error.strerror or error}"
     if private:
         raise LabError(
             f"There can be no private network ({why}): run the lab as root, or choose the network 'host'."

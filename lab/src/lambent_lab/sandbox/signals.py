@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from lambent_lab.sandbox import parts, syscalls
+from lambent_lab.sandbox import parts
+
+if TYPE_CHECKING:
+    from lambent_lab.sandbox.crowds import Crowd
 
 _PROC = Path("/proc")
 _STOPPED = "TtZX"
@@ -27,7 +28,7 @@ class MarkedTree(parts.Tree):
     def __init__(self, mark: str) -> None:
         self._mark = mark.encode()
         self.root = 0
-        self.uid: int | None = None  # of a user who has no other processes
+        self.crowd: Crowd | None = None
         self.others: list[int] = []  # processes started beside the runtime
 
     def descendants(self) -> list[int]:
@@ -52,9 +53,9 @@ class MarkedTree(parts.Tree):
 
     def _carries(self, entry: str) -> bool:
         try:
-            owner = os.stat(_PROC / entry).st_uid if self.uid is not None else 0  # noqa: PTH116 - there are many
-            # A process cannot leave its user, but it can have its files in /proc given to root.
-            if owner != self.uid and (owner or self._mark not in (_PROC / entry / "environ").read_bytes()):
+            gathered = self.crowd is not None and self.crowd.has(entry)
+            # A process can have its files in /proc given to root: then the mark is left.
+            if not gathered and self._mark not in (_PROC / entry / "environ").read_bytes():
                 return False
         except OSError:
             return False  # gone, or another user's
@@ -66,16 +67,10 @@ class MarkedTree(parts.Tree):
             parts.send_kill(self.pids())
 
     def send(self, number: int) -> bool:
-        """Signal all of them in one stroke, where they have a user of their own, and tell whether."""
-        uid = self.uid
-        if uid is None:
+        """Signal all of them in one stroke, where that is possible, and tell whether."""
+        if self.crowd is None:
             return False
-        # Nobody can fork fast enough to escape this: the kernel holds its list of processes meanwhile.
-        sender = threading.Thread(
-            target=syscalls.signal_all_of, args=(uid, uid, number), name="lambent-signal"
-        )
-        sender.start()
-        sender.join()
+        self.crowd.send(number)
         return True
 
 
@@ -91,15 +86,15 @@ class SignalFreezer(parts.Freezer):
     def begin(self) -> None:
         """Ask for the stop."""
         self._stopped = []
-        if not self._tree.send(signal.SIGSTOP):
+        if not self._tree.send(parts.STOP):
             self._stopped = self._tree.descendants()
-            _send(self._stopped, signal.SIGSTOP)
+            parts.send(self._stopped, parts.STOP)
 
     def frozen(self) -> bool:
         """Tell whether everything stands still."""
         # A child forked between the listing and the stop runs on: look again until nobody new is there. The
         # quick look comes first; only the slow one finds processes that lost their parent.
-        if self._tree.uid is not None:
+        if self._tree.crowd is not None:
             return all(_stands(pid) for pid in self._tree.pids())
         if self._stop_new(self._tree.descendants()) or not all(_stands(pid) for pid in self._stopped):
             return False
@@ -108,44 +103,22 @@ class SignalFreezer(parts.Freezer):
     def _stop_new(self, pids: list[int]) -> bool:
         """Stop those that are not known yet, and tell whether there were any."""
         new = [pid for pid in pids if pid not in self._stopped]
-        _send(new, signal.SIGSTOP)
+        parts.send(new, parts.STOP)
         self._stopped += new
         return bool(new)
 
     def thaw(self) -> None:
         """Let everything run again."""
-        if not self._tree.send(signal.SIGCONT):
-            _send(self._stopped, signal.SIGCONT)
+        if not self._tree.send(parts.CONTINUE):
+            parts.send(self._stopped, parts.CONTINUE)
         self._stopped = []
 
 
-class CountedCpu(parts.Cpu):
-    """No limit; the CPU clocks of the processes that live, and what was last seen of those that do not."""
-
-    how: ClassVar[str] = "no limit"
-
-    def __init__(self, tree: parts.Tree) -> None:
-        self._tree = tree
-        self._seen: dict[int, int] = {}
-
-    def limit(self, vcpus: float) -> None:
-        """Do nothing: the report says that this box cannot."""
-
-    def used_ns(self) -> int | None:
-        """Return the CPU time used so far, in ns."""
-        tree = self._tree
-        for pid in tree.descendants() if isinstance(tree, MarkedTree) else tree.pids():
-            try:
-                # The kernel's encoding of another process's CPU clock: the id inverted, and 2 for "scheduler
-                # time".
-                self._seen[pid] = time.clock_gettime_ns((~pid << 3) | 2)
-            except OSError:
-                continue
-        return sum(self._seen.values())
-
-
 class SampledMemory(parts.Memory):
-    """Looks at the resident memory from time to time and kills when it is over the limit."""
+    """Looks at the resident memory from time to time; over the limit it kills the largest process.
+
+    So does the kernel where it has a limit to watch. If that was not enough the next look kills the next one.
+    """
 
     how: ClassVar[str] = "sampled every 20 ms, SIGKILL above the limit"
 
@@ -154,20 +127,25 @@ class SampledMemory(parts.Memory):
         self._limit = limit
         self._kills = 0
         self._peak = 0
+        self._dying = 0  # the last one that was killed
 
     def sample(self) -> None:
         """Look once."""
         tree = self._tree
         pids = tree.descendants() if isinstance(tree, MarkedTree) else tree.pids()
-        now = sum(_resident(pid) for pid in pids)
-        if now > self._limit and len(pids) > 1:
+        sizes = {pid: _resident(pid) for pid in pids}
+        if sum(sizes.values()) > self._limit and len(pids) > 1:
             # Resident memory counts what forked processes share once for each of them. Their proportional
             # sizes do not, and take longer to read.
-            now = sum(_proportional(pid) for pid in pids)
+            sizes = {pid: _proportional(pid) for pid in pids}
+        now = sum(sizes.values())
         self._peak = max(self._peak, now)
-        if now > self._limit:
+        if self._dying not in sizes:
+            self._dying = 0
+        if now > self._limit and not self._dying:
             self._kills += 1
-            self._tree.kill()
+            self._dying = max(sizes, key=lambda pid: sizes[pid])
+            parts.send_kill([self._dying])
 
     def peak(self) -> int | None:
         """Return the high-water mark, in bytes."""
@@ -249,11 +227,3 @@ def _proportional(pid: int) -> int:
         return int(text[text.index("\nPss:") + 5 :].split(maxsplit=1)[0]) * 1024
     except (OSError, ValueError):
         return _resident(pid)
-
-
-def _send(pids: list[int], number: int) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            continue

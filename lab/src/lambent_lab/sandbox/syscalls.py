@@ -7,9 +7,12 @@ them in threads made for that, which end with it.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import locale
 import os
 import platform
+import socket
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 CLONE_FS = 0x00000200
 CLONE_FILES = 0x00000400
 CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -44,6 +50,8 @@ _CLOSE_RANGE_CLOEXEC = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _EINVAL = 22
+_SIOCSIFFLAGS = 0x8914
+_UP_AND_RUNNING = 0x1 | 0x40
 # glibc's own functions change every thread of the process: these are the calls below them.
 _NR_SETGROUPS, _NR_SETRESGID, _NR_SETRESUID = {"aarch64": (159, 149, 147)}.get(
     platform.machine(), (116, 119, 117)
@@ -134,13 +142,18 @@ def gain_nothing() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, _long(1), _long(0), _long(0), _long(0)), "no_new_privs")
 
 
-def become(uid: int, gid: int) -> None:
-    """Turn the calling thread alone into a user without further groups and without any capability."""
+def bound() -> None:
+    """Let nothing that the calling thread executes ever have a capability."""
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, _long(capability), _long(0), _long(0), _long(0)) != 0:
             if ctypes.get_errno() != _EINVAL:  # beyond the last one
                 _check(-1, "capabilities")
             break
+
+
+def become(uid: int, gid: int) -> None:
+    """Turn the calling thread alone into a user without further groups and without any capability."""
+    bound()
     _check(_libc.syscall(_long(_NR_SETGROUPS), _long(0), None), "setgroups")
     _check(_libc.syscall(_long(_NR_SETRESGID), *[_long(gid)] * 3), "setresgid")
     _check(_libc.syscall(_long(_NR_SETRESUID), *[_long(uid)] * 3), "setresuid")
@@ -161,6 +174,12 @@ def keep_to_itself(first: int) -> None:
             if int(name) >= first:
                 with suppress(OSError):
                     os.set_inheritable(int(name), False)
+
+
+def raise_loopback() -> None:
+    """Make the loopback of a new network work. For the thread or process that has just entered it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        fcntl.ioctl(made, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _UP_AND_RUNNING))
 
 
 def has_locale(name: str) -> bool:

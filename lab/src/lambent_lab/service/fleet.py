@@ -357,6 +357,11 @@ class Pool:
         if self.provisioned and self.failure is None and (self._filling is None or self._filling.done()):
             self._filling = self._fleet.spawn(self._fill())
 
+    async def filled(self) -> None:
+        """Wait until those that are being started ahead are through with their start, well or not."""
+        if self._filling is not None:
+            await asyncio.wait([self._filling])
+
     async def _fill(self) -> None:
         while not self._over:
             ahead = sum(member.provisioned and not member.retired for member in self.members)

@@ -99,6 +99,21 @@ class Function:
         """Publish the code and configuration as they are now; return the version's number."""
         return self._lab.run(self._publish(description))
 
+    def alias(self, name: str, version: str) -> None:
+        """Point an alias to a published version, or to `$LATEST`; `invoke(qualifier=name)` uses it."""
+        self._lab.run(self._alias(name, version))
+
+    def reserve(self, count: int | None) -> None:
+        """Let the function have this many invocations at once and no more; None ends that."""
+        self._lab.run(self._reserve(count))
+
+    def provision(self, count: int, qualifier: str = LATEST) -> None:
+        """Have environments of a version started ahead, from now on; return when they are there.
+
+        Raises LabError when they cannot be made.
+        """
+        self._lab.run(self._provision(count, qualifier))
+
     def stop(self) -> None:
         """End the environments: idle ones now, busy ones after their invocation. The next one is cold."""
         self._lab.run(self._stop())
@@ -108,6 +123,25 @@ class Function:
 
     async def _publish(self, description: str | None) -> str:
         return (await self._core.publish(self._deployed, description)).number
+
+    async def _alias(self, name: str, version: str) -> None:
+        record = self._deployed.record
+        if name in record.aliases:
+            record.change_alias(name, version=version, description=None, weights={}, revision=None)
+        else:
+            record.add_alias(name, version)
+
+    async def _reserve(self, count: int | None) -> None:
+        if count is None:
+            self._deployed.record.reserved = None
+        else:
+            self._core.reserve(self._deployed, count)
+
+    async def _provision(self, count: int, qualifier: str) -> None:
+        pool = self._core.provision(self._deployed, qualifier, count)
+        await pool.filled()
+        if pool.failure is not None:
+            raise LabError(pool.failure)
 
     async def _stop(self) -> None:
         fleet = self._core.fleet

@@ -20,6 +20,7 @@ from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
+from lambent_lab.service.names import is_name
 from lambent_lab.traces.stdout import MARKER, split_log
 from lambent_lab.traces.store import Store
 
@@ -196,6 +197,10 @@ class Lab:
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a spec. `about` holds what only AWS's API tells of it: Role, Description, …"""
+        if not is_name(spec.name):
+            raise UsageError(
+                f"A function cannot be called {spec.name!r}: use up to 64 letters, digits, '-' and '_'."
+            )
         return Function(self, self.core, self.core.deploy(spec, about, on_line=on_line, replaces=True))
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Server:

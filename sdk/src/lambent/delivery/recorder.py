@@ -81,6 +81,7 @@ class Recorder:
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
+        self.on_leftovers: Callable[[], None] | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -110,6 +111,8 @@ class Recorder:
                 self._clear()
             self.stop(f"{type(error).__name__}: {error}")
             return False
+        if self.leftovers and self.on_leftovers is not None:
+            self.on_leftovers()
         return True
 
     def _create(self) -> None:
@@ -522,11 +525,24 @@ def _plain(value: object) -> object:
 # A tracer's own.
 
 
+_attaching = allocate_lock()
+
+
 def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | None:
     """Give a tracer its recorder, in the place of `first`, which waited for the tracer's first span.
 
     Returns None where there can be none, or nothing to be gained: every exporter takes spans as they end.
     """
+    # Whoever comes while another thread is at it, or a signal handler, is not waited for.
+    if not _attaching.acquire(blocking=False):
+        return tracer.recorder
+    try:
+        return _attach(tracer, first) if first in tracer._watching_starts else tracer.recorder
+    finally:
+        _attaching.release()
+
+
+def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | None:
     config = tracer.config
     delivery = tracer.delivery
     recorder: Recorder | None = None
@@ -534,14 +550,15 @@ def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | 
         recorder = Recorder(
             config.recorder_folder.rstrip("/") or "/", config.recorder_bytes, fingerprint(config)
         )
+        recover = _recovery(tracer, recorder)
+        recorder.on_leftovers = lambda: setattr(delivery, "recovery", recover)
         if not recorder.begin():
             recorder = None
+    tracer.recorder = recorder
     starts = [each for each in tracer._watching_starts if each != first]
     if recorder is not None:
         starts.insert(0, recorder.started)
         delivery.on_acknowledged = recorder.acknowledged
-        if recorder.leftovers:
-            delivery.recovery = _recovery(tracer, recorder)
         tracer._watching_ends = (recorder.ended, *tracer._watching_ends)
         ended, deliver = recorder.ended, tracer.on_end
 

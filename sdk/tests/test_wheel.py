@@ -1,0 +1,124 @@
+"""The wheel: what pip installs is the repository's code, without what only its readers need."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SDK = Path(__file__).parents[1]
+LIMIT_KB = 120  # the budget: a layer's or a package's share that nobody notices
+
+
+@pytest.fixture(scope="module")
+def backend() -> Any:
+    spec = importlib.util.spec_from_file_location("wheel_backend", SDK / "wheel_backend.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def wheel(backend: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    before = Path.cwd()
+    os.chdir(SDK)
+    try:
+        return folder / str(backend.build_wheel(str(folder)))
+    finally:
+        os.chdir(before)
+
+
+class Meaning(ast.NodeTransformer):
+    """Leaves of a module what it does: no docstrings, no types, but the number of each line."""
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, (ast.stmt, ast.expr, ast.arg)):
+            node.end_lineno, node.end_col_offset = None, None
+            node.col_offset = 0  # a type stood to the left
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            node = ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno, col_offset=0)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return None
+        if isinstance(node, ast.Pass) or (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            return None
+        return self.generic_visit(node)
+
+
+def meaning(source: str) -> str:
+    return ast.dump(Meaning().visit(ast.parse(source)), include_attributes=True)
+
+
+def test_the_wheel_is_within_its_budget(wheel: Path) -> None:
+    assert wheel.stat().st_size <= LIMIT_KB * 1000
+
+
+def test_every_module_is_in_it_and_means_the_same_on_the_same_lines(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.endswith(".py")}
+        sources = {str(file.relative_to(SDK / "src")): file for file in SDK.glob("src/**/*.py")}
+        assert names == set(sources)
+        assert "lambent/py.typed" in archive.namelist()
+        for name, file in sources.items():
+            installed = archive.read(name).decode()
+            compile(installed, name, "exec")
+            assert meaning(installed) == meaning(file.read_text("utf-8")), name
+
+
+def test_what_users_call_explains_itself(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    check = (
+        "import lambent\n"
+        "tracer = lambent.init(test_mode=True)\n"
+        "with tracer.trace('a') as span: span.set_attribute('b', 1)\n"
+        "assert [each.name for each in tracer.delivery.exporters[0].spans] == ['a'], 1\n"
+        "names = [getattr(lambent, name) for name in lambent.__all__ if not name.startswith('_')]\n"
+        "assert all(each.__doc__ for each in names if isinstance(each, type) or callable(each)), 2\n"
+        "assert tracer.force_flush.__doc__ and lambent.__file__.startswith(sys.argv[1])\n"
+    )
+    subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {check}", str(tmp_path)],
+        check=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"]},
+    )
+
+
+@pytest.mark.parametrize("types", [True, False])
+@pytest.mark.parametrize("docstrings", [True, False])
+def test_what_is_left_out_leaves_its_lines(backend: Any, docstrings: bool, types: bool) -> None:
+    source = (
+        '"""Über … several\n\nparagraphs."""\n\nimport os  # why\n\n\n'
+        'def only():\n    """Nothing … else."""\n\n\n'
+        'VALUE = "# no comment"  # a comment\n"""Of a value\nin two lines."""\n\n\n'
+        "if TYPE_CHECKING:\n    from a import B\n\n    c: int = 1\n\n\n"
+        'def f(ä: "B … C" = 1, /, *b: B,\n      c: dict[\n        str, B] = {}) -> (\n    int):\n'
+        "    d: list[int] = []; e: B\n    return lambda: d  # x\n\n\n"
+        'class A:\n    """…"""\n\n    def b(self):  # noqa\n        """C."""\n        raise ValueError("x")\n'
+    )
+    slimmed = backend.slim(source, docstrings=docstrings, types=types)
+    assert slimmed.count("\n") == source.count("\n")
+    assert "why" not in slimmed
+    assert "# no comment" in slimmed
+    assert ("Nothing" in slimmed) is docstrings
+    assert ("import B" in slimmed) is types
+    assert ("dict[" in slimmed) is types
+    assert meaning(slimmed) == meaning(source)

@@ -1,0 +1,160 @@
+"""Builds the SDK's wheel with flit, from a copy of the sources without what only their readers need.
+
+Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold
+start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
+modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
+paragraph), the exporters their types. Every statement stays on its line, so that a traceback fits the
+repository. The source distribution and editable installs are flit's own, unchanged.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import shutil
+import tempfile
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flit_core import buildapi
+from flit_core.buildapi import (
+    build_editable,
+    build_sdist,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Edit = tuple[int, int, bytes]  # from where to where, and what comes instead
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+    "slim",
+]
+
+PACKAGE = Path("src/lambent")
+
+
+def build_wheel(
+    wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
+) -> str:
+    """Build the wheel: the hook of PEP 517, called with the project as the current folder."""
+    project = Path.cwd()
+    into = Path(wheel_directory).absolute()
+    with tempfile.TemporaryDirectory(prefix="lambent-wheel-") as folder:
+        copy = Path(folder) / "sdk"
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("tests", "__pycache__", "dist"))
+        package = copy / PACKAGE
+        homes = _homes((package / "__init__.py").read_text("utf-8"))
+        offered = {package / f"{home.replace('.', '/')}.py" for home in homes}
+        for file in copy.glob("src/**/*.py"):
+            exporter = file.parent.name == "exporters" and not file.stem.startswith("_")
+            source = file.read_text("utf-8")
+            file.write_text(
+                slim(source, docstrings=file in offered, types=file in offered or exporter), "utf-8"
+            )
+        os.chdir(copy)
+        try:
+            return str(buildapi.build_wheel(str(into), config_settings, metadata_directory))
+        finally:
+            os.chdir(project)
+
+
+def _homes(source: str) -> set[str]:
+    """Return the modules of the names that the package offers, and the package's own."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "_HOMES":
+            return {"__init__", *ast.literal_eval(statement.value).values()}
+    raise SystemExit("src/lambent/__init__.py has no table _HOMES of the names that it offers")
+
+
+def slim(source: str, *, docstrings: bool, types: bool) -> str:
+    """Return a module without its comments, and without docstrings and types unless they are kept.
+
+    Of a docstring that is kept the first paragraph stays: it says what a thing does.
+    """
+    source = _without(source, _paragraphs if docstrings else _docstrings)
+    if not types:
+        source = _without(source, _types)
+    lines = source.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    return "".join(lines)
+
+
+def _without(source: str, find: Callable[[ast.Module, bytes, list[int]], Iterator[Edit]]) -> str:
+    """Return the source with its edits made. What they take out leaves its line ends behind."""
+    content = source.encode()  # ast counts columns in bytes
+    starts = [0]
+    for line in content.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    done = len(content) + 1
+    edits = sorted(find(ast.parse(source), content, starts), key=lambda edit: (-edit[1], edit[0]))
+    for begin, end, instead in edits:
+        if end > done:
+            continue  # inside of what has been taken out
+        done = begin
+        content = content[:begin] + instead + b"\n" * content.count(b"\n", begin, end) + content[end:]
+    return content.decode()
+
+
+def _docstrings(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find every docstring, of a value too."""
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for statement in node.body:
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield *_range(statement, starts), b"pass" if len(node.body) == 1 else b""
+
+
+def _paragraphs(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find what follows the first paragraph of each docstring."""
+    for begin, end, _ in _docstrings(tree, content, starts):
+        first = content.find(b"\n\n", begin, end)
+        if first > 0:
+            yield first, end, b'"""'
+
+
+def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find the annotations of arguments, results and assigned values, and what only type checkers import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
+            yield *_range(node, starts), b""
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            begin, end = _range(node, starts)
+            yield begin + len(node.arg.encode()), end, b""
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            end = _range(node.annotation, starts)[1]
+            if node.lineno == node.annotation.end_lineno:
+                yield _range(node.target, starts)[1], end, b""
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns is not None:
+            begin, end = _range(node.returns, starts)
+            arrow = content.rindex(b"->", 0, begin)
+            if (
+                b"\n" not in content[arrow : content.index(b":", end)]
+            ):  # outside of brackets a line ends there
+                yield arrow, end, b""
+
+
+def _range(node: ast.stmt | ast.expr | ast.arg, starts: list[int]) -> tuple[int, int]:
+    """Return where a node begins and ends, in bytes."""
+    last = node.end_lineno or node.lineno
+    return starts[node.lineno - 1] + node.col_offset, starts[last - 1] + (node.end_col_offset or 0)
