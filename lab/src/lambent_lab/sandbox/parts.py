@@ -126,10 +126,10 @@ class Cpu(Part, ABC):
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""
 
-    def hold(self) -> None:  # noqa: B027 - only for those who limit by themselves
+    def hold(self) -> None:
         """The processes are about to be frozen or killed: leave them alone."""
 
-    def let_go(self) -> None:  # noqa: B027 - only for those who limit by themselves
+    def let_go(self) -> None:
         """The processes run again."""
 
 
