@@ -176,6 +176,37 @@ async def test_cpu_share_is_memory_by_1769(make: Make, kind: str, memory_mb: int
     assert expected * 0.85 - 0.02 <= wall <= expected * 2.5 + 0.5
 
 
+def periods(environment: Environment) -> tuple[int, int]:
+    """How many periods the kernel has counted for a box's quota, and in how many it was used up."""
+    assert environment._box is not None
+    for folder in environment._box._folders:
+        if (folder / "cpu.stat").exists():
+            lines = (folder / "cpu.stat").read_text().splitlines()
+            counted = dict(line.split() for line in lines)
+            return int(counted["nr_periods"]), int(counted["nr_throttled"])
+    pytest.skip("no cgroup limits the CPU here")
+
+
+@pytest.mark.parametrize("memory_mb", [256, 442])
+async def test_a_loop_takes_as_long_as_its_share_says(make: Make, memory_mb: int) -> None:
+    work = 0.3
+    expected = work * 1769 / memory_mb
+    async with Environment(make(BURN, memory_mb=memory_mb)) as environment:
+        await environment.invoke(b"0.01")
+        walls = []
+        for _ in range(5):
+            all_before, full_before = periods(environment)
+            walls.append(json.loads((await environment.invoke(str(work).encode())).payload))
+            every, full = periods(environment)
+            # Where others have the CPU, the quota is not used up, and the loop takes longer for their sake.
+            if full - full_before >= 0.95 * (every - all_before):
+                break
+        else:
+            assert min(walls) >= expected * 0.9
+            pytest.skip("the machine has no CPU to give: the quota is not the limit")
+    assert expected * 0.9 <= walls[-1] <= expected * 1.1
+
+
 async def test_init_is_boosted_unless_the_share_is_asked_for(make: Make, kind: str) -> None:
     source = "import time\nwhile time.process_time() < 0.3: pass\ndef handler(event, context): pass\n"
     async with Environment(make(source, memory_mb=256)) as environment:

@@ -35,13 +35,6 @@ if TYPE_CHECKING:
     from lambent_lab.journal import Journal
     from lambent_lab.records import Phase
 
-_TURNS = 2
-"""How many turns of the event loop whoever waits for the answer has before the rest is done.
-
-One wakes it, in the next it writes the answer. What it makes its client do comes after that: the rest is done
-by then, and the environment ready for the next invocation.
-"""
-
 
 class Course:
     """One invocation on its way through an environment; `follow` brings it to its result."""
@@ -179,11 +172,14 @@ class Course:
         if alone and not run.init_inside:
             run.begin()
         event = run.event()
-        result = conversation.hand_over(event, run.delivery)
+        result = conversation.hand_over(event, run.delivery, self._at_once)
         extensions = instance.extensions
         if extensions is None or not extensions.present:
-            done, _ = await asyncio.wait([result], timeout=max(0.0, run.left_s))
-            return result.result() if done else None
+            timer = asyncio.get_running_loop().call_later(max(0.0, run.left_s), _time_is_over, result)
+            try:
+                return await result
+            finally:
+                timer.cancel()
         if alone:
             extensions.invoke(
                 InvokeEvent(run.request_id, run.deadline_ms, event.function_arn, run.trace_header)
@@ -192,7 +188,15 @@ class Course:
         await asyncio.wait(either, timeout=max(0.0, run.left_s), return_when=asyncio.FIRST_COMPLETED)
         if result.done():
             return result.result()
+        result.cancel()  # what comes now is too late
         return extensions.failed.result() if extensions.failed.done() else None
+
+    def _at_once(self, ended: Ended) -> None:
+        """Give the caller a response while the runtime's call that brings it is still being taken."""
+        outcome, run = ended.outcome, self._run
+        if isinstance(outcome, Answer) and outcome.error_type is None:
+            run.end(ended.at)
+            run.answer(outcome.body, None)
 
     async def _judge(self, ended: Ended | Broken | None) -> tuple[Answer | None, Failure | None]:
         """Give the answer, or what went wrong; a process that must not go on is gone afterwards."""
@@ -208,7 +212,7 @@ class Course:
         if isinstance(outcome, Answer) and not delivery.streamed:
             delivery.size = len(outcome.body)
         if isinstance(outcome, Answer) and outcome.error_type is None:
-            run.answer(outcome.body, None)
+            run.answer(outcome.body, None)  # unless that has been done at once
             if delivery.streamed:
                 await delivery.end(None, b"")
             else:
@@ -217,9 +221,6 @@ class Course:
             failure = self._failure(outcome)
             run.answer(failure.body, "Unhandled")
             await delivery.end(failure.error_type, failure.body)
-        if run.waited_for:
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
         instance.collect_output()
         if not run.process_gone:
             run.note(instance.usage())
@@ -289,3 +290,8 @@ class Course:
             peak_with_cache=usage.peak_with_cache if usage is not None else None,
             box=self._instance.report,
         )
+
+
+def _time_is_over(result: asyncio.Future[Ended | None]) -> None:
+    if not result.done():
+        result.set_result(None)

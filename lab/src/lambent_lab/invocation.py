@@ -195,16 +195,13 @@ class Run:
             self.ended_ns = self.started_ns + int((self._until - self._from) * 1e9)
 
     def answer(self, payload: bytes, function_error: str | None) -> None:
-        """Give the caller what it gets: it is settled with the end so far."""
+        """Give the caller what it gets: it is settled with the end so far. The first answer counts."""
+        if self._answered is not None:
+            return
         self.end(None)
         self._answered = self._until
         if self._on_answer is not None:
             self._on_answer(payload, function_error)
-
-    @property
-    def waited_for(self) -> bool:
-        """Whether somebody waits for the answer alone."""
-        return self._on_answer is not None
 
     def extend(self, at: float) -> None:
         """Stop the clock again, later: what went on beside the runtime counts as well."""

@@ -96,7 +96,8 @@ class Conversation:
             self._loop.create_future()
         )
         self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
-        self._result: asyncio.Future[Ended] | None = None
+        self._result: asyncio.Future[Ended | None] | None = None
+        self._at_once: Callable[[Ended], None] | None = None
         self._idle = asyncio.Event()
         self._over = False
 
@@ -132,14 +133,21 @@ class Conversation:
             return False
         return not self._over
 
-    def hand_over(self, event: Event, delivery: Delivery | None = None) -> asyncio.Future[Ended]:
-        """Give an event to the waiting runtime; the future tells how it ended.
+    def hand_over(
+        self,
+        event: Event,
+        delivery: Delivery | None = None,
+        at_once: Callable[[Ended], None] | None = None,
+    ) -> asyncio.Future[Ended | None]:
+        """Give an event to the waiting runtime; the future tells how it ended. Whoever gives up cancels it.
 
-        `delivery` takes a response that is streamed; without one it is collected.
+        `delivery` takes a response that is streamed; without one it is collected. `at_once` hears of the end
+        before anybody else, the runtime included.
         """
         reply = self._api.offer(event)
         waiting, self._waiting = self._waiting, []
         self._delivery = delivery or Delivery()
+        self._at_once = at_once
         result = self._result = self._loop.create_future()
         waiting[-1].set(_response(reply))  # what polled before is a connection that was given up
         return result
@@ -217,6 +225,8 @@ class Conversation:
     def _end(self, ended: Ended) -> None:
         if self._result is not None and not self._result.done():
             self._result.set_result(ended)
+            if self._at_once is not None:
+                self._at_once(ended)
 
     def _conclude(self, status: int, at: float) -> None:
         if not self.init.done():

@@ -75,15 +75,17 @@ class Workers:
             return False
         return not self._over
 
-    def hand_over(self, event: Event, delivery: Delivery | None = None) -> asyncio.Future[Ended]:
-        """Give an event to a worker that waits; the future tells how it ended.
-
-        `delivery` takes a response that is streamed; without one it is collected.
-        """
+    def hand_over(
+        self,
+        event: Event,
+        delivery: Delivery | None = None,
+        at_once: Callable[[Ended], None] | None = None,
+    ) -> asyncio.Future[Ended | None]:
+        """Give an event to a worker that waits: see `Conversation.hand_over`."""
         self._forget_lost()
         worker = self._waiting.popleft()
         self._running[event.request_id] = worker
-        return worker.hand_over(event, delivery)
+        return worker.hand_over(event, delivery, at_once)
 
     def finish(self, request_id: str, *, late: bool) -> None:
         """Forget an invocation. `late` tells that its time was over before it was answered."""

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from lambent_lab.invocation import Invocation
 
+_JSON = json.JSONEncoder(allow_nan=False)
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 
 
 class Printer(Protocol):
-    """Writes what happens."""
+    """Writes what happens, with the next `flush`: many lines are one write."""
 
     def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
         """Requests are answered from now on."""
@@ -35,6 +36,9 @@ class Printer(Protocol):
     def changed(self, name: str) -> None:
         """A function's code has changed."""
 
+    def flush(self) -> None:
+        """Write what has been told."""
+
     def ended(self) -> None:
         """Everything is over."""
 
@@ -47,6 +51,7 @@ class Lines:
         self._width = max(map(len, names), default=8)
         self._colours: dict[str, str] = {}
         self._next = itertools.cycle(_COLOURS)
+        self._text: list[str] = []
 
     def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
         """Say where requests go."""
@@ -56,6 +61,7 @@ class Lines:
             self._write(f"As the runtime interface emulator: {rie}/2015-03-31/functions/function/invocations")
         self._write(f"Spans are received at {otlp}")
         self._write(f"Use it with AWS_ENDPOINT_URL_LAMBDA={url}; Ctrl-C ends it.")
+        self.flush()
 
     def line(self, name: str, line: str) -> None:
         """Write a line of the log. Spans are in the trace store, and no reading for people."""
@@ -80,19 +86,29 @@ class Lines:
         """Say that it is over."""
         click.echo("Ended: no environment is left.", err=True)
 
+    def flush(self) -> None:
+        """Write what has been told."""
+        text, self._text = self._text, []
+        if text:
+            click.echo("\n".join(text), color=self._look.color)
+            sys.stdout.flush()
+
     def _write(self, text: str) -> None:
-        click.echo(text, color=self._look.color)
-        sys.stdout.flush()
+        self._text.append(text)
 
 
 class JsonLines:
     """For programs. An invocation has its whole log."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
 
     def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
         """Write where requests go."""
         self._write(
             {"event": "ready", "url": url, "rie_url": rie, "otlp_url": otlp, "functions": list(functions)}
         )
+        self.flush()
 
     def line(self, name: str, line: str) -> None:
         """Write nothing: the line comes with its invocation."""
@@ -125,7 +141,14 @@ class JsonLines:
     def ended(self) -> None:
         """Write that it is over."""
         self._write({"event": "ended"})
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has been told."""
+        text, self._text = self._text, []
+        if text:
+            click.echo("\n".join(text))
+            sys.stdout.flush()
 
     def _write(self, event: dict[str, Any]) -> None:
-        click.echo(json.dumps(event, allow_nan=False))
-        sys.stdout.flush()
+        self._text.append(_JSON.encode(event))

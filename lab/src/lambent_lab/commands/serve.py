@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import queue
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
+
+_SAVE_S = 0.5  # how often received spans are stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,21 +160,22 @@ def command(
 
 def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer) -> None:
     """Set everything up, say so, and write what happens until somebody ends it."""
+    from lambent_lab.commands.feed import Feed
     from lambent_lab.service import setup
     from lambent_lab.service.api.functions import Desk
     from lambent_lab.service.serving import Endpoint
     from lambent_lab.service.watch import watch
 
-    happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # what is to be written, in order
+    happened = Feed()
     lab.core.adjust = _adjustment(lab, plan)
 
     def on_done(deployed: Deployed, version: Version, done: Invocation) -> None:
-        happened.put(partial(printer.done, deployed.name, version.number, done))
+        happened.tell(partial(printer.done, deployed.name, version.number, done))
 
     lab.core.on_done.append(on_done)
 
     def on_line(name: str) -> Callable[[str], None]:
-        return lambda line: happened.put(partial(printer.line, name, line))
+        return lambda line: happened.tell(partial(printer.line, name, line))
 
     for definition in configuration.definitions:
         setup.deploy(lab, definition, on_line(definition.name))
@@ -185,14 +188,21 @@ def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer)
     with ExitStack() as stack:
         if plan.watching:
             functions = [lab.core.functions[one.name] for one in configuration.definitions]
-            changed = watch(lab.core, functions, lambda name: happened.put(partial(printer.changed, name)))
+            changed = watch(lab.core, functions, lambda name: happened.tell(partial(printer.changed, name)))
             stack.callback(lab.begin(changed).cancel)
         printer.ready(server.url, None if rie is None else rie.url, lab.otlp_url, list(lab.core.functions))
-        while True:
-            try:
-                happened.get(timeout=0.5)()
-            except queue.Empty:
-                lab.save()
+        saved = time.monotonic()
+        try:
+            while True:
+                if happened.wait(_SAVE_S):
+                    happened.write()
+                    printer.flush()
+                if time.monotonic() - saved >= _SAVE_S:
+                    lab.save()
+                    saved = time.monotonic()
+        finally:
+            happened.write()
+            printer.flush()
 
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:

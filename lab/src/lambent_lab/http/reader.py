@@ -82,7 +82,12 @@ class Reader:
         self._unproductive = 0  # bytes since the parser last had something to say
         self._began = self._touched = time.perf_counter()
 
-    def feed(self, data: bytes) -> None:
+    @property
+    def more(self) -> bool:
+        """Whether there is something to do besides waiting: a request is there, or has begun."""
+        return self._incoming is not None or bool(self.arrived)
+
+    def feed(self, data: bytes | memoryview) -> None:
         """Read on."""
         self._touched = time.perf_counter()
         if self._incoming is None:

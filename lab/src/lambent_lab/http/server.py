@@ -41,6 +41,7 @@ Handler = Callable[[Request], Answer | Awaitable[Answer]]
 Refusal = Callable[[Request, BadBody], Answer | Awaitable[Answer]]
 
 MAX_BODY = 64 * 1024 * 1024
+READ = 256 * 1024  # how much is read at once; what is never filled takes no memory
 HEAD_S = 60.0
 STALL_S = 60.0
 
@@ -50,6 +51,7 @@ class Server:
 
     def __init__(self, handler: Handler, refuse: Refusal | None, streams: Callable[[Request], bool]) -> None:
         self.max_body = self.max_streamed = MAX_BODY
+        self.buffer = memoryview(bytearray(READ))
         self.wants_stream = streams
         self.port = 0
         self.host = ""

@@ -143,7 +143,8 @@ class Box:
 
     def usage(self) -> Usage:
         """Return what has been used so far."""
-        resident = signals.peak_rss(self._marked.descendants() or self.tree.pids())
+        tree, marked = self.tree, self._marked
+        resident = signals.peak_rss(marked.descendants() if tree is marked else tree.pids())
         if resident is not None:
             self._peak_rss = max(self._peak_rss or 0, resident)
         return Usage(
@@ -191,7 +192,8 @@ class Box:
         return there
 
     def _remove(self) -> None:
-        self.cpu.close()
+        for part in (self.freezer, self.tree, self.cpu, self.memory):
+            part.close()
         limit = time.monotonic() + 1.0
         for folder in self._folders:
             while folder.is_dir():

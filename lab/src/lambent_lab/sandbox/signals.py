@@ -156,12 +156,16 @@ class SampledMemory(parts.Memory):
         return self._kills
 
 
-def _text(path: str) -> str:
-    """Read a file of /proc. Every invocation pays for some: no path objects, no layers of io."""
+def _text(path: str, *, whole: bool = False) -> str:
+    """Read a file of /proc. Every invocation pays for some: no path objects, no layers of io.
+
+    `whole`: it is one that comes in one piece. Others come a page at a time.
+    """
     handle = os.open(f"/proc/{path}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        text = b""
-        while part := os.read(handle, 65536):  # long ones come a page at a time
+        text = part = os.read(handle, 65536)
+        while part and not whole:
+            part = os.read(handle, 65536)
             text += part
         return text.decode("utf-8", "replace")
     finally:
@@ -173,7 +177,7 @@ def peak_rss(pids: list[int]) -> int | None:
     total = 0
     for pid in pids:
         try:
-            text = _text(f"{pid}/status")
+            text = _text(f"{pid}/status", whole=True)
         except OSError:
             continue
         at = text.find("VmHWM:")
@@ -185,7 +189,7 @@ def peak_rss(pids: list[int]) -> int | None:
 def state(pid: int, task: str = "") -> str:
     """Return the state letter of a process or one of its threads; X when it is gone."""
     try:
-        text = _text(f"{pid}/{task}/stat")
+        text = _text(f"{pid}/{task}/stat", whole=True)
     except OSError:
         return "X"
     return text[text.rindex(")") + 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from lambent_lab.sandbox import parts
@@ -17,21 +18,22 @@ class V1Freezer(parts.Freezer):
     how: ClassVar[str] = "cgroup v1 (freezer.state)"
 
     def __init__(self, folder: Path) -> None:
-        self._state = folder / "freezer.state"
+        self._state = parts.File(folder / "freezer.state", os.O_RDWR)
+        self._files = (self._state,)
 
     def begin(self) -> None:
         """Ask for the stop."""
-        parts.write(self._state, "FROZEN")
+        self._state.write("FROZEN")
 
     def frozen(self) -> bool:
         """Tell whether everything stands still."""
         # Reading is what makes this kernel interface finish the job: FREEZING turns into FROZEN when looked
         # at.
-        return parts.read(self._state).strip() == "FROZEN"
+        return self._state.read().strip() == "FROZEN"
 
     def thaw(self) -> None:
         """Let everything run again."""
-        parts.write(self._state, "THAWED")
+        self._state.write("THAWED")
 
 
 class V1Tree(parts.Tree):
@@ -58,7 +60,8 @@ class V1Cpu(parts.Cpu):
 
     def __init__(self, folder: Path, accounting: Path | None) -> None:
         self._quota = folder / "cpu.cfs_quota_us"
-        self._usage = accounting / "cpuacct.usage" if accounting is not None else None
+        self._usage = parts.File(accounting / "cpuacct.usage") if accounting is not None else None
+        self._files = (self._usage,) if self._usage is not None else ()
         parts.write(folder / "cpu.cfs_period_us", str(PERIOD_US))
 
     def limit(self, vcpus: float) -> None:
@@ -67,7 +70,7 @@ class V1Cpu(parts.Cpu):
 
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""
-        return int(parts.read(self._usage)) if self._usage is not None else None
+        return int(self._usage.read()) if self._usage is not None else None
 
 
 class V1Memory(parts.Memory):
@@ -76,8 +79,9 @@ class V1Memory(parts.Memory):
     how: ClassVar[str] = "cgroup v1 (memory.limit_in_bytes)"
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self._peak = folder / "memory.max_usage_in_bytes"
-        self._control = folder / "memory.oom_control"
+        self._peak = parts.File(folder / "memory.max_usage_in_bytes")
+        self._control = parts.File(folder / "memory.oom_control")
+        self._files = self._peak, self._control
         parts.write(folder / "memory.limit_in_bytes", str(limit))
         swap = folder / "memory.memsw.limit_in_bytes"
         if swap.exists():
@@ -88,8 +92,8 @@ class V1Memory(parts.Memory):
 
     def peak(self) -> int | None:
         """Return the high-water mark, in bytes."""
-        return int(parts.read(self._peak))
+        return int(self._peak.read())
 
     def kills(self) -> int:
         """Return how many processes the limit has killed."""
-        return parts.count(parts.read(self._control), "oom_kill")
+        return parts.count(self._control.read(), "oom_kill")

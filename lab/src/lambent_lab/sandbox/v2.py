@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from lambent_lab.sandbox import parts
@@ -18,20 +19,21 @@ class V2Freezer(parts.Freezer):
     how: ClassVar[str] = "cgroup v2 (cgroup.freeze)"
 
     def __init__(self, folder: Path) -> None:
-        self._switch = folder / "cgroup.freeze"
-        self._events = folder / "cgroup.events"
+        self._switch = parts.File(folder / "cgroup.freeze", os.O_WRONLY)
+        self._events = parts.File(folder / "cgroup.events")
+        self._files = self._switch, self._events
 
     def begin(self) -> None:
         """Ask for the stop."""
-        parts.write(self._switch, "1")
+        self._switch.write("1")
 
     def frozen(self) -> bool:
         """Tell whether everything stands still."""
-        return parts.count(parts.read(self._events), "frozen") == 1
+        return parts.count(self._events.read(), "frozen") == 1
 
     def thaw(self) -> None:
         """Let everything run again."""
-        parts.write(self._switch, "0")
+        self._switch.write("0")
 
 
 class V2Tree(parts.Tree):
@@ -63,7 +65,8 @@ class V2Cpu(parts.Cpu):
 
     def __init__(self, folder: Path) -> None:
         self._max = folder / "cpu.max"
-        self._stat = folder / "cpu.stat"
+        self._stat = parts.File(folder / "cpu.stat")
+        self._files = (self._stat,)
 
     def limit(self, vcpus: float) -> None:
         """Allow so many vCPUs from now on."""
@@ -71,7 +74,7 @@ class V2Cpu(parts.Cpu):
 
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""
-        return parts.count(parts.read(self._stat), "usage_usec") * 1000
+        return parts.count(self._stat.read(), "usage_usec") * 1000
 
 
 class V2Memory(parts.Memory):
@@ -80,18 +83,19 @@ class V2Memory(parts.Memory):
     how: ClassVar[str] = "cgroup v2 (memory.max)"
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
         parts.write(folder / "memory.max", str(limit))
         for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
             if (folder / name).exists():
                 parts.write(folder / name, value)
-        self._peak = folder / "memory.peak"
-        self._has_peak = self._peak.exists()
+        peak = folder / "memory.peak"
+        self._events = parts.File(folder / "memory.events")
+        self._peak = parts.File(peak) if peak.exists() else None
+        self._files = (self._events,) if self._peak is None else (self._events, self._peak)
 
     def peak(self) -> int | None:
         """Return the high-water mark, in bytes."""
-        return int(parts.read(self._peak)) if self._has_peak else None
+        return int(self._peak.read()) if self._peak is not None else None
 
     def kills(self) -> int:
         """Return how many processes the limit has killed."""
-        return parts.count(parts.read(self._folder / "memory.events"), "oom_kill")
+        return parts.count(self._events.read(), "oom_kill")
