@@ -46,6 +46,8 @@ FAULTS = (
 FATAL = frozenset({"timeout", "os._exit", "segfault", "SIGKILL", "out of memory"})
 BESIDE = 1
 """Of the spans of "freeze", the one that the function exports by itself."""
+CALM = 5
+"""Invocations between the last death and the end: what was recovered leaves in the time that exports leave."""
 EXPORT_TIMEOUT_S = 0.4
 FREEZE_S = 1.0
 """How long "freeze" stands still in the middle of an export: longer than the export may take."""
@@ -121,6 +123,9 @@ def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS, *, rescue
             on_line=lines.append,
         )
         for fault in faults:
+            if fault == "shutdown" and rescue:
+                for _ in range(CALM):
+                    function.invoke({"case": "calm", "fault": "normal"})
             row.cells.append(_cell(function, mode, behaviour, fault))
         function.stop()
         for cell in row.cells:
