@@ -47,7 +47,7 @@ FATAL = frozenset({"timeout", "os._exit", "segfault", "SIGKILL", "out of memory"
 BESIDE = 1
 """Of the spans of "freeze", the one that the function exports by itself."""
 CALM = 5
-"""Invocations between the last death and the end: what was recovered leaves in the time that exports leave."""
+"""Invocations between the last death and the end: what is recovered leaves in time that exports leave."""
 EXPORT_TIMEOUT_S = 0.4
 FREEZE_S = 1.0
 """How long "freeze" stands still in the middle of an export: longer than the export may take."""

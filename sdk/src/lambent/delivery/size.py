@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["estimate", "next_look"]
 
 _SPAN = 120  # ids, times and the lengths of its parts
-_ATTRIBUTE = 32  # a key, a number and the lengths of both
+_ATTRIBUTE = 16  # a number and some lengths
 _PART = 40  # an event or a link
 _MOST_UNSEEN = 16
 
@@ -24,7 +24,7 @@ def estimate(span: Span) -> int:
     """Return about how many bytes the span takes."""
     # Its private parts, because the public ones make copies: this runs for each span that waits.
     attributes = span._attributes
-    size = _SPAN + len(span.name) + _ATTRIBUTE * len(attributes)
+    size = _SPAN + len(span.name) + _ATTRIBUTE * len(attributes) + len("".join(attributes))
     for value in attributes.values():
         kind = type(value)
         if kind is str:
