@@ -248,6 +248,8 @@ def verdict(row: Row, untraced: Row) -> list[str]:
     gone = expected_gone(row)
     if row.rescue and row.collector not in DELIVERING:
         return wrong
+    if row.rescue:
+        gone = min(0, row.gone)  # what was said to be lost may be recovered after all
     if not gone <= row.gone <= gone + MAY_BE_GONE.get(row.collector, 0):
         wrong.append(
             f"{row.mode} x {row.collector}: {row.made} spans made, {row.received} received, {row.said} "
