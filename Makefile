@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
 
-.PHONY: demo test check bench faults docs lock venv clean
+.PHONY: demo test check bench faults soak docs lock venv clean
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
@@ -27,6 +27,9 @@ bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved 
 
 faults: venv  ## every way of delivery, of ending and of a collector; writes docs/reference/delivery-matrix.md
 	$(BIN)/python tools/faults.py
+
+soak: venv  ## 100,000 invocations in one environment: nothing may grow
+	$(BIN)/python tools/soak.py
 
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py

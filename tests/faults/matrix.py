@@ -4,8 +4,9 @@ One environment a row of cells: a mode and a collector. In it the faults follow 
 meets a process as a function has it, some of them started anew in the same environment. What came of an
 invocation is a `Cell`; what must come of it is said by `GOES_AT`, `FATAL`, `DELIVERING` and `MAY_MISS`.
 
-Of every invocation it is known how many spans have ended when it ends. Each of them is then received, or said
-to be lost in the log, with a reason, or gone with the process that held it.
+Of every invocation it is known how many spans it makes; where it is killed, one of them is still open.
+Each is then received, or said to be lost in the log, with a reason, or gone with the process that held it.
+A row may be run without the watchdog and the flight recorder, or with them: to the `rescue`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Cell:
     mode: str
     collector: str
     fault: str
-    ended: int
+    made: int
     received: int = 0
     twice: int = 0
     status: str = ""
@@ -77,14 +78,15 @@ class Row:
 
     mode: str
     collector: str
+    rescue: bool = False
     cells: list[Cell] = field(default_factory=list)
     said: int = 0
     reasons: set[str] = field(default_factory=set)
 
     @property
-    def ended(self) -> int:
-        """How many spans ended."""
-        return sum(cell.ended for cell in self.cells)
+    def made(self) -> int:
+        """How many spans were made."""
+        return sum(cell.made for cell in self.cells)
 
     @property
     def received(self) -> int:
@@ -93,18 +95,20 @@ class Row:
 
     @property
     def gone(self) -> int:
-        """How many are neither received nor said to be lost: they were in a process that was killed."""
-        return self.ended - self.received - self.said
+        """How many are neither received nor said to be lost: gone with a process that was killed, or kept
+        by the flight recorder for a collector that takes them.
+        """
+        return self.made - self.received - self.said
 
 
-def ended_spans(fault: str) -> int:
-    """Return how many spans have ended when an invocation ends so: two, the handler's own, the one beside."""
-    return 2 if fault in FATAL else 4 if fault == "freeze" else 3
+def made_spans(fault: str) -> int:
+    """Return how many spans an invocation makes: two, the handler's own, and the one beside."""
+    return 4 if fault == "freeze" else 3
 
 
-def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS) -> Row:
+def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS, *, rescue: bool = False) -> Row:
     """Run the faults in one environment with one collector. `mode` "off" is the function untraced."""
-    row = Row(mode, behaviour)
+    row = Row(mode, behaviour, rescue)
     lines: list[str] = []
     with Collector(behaviour) as collector, Lab() as lab:
         function = lab.function(
@@ -113,7 +117,7 @@ def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS) -> Row:
             handler="app.handler",
             memory=MEMORY_MB,
             timeout=TIMEOUT_S,
-            env=_environment(mode, collector.url),
+            env=_environment(mode, collector.url, rescue),
             on_line=lines.append,
         )
         for fault in faults:
@@ -135,14 +139,15 @@ def _reason(line: str) -> str:
     return re.sub(r"https?://[\d.:]+: ", "", line.partition(" spans: ")[2])
 
 
-def _environment(mode: str, url: str) -> dict[str, str]:
+def _environment(mode: str, url: str, rescue: bool) -> dict[str, str]:
     if mode == "off":
         return {"OTEL_SDK_DISABLED": "true"}
     return {
         "LAMBENT_MODE": mode,
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_TIMEOUT": str(int(EXPORT_TIMEOUT_S * 1000)),
-        "LAMBENT_RECORDER": "off",
+        "LAMBENT_RECORDER": "on" if rescue else "off",
+        "LAMBENT_WATCHDOG": "on" if rescue else "off",
     }
 
 
@@ -160,7 +165,7 @@ def _cell(function: Function, mode: str, behaviour: str, fault: str) -> Cell:
         mode=mode,
         collector=behaviour,
         fault=fault,
-        ended=ended_spans(fault),
+        made=made_spans(fault),
         status=result.status,
         payload=payload,
         duration_ms=result.report.duration_ms,
@@ -182,46 +187,50 @@ MAY_BE_GONE = {"tls broken": BESIDE}
 """What was frozen while it loaded TLS may still be at that when the environment ends."""
 
 
-def expected_received(mode: str, behaviour: str, faults: Sequence[str]) -> dict[str, int]:
+def expected_received(row: Row) -> dict[str, int]:
     """Return how many spans of each fault must be received."""
+    mode, faults = row.mode, [cell.fault for cell in row.cells]
     expected = dict.fromkeys(faults, 0)
-    if behaviour not in DELIVERING:
+    if row.collector not in DELIVERING:
         return expected
+    if row.rescue:
+        return {fault: made_spans(fault) for fault in faults}
     waiting: list[str] = []
     for fault in faults:
         if fault in FATAL:
             # The process is gone, and with it what ended in this invocation or waited for SIGTERM.
             waiting.clear()
         elif GOES_AT[mode] == "end":
-            expected[fault] = ended_spans(fault)
+            expected[fault] = made_spans(fault)
         else:
             expected[fault] = BESIDE if fault == "freeze" else 0
             waiting.append(fault)
     for fault in waiting:
-        expected[fault] = ended_spans(fault)
+        expected[fault] = made_spans(fault)
     return expected
 
 
-def expected_gone(mode: str, behaviour: str, faults: Sequence[str]) -> int:
+def expected_gone(row: Row) -> int:
     """Return how many spans may be gone with their process, neither received nor said to be lost."""
-    gone = 0
-    waiting = 0
-    for fault in faults:
+    if row.rescue:
+        return 0
+    mode, gone, waiting = row.mode, 0, 0
+    for cell in row.cells:
+        fault = cell.fault
         if fault in FATAL:
-            gone += waiting + ended_spans(fault)
+            gone += waiting + made_spans(fault)
             waiting = 0
         elif GOES_AT[mode] == "SIGTERM":
-            waiting += ended_spans(fault) - (BESIDE if fault == "freeze" else 0)
+            waiting += made_spans(fault) - (BESIDE if fault == "freeze" else 0)
     return gone
 
 
 def verdict(row: Row, untraced: Row) -> list[str]:
     """Return what is wrong with a row, in words; nothing when it is as it must be."""
     wrong = []
-    faults = [cell.fault for cell in row.cells]
-    expected = expected_received(row.mode, row.collector, faults)
+    expected = expected_received(row)
     for cell, plain in zip(row.cells, untraced.cells, strict=True):
-        where = f"{row.mode} x {cell.fault} x {row.collector}"
+        where = f"{row.mode} x {cell.fault} x {row.collector}{' to the rescue' if row.rescue else ''}"
         if (cell.status, cell.payload) != (plain.status, plain.payload):
             wrong.append(f"{where}: answered {cell.status} {cell.payload}, untraced {plain.payload}")
         if cell.twice:
@@ -229,10 +238,12 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         short = expected[cell.fault] - cell.received
         if not 0 <= short <= MAY_MISS.get((cell.fault, cell.collector), 0):
             wrong.append(f"{where}: {cell.received} spans received, not {expected[cell.fault]}")
-    gone = expected_gone(row.mode, row.collector, faults)
+    gone = expected_gone(row)
+    if row.rescue and row.collector not in DELIVERING:
+        return wrong
     if not gone <= row.gone <= gone + MAY_BE_GONE.get(row.collector, 0):
         wrong.append(
-            f"{row.mode} x {row.collector}: {row.ended} spans ended, {row.received} received, {row.said} "
+            f"{row.mode} x {row.collector}: {row.made} spans made, {row.received} received, {row.said} "
             f"said to be lost: {row.gone} without a word, not {gone}"
         )
     return wrong
@@ -241,13 +252,19 @@ def verdict(row: Row, untraced: Row) -> list[str]:
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as a Markdown table."""
     lines = [
-        "| mode | collector | " + " | ".join(FAULTS) + " | ended | received | lost, said | gone | why |",
-        "|---|---|" + "---|" * (len(FAULTS) + 5),
+        "| mode | rescue | collector | "
+        + " | ".join(FAULTS)
+        + " | made | received | lost, said | gone or kept | why |",
+        "|---|---|---|" + "---|" * (len(FAULTS) + 5),
     ]
     for row in rows:
-        cells = {cell.fault: f"{cell.received}/{cell.ended}" for cell in row.cells}
+        cells = {cell.fault: f"{cell.received}/{cell.made}" for cell in row.cells}
         counts = [cells.get(fault, "") for fault in FAULTS]
-        totals = [str(number) for number in (row.ended, row.received, row.said, row.gone)]
+        totals = [str(number) for number in (row.made, row.received, row.said, row.gone)]
         why = "; ".join(sorted(row.reasons))
-        lines.append("| " + " | ".join([row.mode, row.collector, *counts, *totals, why]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([row.mode, "on" if row.rescue else "off", row.collector, *counts, *totals, why])
+            + " |"
+        )
     return "\n".join(lines) + "\n"

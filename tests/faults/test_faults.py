@@ -24,12 +24,15 @@ SLACK_MS = 2000.0
 
 def only(row: Row, faults: tuple[str, ...]) -> matrix.Row:
     """Return the row with some of its cells."""
-    return matrix.Row(row.mode, row.collector, [cell for cell in row.cells if cell.fault in faults])
+    return matrix.Row(
+        row.mode, row.collector, row.rescue, [cell for cell in row.cells if cell.fault in faults]
+    )
 
 
+@pytest.mark.parametrize("rescue", [False, True])
 @pytest.mark.parametrize("mode", matrix.MODES)
-def test_every_mode_meets_every_fault(mode: str, untraced: Row, rows: list[Row]) -> None:
-    row = matrix.run_row(mode, "fine")
+def test_every_mode_meets_every_fault(mode: str, rescue: bool, untraced: Row, rows: list[Row]) -> None:
+    row = matrix.run_row(mode, "fine", rescue=rescue)
     rows.append(row)
     assert matrix.verdict(row, untraced) == []
 

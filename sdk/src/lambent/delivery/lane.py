@@ -53,16 +53,20 @@ class Lane:
                 self.flying.remove(landing)
                 landing.release()
             return self.delivered
-        if not self.lock.acquire(blocking=False) and (
-            # An exporter that flushes its own tracer would wait for itself.
-            self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic()))
-        ):
+        if not self.lock.acquire(blocking=False):
+            # Where they wait they can be counted, and whoever has the lock next takes them.
             self._keep(spans)
-            return False
+            spans = []
+            # An exporter that flushes its own tracer would wait for itself.
+            if self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                return False
         self.thread = get_ident()
         try:
             if self.pending:
-                spans, self.pending = self.pending + spans, []
+                # Others only append, so the first n are ours.
+                count = len(self.pending)
+                spans = self.pending[:count] + spans
+                del self.pending[:count]
             if spans:
                 self.delivered = self._export(spans, deadline)
             return self.delivered
@@ -73,7 +77,7 @@ class Lane:
     def _keep(self, spans: list[Span]) -> None:
         """Keep spans for the next time, as many as a queue may hold."""
         room = max(0, self.delivery.size - len(self.pending))
-        self.pending += spans[:room]
+        self.pending.extend(spans[:room])
         if len(spans) > room:
             self._drop("queue_full", len(spans) - room)
             from lambent.diagnostics import say
@@ -150,7 +154,7 @@ class Lane:
             lost = count
         lost, rejected = min(lost, count), min(rejected, count - min(lost, count))
         self.acknowledged += count - lost - rejected
-        self.last_failure = reason
+        self.last_failure = reason or "no reason given"
         for key, number in ((kind, lost), ("rejected", rejected)):
             if number:
                 self._drop(key, number)

@@ -17,11 +17,13 @@ __all__ = ["estimate", "next_look"]
 _SPAN = 120  # ids, times and the lengths of its parts
 _ATTRIBUTE = 16
 _PART = 40  # an event or a link
+_MOST_UNSEEN = 16
 
 
 def estimate(span: Span) -> int:
     """Return about how many bytes the span takes."""
-    size = _SPAN + len(span.name) + _of_mapping(span.attributes)
+    said = span._status_message  # noqa: SLF001  # its public twin loads a module
+    size = _SPAN + len(span.name) + len(said or "") + _of_mapping(span.attributes)
     for event in span.events:
         size += _PART + len(event.name) + _of_mapping(event.attributes)
     for link in span.links:
@@ -54,6 +56,7 @@ def _of(value: object) -> int:
 def next_look(left: int, largest: int) -> int:
     """Return after how many more spans to look again, when there are `left` bytes.
 
-    Soon enough that spans twice as large as the largest of the last ones fit until then.
+    Soon enough that spans twice as large as the largest of the last ones fit until then, and never so late
+    that a few sudden giants go unseen.
     """
-    return max(0, min(256, left // (2 * largest)))
+    return max(0, min(_MOST_UNSEEN, left // (2 * largest)))
