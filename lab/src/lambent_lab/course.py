@@ -223,7 +223,10 @@ class Course:
             await delivery.end(failure.error_type, failure.body)
         instance.collect_output()
         if not run.process_gone:
-            run.note(instance.usage())
+            usage = instance.usage()
+            run.note(usage)
+            # Whoever was killed, the memory was full: of a child nothing else tells how much it had.
+            run.out_of_memory |= instance.ran_out_of_memory(usage)
         self._journal.runtime_done(run, *aftermath.outcome(failure))
         if isinstance(instance.conversation, Workers):
             instance.conversation.finish(run.request_id, late=outcome is None)
