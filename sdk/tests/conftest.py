@@ -51,9 +51,9 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for path in recorder.OWN:
         Path(path).unlink(missing_ok=True)
-    for each in list(recorder._recorders):
+    for each in list(recorder.recorders):
         each.in_child()
-    recorder._recorders.clear()
+    recorder.recorders.clear()
     recorder.OWN.clear()
 
 

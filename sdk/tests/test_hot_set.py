@@ -64,7 +64,7 @@ def test_the_hot_set(run_python: Any, env: dict[str, str]) -> None:
     assert len(HOT) <= 9
 
 
-RECORDER = {"lambent.delivery.recorder", "lambent.delivery.recorder_layout"}
+RECORDER = {"lambent.delivery.recorder"}
 
 
 @pytest.mark.parametrize("recorder", [True, False])

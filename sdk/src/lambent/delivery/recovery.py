@@ -20,17 +20,8 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
-from lambent.delivery.recorder import OWN
-from lambent.delivery.recorder_format import Content, Recorded, read
-from lambent.delivery.recorder_layout import (
-    FIRST,
-    KILLS_AT,
-    MAGIC,
-    SLOTS,
-    TRIES_AT,
-    path_of,
-    unpack_head,
-)
+from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, SLOTS, TRIES_AT, path_of
+from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
 from lambent.delivery.watchdog import oom_kills, send
 from lambent.diagnostics import say, say_once
 from lambent.span import Event, Link, Span
