@@ -24,6 +24,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 SEGMENT = 4096
+END = b"(\x02\x00\x00\x00"
 
 
 @given(VALUES)
@@ -82,7 +83,7 @@ def test_a_huge_length_takes_no_memory(kind: bytes) -> None:
 def ring(*records: bytes) -> bytes:
     data = writer.pack_segment(7)
     for value in records:
-        data += value + writer.check(writer.KEY, value)
+        data += value if value[:5] == END else value + writer.check(writer.KEY, value)
     return bytes(writer.FIRST) + data + bytes(SEGMENT - len(data))
 
 
@@ -112,7 +113,7 @@ def test_a_start_and_its_end() -> None:
     "value",
     [
         record(), record(None), record((1, "2")), record("note"), record("note", "what", "when", None),
-        record("invocation", 1, 1 << 64, 1), record(1, 1 << 64), record(1, 2, 3), span(0), span(1 << 64),
+        record("invocation", 1, 1 << 64, 1), record(1, 2, 3), span(0), span(1 << 64),
         span(1, name=5), span(1, attributes=()), span(1, end=1 << 64), record(1, 1, 0, 0, "s", 5, ()),
         span(1, rare=()), span(1, rare=(3, None, "", (), (), (0, 0, 0))),
         span(1, rare=(0, None, "", (1,), (), (0, 0, 0))), span(1, rare=(0, None, "", (), (1,), (0, 0, 0))),
@@ -128,6 +129,13 @@ def test_a_record_that_passes_its_check_and_makes_no_sense(value: bytes) -> None
 @given(st.binary(max_size=3 * SEGMENT), st.integers(-1, 2 * SEGMENT))
 def test_any_bytes_can_be_read(data: bytes, segment: int) -> None:
     assert reader.read(bytes(writer.FIRST) + data, segment).spans == {}
+
+
+def test_an_end_is_believed_when_it_can_be_one() -> None:
+    ends = [record(3, 9), record(2, 4), record(2, 1 << 63), record(2, 8), record(2, 9)]
+    content = reader.read(ring(span(1, end=7), span(2), record(1, 9), *ends, span(3)), SEGMENT)
+    assert [(each.span_id, each.end_time) for each in content.finished] == [(1, 7), (2, 8)]
+    assert not content.damaged
 
 
 @pytest.mark.parametrize("at", [0, 1, 10, -1, -9])

@@ -20,7 +20,7 @@ import sys
 from _imp import source_hash as check
 from _struct import Struct
 from _thread import allocate_lock
-from marshal import dumps
+from marshal import dump, dumps
 from mmap import MADV_RANDOM, mmap
 from time import time_ns
 
@@ -81,6 +81,19 @@ def path_of(folder: str, slot: int) -> str:
     return f"{folder}/.lambent-recorder-{slot}"
 
 
+class _Nowhere:
+    """A ring without room: there is no file yet, or no more."""
+
+    def write(self, _: bytes) -> None:
+        raise ValueError("no file")
+
+    def tell(self) -> int:
+        return 0
+
+
+_NOWHERE = _Nowhere()
+
+
 class Recorder:
     """One tracer's ring. `begin` makes the file; `off` is true where there could be none."""
 
@@ -94,6 +107,8 @@ class Recorder:
         self.path = ""
         self.gave_way = 0
         """How many spans were lost from the ring to later ones."""
+        self.cut = 0
+        """How many bytes were left out of spans too large for the ring."""
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
@@ -109,7 +124,8 @@ class Recorder:
         self._maps: list[mmap] = []
         self._index = 0
         self._number = 0
-        self._write: Callable[[bytes], object] = _unopened
+        self._ring: mmap | _Nowhere = _NOWHERE
+        self._write: Callable[[bytes], object] = _NOWHERE.write
         # What the ring holds and nobody has acknowledged, in the order of its records: the segment that
         # is written, and the ones before it, oldest first. There finished spans may be None.
         self._live: list[Span] = []
@@ -173,12 +189,14 @@ class Recorder:
         ring[:SEGMENT_HEAD_SIZE] = pack_segment(self._number)
         ring.seek(SEGMENT_HEAD_SIZE)
         self._index = index
+        self._ring = ring
         self._write = ring.write
 
     def stop(self, reason: str = "") -> None:
         """Record no more. With a reason, say it once."""
         self.off = True
-        self._write = _unopened
+        self._ring = _NOWHERE
+        self._write = _NOWHERE.write
         self._live, self._older, self._gone = [], [], []
         if reason:
             from lambent.diagnostics import say_once
@@ -205,14 +223,16 @@ class Recorder:
         try:
             parent = span._parent
             attributes = span._attributes
-            if type(parent) is Span and not span._recorded:
+            if type(parent) is Span and span._recorded >= 0:
                 data = dumps(
                     (span._trace_id, span._span_id, parent._span_id, span._kind, span.name,
                      span.start_time, attributes), 2,
                 )  # fmt: skip
+                span._recorded = len(attributes)
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
-            span._recorded = len(attributes)
+                if span._recorded >= 0:
+                    span._recorded = len(attributes)
             self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # no room in the segment, an unusual value, a span too long
             _put(self, span, started=True)
@@ -221,10 +241,10 @@ class Recorder:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
             if span._recorded == len(span._attributes):
-                data = dumps((span._span_id, span.end_time), 2)  # type: ignore[arg-type]  # it has ended
+                dump((span._span_id, span.end_time), self._ring, 2)  # type: ignore[arg-type]  # a file of a kind
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
-            self._write(data + check(KEY, data))
+                self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # as above
             _put(self, span, started=False)
         self.deliver(span)
@@ -288,6 +308,14 @@ class Recorder:
             os.pwrite(self._descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
 
     @property
+    def written(self) -> int:
+        """How many bytes of records there are, to be compared with an earlier or later number.
+
+        Less than before: the ring has started over.
+        """
+        return self._number * self._segment + self.cut + self._ring.tell()
+
+    @property
     def outstanding(self) -> bool:
         """Whether there is anything in the ring that has not been acknowledged."""
         gone = self._gone
@@ -301,10 +329,6 @@ class Recorder:
     def content(self) -> bytes:
         """Return a copy of the ring as it is, for its reader."""
         return bytes(FIRST) + b"".join([ring[:] for ring in self._maps])
-
-
-def _unopened(_: bytes) -> None:
-    raise ValueError("no file yet")
 
 
 def _nowhere(_: object) -> None:
@@ -330,7 +354,7 @@ def fields(span: Span) -> tuple[object, ...]:
         above = parent.span_id
         kind |= parent.is_remote << 4
     rare = None
-    if span._recorded < 0 or span._links or span._trace_state:
+    if span._recorded < 0:
         from lambent.delivery.recorder_rare import rarely_there
 
         rare = rarely_there(span)
@@ -382,6 +406,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder |
     if recorder is not None:
         starts.insert(0, recorder.started)
         delivery.on_acknowledged = recorder.acknowledged
+        delivery.recorder = recorder
         recorder.deliver = tracer.on_end
         tracer.on_end = recorder.ended
         _watch(recorder)

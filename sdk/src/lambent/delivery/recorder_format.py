@@ -3,7 +3,7 @@
     file     := head (HEAD_SIZE bytes), zeros up to FIRST, segments
     head     := magic, Python version, segment size, file size, fingerprint, time of creation, check
     segment  := "SEGM", zeros, number, check, records, zeros; all zeros while it is empty
-    record   := value, check (8 bytes)
+    record   := value, check (8 bytes); an end has no check
     value    := what `marshal.dumps(..., 2)` makes of one of these:
                 (trace id, span id, parent id, kind, name, start, attributes)            a start
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
@@ -17,6 +17,7 @@ Rules:
 * A record's check covers its value. It is the keyed hash (SipHash) that Python makes for its own .pyc files:
   part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
   Python, and so does the file.
+* An end is believed when it names a span that is open, by its 64 bits, and a time not before its start.
 * A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
 * Numbers put segments into order. Within a segment records lie in the order of their writing. One that is
   used again is filled with zeros before: behind its last record there is nothing.
@@ -54,6 +55,7 @@ _SIZE = Struct("<I").unpack_from
 _SHORT = Struct("<H").unpack_from
 _FLOAT = Struct("<d").unpack_from
 _LARGEST = 1 << 64
+_LONGEST = 1 << 56  # nanoseconds, two years: longer than any span
 _SEARCHES = 100
 """So often a sound record is looked for in a segment behind damaged ones: what harms must not take long."""
 
@@ -221,8 +223,11 @@ def _records(segment: bytes, content: Content) -> Iterator[object]:
             value, after = _value(segment, position, 0)
         except (ValueError, IndexError, struct_error):
             after = len(segment)
-        found = segment[after : after + CHECK_SIZE]
-        if len(found) == CHECK_SIZE and found == check(KEY, segment[position:after]):
+            value = None
+        if _is_end(value):
+            yield value
+            position = after
+        elif segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after]):
             if broken:
                 content.damaged += 1  # it was in the middle, not at the end
                 broken = False
@@ -236,14 +241,17 @@ def _records(segment: bytes, content: Content) -> Iterator[object]:
             position = segment.find(b"(", position + 1)
 
 
+def _is_end(value: object) -> bool:
+    return type(value) is tuple and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
+
+
 def _take(value: object, content: Content, acknowledged: set[int]) -> None:
     match value:
         case (int(span_id), int(time)):
             span = content.spans.get(span_id)
-            if not 0 < time < _LARGEST:
-                raise ValueError("no time")
-            if span is not None and not span.end_time:
-                span.end_time = time
+            if span is None or span.end_time or not span.start_time <= time < span.start_time + _LONGEST:
+                return
+            span.end_time = time
         case (_, _, _, _, _, _, _) | (_, _, _, _, _, _, _, _, _):
             span = Recorded(value)
             before = content.spans.get(span.span_id)

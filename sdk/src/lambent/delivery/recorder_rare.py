@@ -59,8 +59,9 @@ def put(recorder: Recorder, span: Span, *, started: bool) -> None:
                 return
         data = _plainly(span)
         if len(data) + CHECK_SIZE > (recorder._segment - SEGMENT_HEAD_SIZE) // 2:
+            recorder.cut += len(data)
             data = _plainly(span, cut=True)
-        if started:
+        if started and span._recorded >= 0:
             span._recorded = len(span._attributes)
         number = recorder._number
         write_late(recorder, data + check(KEY, data))

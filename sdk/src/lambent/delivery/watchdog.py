@@ -189,6 +189,7 @@ def partial(span: Span, running: bool) -> Span:
     copy._attributes["lambent.partial"] = True
     if running:
         copy._attributes["lambent.running"] = True
+    copy._recorded = -1
     copy._trace_state = span._trace_state
     copy._events = list(span._events) if span._events else None
     copy._links = span._links
