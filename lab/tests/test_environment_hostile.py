@@ -6,7 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from lambent_lab.environment import Environment
+from lambent_lab.errors import LabError
 from lambent_lab.loglines import KeptLines
 
 if TYPE_CHECKING:
@@ -122,3 +125,34 @@ async def test_a_line_that_an_extension_is_writing_is_not_cut_by_the_answer(
         for _ in range(2):
             result = await environment.invoke(b"{}")
             assert "first half, second half" in result.log
+
+
+SLOW = """
+import os, time
+time.sleep(float(os.environ["INIT_S"]))
+def handler(event, context):
+    print("running")
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("init_s", [0, 60])
+async def test_closing_an_environment_is_not_the_functions_failure(
+    write_function: Callable[..., FunctionSpec], init_s: float
+) -> None:
+    running = asyncio.Event()
+    spec = write_function(SLOW, name="f", timeout_s=60, env={"INIT_S": str(init_s)})
+    answers: list[Any] = []
+    async with asyncio.timeout(PATIENCE_S):
+        environment = Environment(spec, on_line=lambda line: running.set() if line == "running" else None)
+        async with environment:
+            under_way = asyncio.create_task(
+                environment.invoke(b"{}", on_answer=lambda *answer: answers.append(answer))
+            )
+            if init_s:
+                await environment.wait_initialized(0.5)
+            else:
+                await running.wait()
+        with pytest.raises(LabError, match="closed while"):
+            await under_way
+    assert answers == []

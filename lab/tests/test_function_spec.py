@@ -58,6 +58,9 @@ def test_managed_instances_log_in_json(write_function: Make) -> None:
         ({"log_format": "JSON", "application_log_level": "WARNING"}, "application_log_level"),
         ({"log_format": "JSON", "system_log_level": "ERROR"}, "system_log_level"),
         ({"system_log_level": "WARN"}, "log format JSON"),
+        ({"env": {"LEVEL": 1}}, "LEVEL cannot be 1: give text"),
+        ({"timeout_s": "3"}, "timeout cannot be '3': give a number"),
+        ({"memory_mb": "256"}, "memory cannot be '256': give a number"),
         ({"application_log_level": "WARN"}, "log format JSON"),
     ],
 )

@@ -86,6 +86,9 @@ class FunctionSpec:
             raise UsageError(
                 f"{self.code} is not a folder, nor a zip file or wheel: give what holds the function's code."
             )
+        for what, value in (("memory", self.memory_mb), ("timeout", self.timeout_s), ("/tmp", self.tmp_mb)):
+            if not isinstance(value, int | float):
+                raise UsageError(f"The {what} cannot be {value!r}: give a number.")
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
         if self.network not in {"host", "private"}:
@@ -98,6 +101,8 @@ class FunctionSpec:
         if self.init_cpu not in {"boost", "share"}:
             raise UsageError(f"init_cpu cannot be {self.init_cpu!r}: choose 'boost' or 'share'.")
         for key, value in self.env.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise UsageError(f"The environment variable {key} cannot be {value!r}: give text.")
             if not key or "=" in key or "\0" in key or "\0" in value:
                 raise UsageError(
                     f"The environment variable {key!r} cannot be set: no '=' or NUL in it, please."
