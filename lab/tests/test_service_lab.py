@@ -385,5 +385,6 @@ def test_claimed_spans_are_gone_and_the_oldest_are_forgotten() -> None:
 @pytest.mark.parametrize("what", ["layers", "extensions"])
 def test_one_path_is_no_list_of_paths(tmp_path: Path, what: str) -> None:
     (tmp_path / "app.py").write_text("def handler(event, context): pass")
+    options: dict[str, Any] = {what: str(tmp_path)}
     with Lab() as lab, pytest.raises(UsageError, match=f"{what} is a list of paths"):
-        lab.function("f", code=tmp_path, handler="app.handler", **{what: str(tmp_path)})
+        lab.function("f", code=tmp_path, handler="app.handler", **options)
