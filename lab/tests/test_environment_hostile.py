@@ -156,3 +156,27 @@ async def test_closing_an_environment_is_not_the_functions_failure(
         with pytest.raises(LabError, match="closed while"):
             await under_way
     assert answers == []
+
+
+FORKS = """
+import os, time
+shared = bytearray(60_000_000)
+def handler(event, context):
+    for _ in range(20):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(0.2)
+"""
+
+
+async def test_memory_that_forked_processes_share_counts_once(
+    write_function: Callable[..., FunctionSpec],
+) -> None:
+    spec = write_function(FORKS, name="f", timeout_s=30, memory_mb=2048)
+    async with asyncio.timeout(PATIENCE_S), Environment(spec) as environment:
+        if environment.box.memory.startswith("sampled"):
+            pytest.skip("needs a memory cgroup")
+        result = await environment.invoke(b"{}")
+    assert result.max_memory_mb is not None
+    assert 60 < result.max_memory_mb < 300
