@@ -75,7 +75,7 @@ async def watch(
     """Reload functions whose files change, until cancelled; `told` hears the name of each.
 
     `ready` is set when changes are seen from now on, or when this ends. Functions made later over the API
-    have packages, which do not change. Raises LabError when the operating system does not let files be watched.
+    have packages, which do not change. Raises LabError when the system lets nobody watch.
     """
     try:
         await _watch(core, deployed, told, ready or asyncio.Event())
