@@ -77,7 +77,7 @@ def check() -> None:
 
 def _install() -> None:
     """Put our handler before the one there is. Raises ValueError outside the main thread."""
-    global _ours, _main  # noqa: PLW0603  # a process has one handler
+    global _ours, _main  # a process has one handler
     previous = _signal.getsignal(_SIGTERM)
     handler = _handler(previous)
     _signal.signal(_SIGTERM, handler)
