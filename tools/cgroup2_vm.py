@@ -47,6 +47,7 @@ echo $$ >/sys/fs/cgroup/lab/own/cgroup.procs
 cat /sys/fs/cgroup/lab/cgroup.subtree_control
 cd {repository}
 export PYTHONPATH=sdk/src:lab/src:{packages}
+{python} -c "from lambent_lab.sandbox import syscalls; syscalls.raise_loopback()"
 {python} -m pytest -p no:cacheprovider -q {arguments}
 echo "pytest ended with $?"
 echo o >/proc/sysrq-trigger
@@ -87,6 +88,7 @@ def main() -> int:
             _in(root, library.parent).mkdir(parents=True, exist_ok=True)
             shutil.copy2(library, _in(root, library))
         (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         (root / "etc/group").write_text("root:x:0:\n")
         init = root / "init"
         init.write_text(

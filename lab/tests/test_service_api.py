@@ -33,7 +33,8 @@ ROLE = "arn:aws:iam::123456789012:role/any"
 def package(source: str = "def handler(event, context): return event", name: str = "app.py") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, source)
+        # A date of its own: the same source is the same package, whenever it is made.
+        archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), source)
     return buffer.getvalue()
 
 
@@ -103,6 +104,17 @@ def test_invoke(client: Any, world: World) -> None:
     calls = world.environments[0].calls
     assert calls[0]["request_id"] == r["ResponseMetadata"]["RequestId"]
     assert r["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"] == calls[0]["trace_header"]
+
+
+@pytest.mark.usefixtures("hello")
+def test_a_slash_at_the_end_changes_nothing(server: Server) -> None:
+    invoked = requests.post(f"{server.url}/2015-03-31/functions/hello/invocations/", data="1", timeout=60)
+    assert (invoked.status_code, invoked.json()) == (200, {"ok": True})
+    url = f"{server.url}/2021-11-15/functions/hello/response-streaming-invocations/"
+    streamed = requests.post(url, data="1", timeout=60)
+    assert (streamed.status_code, streamed.headers["x-amz-executed-version"]) == (200, "$LATEST")
+    told = requests.get(f"{server.url}/2015-03-31/functions/hello/configuration/", timeout=60)
+    assert told.json()["FunctionName"] == "hello"
 
 
 @pytest.mark.usefixtures("hello")
@@ -316,6 +328,8 @@ BASE: dict[str, Any] = {
         ({"FunctionName": "hello"}, "ResourceConflictException", "Function already exist: hello"),
         ({"FunctionName": "x" * 65}, "ValidationException", "length less than or equal to 64"),
         ({"Code": {}}, "InvalidParameterValueException", "Please provide a source for function code."),
+        ({"Code": {"ZipFile": b""}}, "InvalidParameterValueException", "non-empty zip"),
+        ({"Code": {"ZipFile": b"PK\x05\x06" + bytes(18)}}, "InvalidParameterValueException", "non-empty zip"),
         ({"Code": {"ZipFile": b"nothing"}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"ZipFile": package(name="../a")}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"S3Bucket": "mine", "S3Key": "a.zip"}}, "InvalidParameterValueException", "bucket mine"),
@@ -527,6 +541,7 @@ def test_provisioned_concurrency(client: Any, world: World) -> None:
 def test_what_the_lab_does_not_have(client: Any, server: Server) -> None:
     message = refused("NotImplementedException", 501, client.list_event_source_mappings)
     assert message == "The lab does not have AWS's operation ListEventSourceMappings."
+    assert refused("NotImplementedException", 501, client.list_layers).endswith("operation ListLayers.")
     assert requests.get(f"{server.url}/", timeout=10).status_code == 404
     wrong = requests.patch(f"{server.url}/2015-03-31/functions", timeout=10)
     assert (wrong.status_code, wrong.headers["x-amzn-errortype"]) == (405, "MethodNotAllowedException")

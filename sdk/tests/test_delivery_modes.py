@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lambent.span import Span
     from lambent.testing import RecordingTracer
 
-LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "f"}
+# The recorder's file is the environment's /tmp, which here is everybody's.
+LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "f", "LAMBENT_RECORDER": "off"}
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 

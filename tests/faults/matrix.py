@@ -46,6 +46,8 @@ FAULTS = (
 FATAL = frozenset({"timeout", "os._exit", "segfault", "SIGKILL", "out of memory"})
 BESIDE = 1
 """Of the spans of "freeze", the one that the function exports by itself."""
+CALM = 5
+"""Invocations between the last death and the end: what is recovered leaves in time that exports leave."""
 EXPORT_TIMEOUT_S = 0.4
 FREEZE_S = 1.0
 """How long "freeze" stands still in the middle of an export: longer than the export may take."""
@@ -121,6 +123,9 @@ def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS, *, rescue
             on_line=lines.append,
         )
         for fault in faults:
+            if fault == "shutdown" and rescue:
+                for _ in range(CALM):
+                    function.invoke({"case": "calm", "fault": "normal"})
             row.cells.append(_cell(function, mode, behaviour, fault))
         function.stop()
         for cell in row.cells:
@@ -183,6 +188,8 @@ MAY_MISS = {("freeze", "429 once"): BESIDE}
 """What the freeze may catch between two tries: there is no time for the second one then, which is said."""
 
 
+MAY_BE_TWICE = frozenset({"slow"})
+"""Where the recorder sends again what was sent without an answer in time: at least once, not exactly once."""
 MAY_BE_GONE = {"tls broken": BESIDE}
 """What was frozen while it loaded TLS may still be at that when the environment ends."""
 
@@ -233,7 +240,7 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         where = f"{row.mode} x {cell.fault} x {row.collector}{' to the rescue' if row.rescue else ''}"
         if (cell.status, cell.payload) != (plain.status, plain.payload):
             wrong.append(f"{where}: answered {cell.status} {cell.payload}, untraced {plain.payload}")
-        if cell.twice:
+        if cell.twice and not (row.rescue and row.collector in MAY_BE_TWICE):
             wrong.append(f"{where}: {cell.twice} spans received twice")
         short = expected[cell.fault] - cell.received
         if not 0 <= short <= MAY_MISS.get((cell.fault, cell.collector), 0):
@@ -241,6 +248,8 @@ def verdict(row: Row, untraced: Row) -> list[str]:
     gone = expected_gone(row)
     if row.rescue and row.collector not in DELIVERING:
         return wrong
+    if row.rescue:
+        gone = min(0, row.gone)  # what was said to be lost may be recovered after all
     if not gone <= row.gone <= gone + MAY_BE_GONE.get(row.collector, 0):
         wrong.append(
             f"{row.mode} x {row.collector}: {row.made} spans made, {row.received} received, {row.said} "

@@ -212,8 +212,8 @@ OPTIONS: tuple[Option, ...] = (
     ("queue_bytes", ("LAMBENT_QUEUE_BYTES",), _count, 8 * 1024 * 1024,
      "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and counted."),
     ("schedule_delay", ("OTEL_BSP_SCHEDULE_DELAY",), _millis, 1.0,
-     "How often spans leave where they do so in the background; milliseconds as a variable, seconds as an "
-     "argument."),
+     "How long spans outside invocations wait where they leave in the background; milliseconds as a "
+     "variable, seconds as an argument."),
     ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
      "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
      "Default: the larger of 100 ms and 2 % of the time left."),

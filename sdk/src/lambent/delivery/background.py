@@ -1,13 +1,15 @@
-"""Delivery in the background: a thread exports what is finished, every `schedule_delay` or when half full.
+"""Delivery in the background: a thread exports what is finished, soon after an invocation's end.
 
 For processes that nobody freezes: Lambda's managed instances, where several invocations run at once, and
-programs outside Lambda. An invocation's end sends nothing itself. What is left goes at SIGTERM, at the
-exit of the process, and with `force_flush`.
+programs outside Lambda. An invocation's end sends nothing itself; LINGER_S later the thread does, with
+what others have finished by then. Spans outside invocations wait for `schedule_delay`, or until the queue
+is half full. What is left goes at SIGTERM, at the exit of the process, and with `force_flush`.
 """
 
 from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
+from time import sleep
 
 from lambent.delivery import sigterm
 from lambent.delivery.sync import SyncDelivery
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BackgroundDelivery"]
 
+LINGER_S = 0.02
+"""Seconds: for the response to leave first, and for other invocations' spans to come along. Not more, because
+managed instances without an extension are ended without a signal."""
+
 
 class BackgroundDelivery(SyncDelivery):
     """Exports in a thread of its own, started with the first span that ends."""
@@ -27,7 +33,7 @@ class BackgroundDelivery(SyncDelivery):
     mode = "background"
 
     def __init__(self, config: Config) -> None:
-        self._running = False
+        self._running = self._urgent = False
         self._bell = allocate_lock()
         self._bell.acquire()
         super().__init__(config)
@@ -55,7 +61,9 @@ class BackgroundDelivery(SyncDelivery):
     def _run(self) -> None:
         bell, config = self._bell, self._config
         while not self.closed and bell is self._bell:
-            bell.acquire(timeout=config.schedule_delay)
+            if bell.acquire(timeout=config.schedule_delay) and not self._urgent:
+                sleep(LINGER_S)
+            self._urgent = False
             try:
                 self.flush(config.timeout)
             except Exception as error:  # noqa: BLE001  # this thread has to go on
@@ -73,11 +81,14 @@ class BackgroundDelivery(SyncDelivery):
         """Leave what the invocation has finished to the thread."""
         sigterm.check()
         self.active.discard(root)
-        if not self._running:
+        if self._running:
+            self._ring()
+        else:
             self.flush(self._config.timeout)
 
     def half_full(self) -> None:
         """Have the thread export now."""
+        self._urgent = True
         self._ring()
 
     def in_child(self) -> None:

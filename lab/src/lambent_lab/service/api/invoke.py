@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -24,8 +25,6 @@ from lambent_lab.service.core import Call
 from lambent_lab.service.problems import ServiceError, invalid_parameter
 
 if TYPE_CHECKING:
-    import asyncio
-
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
     from lambent_lab.service.api.functions import Desk
@@ -71,16 +70,19 @@ def invoke(desk: Desk, name: str, request: Request) -> Response | Later:
             fields.append(("X-Amz-Log-Result", log))
         later.set(Response(200, payload, tuple(fields)))
 
-    def ended(task: asyncio.Task[Invocation]) -> None:
-        error = LabError("The lab is closing.") if task.cancelled() else task.exception()
-        if error is not None:
+    async def run() -> None:
+        try:
+            invocation = await desk.core.run(deployed, version, call, None if tail else answer)
+        except asyncio.CancelledError:
+            later.set(errors.failure(LabError("The lab is closing."), request))
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
             later.set(errors.failure(error, request))
-        elif tail:
-            invocation = task.result()
-            answer(invocation.payload, invocation.function_error, log_tail(invocation))
+        else:
+            if tail:
+                answer(invocation.payload, invocation.function_error, log_tail(invocation))
 
-    run = desk.core.run(deployed, version, call, None if tail else answer)
-    desk.core.fleet.spawn_raising(run).add_done_callback(ended)
+    desk.core.fleet.begin(run())
     return later
 
 
