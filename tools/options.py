@@ -1,4 +1,4 @@
-"""What each option of `lambent.init` means: the text of docs/reference. The options themselves: `lambent.config`."""
+"""What each option of `lambent.config` means: the text of its page in docs/reference."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ MEANINGS: dict[str, str] = {
     ),
     "queue_size": "How many finished spans wait at most; further ones are dropped and counted.",
     "queue_bytes": (
-        "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and "
-        "counted."
+        "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and counted."
     ),
     "schedule_delay": (
         "How long spans outside invocations wait where they leave in the background; milliseconds as a "

@@ -27,9 +27,9 @@ from lambent_lab.service.files import intrinsics, loading, own, sam
 if TYPE_CHECKING:
     from types import ModuleType
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from options import MEANINGS  # noqa: E402  # beside this file
+from tools.options import MEANINGS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -97,7 +97,9 @@ def configuration() -> str:
         "|---|---|---|---|",
     ]
     if {option[0] for option in OPTIONS} != MEANINGS.keys():
-        raise SystemExit("tools/options.py: each option of lambent.config has a meaning, and nothing else has")
+        raise SystemExit(
+            "tools/options.py: each option of lambent.config has a meaning, and nothing else has"
+        )
     for name, variables, _, default in OPTIONS:
         names = "<br>".join(f"`{variable}`" for variable in variables)
         value = 1000 if name == "timeout" else None if name == "deadline_margin" else default

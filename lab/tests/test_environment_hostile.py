@@ -6,7 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from lambent_lab.environment import Environment
+from lambent_lab.errors import LabError
 from lambent_lab.loglines import KeptLines
 
 if TYPE_CHECKING:
@@ -122,3 +125,58 @@ async def test_a_line_that_an_extension_is_writing_is_not_cut_by_the_answer(
         for _ in range(2):
             result = await environment.invoke(b"{}")
             assert "first half, second half" in result.log
+
+
+SLOW = """
+import os, time
+time.sleep(float(os.environ["INIT_S"]))
+def handler(event, context):
+    print("running")
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("init_s", [0, 60])
+async def test_closing_an_environment_is_not_the_functions_failure(
+    write_function: Callable[..., FunctionSpec], init_s: float
+) -> None:
+    running = asyncio.Event()
+    spec = write_function(SLOW, name="f", timeout_s=60, env={"INIT_S": str(init_s)})
+    answers: list[Any] = []
+    async with asyncio.timeout(PATIENCE_S):
+        environment = Environment(spec, on_line=lambda line: running.set() if line == "running" else None)
+        async with environment:
+            under_way = asyncio.create_task(
+                environment.invoke(b"{}", on_answer=lambda *answer: answers.append(answer))
+            )
+            if init_s:
+                await environment.wait_initialized(0.5)
+            else:
+                await running.wait()
+        with pytest.raises(LabError, match="closed while"):
+            await under_way
+    assert answers == []
+
+
+FORKS = """
+import os, time
+shared = bytearray(60_000_000)
+def handler(event, context):
+    for _ in range(20):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(0.2)
+"""
+
+
+async def test_memory_that_forked_processes_share_counts_once(
+    write_function: Callable[..., FunctionSpec],
+) -> None:
+    spec = write_function(FORKS, name="f", timeout_s=30, memory_mb=2048)
+    async with asyncio.timeout(PATIENCE_S), Environment(spec) as environment:
+        if environment.box.memory.startswith("sampled"):
+            pytest.skip("needs a memory cgroup")
+        result = await environment.invoke(b"{}")
+    assert result.max_memory_mb is not None
+    assert 60 < result.max_memory_mb < 300

@@ -19,8 +19,8 @@ import lambent
 from lambent import diagnostics, handler
 from lambent.context import CURRENT, SpanContext, TraceFlags, TraceState
 from lambent.delivery import sync
-from lambent.resource import InstrumentationScope, Resource
 from lambent.parts import Link
+from lambent.resource import InstrumentationScope, Resource
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
 

@@ -58,10 +58,13 @@ class Course:
             late: Failure | None = None
             if failure is None:
                 ended = await self._hand_over()
+                if not isinstance(ended, Ended) or isinstance(ended.outcome, Exited):
+                    self._instance.check_open()
                 answer, failure = await self._judge(ended)
                 if self._spec.max_concurrency is None:
                     late = await aftermath.settle(self._instance, journal, run)
             else:
+                self._instance.check_open()
                 run.end(None)
                 run.answer(failure.body, "Unhandled")
                 await run.delivery.end(failure.error_type, failure.body)

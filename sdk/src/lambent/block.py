@@ -49,6 +49,7 @@ class CurrentSpan:
             span.__exit__(exc_type, exc, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function: each call runs in a span of its own."""
         from lambent.wrapping import in_block
 
         return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))

@@ -1,9 +1,10 @@
 """The configuration: arguments and environment, read once, into one immutable value.
 
-`OPTIONS` is the single list of what can be configured; the table in the documentation is made from it. An argument wins over its variables, an earlier variable over a later one; an empty variable is
-an unset one (OpenTelemetry's rule). A wrong value in the environment is reported once and replaced
-by the default, because a deployed function must run; a wrong argument is an error, because a
-developer is looking. This is the only module that reads the environment.
+`OPTIONS` is the single list of what can be configured; the table in the documentation is made from it. An
+argument wins over its variables, an earlier variable over a later one; an empty variable is an unset one
+(OpenTelemetry's rule). A wrong value in the environment is reported once and replaced by the default, because
+a deployed function must run; a wrong argument is an error, because a developer is looking. This is the only
+module that reads the environment.
 """
 
 from __future__ import annotations

@@ -208,6 +208,19 @@ class Span:
         except Exception:  # noqa: BLE001  # one bad value must not take the good ones along
             self.set_attributes(attributes)
 
+    def _start_rarely(
+        self, added: Attributes | None, links: Sequence[Link] | None, record: bool, set_status: bool
+    ) -> None:
+        """Take what few spans are started with, and the attributes that a sampler adds."""
+        if added:
+            self.set_attributes(added)
+        if links is not None:
+            self._add_links(links)
+        if not record:
+            self._record_exception = False
+        if not set_status:
+            self._set_status_on_exception = False
+
     def add_event(
         self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
     ) -> None:

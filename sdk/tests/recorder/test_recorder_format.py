@@ -81,7 +81,7 @@ def test_a_huge_length_takes_no_memory(kind: bytes) -> None:
 
 
 def ring(*records: bytes) -> bytes:
-    data = writer.pack_segment(7)
+    data = writer.with_check(writer.SEGMENT_HEAD.pack(b"SEGM", 0, 7))
     for value in records:
         data += value if value[:5] == END else value + writer.check(writer.KEY, value)
     return bytes(writer.FIRST) + data + bytes(SEGMENT - len(data))
@@ -152,12 +152,12 @@ def test_a_damaged_record_is_stepped_over(at: int) -> None:
 def test_damage_everywhere_takes_little_time() -> None:
     """Whoever can write the file must not hold up the next process."""
     nested = b"(\x02\x00\x00\x00" * 60 + b"N"
-    data = writer.pack_segment(1) + nested * 20_000
+    data = writer.with_check(writer.SEGMENT_HEAD.pack(b"SEGM", 0, 1)) + nested * 20_000
     assert reader.read(bytes(writer.FIRST) + data, len(data)).spans == {}
 
 
 @given(st.binary(min_size=writer.HEAD_SIZE, max_size=200))
 def test_a_head_is_ours_or_none(data: bytes) -> None:
     assert reader.unpack_head(data) is None
-    head = writer.pack_head(1, 4096, 65536, b"12345678", 9)
+    head = writer.with_check(writer.HEAD.pack(writer.MAGIC, 1, 4096, 65536, b"12345678", 9))
     assert reader.unpack_head(head + data) == (1, 4096, 65536, b"12345678", 9)

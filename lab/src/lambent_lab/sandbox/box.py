@@ -146,25 +146,33 @@ class Box:
 
     def usage(self) -> Usage:
         """Return what has been used so far."""
-        resident = self._resident()
+        charged = self.memory.peak()
+        resident = self._resident(charged)
         if resident is not None:
             self._peak_rss = max(self._peak_rss or 0, resident)
         return Usage(
             cpu_ns=self.cpu.used_ns(),
             peak_rss=self._peak_rss,
-            peak_with_cache=self.memory.peak(),
+            peak_with_cache=charged,
             kills=self.memory.kills(),
         )
 
-    def _resident(self) -> int | None:
-        """Return the resident peak of what lives now."""
+    def _resident(self, charged: int | None) -> int | None:
+        """Return the resident peak of what lives now.
+
+        That of several processes is no more than what the kernel has `charged`: added up, what forked
+        processes share counts once for each.
+        """
         tree, marked = self.tree, self._marked
         if self._tasks is not None and self._status is not None:
             with suppress(OSError):
                 peak, threads = signals.peak_and_threads(self._status.read())
                 if peak is not None and threads == int(self._tasks.read()):
                     return peak  # there is nobody else: the usual case, and the quick one
-        return signals.peak_rss(marked.descendants() if tree is marked else tree.pids())
+        peaks = signals.peaks_rss(marked.descendants() if tree is marked else tree.pids())
+        if charged is None or isinstance(self.memory, signals.SampledMemory):
+            return sum(peaks) or None
+        return max(*peaks, min(sum(peaks), charged)) if len(peaks) > 1 else sum(peaks) or None
 
     def _forget_status(self) -> None:
         if self._status is not None:

@@ -172,16 +172,16 @@ def _text(path: str, *, whole: bool = False) -> str:
         os.close(handle)
 
 
-def peak_rss(pids: list[int]) -> int | None:
-    """Return the sum of the processes' resident peaks (VmHWM), in bytes; None when none is left."""
-    total = 0
+def peaks_rss(pids: list[int]) -> list[int]:
+    """Return the resident peaks (VmHWM) of the processes that are left, in bytes."""
+    peaks = []
     for pid in pids:
         try:
             text = _text(f"{pid}/status", whole=True)
         except OSError:
             continue
-        total += peak_and_threads(text)[0] or 0
-    return total or None
+        peaks.append(peak_and_threads(text)[0] or 0)
+    return peaks
 
 
 def peak_and_threads(status: str) -> tuple[int | None, int]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECK_SIZE", "FIRST", "HEAD", "HEAD_SIZE", "KEY", "KILLS_AT", "MAGIC", "OWN", "SEGMENT_HEAD",
     "SEGMENT_HEAD_SIZE", "SLOTS", "TRIES_AT", "Recorder", "attach", "check", "fields", "fingerprint",
-    "pack_head", "pack_segment", "path_of", "recorders",
+    "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
 MAGIC = b"lambent\x02"
@@ -59,20 +59,12 @@ TRIES_AT = HEAD_SIZE
 KILLS_AT = HEAD_SIZE + 8
 """Where eight bytes say, plus one, how often the kernel had killed for want of memory."""
 SEGMENT_HEAD_SIZE = SEGMENT_HEAD.size + CHECK_SIZE
-
 OWN: set[str] = set()
 """The files of this process's own recorders. To their locks the kernel holds a process no stranger."""
 
 
-def pack_head(version: int, segment: int, size: int, fingerprint: bytes, created: int) -> bytes:
-    """Return the head of a file."""
-    head = HEAD.pack(MAGIC, version, segment, size, fingerprint, created)
-    return head + check(KEY, head)
-
-
-def pack_segment(number: int) -> bytes:
-    """Return the head of a segment."""
-    head = SEGMENT_HEAD.pack(b"SEGM", 0, number)
+def with_check(head: bytes) -> bytes:
+    """Return the head of a file or a segment with its check."""
     return head + check(KEY, head)
 
 
@@ -108,11 +100,12 @@ class Recorder:
         self.gave_way = 0
         """How many spans were lost from the ring to later ones."""
         self.cut = 0
-        """How many bytes were left out of spans too large for the ring."""
+        """How many bytes of spans were too large for the ring."""
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
-        self.on_leftovers: Callable[[], None] | None = None
+        self.tracer: Tracer | None = None
+        """Who delivers what is left over."""
         self.deliver: Callable[[Span], None] = _nowhere
         """What a span is handed to when its end has been recorded."""
         self._clear()
@@ -143,8 +136,10 @@ class Recorder:
 
             give_up(self, error)
             return False
-        if self.leftovers and self.on_leftovers is not None:
-            self.on_leftovers()
+        if self.leftovers and self.tracer is not None:
+            from lambent.delivery.recorder_rare import recovery
+
+            self.tracer.delivery.recovery = recovery(self.tracer, self)
         return True
 
     def _create(self) -> None:
@@ -169,10 +164,13 @@ class Recorder:
                 continue
             self._descriptor, self.path = descriptor, path
             OWN.add(path)
+            # Whoever delivered what lay below left a gap, and may have died above it.
+            above = [path_of(self._folder, higher) for higher in range(slot + 1, SLOTS)]
+            self.leftovers += [path for path in above if os.access(path, os.F_OK)]
             # A page without room set aside for it would kill the process when it is written.
             os.posix_fallocate(descriptor, 0, self._size)
-            head = pack_head(sys.hexversion, self._segment, self._size, self.fingerprint, time_ns())
-            os.pwrite(descriptor, head, 0)
+            head = HEAD.pack(MAGIC, sys.hexversion, self._segment, self._size, self.fingerprint, time_ns())
+            os.pwrite(descriptor, with_check(head), 0)
             self.begin_segment(0)
             return
         raise OSError(f"{SLOTS} recorders are there already")
@@ -186,22 +184,18 @@ class Recorder:
             self._maps.append(ring)
         ring = self._maps[index]
         self._number += 1
-        ring[:SEGMENT_HEAD_SIZE] = pack_segment(self._number)
+        ring[:SEGMENT_HEAD_SIZE] = with_check(SEGMENT_HEAD.pack(b"SEGM", 0, self._number))
         ring.seek(SEGMENT_HEAD_SIZE)
         self._index = index
         self._ring = ring
         self._write = ring.write
 
-    def stop(self, reason: str = "") -> None:
-        """Record no more. With a reason, say it once."""
+    def stop(self) -> None:
+        """Record no more."""
         self.off = True
         self._ring = _NOWHERE
         self._write = _NOWHERE.write
         self._live, self._older, self._gone = [], [], []
-        if reason:
-            from lambent.diagnostics import say_once
-
-            say_once("recorder", f"the flight recorder is off: {reason}")
 
     def close(self) -> None:
         """Record no more; remove the file if everything in it has been acknowledged."""
@@ -215,8 +209,7 @@ class Recorder:
 
         in_child(self)
 
-    # Recording: a few hundred nanoseconds each. Every name costs, so nothing is called that need not be.
-
+    # Recording. Every name costs, so nothing is called that need not be.
     def started(self, span: Span, context: object = None) -> None:  # noqa: ARG002  # as `Tracer._watch` calls it
         """Record a span that has just started, with what is known of it."""
         self._live.append(span)  # first: who empties the ring writes again what is in here
@@ -241,7 +234,7 @@ class Recorder:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
             if span._recorded == len(span._attributes):
-                dump((span._span_id, span.end_time), self._ring, 2)  # type: ignore[arg-type]  # a file of a kind
+                dump((span._span_id, span.end_time), self._ring, 2)
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
                 self._write(data + check(KEY, data))
@@ -282,37 +275,27 @@ class Recorder:
 
             acknowledged_meanwhile(self, spans)
 
-    def invocation(self, span: Span, remaining: float) -> None:
-        """Record that the invocation whose root this is has so many seconds left."""
+    def invocation(self, span_id: int, remaining: float) -> None:
+        """Record that the invocation with this root has so many seconds left."""
         now = time_ns()
-        self.append(("invocation", span._span_id, now + int(remaining * 1_000_000_000), now))
+        data = dumps(("invocation", span_id, now + int(remaining * 1e9), now), 2)
+        try:
+            self._write(data + check(KEY, data))
+        except ValueError:
+            self._late_write(data)
 
     def note(self, what: str, value: int | None = None) -> None:
         """Record what may tell, afterwards, how the process ended."""
-        self.append(("note", what, time_ns(), value))
+        self._late_write(dumps(("note", what, time_ns(), value), 2))
 
-    def append(self, what: tuple[object, ...]) -> None:
-        """Record something that is no span."""
-        data = dumps(what, 2)  # type: ignore[arg-type]  # what callers say is plain
-        record = data + check(KEY, data)
-        try:
-            self._write(record)
-        except ValueError:  # the segment is full, or there is none
-            from lambent.delivery.recorder_rare import write_late
+    def _late_write(self, data: bytes) -> None:
+        from lambent.delivery.recorder_rare import write_late
 
-            write_late(self, record)
-
-    def remember_kills(self, kills: int | None) -> None:
-        """Note how often the kernel has killed for want of memory so far: one more says how this ended."""
-        if self._descriptor >= 0 and kills is not None:
-            os.pwrite(self._descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
+        write_late(self, data + check(KEY, data))
 
     @property
     def written(self) -> int:
-        """How many bytes of records there are, to be compared with an earlier or later number.
-
-        Less than before: the ring has started over.
-        """
+        """How many bytes there are, to be compared with an earlier number; if less, it has started over."""
         return self._number * self._segment + self.cut + self._ring.tell()
 
     @property
@@ -326,22 +309,15 @@ class Recorder:
         found: Iterable[Span | None] = [span for _, spans in self._older for span in list(spans.values())]
         return [span for span in [*found, *self._live] if span is not None and span.end_time is None]
 
-    def content(self) -> bytes:
-        """Return a copy of the ring as it is, for its reader."""
-        return bytes(FIRST) + b"".join([ring[:] for ring in self._maps])
-
 
 def _nowhere(_: object) -> None:
     pass
 
 
 def _put(recorder: Recorder, span: Span, *, started: bool) -> None:
-    if recorder.off:
-        recorder._live.clear()
-    else:
-        from lambent.delivery.recorder_rare import put
+    from lambent.delivery.recorder_rare import put
 
-        put(recorder, span, started=started)
+    put(recorder, span, started=started)
 
 
 def fields(span: Span) -> tuple[object, ...]:
@@ -370,21 +346,21 @@ def fields(span: Span) -> tuple[object, ...]:
 _attaching = allocate_lock()
 
 
-def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | None:
+def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
     """Give a tracer its recorder, in the place of `first`, which waited for the tracer's first span.
 
-    Returns None where there can be none, or nothing to be gained: every exporter takes spans as they end.
+    It has none where there can be none, or nothing to be gained: every exporter takes spans as they end.
     """
     # Whoever comes while another thread is at it, or a signal handler, is not waited for.
-    if not _attaching.acquire(blocking=False):
-        return tracer.recorder
-    try:
-        return _attach(tracer, first) if first in tracer._watching_starts else tracer.recorder
-    finally:
-        _attaching.release()
+    if _attaching.acquire(blocking=False):
+        try:
+            if first in tracer._watching_starts:
+                _attach(tracer, first)
+        finally:
+            _attaching.release()
 
 
-def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder | None:
+def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
     config = tracer.config
     delivery = tracer.delivery
     recorder: Recorder | None = None
@@ -392,14 +368,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder |
         recorder = Recorder(
             config.recorder_folder.rstrip("/") or "/", config.recorder_bytes, fingerprint(config)
         )
-        made = recorder
-
-        def on_leftovers() -> None:
-            from lambent.delivery.recorder_rare import recovery
-
-            delivery.recovery = recovery(tracer, made)
-
-        recorder.on_leftovers = on_leftovers
+        recorder.tracer = tracer
         if not recorder.begin():
             recorder = None
     starts = [each for each in tracer._watching_starts if each != first]
@@ -418,7 +387,6 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> Recorder |
         from lambent.delivery.watching import starts as one_of
 
         tracer.on_start = one_of(tracer._watching_starts)
-    return recorder
 
 
 def fingerprint(config: Config) -> bytes:
@@ -444,19 +412,9 @@ def _watch(recorder: Recorder) -> None:
         _watched = True
         import atexit
 
-        os.register_at_fork(after_in_child=_in_child)
-        atexit.register(_at_exit)
+        os.register_at_fork(after_in_child=lambda: _later("in_children"))
+        atexit.register(_later, "at_exit")
 
 
-def _in_child() -> None:
-    OWN.clear()
-    for recorder in recorders:
-        recorder.in_child()
-
-
-def _at_exit() -> None:
-    for recorder in list(recorders):
-        if recorder.outstanding:
-            recorder.note("exit")
-        else:
-            recorder.close()
+def _later(name: str) -> None:
+    getattr(__import__("lambent.delivery.recorder_rare", fromlist=[name]), name)()

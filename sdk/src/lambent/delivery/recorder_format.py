@@ -82,12 +82,10 @@ class Recorded:
 
     def __init__(self, fields: object) -> None:
         """Take the fields of a record. Raises ValueError for what no span of ours can be."""
-        end, rare = 0, None
         match fields:
-            case (
-                int(trace_id), int(span_id), int(parent_id), int(kind), str(name), int(start), dict(attributes),
-            ):  # fmt: skip
-                pass
+            case (trace, span, parent, role, text, begin, attributes):
+                fields = (trace, span, parent, role, text, begin, 0, attributes, None)
+        match fields:
             case (
                 int(trace_id), int(span_id), int(parent_id), int(kind), str(name), int(start), int(end),
                 dict(attributes), rare,

@@ -1,4 +1,4 @@
-"""What the flight recorder does rarely: full segments, unusual spans, forks, the end. Loaded when it is needed.
+"""What the flight recorder does rarely: full segments, unusual spans, forks, the end. Loaded when needed.
 
 The lock is held by whoever begins or empties a segment, and only then. Nobody waits for it: what finds it
 taken leaves its record to the one who has it.
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "acknowledged_meanwhile",
+    "at_exit",
     "close",
     "fit",
     "give_up",
     "in_child",
+    "in_children",
     "put",
     "rarely_there",
     "recovery",
+    "refresh",
     "some_acknowledged",
     "write_again",
     "write_late",
@@ -51,6 +54,9 @@ _BLOCK = bytes(65_536)
 
 def put(recorder: Recorder, span: Span, *, started: bool) -> None:
     """Record a span in a way that takes anything, beginning a file or a segment where one is wanted."""
+    if recorder.off:
+        recorder._live.clear()
+        return
     try:
         if recorder._descriptor < 0:
             if not started:
@@ -73,6 +79,27 @@ def put(recorder: Recorder, span: Span, *, started: bool) -> None:
         from lambent.diagnostics import say_once
 
         say_once("recorder span", f"the flight recorder left out a span: {type(error).__name__}: {error}")
+
+
+def refresh(recorder: Recorder, span: Span) -> None:
+    """Record an open span once more: what has been added to it since its start."""
+    if span._recorded == len(span._attributes):
+        return
+    try:
+        record = _record(span)
+        if recorder.off or len(record) > recorder._segment // 4:
+            return
+        write_late(recorder, record)
+    except Exception:  # noqa: BLE001  # what its start said of it is there
+        return
+    if recorder._lock.acquire(False):
+        try:
+            known = span in recorder._live or any(span._span_id in each for _, each in recorder._older)
+        finally:
+            recorder._lock.release()
+        if not known:  # it has ended and arrived in between
+            _write_acknowledged(recorder, (span,))
+            write_late(recorder)
 
 
 def write_late(recorder: Recorder, record: bytes | None = None) -> None:
@@ -287,7 +314,10 @@ def give_up(recorder: Recorder, error: Exception) -> None:
         os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
         os.close(recorder._descriptor)
         recorder._clear()
-    recorder.stop(f"{type(error).__name__}: {error}")
+    recorder.stop()
+    from lambent.diagnostics import say_once
+
+    say_once("recorder", f"the flight recorder is off: {type(error).__name__}: {error}")
 
 
 def close(recorder: Recorder) -> None:
@@ -315,6 +345,21 @@ def in_child(recorder: Recorder) -> None:
         os.close(descriptor)
     if recorder.off:
         recorder.stop()
+
+
+def in_children() -> None:
+    """After a fork, in the child: all of them are the parent's."""
+    for recorder in recorders:
+        in_child(recorder)
+
+
+def at_exit() -> None:
+    """Note of each recorder that Python's own end has come; remove the files with nothing in them."""
+    for recorder in list(recorders):
+        if recorder.outstanding:
+            recorder.note("exit")
+        else:
+            recorder.close()
 
 
 def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:

@@ -20,7 +20,7 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
-from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, SLOTS, TRIES_AT, path_of
+from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, TRIES_AT
 from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
 from lambent.delivery.watchdog import oom_kills, send
 from lambent.diagnostics import say, say_once
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Leftover", "claim", "deliver", "find", "make_room", "spans_of", "verdict"]
+__all__ = ["Leftover", "claim", "deliver", "make_room", "spans_of", "verdict"]
 
 _LARGEST_FILE = 1 << 30
 _TRIES = 10
@@ -72,15 +72,6 @@ class Leftover:
     def count_try(self) -> None:
         """Note in the file that one more process has tried to deliver it."""
         os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
-
-
-def find(folder: str) -> list[str]:
-    """Return the paths of recorders in this folder, dead or alive, without those of this process."""
-    return [
-        path
-        for path in [path_of(folder, slot) for slot in range(SLOTS)]
-        if path not in OWN and os.path.lexists(path)
-    ]
 
 
 def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:

@@ -96,7 +96,7 @@ class SyncDelivery:
         self.on_acknowledged: Callable[[Sequence[Span]], None] | None = None
         """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
         self.recovery: Callable[[float], None] | None = None
-        """Called after a successful export with the time left, a monotonic deadline: more is to be delivered."""
+        """Called after a successful export with a monotonic deadline: there is more to be delivered."""
         self.recorder: Recorder | None = None
         self.counter: Counter | None = None
         self.processors: ProcessorChain | None = None
@@ -346,18 +346,13 @@ class SyncDelivery:
                 )
 
     def _report_dropped(self) -> bool:
-        if not self._dropped:
-            return True
-        dropped, self._dropped = self._dropped, 0
-        from lambent.diagnostics import say
+        if self._dropped:
+            from lambent.delivery.closing import say_dropped
 
-        why = {
-            "closed": "the tracer was closed",
-            "queue_full": f"the queue of {self.size} spans was full",
-            "queue_bytes": f"the queue of {self._config.queue_bytes} bytes was full",
-        }.get(self._why, self._why)
-        say(f"dropped {dropped} spans: {why}")
-        return False
+            dropped, self._dropped = self._dropped, 0
+            say_dropped(dropped, self._why, self)
+            return False
+        return True
 
     def stats(self) -> Stats:
         """Return the account of every span so far."""
@@ -392,34 +387,14 @@ class SyncDelivery:
 
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
-        if self.closed:
-            return
-        self.flush(seconds)
-        self.closed = True
-        self.size = self._room = 0
-        _open.discard(self)
-        lanes = self.lanes or []
-        left = self.waiting
-        if left:
-            from lambent.diagnostics import say
+        if not self.closed:
+            self.flush(seconds)
+            self.closed = True
+            self.size = self._room = 0
+            _open.discard(self)
+            from lambent.delivery.closing import close
 
-            say(f"lost {left} spans: the tracer was closed without time to export them")
-            self.drops["closed"] = self.drops.get("closed", 0) + left
-            self.taken += len(self._queue)
-            self._queue.clear()
-            for lane in lanes:
-                lane.pending.clear()
-        if self.processors is not None:
-            self.processors.close(max(seconds, 0.1))
-        for exporter in [*self._immediate, *[lane.exporter for lane in lanes]]:
-            try:
-                close = getattr(exporter, "close", None)
-                if close is not None:
-                    close()
-            except Exception as error:  # noqa: BLE001  # a user's exporter
-                from lambent.diagnostics import say_once
-
-                say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+            close(self, seconds)
 
 
 def outermost(span: Span) -> Span:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambent.context import SpanContext
-    from lambent.resource import InstrumentationScope, Resource
     from lambent.parts import Event, Link
+    from lambent.resource import InstrumentationScope, Resource
     from lambent.tracer import Tracer
 
 __all__ = ["encode"]
