@@ -103,6 +103,22 @@ def test_an_interrupt_is_130(
     assert capsys.readouterr().err.strip() == "lambent: interrupted"
 
 
+def test_an_interrupt_while_the_command_is_loaded_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Impatience:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatience())\n"
+        "from lambent_lab.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (run.returncode, run.stderr.strip(), run.stdout) == (130, "lambent: interrupted", "")
+
+
 def test_impatience_does_not_cut_the_cleaning_up_short(
     command_that: Callable[[Callable[[], Any]], None],
 ) -> None:

@@ -58,7 +58,18 @@ def test_managed_instances_log_in_json(write_function: Make) -> None:
         ({"log_format": "JSON", "application_log_level": "WARNING"}, "application_log_level"),
         ({"log_format": "JSON", "system_log_level": "ERROR"}, "system_log_level"),
         ({"system_log_level": "WARN"}, "log format JSON"),
+        ({"env": {"LEVEL": 1}}, "LEVEL' must be text, not 1"),
+        ({"timeout_s": "3"}, "timeout must be a number"),
+        ({"memory_mb": "256"}, "memory must be a whole number"),
         ({"application_log_level": "WARN"}, "log format JSON"),
+        ({"memory_mb": 127}, "127 MB"),
+        ({"memory_mb": "256"}, "whole number of MB, not '256'"),
+        ({"memory_mb": 256.5}, "whole number of MB"),
+        ({"timeout_s": None}, "number of seconds, not None"),
+        ({"timeout_s": True}, "number of seconds"),
+        ({"timeout_s": float("nan")}, "timeout of nan"),
+        ({"env": {"LIMIT": 1}}, "'LIMIT' must be text, not 1"),
+        ({"env": {1: "LIMIT"}}, "1 must be text"),
     ],
 )
 def test_refused(write_function: Make, options: dict[str, Any], word: str) -> None:

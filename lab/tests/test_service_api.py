@@ -33,7 +33,8 @@ ROLE = "arn:aws:iam::123456789012:role/any"
 def package(source: str = "def handler(event, context): return event", name: str = "app.py") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, source)
+        # A date of its own: the same source is the same package, whenever it is made.
+        archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), source)
     return buffer.getvalue()
 
 
@@ -106,6 +107,17 @@ def test_invoke(client: Any, world: World) -> None:
 
 
 @pytest.mark.usefixtures("hello")
+def test_a_slash_at_the_end_changes_nothing(server: Server) -> None:
+    invoked = requests.post(f"{server.url}/2015-03-31/functions/hello/invocations/", data="1", timeout=60)
+    assert (invoked.status_code, invoked.json()) == (200, {"ok": True})
+    url = f"{server.url}/2021-11-15/functions/hello/response-streaming-invocations/"
+    streamed = requests.post(url, data="1", timeout=60)
+    assert (streamed.status_code, streamed.headers["x-amz-executed-version"]) == (200, "$LATEST")
+    told = requests.get(f"{server.url}/2015-03-31/functions/hello/configuration/", timeout=60)
+    assert told.json()["FunctionName"] == "hello"
+
+
+@pytest.mark.usefixtures("hello")
 def test_invoke_with_a_log_and_a_context(client: Any, world: World) -> None:
     async def work(invocation: FakeInvocation) -> None:
         invocation.log = ("x" * 5000, "END ü")
@@ -159,9 +171,10 @@ def test_what_is_not_invoked(client: Any, server: Server, world: World) -> None:
     assert refused("ResourceNotFoundException", 404, call, FunctionName="hello", Qualifier="nine") == (
         f"Function not found: {arn}"
     )
-    assert "parse request body into json" in refused(
-        "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=b"{a"
-    )
+    for payload in (b"{a", b"NaN", b"[-Infinity]", "{}".encode("utf-16"), b'"\xff"', b"[" * 100_000):
+        assert "parse request body into json" in refused(
+            "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=payload
+        )
     for context in ("%%%", base64.b64encode(b"[]").decode(), base64.b64encode(b"x").decode(), "A" * 4000):
         refused("InvalidRequestContentException", 400, call, FunctionName="hello", ClientContext=context)
     refused("InvalidParameterValueException", 400, call, FunctionName="hello", InvocationType="Event")
@@ -316,6 +329,8 @@ BASE: dict[str, Any] = {
         ({"FunctionName": "hello"}, "ResourceConflictException", "Function already exist: hello"),
         ({"FunctionName": "x" * 65}, "ValidationException", "length less than or equal to 64"),
         ({"Code": {}}, "InvalidParameterValueException", "Please provide a source for function code."),
+        ({"Code": {"ZipFile": b""}}, "InvalidParameterValueException", "non-empty zip"),
+        ({"Code": {"ZipFile": b"PK\x05\x06" + bytes(18)}}, "InvalidParameterValueException", "non-empty zip"),
         ({"Code": {"ZipFile": b"nothing"}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"ZipFile": package(name="../a")}}, "InvalidParameterValueException", "Could not unzip"),
         ({"Code": {"S3Bucket": "mine", "S3Key": "a.zip"}}, "InvalidParameterValueException", "bucket mine"),
@@ -363,7 +378,7 @@ def test_code_is_updated(client: Any, hello: Any, world: World) -> None:
         FunctionName="hello", ZipFile=new, RevisionId=hello["RevisionId"], Publish=True
     )
     assert r["CodeSha256"] != hello["CodeSha256"]
-    assert r["Version"] == "1"
+    assert (r["Version"], r["FunctionArn"]) == ("1", f"{ARN}:1")
     client.get_waiter("function_updated").wait(FunctionName="hello")
     client.invoke(FunctionName="hello")
     assert len(world.environments) == 2
@@ -527,6 +542,7 @@ def test_provisioned_concurrency(client: Any, world: World) -> None:
 def test_what_the_lab_does_not_have(client: Any, server: Server) -> None:
     message = refused("NotImplementedException", 501, client.list_event_source_mappings)
     assert message == "The lab does not have AWS's operation ListEventSourceMappings."
+    assert refused("NotImplementedException", 501, client.list_layers).endswith("operation ListLayers.")
     assert requests.get(f"{server.url}/", timeout=10).status_code == 404
     wrong = requests.patch(f"{server.url}/2015-03-31/functions", timeout=10)
     assert (wrong.status_code, wrong.headers["x-amzn-errortype"]) == (405, "MethodNotAllowedException")

@@ -455,6 +455,9 @@ def test_files_are_found_and_told_apart(tmp_path: Path) -> None:
     (tmp_path / "lambent.yaml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="it is not UTF-8"):
         load(tmp_path / "lambent.yaml")
+    (tmp_path / "template.json").write_text("{")
+    with pytest.raises(UsageError, match="is no JSON"):
+        load(tmp_path / "template.json")
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         load(tmp_path / "none.yaml")
     (tmp_path / "lambent.yaml").write_text("functions: {a: {code: x, handler: y.z}}")

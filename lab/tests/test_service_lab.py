@@ -380,3 +380,11 @@ def test_claimed_spans_are_gone_and_the_oldest_are_forgotten() -> None:
     arrivals.add([span(1), span(2), span(3)], 20)
     assert names(arrivals.claim("a", 0, 30)) == ["2", "3"]
     assert arrivals.claim("a", 0, 30) == []
+
+
+@pytest.mark.parametrize("what", ["layers", "extensions"])
+def test_one_path_is_no_list_of_paths(tmp_path: Path, what: str) -> None:
+    (tmp_path / "app.py").write_text("def handler(event, context): pass")
+    options: dict[str, Any] = {what: str(tmp_path)}
+    with Lab() as lab, pytest.raises(UsageError, match=f"{what} is a list of paths"):
+        lab.function("f", code=tmp_path, handler="app.handler", **options)

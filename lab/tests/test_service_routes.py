@@ -47,6 +47,12 @@ def test_what_is_not_there() -> None:
     assert routes.match("GET", "/2015-03-31/functions//configuration") == frozenset()
     assert model.operation_for("GET", "/2015-03-31/event-source-mappings/abc") == "GetEventSourceMapping"
     assert model.operation_for("GET", "/nothing") is None
+    assert model.operation_for("GET", "/2018-10-31/layers") == "ListLayers"
+    assert (
+        model.operation_for("GET", "/2018-10-31/layers", "find=LayerVersion&Arn=a") == "GetLayerVersionByArn"
+    )
+    listed = model.operation_for("GET", "/2015-03-31/event-source-mappings/", "MaxItems=2")
+    assert listed == "ListEventSourceMappings"
 
 
 def test_a_query_tells_operations_of_one_path_apart() -> None:

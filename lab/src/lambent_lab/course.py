@@ -58,10 +58,13 @@ class Course:
             late: Failure | None = None
             if failure is None:
                 ended = await self._hand_over()
+                if not isinstance(ended, Ended) or isinstance(ended.outcome, Exited):
+                    self._instance.check_open()
                 answer, failure = await self._judge(ended)
                 if self._spec.max_concurrency is None:
                     late = await aftermath.settle(self._instance, journal, run)
             else:
+                self._instance.check_open()
                 run.end(None)
                 run.answer(failure.body, "Unhandled")
                 await run.delivery.end(failure.error_type, failure.body)
@@ -223,7 +226,10 @@ class Course:
             await delivery.end(failure.error_type, failure.body)
         instance.collect_output()
         if not run.process_gone:
-            run.note(instance.usage())
+            usage = instance.usage()
+            run.note(usage)
+            # Whoever was killed, the memory was full: of a child nothing else tells how much it had.
+            run.out_of_memory |= instance.ran_out_of_memory(usage)
         self._journal.runtime_done(run, *aftermath.outcome(failure))
         if isinstance(instance.conversation, Workers):
             instance.conversation.finish(run.request_id, late=outcome is None)

@@ -205,7 +205,10 @@ class Environment:
         return self._instance is not None and await self._instance.wait_frozen(timeout_s)
 
     async def close(self) -> None:
-        """Kill everything that runs and remove the box and /tmp. Goes on even if the caller is cancelled."""
+        """Kill everything that runs and remove the box and /tmp. Goes on even if the caller is cancelled.
+
+        An invocation that is under way ends with a LabError.
+        """
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
@@ -214,7 +217,7 @@ class Environment:
         if self._disk is not None:
             self._disk.cancel()
         if self._instance is not None:
-            self._instance.held = True
+            self._instance.held = self._instance.closing = True
             with contextlib.suppress(LabError):
                 # An invocation is not waited for.
                 await (self._instance.reset() if self._under_way else shut_down(self._instance, "SPINDOWN"))

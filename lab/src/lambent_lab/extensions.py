@@ -154,10 +154,11 @@ class Extensions:
         return process
 
     def collect_output(self) -> None:
-        """Bring everything that has been written until now into the log."""
+        """Bring what has been written until now into the log: half a line only from those that wait."""
         for output, splitter in self._outputs:
             output.drain()
-            splitter.flush()
+            if self.idle:
+                splitter.flush()
 
     def close(self) -> None:
         """Forget the processes, which are dead by now, after reading what they left."""

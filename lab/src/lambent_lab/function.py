@@ -86,18 +86,24 @@ class FunctionSpec:
             raise UsageError(
                 f"{self.code} is not a folder, nor a zip file or wheel: give what holds the function's code."
             )
+        if isinstance(self.memory_mb, bool) or not isinstance(self.memory_mb, int):
+            raise UsageError(f"The memory must be a whole number of MB, not {self.memory_mb!r}.")
         if self.memory_mb not in MEMORY_MB:
             raise UsageError(f"{self.memory_mb} MB of memory is not possible: choose 128 to 10240.")
         if self.network not in {"host", "private"}:
             raise UsageError(f"The network cannot be {self.network!r}: choose 'host' or 'private'.")
         if self.tmp_mb not in TMP_MB:
             raise UsageError(f"A /tmp of {self.tmp_mb} MB is not possible: choose 512 to 10240.")
+        if isinstance(self.timeout_s, bool) or not isinstance(self.timeout_s, (int, float)):
+            raise UsageError(f"The timeout must be a number of seconds, not {self.timeout_s!r}.")
         if not 0 < self.timeout_s <= 900:
             raise UsageError(f"A timeout of {self.timeout_s} s is not possible: choose up to 900 seconds.")
         self._check_runtime()
         if self.init_cpu not in {"boost", "share"}:
             raise UsageError(f"init_cpu cannot be {self.init_cpu!r}: choose 'boost' or 'share'.")
         for key, value in self.env.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise UsageError(f"The environment variable {key!r} must be text, not {value!r}.")
             if not key or "=" in key or "\0" in key or "\0" in value:
                 raise UsageError(
                     f"The environment variable {key!r} cannot be set: no '=' or NUL in it, please."

@@ -62,6 +62,7 @@ class Instance:
         self.launching: asyncio.Task[None] | None = None  # waits for extensions, then starts the runtime
         self.fresh = True  # no event has been handed to the current process yet
         self.held = False  # an invocation is under way: no freezing
+        self.closing = False  # the environment ends: whatever happens now is not the function's doing
         self.init_started = 0.0  # on the performance counter
         self._spec = spec
         self._stage = stage
@@ -120,6 +121,7 @@ class Instance:
 
     async def begin(self, phase: Phase = "init") -> None:
         """Start what runs and with it an init phase. Raises LabError when it cannot be started."""
+        self.check_open()
         self.fresh = True
         self.init_started = 0.0
         self._last = None
@@ -154,6 +156,11 @@ class Instance:
         self.conversation = conversation
         if extensions.external:
             self.launching = asyncio.get_running_loop().create_task(self._launch(conversation, extensions))
+
+    def check_open(self) -> None:
+        """Raise LabError when the environment is being closed."""
+        if self.closing:
+            raise LabError("The environment was closed while the invocation was under way.")
 
     async def _spawn_extensions(self, extensions: Extensions) -> None:
         for name, command, env in environ.extensions(

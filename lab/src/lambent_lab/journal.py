@@ -9,6 +9,7 @@ Rules
   what is below the application log level: a line that is no JSON object with a `level` counts as INFO.
 - In a log in JSON, what Lambda says of a timeout or a crash is one record of level ERROR. AWS does not
   document its form: timestamp, level, requestId, errorType and message are the lab's reading.
+- Of a log that is longer than the lab has memory for, the beginning and the end are kept (`KeptLines`).
 - Each line belongs to the invocation that runs, or to the next one. When several run at once it belongs to
   the one whose request id it holds, and otherwise to the environment alone.
 """
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from lambent_lab import loglines, records
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lambent_lab.records import Outcome, Phase, Record
     from lambent_lab.telemetry import Kind, Telemetry
 
-MAX_PENDING = 10_000
-"""How many lines are kept for the next invocation, the newest of them."""
+PENDING_BYTES = 8 * 1024 * 1024
+"""How much is kept for the next invocation, the newest of it."""
 
 _TRACE, _DEBUG, _INFO, _WARN, _ERROR, _FATAL = range(6)
 _LEVELS = {
@@ -64,15 +64,18 @@ class Journal:
         self._system = _LEVELS[spec.system_log_level or "INFO"]
         self._application = _LEVELS[spec.application_log_level or "INFO"]
         self._on_line = on_line
-        self._pending: deque[str] = deque(maxlen=MAX_PENDING)
-        self._open: dict[str, list[str]] = {}
+        self._pending = loglines.KeptLines(first=0, last=PENDING_BYTES)
+        self._open: dict[str, loglines.KeptLines] = {}
 
     # -- whose lines they are
 
     def begin(self, request_id: str) -> None:
         """From now on lines are those of this invocation too, with what has come since the last one."""
-        self._open[request_id] = list(self._pending)
-        self._pending.clear()
+        self._open[request_id] = loglines.KeptLines()
+        for line in self._pending.lines():
+            self._open[request_id].append(line)
+        if self._pending:
+            self._pending = loglines.KeptLines(first=0, last=PENDING_BYTES)
 
     def position(self, request_id: str) -> int:
         """Return how many lines an invocation has so far."""
@@ -80,7 +83,8 @@ class Journal:
 
     def end(self, request_id: str) -> tuple[str, ...]:
         """Return the lines of an invocation, which is over."""
-        return tuple(self._open.pop(request_id, ()))
+        kept = self._open.pop(request_id, None)
+        return () if kept is None else tuple(kept.lines())
 
     def line(self, line: str) -> None:
         """Write a line."""

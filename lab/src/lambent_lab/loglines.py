@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from lambent_lab import xray
@@ -15,6 +16,46 @@ if TYPE_CHECKING:
     from lambent_lab.invocation import Run
 
 MAX_LINE = 256 * 1024
+
+FIRST_BYTES = LAST_BYTES = 32 * 1024 * 1024
+"""How much is kept of the beginning and of the end of an invocation's log."""
+
+_LINE_BYTES = 64  # what a line takes in memory beside its text
+
+
+class KeptLines:
+    """The lines of one log: all of them up to a size, and of a longer one its beginning and its end.
+
+    A function can write more than the lab has memory for.
+    """
+
+    def __init__(self, *, first: int = FIRST_BYTES, last: int = LAST_BYTES) -> None:
+        self._first: list[str] = []
+        self._last: deque[str] = deque()
+        self._room_first = first
+        self._room_last = last
+        self._left_out = 0
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._last)
+
+    def append(self, line: str) -> None:
+        """Take the next line."""
+        size = len(line) + _LINE_BYTES
+        if not self._last and size <= self._room_first:
+            self._room_first -= size
+            self._first.append(line)
+            return
+        self._last.append(line)
+        self._room_last -= size
+        while self._room_last < 0 and len(self._last) > 1:
+            self._room_last += len(self._last.popleft()) + _LINE_BYTES
+            self._left_out += 1
+
+    def lines(self) -> list[str]:
+        """Return what is kept, with a line that says how many were left out."""
+        note = [f"lambent-lab: {self._left_out} lines were left out here."] if self._left_out else []
+        return [*self._first, *note, *self._last]
 
 
 class LineSplitter:
@@ -30,23 +71,24 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> None:
         """Take more bytes."""
-        self._rest += data
-        start = 0
-        while (end := self._rest.find(b"\n", start)) >= 0:
-            self._emit(self._rest[start:end])
-            start = end + 1
-        del self._rest[:start]
+        begun, *lines = data.split(b"\n")
+        self._rest += begun
+        if lines:
+            self.flush(empty=True)
+            self._rest += lines.pop()
+            for line in lines:
+                self._emit(line)
         while len(self._rest) > MAX_LINE:
             self._emit(self._rest[:MAX_LINE])
             del self._rest[:MAX_LINE]
 
-    def flush(self) -> None:
-        """Take what is there as a line."""
-        if self._rest:
+    def flush(self, *, empty: bool = False) -> None:
+        """Take what is there as a line, and if nothing is there only an `empty` one."""
+        if self._rest or empty:
             self._emit(self._rest)
             self._rest.clear()
 
-    def _emit(self, line: bytearray) -> None:
+    def _emit(self, line: bytes | bytearray) -> None:
         for at in range(0, len(line) or 1, MAX_LINE):
             self._on_line(line[at : at + MAX_LINE].decode("utf-8", "replace").removesuffix("\r"))
 

@@ -98,7 +98,7 @@ class Conversation:
         self.restored: asyncio.Future[tuple[Restored | RestoreFailed | Exited, float]] | None = None
         self._result: asyncio.Future[Ended | None] | None = None
         self._at_once: Callable[[Ended], None] | None = None
-        self._idle = asyncio.Event()
+        self._waiters: set[asyncio.Future[None]] = set()
         self._over = False
 
     @property
@@ -122,16 +122,24 @@ class Conversation:
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until the runtime waits for an event, and tell whether it does."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not self.ready:
-                    if self._over:
-                        return False
-                    self._idle.clear()
-                    await self._idle.wait()
-        except TimeoutError:
-            return False
-        return not self._over
+        until = self._loop.time() + timeout_s
+        while not self.ready and not self._over:
+            waiter = self._loop.create_future()
+            self._waiters.add(waiter)
+            timer = self._loop.call_at(until, self._wake, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiters.discard(waiter)
+            if self._loop.time() >= until:
+                break
+        return self.ready and not self._over
+
+    @staticmethod
+    def _wake(waiter: asyncio.Future[None]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
 
     def hand_over(
         self,
@@ -213,7 +221,8 @@ class Conversation:
             self.init.set_result((InitDone(), at))
         elif first and self.restored is not None and not self.restored.done():
             self.restored.set_result((Restored(), at))
-        self._idle.set()
+        for waiter in self._waiters:
+            self._wake(waiter)
         self._on_idle()
         return later
 
@@ -234,7 +243,8 @@ class Conversation:
         if self.restored is not None and not self.restored.done():
             self.restored.set_result((Exited(status), at))
         self._end(Ended(Exited(status), at))
-        self._idle.set()
+        for waiter in self._waiters:
+            self._wake(waiter)
 
 
 class Talk(Protocol):

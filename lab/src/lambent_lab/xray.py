@@ -15,9 +15,12 @@ def header(given: str | None = None) -> str:
     The form is `Root=1-<8 hex: seconds>-<24 hex>;Parent=<16 hex>;Sampled=<0|1>`. Without active tracing
     Lambda makes headers that are not sampled.
     """
-    if given is not None and _COMPLETE.fullmatch(given) is not None:
+    if not given:
+        made = secrets.token_hex(20)
+        return f"Root=1-{int(time.time()):08x}-{made[:24]};Parent={made[24:]};Sampled=0"
+    if _COMPLETE.fullmatch(given) is not None:
         return given
-    fields = dict(part.strip().split("=", 1) for part in (given or "").split(";") if "=" in part)
+    fields = dict(part.strip().split("=", 1) for part in given.split(";") if "=" in part)
     fields.setdefault("Root", f"1-{int(time.time()):08x}-{secrets.token_hex(12)}")
     fields.setdefault("Parent", secrets.token_hex(8))
     fields.setdefault("Sampled", "0")

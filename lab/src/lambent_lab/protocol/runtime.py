@@ -69,6 +69,8 @@ class State(enum.Enum):
     RESPONDING = "responding"
     RESPONDED = "responded"
 
+    __hash__ = object.__hash__  # there is one of each, and Enum's own hash is slow
+
 
 class Call(enum.Enum):
     """What can happen to a runtime: its own calls, being restored, and being handed an event."""
@@ -83,6 +85,8 @@ class Call(enum.Enum):
     STREAM_END = "end of streamed response"
     ERROR = "error"
     OFFER = "offer"
+
+    __hash__ = object.__hash__  # as State's
 
 
 TRANSITIONS: Mapping[tuple[State, Call], State] = {

@@ -10,14 +10,13 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError
 from lambent_lab.sandbox import parts, signals
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lambent_lab.sandbox.crowds import Crowd
 
 PATIENCE_S = 5.0
@@ -70,7 +69,7 @@ class Box:
         join: tuple[Path, ...],
         adopt: tuple[Path, ...],
         folders: tuple[Path, ...],
-        counts_processes: bool,
+        tasks: Path | None,
         cannot: tuple[str, ...],
     ) -> None:
         self.kind = kind
@@ -78,7 +77,7 @@ class Box:
         self.tree = tree
         self.cpu = cpu
         self.memory = memory
-        self.counts_processes = counts_processes
+        self.counts_processes = tasks is not None
         self.cannot = cannot
         self.is_frozen = False
         self._marked = marked
@@ -87,6 +86,8 @@ class Box:
         self._folders = folders
         self._sampler: asyncio.Task[None] | None = None
         self._peak_rss: int | None = None
+        self._tasks = parts.File(tasks) if tasks is not None else None
+        self._status: parts.File | None = None  # of the first process
 
     @property
     def entrances(self) -> tuple[Path, ...]:
@@ -107,6 +108,8 @@ class Box:
         """Tell the box its first process."""
         self._marked.root = pid
         self._peak_rss = None
+        self._forget_status()
+        self._status = parts.File(Path(f"/proc/{pid}/status"))
         self.cpu.let_go()
         self._watch()
 
@@ -143,16 +146,38 @@ class Box:
 
     def usage(self) -> Usage:
         """Return what has been used so far."""
-        tree, marked = self.tree, self._marked
-        resident = signals.peak_rss(marked.descendants() if tree is marked else tree.pids())
+        charged = self.memory.peak()
+        resident = self._resident(charged)
         if resident is not None:
             self._peak_rss = max(self._peak_rss or 0, resident)
         return Usage(
             cpu_ns=self.cpu.used_ns(),
             peak_rss=self._peak_rss,
-            peak_with_cache=self.memory.peak(),
+            peak_with_cache=charged,
             kills=self.memory.kills(),
         )
+
+    def _resident(self, charged: int | None) -> int | None:
+        """Return the resident peak of what lives now.
+
+        That of several processes is no more than what the kernel has `charged`: added up, what forked
+        processes share counts once for each.
+        """
+        tree, marked = self.tree, self._marked
+        if self._tasks is not None and self._status is not None:
+            with suppress(OSError):
+                peak, threads = signals.peak_and_threads(self._status.read())
+                if peak is not None and threads == int(self._tasks.read()):
+                    return peak  # there is nobody else: the usual case, and the quick one
+        peaks = signals.peaks_rss(marked.descendants() if tree is marked else tree.pids())
+        if charged is None or isinstance(self.memory, signals.SampledMemory):
+            return sum(peaks) or None
+        return max(*peaks, min(sum(peaks), charged)) if len(peaks) > 1 else sum(peaks) or None
+
+    def _forget_status(self) -> None:
+        if self._status is not None:
+            self._status.close()
+            self._status = None
 
     async def kill(self) -> None:
         """Kill the whole tree and return when it is gone. LabError when some of it survives for 20 s."""
@@ -194,6 +219,9 @@ class Box:
     def _remove(self) -> None:
         for part in (self.freezer, self.tree, self.cpu, self.memory):
             part.close()
+        self._forget_status()
+        if self._tasks is not None:
+            self._tasks.close()
         limit = time.monotonic() + 1.0
         for folder in self._folders:
             while folder.is_dir():

@@ -92,7 +92,7 @@ class _Parts:
     tree: parts.Tree | None = None
     cpu: parts.Cpu | None = None
     memory: parts.Memory | None = None
-    pids: bool = False
+    tasks: Path | None = None  # says how many there are, where their number is limited
 
     @property
     def complete(self) -> bool:
@@ -110,9 +110,9 @@ def _from_v2(making: _Making, found: hierarchies.Hierarchies, limit: int, got: _
         got.cpu = v2.V2Cpu(folder)
     if got.memory is None and (folder / "memory.max").exists():
         got.memory = v2.V2Memory(folder, limit)
-    if not got.pids and (folder / "pids.max").exists():
+    if got.tasks is None and (folder / "pids.max").exists():
         parts.write(folder / "pids.max", str(limits.PROCESSES))
-        got.pids = True
+        got.tasks = folder / "pids.current"
 
 
 def _from_v1(making: _Making, found: hierarchies.Hierarchies, limit: int, got: _Parts) -> None:
@@ -127,9 +127,9 @@ def _from_v1(making: _Making, found: hierarchies.Hierarchies, limit: int, got: _
     if got.memory is None and (place := folder("memory")) is not None:
         got.memory = v1.V1Memory(place, limit)
         got.tree = got.tree or v1.V1Tree(place)
-    if not got.pids and (place := folder("pids")) is not None:
+    if got.tasks is None and (place := folder("pids")) is not None:
         parts.write(place / "pids.max", str(limits.PROCESSES))
-        got.pids = True
+        got.tasks = place / "pids.current"
 
 
 def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str, kind: str | None) -> Box:
@@ -167,6 +167,6 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
         join=tuple(folder / "tasks" for folder in making.folders if folder != second),
         adopt=tuple(folder / "cgroup.procs" for folder in making.folders if folder == second),
         folders=tuple(making.folders),
-        counts_processes=got.pids,
+        tasks=got.tasks,
         cannot=tuple(cannot),
     )

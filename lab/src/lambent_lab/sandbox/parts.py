@@ -28,7 +28,7 @@ class File:
     """
 
     def __init__(self, path: Path, flags: int = os.O_RDONLY) -> None:
-        self._path = path
+        self._path = str(path)  # a path object is taken apart every time it is used
         self._flags = flags | os.O_CLOEXEC
         self._handle = -1
 
@@ -170,7 +170,7 @@ def procs(folder: Path) -> list[int]:
     found = b""
     with suppress(OSError):
         # Opened every time: version 1 shows whoever has it open a list that is up to a second old.
-        handle = os.open(folder / "cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(f"{folder}/cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
         try:
             found = part = os.read(handle, _PAGE)
             while len(part) > _PAGE // 2:

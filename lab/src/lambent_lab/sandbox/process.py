@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import os
 import signal
+import struct
+import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.sandbox.spawn import Child
 
-_READ = 65536
+_READ = 16384  # a turn's worth: a function that never stops writing must not keep the lab from its clocks
 _PIPE = 1024 * 1024
 _F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 
@@ -44,19 +46,25 @@ class Output:
         with suppress(OSError):
             fcntl.fcntl(self._read, _F_SETPIPE_SZ, _PIPE)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._read, self.drain)
+        self._loop.add_reader(self._read, self._take)
 
     def drain(self) -> None:
-        """Read all that is in the pipe now."""
-        while self._read >= 0:
-            try:
-                data = os.read(self._read, _READ)
-            except BlockingIOError:
-                return
-            if not data:
-                self._loop.remove_reader(self._read)
-                return
+        """Read what is in the pipe now, and not what is written meanwhile: that may have no end."""
+        left = _waiting(self._read) if self._read >= 0 else 0
+        while left > 0:
+            left -= self._take(left) or left
+
+    def _take(self, at_most: int = _READ) -> int:
+        """Read once, and return how much it was."""
+        try:
+            data = os.read(self._read, min(at_most, _READ))
+        except BlockingIOError:
+            return 0
+        if data:
             self._on_bytes(data)
+        else:
+            self._loop.remove_reader(self._read)
+        return len(data)
 
     def started(self) -> None:
         """Close our copy of the writing end: from now on only processes of the function hold it."""
@@ -72,6 +80,11 @@ class Output:
             self._loop.remove_reader(self._read)
             os.close(self._read)
             self._read = -1
+
+
+def _waiting(pipe: int) -> int:
+    """Return how many bytes are in a pipe."""
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0])
 
 
 class Process:

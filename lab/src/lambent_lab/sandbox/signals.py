@@ -172,18 +172,23 @@ def _text(path: str, *, whole: bool = False) -> str:
         os.close(handle)
 
 
-def peak_rss(pids: list[int]) -> int | None:
-    """Return the sum of the processes' resident peaks (VmHWM), in bytes; None when none is left."""
-    total = 0
+def peaks_rss(pids: list[int]) -> list[int]:
+    """Return the resident peaks (VmHWM) of the processes that are left, in bytes."""
+    peaks = []
     for pid in pids:
         try:
             text = _text(f"{pid}/status", whole=True)
         except OSError:
             continue
-        at = text.find("VmHWM:")
-        if at >= 0:
-            total += int(text[at + 6 :].split(maxsplit=1)[0]) * 1024
-    return total or None
+        peaks.append(peak_and_threads(text)[0] or 0)
+    return peaks
+
+
+def peak_and_threads(status: str) -> tuple[int | None, int]:
+    """Return a process's resident peak in bytes and its number of threads, from its status in /proc."""
+    memory, threads = status.find("VmHWM:"), status.find("Threads:")
+    peak = int(status[memory + 6 : status.index("kB", memory)]) * 1024 if memory >= 0 else None
+    return peak, int(status[threads + 8 : status.index("\n", threads)]) if threads >= 0 else 0
 
 
 def state(pid: int, task: str = "") -> str:

@@ -25,6 +25,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lambent_lab import eager
 from lambent_lab.errors import LabError
 from lambent_lab.service.problems import throttled
 
@@ -111,6 +112,20 @@ class Fleet:
         self._tasks.add(task)
         task.add_done_callback(self._seen)
         return task
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something begin at once that may go on beside the caller, and raises nothing."""
+        eager.begin(self._kept(work))
+
+    async def _kept(self, work: Coroutine[Any, Any, None]) -> None:
+        # Without a callback at the task's end, which would cost every invocation a turn of the event loop.
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await work
+        finally:
+            self._tasks.discard(task)
 
     def _seen(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -174,9 +174,9 @@ class Lab:
             python=None if python is None else Path(python).absolute(),
             init_cpu=init_cpu,
             bytecode=bytecode,
-            extensions=tuple(Path(extension).absolute() for extension in extensions),
+            extensions=_paths("extensions", extensions),
             runtime=runtime,
-            layers=tuple(Path(layer).absolute() for layer in layers),
+            layers=_paths("layers", layers),
             version=version,
             log_format=log_format,
             application_log_level=application_log_level,
@@ -301,6 +301,12 @@ class Lab:
                 task.cancel()
             if others:
                 await asyncio.wait(others, timeout=5)
+
+
+def _paths(what: str, given: Iterable[str | Path]) -> tuple[Path, ...]:
+    if isinstance(given, str | Path):
+        raise UsageError(f"{what} is a list of paths: write {what}=[{str(given)!r}].")
+    return tuple(Path(path).absolute() for path in given)
 
 
 def _wait(closing: Future[None]) -> BaseException | None:

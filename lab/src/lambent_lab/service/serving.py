@@ -104,7 +104,7 @@ class Endpoint:
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """Answer one request. An invocation's needs no task beside the invocation's own."""
-        path = request.path
+        path = request.path.rstrip("/")
         if request.method == "POST" and path.endswith("/invocations") and path.startswith(_INVOKE):
             name = unquote(path[len(_INVOKE) : -len("/invocations")])
             try:
@@ -120,7 +120,7 @@ class Endpoint:
             return errors.failure(error, request)
 
     async def _answer(self, request: Request) -> Answer:
-        path = request.path
+        path = request.path.rstrip("/")
         if request.method == "POST" and path.endswith(_STREAMED) and path.startswith(_STREAM):
             name = unquote(path[len(_STREAM) : -len(_STREAMED)])
             return await streaming.invoke_with_stream(self.desk, self._alias.get(name, name), request)
@@ -201,7 +201,7 @@ def _body(request: Request) -> object:
 
 
 def _nothing(request: Request, methods: frozenset[str]) -> ServiceError:
-    known = model.operation_for(request.method, request.path)
+    known = model.operation_for(request.method, request.path, request.query)
     if known is not None:
         return ServiceError("NotImplementedException", 501, f"The lab does not have AWS's operation {known}.")
     if methods:

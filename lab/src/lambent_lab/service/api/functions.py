@@ -32,6 +32,8 @@ LOCAL_BUCKETS = ("local", "hot-reload")
 MAX_LISTED = 50
 MAX_ZIP_BYTES = 50 * 1024 * 1024
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
+EMPTY_ZIP = b"PK\x05\x06"
+"""What a zip file begins with that has no files: the end of its directory."""
 
 
 class Desk:
@@ -152,9 +154,10 @@ async def update_function_code(desk: Desk, request: Parameters) -> Document:
         return settings.configuration(await desk.core.described(record.latest))
     described = await asyncio.to_thread(desk.core.codes.describe, code)
     version = desk.core.change(deployed, spec=spec, about=about, code=described)
-    if request.get("Publish"):
-        version = await desk.core.publish(deployed)
-    return settings.configuration(version)
+    if not request.get("Publish"):
+        return settings.configuration(version)
+    version = await desk.core.publish(deployed)
+    return settings.configuration(version, qualifier=version.number)
 
 
 async def update_function_configuration(desk: Desk, request: Parameters) -> Document:
@@ -189,6 +192,8 @@ async def _code(desk: Desk, source: Parameters, *, needed: bool) -> Path | None:
                 413,
                 f"Zipped size must be smaller than {MAX_ZIP_BYTES} bytes",
             )
+        if not package or package.startswith(EMPTY_ZIP):
+            raise invalid_parameter("Uploaded file must be a non-empty zip")
         if not await asyncio.to_thread(check_zip, package, MAX_UNZIPPED_BYTES):
             raise invalid_parameter(
                 "Could not unzip uploaded file. Please check your file, then try to upload again."

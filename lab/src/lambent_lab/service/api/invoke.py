@@ -8,14 +8,14 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-import json
 import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from lambent_lab import xray
+from lambent_lab import strictjson, xray
 from lambent_lab.errors import LabError
 from lambent_lab.http import Later, Response
 from lambent_lab.service import names
@@ -24,8 +24,6 @@ from lambent_lab.service.core import Call
 from lambent_lab.service.problems import ServiceError, invalid_parameter
 
 if TYPE_CHECKING:
-    import asyncio
-
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
     from lambent_lab.service.api.functions import Desk
@@ -71,16 +69,19 @@ def invoke(desk: Desk, name: str, request: Request) -> Response | Later:
             fields.append(("X-Amz-Log-Result", log))
         later.set(Response(200, payload, tuple(fields)))
 
-    def ended(task: asyncio.Task[Invocation]) -> None:
-        error = LabError("The lab is closing.") if task.cancelled() else task.exception()
-        if error is not None:
+    async def run() -> None:
+        try:
+            invocation = await desk.core.run(deployed, version, call, None if tail else answer)
+        except asyncio.CancelledError:
+            later.set(errors.failure(LabError("The lab is closing."), request))
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: whatever is raised becomes an answer
             later.set(errors.failure(error, request))
-        elif tail:
-            invocation = task.result()
-            answer(invocation.payload, invocation.function_error, log_tail(invocation))
+        else:
+            if tail:
+                answer(invocation.payload, invocation.function_error, log_tail(invocation))
 
-    run = desk.core.run(deployed, version, call, None if tail else answer)
-    desk.core.fleet.spawn_raising(run).add_done_callback(ended)
+    desk.core.fleet.begin(run())
     return later
 
 
@@ -102,7 +103,7 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
     if len(payload) > MAX_PAYLOAD:
         raise too_large()
     try:
-        json.loads(payload)
+        strictjson.loads(payload.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ServiceError(
             "InvalidRequestContentException",
@@ -134,7 +135,7 @@ def client_context(text: str) -> str:
         )
     try:
         decoded = base64.b64decode(text, validate=True).decode()
-        found = json.loads(decoded)
+        found = strictjson.loads(decoded)
     except (binascii.Error, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

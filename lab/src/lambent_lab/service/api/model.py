@@ -48,15 +48,18 @@ def load() -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", json.loads(gzip.decompress(path.read_bytes())))
 
 
-def operation_for(method: str, path: str) -> str | None:
-    """Return the name of AWS's operation with this method and path, whether the lab has it or not."""
+def operation_for(method: str, path: str, query: str = "") -> str | None:
+    """Return the name of AWS's operation with this method, path and query, whether the lab has it or not."""
+    found: str | None = None
     for name, operation in load()["operations"].items():
         http = operation["http"]
-        template = http["requestUri"].partition("?")[0]
-        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
-        if http["method"] == method and re.fullmatch(pattern, path.rstrip("/") or "/"):
-            return cast("str", name)
-    return None
+        template, _, wanted = http["requestUri"].partition("?")
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template.rstrip("/")))
+        if http["method"] != method or re.fullmatch(pattern, path.rstrip("/")) is None:
+            continue
+        if wanted in query.split("&") if wanted else found is None:  # the one with a parameter is more exact
+            found = cast("str", name)
+    return found
 
 
 def parameters(

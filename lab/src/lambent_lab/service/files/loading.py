@@ -41,13 +41,13 @@ def load(
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path} is no TOML: {error}.") from error
     else:
-        document = yamls.parse(text, str(path))
+        document = yamls.parse(text, str(path), "JSON" if path.suffix == ".json" else "YAML")
     template = sam.is_template(document)
     if parameters and not template:
         raise UsageError(f"{path} is no template: only those have parameters.")
     try:
         if template:
             return sam.parse(cast("Mapping[str, Any]", document), base, parameters=parameters, layers=layers)
-        return own.parse(document, base, path.name)
+        return own.parse(document, base)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error

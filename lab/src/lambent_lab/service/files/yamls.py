@@ -56,9 +56,9 @@ def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> object:
 _Loader.add_multi_constructor("!", _tagged)
 
 
-def parse(text: str, where: str) -> object:
-    """Return a document. Raises UsageError when it is no YAML."""
+def parse(text: str, where: str, kind: str = "YAML") -> object:
+    """Return a document. Raises UsageError when it is no YAML; `kind` says what it was meant to be."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}.") from error
+        raise UsageError(f"{where} is no {kind}: {' '.join(str(error).split())}.") from error
