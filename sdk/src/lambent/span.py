@@ -76,9 +76,7 @@ class Span:
     _recorded = 0
     """For the flight recorder: how many attributes it has noted; -1 once anything else has changed."""
     _trace_state: TraceState = EMPTY_TRACE_STATE
-    dropped_attributes = 0
-    dropped_events = 0
-    dropped_links = 0
+    dropped_attributes = dropped_events = dropped_links = 0
     end_time: int | None = None
     """Nanoseconds since the epoch; None while the span is open."""
 

@@ -12,12 +12,12 @@ from lambent.span import Link, NonRecordingSpan, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
     from lambent.config import Config
     from lambent.context import AnySpan
+    from lambent.current import CurrentSpan
     from lambent.delivery.recorder import Recorder
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
@@ -272,6 +272,8 @@ class Tracer:
 
         OpenTelemetry's signature. As a decorator each call gets its own span.
         """
+        from lambent.current import CurrentSpan
+
         return CurrentSpan(
             self,
             end_on_exit,
@@ -340,40 +342,6 @@ class Tracer:
             self.watchdog.close()
         if self.recorder is not None:
             self.recorder.close()
-
-
-class CurrentSpan:
-    """What `start_as_current_span` returns: a context manager, and a decorator."""
-
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_tracer")
-
-    def __init__(self, tracer: Tracer, end_on_exit: bool, arguments: Mapping[str, object]) -> None:
-        self._tracer = tracer
-        self._end_on_exit = end_on_exit
-        self._arguments = arguments
-        self._span: AnySpan | None = None
-
-    def __enter__(self) -> Span | NonRecordingSpan:
-        span = self._tracer.start_span(**self._arguments)  # type: ignore[arg-type]  # its own arguments
-        if not self._end_on_exit and isinstance(span, Span):
-            span._end_on_exit = False
-        self._span = span
-        return span.__enter__()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        span, self._span = self._span, None
-        if span is not None:
-            span.__exit__(exc_type, exc, traceback)
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        from lambent.wrapping import in_block
-
-        return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
 
 
 def _delivery(config: Config) -> SyncDelivery:
