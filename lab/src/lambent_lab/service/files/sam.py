@@ -5,11 +5,13 @@ Rules
   else is looked at where a function refers to it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
 - Code is a local path, or stands in the template. S3 and images are errors.
-- Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over.
+- Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over, as are a Role and a
+  Description that are not known before something is deployed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 
-_ABOUT = ("Description", "Role", "Architectures", "SnapStart")
+_ABOUT = ("Architectures", "SnapStart")
+_TOLD = ("Description", "Role")
 
 
 def is_template(document: object) -> bool:
@@ -111,6 +114,9 @@ def _function(
         options["tmp_mb"] = read.integer(size, f"{at}.EphemeralStorage.Size")
     options |= _logging(read.table(value("LoggingConfig"), f"{at}.LoggingConfig"))
     about: dict[str, Any] = {key: value(key) for key in _ABOUT if value(key) is not None}
+    for key in _TOLD:
+        with suppress(UsageError):
+            about[key] = read.text(value(key), f"{at}.{key}")
     tracing = value("Tracing") if serverless else read.table(value("TracingConfig"), at).get("Mode")
     if tracing in {"Active", "PassThrough"}:
         about["TracingConfig"] = {"Mode": tracing}
