@@ -113,6 +113,34 @@ def test_an_attribute_set_again_is_recorded(make: Callable[..., Recorder], trace
     assert content(recorder).finished[0].attributes == {"a": 2}
 
 
+def test_an_open_span_is_recorded_as_it_is_by_now(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
+    recorder = make()
+    span = start(recorder, tracer, attributes={"first": 1})
+    before = Path(recorder.path).read_bytes()
+    recorder.refresh(span)
+    assert Path(recorder.path).read_bytes() == before, "nothing has changed"
+    span.set_attribute("second", "x" * 10)
+    span.add_event("seen")
+    recorder.refresh(span)
+    (read_again,) = content(recorder).spans.values()
+    assert read_again.attributes == {"first": 1, "second": "x" * 10}
+    assert [event[0] for event in read_again.events] == ["seen"]
+    assert not read_again.end_time
+    end(recorder, span)
+    recorder.refresh(span)
+    (read_again,) = content(recorder).spans.values()
+    assert read_again.end_time == span.end_time
+    recorder.acknowledged([span])
+    recorder.refresh(span)
+    assert not content(recorder).spans
+    large = start(recorder, tracer)
+    large.set_attribute("text", "x" * SIZE)
+    recorder.refresh(large)
+    assert [each.attributes for each in content(recorder).spans.values()] == [{}]
+
+
 def test_values_of_subclasses(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
     class Text(str):
         __slots__ = ()

@@ -257,6 +257,25 @@ class Recorder:
             pack_invocation(_INVOCATION_FRAME, span._span_id, now + int(remaining * 1_000_000_000), now)
         )
 
+    def refresh(self, span: Span) -> None:
+        """Record an open span once more: what has been added to it since its start."""
+        if span._recorded == len(span._attributes):
+            return
+        try:
+            data = _plainly(span)
+            if self.off or len(data) + OVERHEAD > self._segment // 4:
+                return
+            self._append(pack_frame(_START_FRAME | len(data)) + data)
+        except Exception:  # noqa: BLE001  # what its start said of it is there
+            return
+        if self._lock.acquire(False):
+            try:
+                known = span._span_id in self._live or any(span._span_id in each for _, each in self._older)
+            finally:
+                self._lock.release()
+            if not known:  # it has ended and arrived in between
+                self._append(pack_frame(ACKNOWLEDGED << 24 | 8) + span._span_id.to_bytes(8, "little"))
+
     def remember_kills(self, kills: int | None) -> None:
         """Note how often the kernel has killed for want of memory so far: one more says how this ended."""
         if self._descriptor >= 0 and kills is not None:

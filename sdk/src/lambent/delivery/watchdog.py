@@ -37,6 +37,9 @@ _LEAST_SLEEP = 1.0
 _RESERVE = 0.01
 """Seconds of the margin that an export leaves."""
 
+_REFRESHED = 256
+"""So many open spans at most are recorded as they are at the alarm."""
+
 
 def margin_for(remaining: float, configured: float) -> float:
     """Return how long before the deadline the alarm is; half of a time that is hardly longer than that."""
@@ -146,6 +149,10 @@ class Watchdog:
             if recorder is not None and isinstance(root, Span):
                 recorder.note("deadline", root._span_id)
             spans = self.partials(root)
+            if recorder is not None:
+                # Else what is recovered, which supersedes the copies, would say less than they do.
+                for span in recorder.open_spans()[-_REFRESHED:]:
+                    recorder.refresh(span)
             delivery = self._tracer.delivery
             until = deadline - _RESERVE
             if spans:
