@@ -22,7 +22,7 @@ from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
@@ -113,10 +113,7 @@ def _function(
         size = read.table(value("EphemeralStorage"), f"{at}.EphemeralStorage").get("Size")
         options["tmp_mb"] = read.integer(size, f"{at}.EphemeralStorage.Size")
     options |= _logging(read.table(value("LoggingConfig"), f"{at}.LoggingConfig"))
-    about: dict[str, Any] = {key: value(key) for key in _ABOUT if value(key) is not None}
-    for key in _TOLD:
-        with suppress(UsageError):
-            about[key] = read.text(value(key), f"{at}.{key}")
+    about: dict[str, Any] = {key: value(key) for key in _ABOUT if value(key) is not None} | _told(value)
     tracing = value("Tracing") if serverless else read.table(value("TracingConfig"), at).get("Mode")
     if tracing in {"Active", "PassThrough"}:
         about["TracingConfig"] = {"Mode": tracing}
@@ -139,6 +136,14 @@ def _function(
         source=source,
         other_name=None if logical == name else logical,
     )
+
+
+def _told(value: Callable[[str], Any]) -> dict[str, str]:
+    told = {}
+    for key in _TOLD:
+        with suppress(UsageError):
+            told[key] = read.text(value(key), key)
+    return told
 
 
 def _logging(config: Mapping[str, Any]) -> dict[str, Any]:
