@@ -47,9 +47,7 @@ class Span:
     _end_on_exit = True
     _record_exception = True
     _set_status_on_exception = True
-    dropped_attributes = 0
-    dropped_events = 0
-    dropped_links = 0
+    dropped_attributes = dropped_events = dropped_links = 0
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
-    from lambent.block import CurrentSpan
     from lambent.config import Config
+    from lambent.current import CurrentSpan
     from lambent.delivery.recorder import Recorder
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
@@ -277,7 +277,7 @@ class Tracer:
 
         OpenTelemetry's signature. As a decorator each call gets its own span.
         """
-        from lambent.block import CurrentSpan
+        from lambent.current import CurrentSpan
 
         return CurrentSpan(
             self,

@@ -1,4 +1,4 @@
-"""What `tracer.start_as_current_span` returns. Loaded with the first use of it."""
+"""What `start_as_current_span` returns. Loaded with the first one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CurrentSpan:
             span.__exit__(exc_type, exc, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function: each call runs in a span of its own."""
+        """Return the function with each of its calls in a span of its own."""
         from lambent.wrapping import in_block
 
         return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
