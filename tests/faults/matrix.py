@@ -48,8 +48,8 @@ BESIDE = 1
 """Of the spans of "freeze", the one that the function exports by itself."""
 CALM = "calm"
 CALMS = 5
-"""Normal invocations between the last death and the end, with the rescue, which are one cell: what is recovered
-leaves in time that exports leave.
+"""Normal invocations between the last death and the end, with the rescue; they are one cell. What is
+recovered leaves in time that exports leave.
 """
 EXPORT_TIMEOUT_S = 0.4
 FREEZE_S = 1.0
