@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lambent.exporters import Exporter
     from lambent.stats import Stats
 
-__all__ = ["LONGEST", "SyncDelivery", "outermost"]
+__all__ = ["LONGEST", "SyncDelivery", "add", "outermost"]
 
 LONGEST = 86_400.0
 """Seconds: more than any invocation has, and less than what locks and sockets refuse."""
@@ -150,7 +150,7 @@ class SyncDelivery:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""
-        self.drops[reason] = self.drops.get(reason, 0) + count
+        add(self.drops, reason, count)
         self.refused += count
         self._dropped += count
         self._why = reason
@@ -386,7 +386,7 @@ class SyncDelivery:
             from lambent.diagnostics import say
 
             say(f"lost {left} spans: the tracer was closed without time to export them")
-            self.drops["closed"] = self.drops.get("closed", 0) + left
+            add(self.drops, "closed", left)
             self.taken += len(self._queue)
             self._queue.clear()
             for lane in lanes:
@@ -402,6 +402,13 @@ class SyncDelivery:
                 from lambent.diagnostics import say_once
 
                 say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+
+
+def add(counts: dict[str, int], reason: str, count: int) -> None:
+    """Add to one of the counts. There is no call in the addition, so no other thread can come between."""
+    if reason not in counts:
+        counts.setdefault(reason, 0)
+    counts[reason] += count
 
 
 def outermost(span: Span) -> Span:
