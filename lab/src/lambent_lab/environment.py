@@ -248,6 +248,7 @@ class Environment:
         cognito_identity: str | None = None,
         function_arn: str | None = None,
         request_id: str | None = None,
+        tenant_id: str | None = None,
         on_answer: Callable[[bytes, str | None], None] | None = None,
         sink: ResponseSink | None = None,
     ) -> Invocation:
@@ -255,7 +256,7 @@ class Environment:
 
         `trace_header` is an X-Ray trace header, `request_id` a UUID (each is made if it is missing);
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
-        with its qualifier if it had one (default: the function's own).
+        with its qualifier if it had one (default: the function's own); `tenant_id` tells it whom it works for.
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
         as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
         response as it comes (see `response`); one that the function streams is not in the payload then.
@@ -271,6 +272,7 @@ class Environment:
                     timeout_s=self.spec.timeout_s,
                     client_context=client_context or "",
                     cognito_identity=cognito_identity or "",
+                    tenant_id=tenant_id or "",
                     on_answer=on_answer,
                     delivery=Delivery(sink, self._stream_limits),
                 )
