@@ -384,7 +384,7 @@ def test_code_is_updated(client: Any, hello: Any, world: World) -> None:
         FunctionName="hello", ZipFile=new, RevisionId=hello["RevisionId"], Publish=True
     )
     assert r["CodeSha256"] != hello["CodeSha256"]
-    assert r["Version"] == "1"
+    assert (r["Version"], r["FunctionArn"]) == ("1", f"{ARN}:1")
     client.get_waiter("function_updated").wait(FunctionName="hello")
     client.invoke(FunctionName="hello")
     assert len(world.environments) == 2

@@ -256,7 +256,7 @@ class Environment:
 
         `trace_header` is an X-Ray trace header, `request_id` a UUID (each is made if it is missing);
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
-        with its qualifier if it had one (default: the function's own); `tenant_id` tells it whom it works for.
+        with its qualifier if it had one (default: the function's own); `tenant_id` tells whom it works for.
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
         as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
         response as it comes (see `response`); one that the function streams is not in the payload then.

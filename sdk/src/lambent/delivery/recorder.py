@@ -134,6 +134,9 @@ class Recorder:
                     continue
                 self._descriptor, self.path = descriptor, path
                 OWN.add(path)
+                # Whoever delivered what lay below left a gap, and may have died above it.
+                above = [path_of(self._folder, slot) for slot in range(slot + 1, SLOTS)]
+                self.leftovers += [path for path in above if os.access(path, os.F_OK)]
                 now = time_ns()
                 # A page without room set aside for it would kill the process when it is written.
                 os.posix_fallocate(descriptor, 0, self._size)

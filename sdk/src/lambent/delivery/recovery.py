@@ -26,9 +26,7 @@ from lambent.delivery.recorder_layout import (
     FIRST,
     KILLS_AT,
     MAGIC,
-    SLOTS,
     TRIES_AT,
-    path_of,
     unpack_head,
 )
 from lambent.delivery.watchdog import oom_kills, send
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Leftover", "claim", "deliver", "find", "make_room", "spans_of", "verdict"]
+__all__ = ["Leftover", "claim", "deliver", "make_room", "spans_of", "verdict"]
 
 _LARGEST_FILE = 1 << 30
 _TRIES = 10
@@ -80,15 +78,6 @@ class Leftover:
     def count_try(self) -> None:
         """Note in the file that one more process has tried to deliver it."""
         os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
-
-
-def find(folder: str) -> list[str]:
-    """Return the paths of recorders in this folder, dead or alive, without those of this process."""
-    return [
-        path
-        for path in [path_of(folder, slot) for slot in range(SLOTS)]
-        if path not in OWN and os.path.lexists(path)
-    ]
 
 
 def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
