@@ -175,8 +175,11 @@ class Run:
         self.delivery = delivery or Delivery()
         self.responding: tuple[float, float] | None = None  # from and to, on the performance counter
 
-    def event(self) -> Event:
-        """Return the event as the runtime gets it, with the deadline of the clock that runs now."""
+    def event(self, *, alone: bool) -> Event:
+        """Return the event as the runtime gets it, with the deadline of the clock that runs now.
+
+        Not `alone`, beside others and in a process that outlives its timeout, it says which attempt it is.
+        """
         return Event(
             request_id=self.request_id,
             payload=self._payload,
@@ -186,7 +189,7 @@ class Run:
             client_context=self._client_context,
             cognito_identity=self._cognito_identity,
             tenant_id=self._tenant_id,
-            invocation_id=str(uuid.uuid4()),
+            invocation_id="" if alone else str(uuid.uuid4()),
         )
 
     def begin(self) -> None:

@@ -12,8 +12,8 @@ Rules
 - `response` and `error` must carry the id of the event being run: any other id is InvalidRequestID (400),
   checked before the state as the real service does. With the right id they are legal once, in RUNNING; the
   second one is InvalidStateTransition (403). After that only `next` leads on.
-- A runtime may say which attempt it answers (`Lambda-Runtime-Invocation-Id`, as it came with the event). An
-  attempt that is over is refused, though a retry has its request id: InvokeTimeout (410).
+- A runtime may say which attempt it answers (`Lambda-Runtime-Invocation-Id`, which comes with the events of
+  managed instances). One that is over is refused, though a retry has its request id: InvokeTimeout (410).
 - A refused call changes nothing.
 - A response body may have 6 MiB + 100 bytes; above that the call is answered 413 and the invocation ends with
   Function.ResponseSizeTooLarge. It counts as the one response.
