@@ -178,9 +178,10 @@ def test_what_is_not_invoked(client: Any, server: Server, world: World) -> None:
     assert refused("ResourceNotFoundException", 404, call, FunctionName="hello", Qualifier="nine") == (
         f"Function not found: {arn}"
     )
-    assert "parse request body into json" in refused(
-        "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=b"{a"
-    )
+    for payload in (b"{a", b"NaN", b"[-Infinity]", "{}".encode("utf-16"), b'"\xff"', b"[" * 100_000):
+        assert "parse request body into json" in refused(
+            "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=payload
+        )
     for context in ("%%%", base64.b64encode(b"[]").decode(), base64.b64encode(b"x").decode(), "A" * 4000):
         refused("InvalidRequestContentException", 400, call, FunctionName="hello", ClientContext=context)
     refused("InvalidParameterValueException", 400, call, FunctionName="hello", InvocationType="Event")
