@@ -33,7 +33,8 @@ class CurrentSpan:
     def __enter__(self) -> Span | NonRecordingSpan:
         span = self._tracer.start_span(**self._arguments)  # type: ignore[arg-type]  # its own arguments
         if not self._end_on_exit and isinstance(span, Span):
-            span._end_on_exit = False  # noqa: SLF001  # the tracer's other half
+            span._end_on_exit = False
+            span._recorded = -1
         self._span = span
         return span.__enter__()
 

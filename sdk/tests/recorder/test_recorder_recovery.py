@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import lambent
 from lambent.delivery import recovery
-from lambent.delivery.recorder_layout import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
 from lambent.testing import recording_tracer
 
 SOURCE = str(Path(lambent.__file__).parents[1])

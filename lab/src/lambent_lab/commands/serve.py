@@ -153,7 +153,9 @@ def command(
             Store.default() if store is None else Store(store) as kept,
             Lab(store=kept, max_environments=max_environments, idle_timeout=idle_timeout) as lab,
         ):
-            kept.traces(1)  # a file that is not ours is said before anything runs
+            kept.traces(1)  # a file that is not ours is said before anything runs,
+            if store is not None:
+                kept.make()  # and one that was asked for and cannot be made as well
             _serve(lab, configuration, plan, printer)
     except (KeyboardInterrupt, SystemExit):
         printer.ended()

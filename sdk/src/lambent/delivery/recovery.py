@@ -20,18 +20,12 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
-from lambent.delivery.recorder import OWN
-from lambent.delivery.recorder_format import Content, Recorded, read
-from lambent.delivery.recorder_layout import (
-    FIRST,
-    KILLS_AT,
-    MAGIC,
-    TRIES_AT,
-    unpack_head,
-)
+from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, TRIES_AT
+from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
 from lambent.delivery.watchdog import oom_kills, send
 from lambent.diagnostics import say, say_once
-from lambent.span import Event, Link, Span
+from lambent.parts import Event, Link
+from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,6 +213,7 @@ def _revive(recorded: Recorded, tracer: Tracer) -> Span:
         tracer, recorded.name, recorded.trace_id, recorded.span_id, parent, recorded.kind, recorded.start_time
     )
     span._attributes = recorded.attributes
+    span._recorded = -1
     span._status_code, span._status_message = recorded.status
     if recorded.trace_state:
         span._trace_state = _trace_state(recorded.trace_state)
