@@ -20,6 +20,7 @@ from lambent.wire import protobuf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lambent.span import Span
 
@@ -338,10 +339,13 @@ def test_a_copy_is_told_what_has_arrived() -> None:
     assert told == [["0", "1"], ["0", "1"]]
 
 
+@pytest.mark.parametrize("recorder", [False, True])
 @pytest.mark.parametrize("limits", [{"queue_size": 20}, {"queue_bytes": 4000}])
-def test_threads_that_drop_at_once_are_all_counted(limits: dict[str, int]) -> None:
+def test_threads_that_drop_at_once_are_all_counted(
+    limits: dict[str, int], recorder: bool, tmp_path: Path
+) -> None:
     exporter = Scripted()
-    tracer = tracer_with(exporter, mode="sync", **limits)
+    tracer = tracer_with(exporter, mode="sync", recorder=recorder, recorder_folder=str(tmp_path), **limits)
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -370,3 +374,4 @@ def test_threads_that_drop_at_once_are_all_counted(limits: dict[str, int]) -> No
     assert stats.acknowledged == len(exporter.spans)
     adds_up(stats)
     assert stats.lost > 0
+    tracer.close()
