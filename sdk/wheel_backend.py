@@ -3,8 +3,9 @@
 Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold
 start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
 modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
-paragraph), the exporters their types. Every statement stays on its line, so that a traceback fits the
-repository. The source distribution and editable installs are flit's own, unchanged.
+paragraph), the exporters their types; the others are indented by single spaces. Every statement stays on its
+line, so that a traceback fits the repository. The source distribution and editable installs are flit's own,
+unchanged.
 """
 
 from __future__ import annotations
@@ -95,6 +96,22 @@ def slim(source: str, *, docstrings: bool, types: bool) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    return "".join(lines) if types else _narrow("".join(lines))
+
+
+def _narrow(source: str) -> str:
+    """Return the source with one space for each four that a line begins with; texts are left alone."""
+    lines = source.splitlines(keepends=True)
+    inside = {
+        row
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in (tokenize.NEWLINE, tokenize.NL)
+        for row in range(token.start[0] + 1, token.end[0] + 1)
+    }
+    for number, line in enumerate(lines, 1):
+        rest = line.lstrip(" ")
+        if number not in inside:
+            lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest
     return "".join(lines)
 
 

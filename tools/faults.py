@@ -27,7 +27,8 @@ from left to right; "shutdown" is a normal invocation before the environment's e
   killed; with the rescue, what the recorder keeps for a collector that takes it.
 - `finalize` sends at SIGTERM only, which a killed process does not see.
 
-No span was received twice, and every invocation was answered as it is without tracing.
+Every invocation was answered as it is without tracing. No span was received twice, but for what the recorder
+sends again because a slow collector's answer did not come in time.
 
 """
 

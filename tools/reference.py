@@ -27,6 +27,10 @@ from lambent_lab.service.files import intrinsics, loading, own, sam
 if TYPE_CHECKING:
     from types import ModuleType
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.options import MEANINGS
+
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
@@ -92,10 +96,14 @@ def configuration() -> str:
         "| variable | argument of `lambent.init` | default | meaning |",
         "|---|---|---|---|",
     ]
-    for name, variables, _, default, meaning in OPTIONS:
+    if {option[0] for option in OPTIONS} != MEANINGS.keys():
+        raise SystemExit(
+            "tools/options.py: each option of lambent.config has a meaning, and nothing else has"
+        )
+    for name, variables, _, default in OPTIONS:
         names = "<br>".join(f"`{variable}`" for variable in variables)
         value = 1000 if name == "timeout" else None if name == "deadline_margin" else default
-        rows.append(f"| {names} | {argument(name)} | {shown(value)} | {meaning} |")
+        rows.append(f"| {names} | {argument(name)} | {shown(value)} | {MEANINGS[name]} |")
     return "\n".join(
         [
             "# Configuration",

@@ -59,11 +59,11 @@ class Client:
         while b"\r\n\r\n" not in data:
             data += self._more(data)
         head, _, body = data.partition(b"\r\n\r\n")
-        fields = head.lower().split(b"\r\n")
-        length = next(int(field[15:]) for field in fields if field.startswith(b"content-length:"))
+        lines = head.lower().split(b"\r\n")
+        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
         while len(body) < length:
             body += self._more(body)
-        if not fields[0].startswith(b"http/1.1 200") or b"\nx-amz-function-error" in head.lower():
+        if not lines[0].startswith(b"http/1.1 200") or b"\nx-amz-function-error" in head.lower():
             raise EmulatorFailedError(f"{head.decode('latin-1')}\n{body.decode(errors='replace')}")
         return body
 

@@ -252,3 +252,13 @@ def test_a_port_that_is_taken(folder: Path) -> None:
         )
         assert done.returncode == 1
         assert f"Port {port} of 127.0.0.1 cannot be listened on (Address already in use)" in done.stderr
+
+
+def test_a_store_that_cannot_be_made_is_said_before_anything_is_served(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["serve", "lambent.yaml", "--port", "0", "--store", "lambent.yaml/traces.db"]) == 1
+    said = capsys.readouterr()
+    assert "The trace store lambent.yaml/traces.db cannot be used" in said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)

@@ -17,7 +17,8 @@ from lambent_lab.function import FunctionSpec
 
 Make = Callable[..., FunctionSpec]
 
-HANDLER = "def handler(event, context):\n    print('handling', event)\n    return 'fine'\n"
+# One write a line: an internal extension writes to the same file from a thread of its own.
+HANDLER = "def handler(event, context):\n    print(f'handling {event}\\n', end='')\n    return 'fine'\n"
 
 BASH = """#!/bin/bash
 set -euo pipefail
@@ -151,7 +152,7 @@ headers, _ = call("POST", "register", '{"events": ["INVOKE"]}', **{"Lambda-Exten
 def loop(identifier):
     while True:
         _, event = call("GET", "event/next", **{"Lambda-Extension-Identifier": identifier})
-        print("[internal] Received event:", json.dumps(event), flush=True)
+        print("[internal] Received event: " + json.dumps(event) + "\\n", end="", flush=True)
 threading.Thread(target=loop, args=(headers["Lambda-Extension-Identifier"],), daemon=True).start()
 """
 

@@ -132,6 +132,13 @@ def test_invoke_with_a_log_and_a_context(client: Any, world: World) -> None:
 
 
 @pytest.mark.usefixtures("hello")
+def test_a_tenant_is_handed_on(client: Any, world: World) -> None:
+    client.invoke(FunctionName="hello", TenantId="blue")
+    client.invoke(FunctionName="hello")
+    assert [call.get("tenant_id") for call in world.environments[0].calls] == ["blue", None]
+
+
+@pytest.mark.usefixtures("hello")
 def test_a_function_error(client: Any, world: World) -> None:
     async def fail(invocation: FakeInvocation) -> None:
         invocation.function_error = "Unhandled"
@@ -171,9 +178,10 @@ def test_what_is_not_invoked(client: Any, server: Server, world: World) -> None:
     assert refused("ResourceNotFoundException", 404, call, FunctionName="hello", Qualifier="nine") == (
         f"Function not found: {arn}"
     )
-    assert "parse request body into json" in refused(
-        "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=b"{a"
-    )
+    for payload in (b"{a", b"NaN", b"[-Infinity]", "{}".encode("utf-16"), b'"\xff"', b"[" * 100_000):
+        assert "parse request body into json" in refused(
+            "InvalidRequestContentException", 400, call, FunctionName="hello", Payload=payload
+        )
     for context in ("%%%", base64.b64encode(b"[]").decode(), base64.b64encode(b"x").decode(), "A" * 4000):
         refused("InvalidRequestContentException", 400, call, FunctionName="hello", ClientContext=context)
     refused("InvalidParameterValueException", 400, call, FunctionName="hello", InvocationType="Event")
@@ -377,7 +385,7 @@ def test_code_is_updated(client: Any, hello: Any, world: World) -> None:
         FunctionName="hello", ZipFile=new, RevisionId=hello["RevisionId"], Publish=True
     )
     assert r["CodeSha256"] != hello["CodeSha256"]
-    assert r["Version"] == "1"
+    assert (r["Version"], r["FunctionArn"]) == ("1", f"{ARN}:1")
     client.get_waiter("function_updated").wait(FunctionName="hello")
     client.invoke(FunctionName="hello")
     assert len(world.environments) == 2

@@ -295,6 +295,13 @@ def test_a_sam_template() -> None:
     assert "timeout_s" not in plain.options  # Globals are SAM's
 
 
+@pytest.mark.parametrize("role", ["!ImportValue shared", "!GetAtt Nested.Outputs.Role", "!Ref Needed", "5"])
+def test_a_role_that_nobody_knows_yet_is_left_out(role: str) -> None:
+    text = f"Parameters: {{Needed: {{Type: String}}}}\n{ONE.format(f'Role: {role}, CodeUri: code')}"
+    (one,) = template(text).definitions
+    assert "Role" not in one.about
+
+
 def test_parameters_can_be_given() -> None:
     configuration = template(SAM, parameters={"Stage": "prod", "Memory": "1024"})
     orders, _, prod = configuration.definitions

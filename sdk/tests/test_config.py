@@ -90,12 +90,11 @@ LIMITS: dict[str, tuple[str, ...]] = {
 }
 RENAMED = {"resource_attributes": "resource"}
 VARIABLES = [(name, variable, variables) for name, variables, *_ in OPTIONS for variable in variables]
-DEFAULTS: dict[str, object] = {name: default for name, _, _, default, _ in OPTIONS}
+DEFAULTS: dict[str, object] = {name: default for name, _, _, default in OPTIONS}
 
 
 def test_every_option_is_tested() -> None:
     assert {option[0] for option in OPTIONS} == set(VALUES) | set(LIMITS)
-    assert all(documentation.endswith(".") for *_, documentation in OPTIONS)
     variables = [variable for _, variable, _ in VARIABLES]
     assert len(variables) == len(set(variables))
 

@@ -329,6 +329,52 @@ def test_a_lock_that_the_interrupted_code_holds_costs_the_spans_not_the_process(
     assert output == "user\nwent on\n"
 
 
+ELSEWHERE = """
+import http.server, os, signal, sys, threading, time
+class Api(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Lambda-Extension-Identifier", "id")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def do_GET(self):
+        time.sleep(60)
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+server.daemon_threads = True
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["AWS_LAMBDA_RUNTIME_API"] = "127.0.0.1:%d" % server.server_address[1]
+import lambent
+from lambent.exporters import Exporter, Result
+class Out(Exporter):
+    def export(self, spans, timeout):
+        os.write(1, (" ".join(span.name for span in spans) + "\\n").encode())
+        return Result()
+leaving = threading.Lock()
+leaving.acquire()
+def user(signum, frame):
+    os.write(1, b"user\\n")
+    leaving.release()
+signal.signal(signal.SIGTERM, user)
+tracer = lambent.init(mode="finalize", exporter=Out())
+tracer.handler(lambda event, context: None)({}, None)
+def elsewhere():
+    time.sleep(0.3)  # the main thread waits by then; were it not so, the test would show nothing
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(60)
+threading.Thread(target=elsewhere, daemon=True).start()
+os._exit(5 if leaving.acquire(timeout=20) else 1)
+"""
+
+
+def test_a_signal_that_another_thread_gets_is_not_slept_through(run_python: Any) -> None:
+    # As after a freeze: the kernel hands the signal to a thread whose wait is not the main thread's.
+    assert run_python(ELSEWHERE, LAMBDA, 5).stdout == "f\nuser\n"
+
+
 def test_in_another_thread_it_is_said_that_there_is_no_handler(run_python: Any) -> None:
     program = """
 import threading, lambent

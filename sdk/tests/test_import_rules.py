@@ -21,6 +21,7 @@ PURE = [
     and name.split(".")[1]
     in {
         "span",
+        "parts",
         "context",
         "codes",
         "sampling",

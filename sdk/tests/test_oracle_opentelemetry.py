@@ -25,8 +25,8 @@ from opentelemetry.trace import TraceFlags
 from opentelemetry.trace.span import TraceState as OtelTraceState
 
 from lambent.context import SpanContext, TraceState
+from lambent.parts import Link
 from lambent.resource import InstrumentationScope, Resource
-from lambent.span import Link
 from lambent.testing import SequentialIds, recording_tracer
 from lambent.wire import protobuf
 

@@ -11,8 +11,9 @@ from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import sampling as theirs
 
 from lambent.context import SpanContext, TraceState
+from lambent.parts import Link
 from lambent.sampling import AlwaysOff, AlwaysOn, Decision, ParentBased, Sampler, TraceIdRatio, sampler_named
-from lambent.span import Link, NonRecordingSpan, Span
+from lambent.span import NonRecordingSpan, Span
 from lambent.testing import recording_tracer
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from opentelemetry import trace as otel
 
 import lambent
 from lambent.context import SpanContext, TraceState
-from lambent.span import Link, NonRecordingSpan, Span
+from lambent.parts import Link
+from lambent.span import NonRecordingSpan, Span
 from lambent.testing import RecordingTracer, recording_tracer
 
 if TYPE_CHECKING:

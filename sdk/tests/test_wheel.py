@@ -42,9 +42,9 @@ class Meaning(ast.NodeTransformer):
     """Leaves of a module what it does: no docstrings, no types, but the number of each line."""
 
     def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, (ast.stmt, ast.expr, ast.arg)):
-            node.end_lineno, node.end_col_offset = None, None
-            node.col_offset = 0  # a type stood to the left
+        if hasattr(node, "col_offset"):
+            node.end_lineno, node.end_col_offset = None, None  # type: ignore[attr-defined]  # it has them
+            node.col_offset = 0  # a type stood to the left, or a wider indentation
         if isinstance(node, ast.arg):
             node.annotation = None
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

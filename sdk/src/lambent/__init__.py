@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from lambent.delivery.processors import SpanProcessor
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
-    from lambent.span import Link, NonRecordingSpan, Span
+    from lambent.parts import Link
+    from lambent.span import NonRecordingSpan, Span
     from lambent.tracer import Tracer
 
 __all__ = [
@@ -55,7 +56,7 @@ _HOMES = {
     "ConfigError": "errors",
     "LambentError": "errors",
     "Limits": "limits",
-    "Link": "span",
+    "Link": "parts",
     "NonRecordingSpan": "span",
     "Span": "span",
     "SpanContext": "context",

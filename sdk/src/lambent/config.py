@@ -1,10 +1,10 @@
 """The configuration: arguments and environment, read once, into one immutable value.
 
-`OPTIONS` is the single list of what can be configured; the table in the documentation is made from
-it. An argument wins over its variables, an earlier variable over a later one; an empty variable is
-an unset one (OpenTelemetry's rule). A wrong value in the environment is reported once and replaced
-by the default, because a deployed function must run; a wrong argument is an error, because a
-developer is looking. This is the only module that reads the environment.
+`OPTIONS` is the single list of what can be configured; the table in the documentation is made from it. An
+argument wins over its variables, an earlier variable over a later one; an empty variable is an unset one
+(OpenTelemetry's rule). A wrong value in the environment is reported once and replaced by the default, because
+a deployed function must run; a wrong argument is an error, because a developer is looking. This is the only
+module that reads the environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lambent.limits import Limits
     from lambent.sampling import Sampler
 
-    Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object, str]
+    Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object]
 
 __all__ = ["OPTIONS", "Config", "known", "read", "with_variables"]
 
@@ -138,145 +138,74 @@ def _exporters(raw: str) -> tuple[str, ...]:
 
 
 OPTIONS: tuple[Option, ...] = (
-    ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False,
-     "Switch tracing off: handlers run untouched, nothing is recorded."),
-    ("service_name", ("OTEL_SERVICE_NAME",), _text, "",
-     "The service's name; default `service.name` of the resource attributes, then the function's name."),
-    ("resource_attributes", ("OTEL_RESOURCE_ATTRIBUTES",), _pairs, {},
-     "Further resource attributes, `key=value,key2=value2`, percent-decoded. Argument: `resource`."),
-    ("exporters", ("OTEL_TRACES_EXPORTER", "LAMBENT_EXPORTERS"), _exporters, (),
-     "Where spans go: `otlp`, `xray_udp`, `stdout`, `console`, `file`, `memory`, `none`, several with "
-     "commas. Default: `otlp` when an endpoint or a backend is set; else `stdout` in Lambda, and outside it "
-     "`otlp` to localhost if a collector answers there."),
-    ("backend", ("LAMBENT_BACKEND",), _backend, "",
-     "Whose OTLP intake spans go to: see [Choose a backend](../how-to/choose-a-backend.md). Default: "
-     "`honeyhive` when `HH_API_KEY` or `HH_API_URL` is set, `coralogix` when `CORALOGIX_API_KEY` is; else "
-     "`generic`. An endpoint wins over the backend's address."),
-    ("console", ("LAMBENT_CONSOLE",), _flag, False,
-     "Print each span to the log as well, one readable line each, whatever the exporters are."),
-    ("processors", (), _words, (),
-     "Span processors, in order: lambent's (`lambent.SpanProcessor`) or OpenTelemetry's. Spans then go to "
-     "them only, and to `exporters` where these are named."),
-    ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, "",
-     "The URL that OTLP requests are posted to, used as it is."),
-    ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, "",
-     "The collector's base URL; `/v1/traces` is added (to the argument only where it has no path, for gRPC "
-     "never)."),
-    ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, "",
-     "The base URL of the backend, instead of its usual one. Without a backend: one that takes OTLP with "
-     "`api_key` as its bearer token. Without a key or `headers` nothing is sent."),
-    ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, "",
-     "The backend's key. Sent to the backend or to `server_url`, or to `endpoint` when both are arguments; "
-     "never printed."),
-    ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {},
-     "Headers of OTLP requests, `key=value,key2=value2`, percent-decoded."),
+    ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False),
+    ("service_name", ("OTEL_SERVICE_NAME",), _text, ""),
+    ("resource_attributes", ("OTEL_RESOURCE_ATTRIBUTES",), _pairs, {}),
+    ("exporters", ("OTEL_TRACES_EXPORTER", "LAMBENT_EXPORTERS"), _exporters, ()),
+    ("backend", ("LAMBENT_BACKEND",), _backend, ""),
+    ("console", ("LAMBENT_CONSOLE",), _flag, False),
+    ("processors", (), _words, ()),
+    ("traces_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",), _text, ""),
+    ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, ""),
+    ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, ""),
+    ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, ""),
+    ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {}),
     ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
-     _one_of("grpc", "http/protobuf", "http/json"),
-     "http/protobuf", "`http/protobuf`, `http/json`, or `grpc`, which needs `lambent[grpc]`."),
-    ("insecure", ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"), _flag, False,
-     "Whether a gRPC endpoint without a scheme is spoken to without TLS."),
+     _one_of("grpc", "http/protobuf", "http/json"), "http/protobuf"),
+    ("insecure", ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"), _flag, False),
     ("compression", ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
-     _one_of("gzip", "none"), "none", "`gzip` or `none`."),
-    ("timeout", ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _millis, 1.0,
-     "How long one export may take, retries included; milliseconds as a variable, seconds as an argument. "
-     "1 second, because a synchronous export stands in the response's way."),
-    ("certificate", ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"), _text, "",
-     "A file of certificate authorities to trust instead of the system's."),
+     _one_of("gzip", "none"), "none"),
+    ("timeout", ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _millis, 1.0),
+    ("certificate", ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"), _text, ""),
     ("client_certificate",
-     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"), _text, "",
-     "A file with the client's certificate."),
-    ("client_key", ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"), _text, "",
-     "A file with the client's private key."),
-    ("proxy", ("LAMBENT_PROXY",), _text, "",
-     "A proxy's URL for OTLP requests. `HTTP_PROXY` and `HTTPS_PROXY` are not read."),
-    ("file", ("LAMBENT_FILE",), _text, "lambent-traces.jsonl",
-     "The file that the `file` exporter appends OTLP JSON lines to."),
-    ("stdout_compression_level", ("OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL",), _level, 6,
-     "The gzip level of the `stdout` exporter's lines, 0 for none."),
-    ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, "",
-     "The `level` written into the `stdout` exporter's lines, for log filters."),
-    ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout",
-     "`pipe`: the `stdout` exporter's lines go to the named pipe `/tmp/otlp-stdout-span-exporter.pipe`, for "
-     "an extension that reads it."),
-    ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000",
-     "Where the `xray_udp` exporter sends to: `host:port`, or `tcp:host:port udp:host:port`. Set by Lambda."),
-    ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, "",
-     "`debug`: a line each about extracted context, exports and flushes."),
+     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"), _text, ""),
+    ("client_key", ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"), _text, ""),
+    ("proxy", ("LAMBENT_PROXY",), _text, ""),
+    ("file", ("LAMBENT_FILE",), _text, "lambent-traces.jsonl"),
+    ("stdout_compression_level", ("OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL",), _level, 6),
+    ("stdout_log_level", ("OTLP_STDOUT_SPAN_EXPORTER_LOG_LEVEL",), _text, ""),
+    ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout"),
+    ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000"),
+    ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, ""),
     ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"),
-     _one_of("sync", "async", "finalize", "auto"), "sync",
-     "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "
-     "response, by an internal extension. `finalize`: when the environment is shut down. `auto`: what suits "
-     "the environment."),
-    ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048,
-     "How many finished spans wait at most; further ones are dropped and counted."),
-    ("queue_bytes", ("LAMBENT_QUEUE_BYTES",), _count, 8 * 1024 * 1024,
-     "How many bytes the waiting spans take at most, by an estimate; further ones are dropped and counted."),
-    ("schedule_delay", ("OTEL_BSP_SCHEDULE_DELAY",), _millis, 1.0,
-     "How long spans outside invocations wait where they leave in the background; milliseconds as a "
-     "variable, seconds as an argument."),
-    ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0,
-     "What an export leaves of the invocation's time; milliseconds as a variable, seconds as an argument. "
-     "Default: the larger of 100 ms and 2 % of the time left."),
-    ("watchdog", ("LAMBENT_WATCHDOG",), _flag, True,
-     "Send the open spans of an invocation as they are, `deadline_margin` before Lambda ends it. "
-     "In Lambda only."),
-    ("recorder", ("LAMBENT_RECORDER",), _flag, None,
-     "Keep a copy of what is not delivered yet in a file, from which the next process of the environment "
-     "delivers it should this one be killed. Default: on in Lambda."),
-    ("recorder_bytes", ("LAMBENT_RECORDER_BYTES",), _recorder_bytes, 1_048_576,
-     "The size of the flight recorder's file, 65536 to 1073741824. When it is full the oldest spans give "
-     "way."),
-    ("recorder_folder", ("LAMBENT_RECORDER_FOLDER", "TMPDIR"), _text, "/tmp",  # noqa: S108  # Lambda's own
-     "The folder of the flight recorder's file."),
-    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on",
-     "Which traces are kept. Argument: a name or an object with the `Sampler` protocol."),
-    ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, "",
-     "The ratio, 0 to 1, of the `traceidratio` samplers."),
-    ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage"),
-     "Which formats of context are read from events, the first that fits wins."),
-    ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, (),
-     "`http/dup` adds the older attribute names beside the stable ones."),
-    ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, "", "The resource attribute `lambent.project`."),
-    ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, "", "The resource attribute `lambent.source`."),
-    ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, "",
-     "The resource attribute `lambent.session_name`."),
-    ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False,
-     "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size."),
-    ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False,
-     "Leave the function's own HTTP calls alone, whatever instrumentation is present."),
-    ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False,
-     "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
-     "receives them can tell whether any is missing."),
-    ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False,
-     "Make this tracer the default one, though another was made before it."),
-    ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None,
-     "How many attributes a span, event or link holds, where no narrower limit is set; 128."),
-    ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None,
-     "How many characters a text attribute holds; no limit."),
-    ("span_attribute_count_limit", ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",), _count, None,
-     "How many attributes a span holds; 128."),
-    ("span_attribute_length_limit", ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None,
-     "How many characters a span's text attribute holds; no limit."),
-    ("span_event_count_limit", ("OTEL_SPAN_EVENT_COUNT_LIMIT",), _count, None,
-     "How many events a span holds; 128."),
-    ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None,
-     "How many links a span holds; 128."),
-    ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None,
-     "How many attributes an event holds; 128."),
-    ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None,
-     "How many attributes a link holds; 128."),
-    ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, "", "Set by Lambda; its presence means Lambda."),
-    ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, "", "Set by Lambda."),
-    ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, "", "Set by Lambda."),
-    ("memory_mb", ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE",), _count, 0, "Set by Lambda."),
-    ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), _text, "", "Set by Lambda."),
-    ("runtime_api", ("AWS_LAMBDA_RUNTIME_API",), _text, "",
-     "Set by Lambda: where an internal extension registers."),
-    ("max_concurrency", ("AWS_LAMBDA_MAX_CONCURRENCY",), _count, 0,
-     "Set by Lambda on managed instances, where several invocations run at once and nothing is frozen."),
-    ("initialization_type", ("AWS_LAMBDA_INITIALIZATION_TYPE",), _text, "",
-     "Set by Lambda. `snap-start`: ids come from the kernel, since memory images are cloned."),
+     _one_of("sync", "async", "finalize", "auto"), "sync"),
+    ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048),
+    ("queue_bytes", ("LAMBENT_QUEUE_BYTES",), _count, 8 * 1024 * 1024),
+    ("schedule_delay", ("OTEL_BSP_SCHEDULE_DELAY",), _millis, 1.0),
+    ("deadline_margin", ("LAMBENT_DEADLINE_MARGIN",), _millis, 0.0),
+    ("watchdog", ("LAMBENT_WATCHDOG",), _flag, True),
+    ("recorder", ("LAMBENT_RECORDER",), _flag, None),
+    ("recorder_bytes", ("LAMBENT_RECORDER_BYTES",), _recorder_bytes, 1_048_576),
+    ("recorder_folder", ("LAMBENT_RECORDER_FOLDER", "TMPDIR"), _text, "/tmp"),  # noqa: S108  # Lambda's own
+    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on"),
+    ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, ""),
+    ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage")),
+    ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, ()),
+    ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
+    ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
+    ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
+    ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False),
+    ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False),
+    ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
+    ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
+    ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
+    ("span_attribute_count_limit", ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("span_attribute_length_limit", ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
+    ("span_event_count_limit", ("OTEL_SPAN_EVENT_COUNT_LIMIT",), _count, None),
+    ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None),
+    ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, ""),
+    ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, ""),
+    ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, ""),
+    ("memory_mb", ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE",), _count, 0),
+    ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), _text, ""),
+    ("runtime_api", ("AWS_LAMBDA_RUNTIME_API",), _text, ""),
+    ("max_concurrency", ("AWS_LAMBDA_MAX_CONCURRENCY",), _count, 0),
+    ("initialization_type", ("AWS_LAMBDA_INITIALIZATION_TYPE",), _text, ""),
 )  # fmt: skip  # one option, one entry: the table is read by people
+"""Name, variables, what reads them, default. What each of them means stands in tools/options.py."""
 
 
 class Config:
@@ -382,7 +311,7 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
         given = check(arguments)
     env: Mapping[str, str] = dict(os.environ) if environ is None else environ
     values: dict[str, object] = {}
-    for name, variables, parse, default, _ in OPTIONS:
+    for name, variables, parse, default in OPTIONS:
         if name in given:
             continue
         value = default

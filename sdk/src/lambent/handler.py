@@ -137,7 +137,9 @@ class Invocation:
         self._span.__enter__()
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
-            self._tracer.arm(self._span, self._deadline)
+            watchdog = self._tracer.watchdog or self._tracer._guard()
+            if watchdog is not None:
+                watchdog.arm(self._span, self._deadline)
         return self
 
     def __getattr__(self, name: str) -> Any:

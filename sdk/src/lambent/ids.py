@@ -47,7 +47,9 @@ class KernelIds:
     def _draw(self) -> int:
         """Return a number that is not zero, and put the others drawn with it into the pool."""
         while True:
-            drawn = [number for number in memoryview(os.urandom(8 * self._at_once)).cast("Q") if number]
+            drawn = memoryview(os.urandom(8 * self._at_once)).cast("Q").tolist()
+            if 0 in drawn:
+                drawn = [number for number in drawn if number]
             if drawn:
                 number = drawn.pop()
                 self._pool.extend(drawn)

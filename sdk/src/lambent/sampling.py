@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambent.context import SpanContext, TraceState
-    from lambent.span import Link
+    from lambent.parts import Link
 
 __all__ = [
     "AlwaysOff",

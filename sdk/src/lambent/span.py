@@ -1,14 +1,14 @@
 """The span: what one operation did, from when to when, and where it belongs.
 
-Recording is the hot path. A span is one object; what is rare (events, links, a status) is a class
-attribute until it is set; an attribute of a plain type under its limits costs one dictionary entry.
+Recording is the hot path. A span is one object; what is rare (events, links) has a module of its own; an
+attribute of a plain type under its limits costs one dictionary entry.
 A finished span reads like OpenTelemetry's `ReadableSpan`.
 """
 
 from __future__ import annotations
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, NonRecordingSpan, SpanContext, adopt, deactivate
-from lambent.limits import SCALARS, are_plain, clean_attributes, clean_name, clean_time, put_attribute
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, NonRecordingSpan, SpanContext, deactivate
+from lambent.limits import SCALARS, clean_attributes, clean_name, clean_time, put_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,41 +20,15 @@ if TYPE_CHECKING:
     from lambent.codes import SpanKind, Status
     from lambent.context import AnySpan, TraceState
     from lambent.limits import Attributes
+    from lambent.parts import Event, Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.tracer import Tracer
 
-__all__ = ["Event", "Link", "NonRecordingSpan", "Span"]
+__all__ = ["NonRecordingSpan", "Span"]
 
 _set_current = CURRENT.set
 _reset_current = CURRENT.reset
 _SAMPLED = 1
-
-
-class Event:
-    """Something that happened within a span, at `timestamp` nanoseconds since the epoch."""
-
-    __slots__ = ("attributes", "dropped_attributes", "name", "timestamp")
-
-    def __init__(
-        self, name: str, attributes: dict[str, object], timestamp: int, dropped_attributes: int = 0
-    ) -> None:
-        self.name = name
-        self.attributes = attributes
-        self.timestamp = timestamp
-        self.dropped_attributes = dropped_attributes
-
-
-class Link:
-    """A span of this or another trace that this one has to do with."""
-
-    __slots__ = ("attributes", "context", "dropped_attributes")
-
-    def __init__(
-        self, context: SpanContext, attributes: Attributes | None = None, dropped_attributes: int = 0
-    ) -> None:
-        self.context = context
-        self.attributes: Attributes = {} if attributes is None else attributes
-        self.dropped_attributes = dropped_attributes
 
 
 class Span:
@@ -67,20 +41,13 @@ class Span:
     _status_message: str | None = None
     _events: list[Event] | None = None
     _links: Sequence[Link] = ()
-    _token: Token[AnySpan | None] | None = None
+    _trace_state: TraceState = EMPTY_TRACE_STATE
     _outer_tokens: list[Token[AnySpan | None]] | None = None
     _recorded_exception: BaseException | None = None
+    _end_on_exit = True
     _record_exception = True
     _set_status_on_exception = True
-    _end_on_exit = True
-    _recorded = 0
-    """For the flight recorder: how many attributes it has noted; -1 once anything else has changed."""
-    _trace_state: TraceState = EMPTY_TRACE_STATE
-    dropped_attributes = 0
-    dropped_events = 0
-    dropped_links = 0
-    end_time: int | None = None
-    """Nanoseconds since the epoch; None while the span is open."""
+    dropped_attributes = dropped_events = dropped_links = 0
 
     def __init__(
         self,
@@ -91,6 +58,7 @@ class Span:
         parent: Span | SpanContext | None,
         kind: int,
         start_time: int,
+        attributes: dict[str, object] | None = None,
     ) -> None:
         self._tracer = tracer
         self.name = name
@@ -98,8 +66,15 @@ class Span:
         self._span_id = span_id
         self._parent = parent
         self._kind = kind
-        self._attributes: dict[str, object] = {}
+        self._attributes: dict[str, object] = {} if attributes is None else attributes
         self.start_time = start_time
+        # Not as defaults of the class: to find one of those takes as long as setting five attributes.
+        self.end_time: int | None = None
+        """Nanoseconds since the epoch; None while the span is open."""
+        self._token: Token[AnySpan | None] | None = None
+        self._recorded = 0
+        """How many attributes the flight recorder has noted; -1 once there is anything that is rare: what
+        the class has defaults for, or a value that was replaced. Only then these are looked at."""
 
     # Reading: the names of OpenTelemetry's ReadableSpan.
 
@@ -221,18 +196,28 @@ class Span:
             self._drop_attribute(error)
 
     def _start_attributes(self, attributes: Attributes) -> None:
-        tracer = self._tracer
+        """Take attributes that are not all plain, or more than the limits allow."""
+        limits = self._tracer.limits
+        self._recorded = -1
         try:
-            if tracer.plain_limits and len(attributes) <= tracer.attribute_count and are_plain(attributes):
-                self._attributes = dict(attributes)
-                return
-            limits = tracer.limits
-            self._recorded = -1
             self._attributes, self.dropped_attributes = clean_attributes(
                 attributes, limits.attributes, limits.span_attribute_length
             )
         except Exception:  # noqa: BLE001  # one bad value must not take the good ones along
             self.set_attributes(attributes)
+
+    def _start_rarely(
+        self, added: Attributes | None, links: Sequence[Link] | None, record: bool, set_status: bool
+    ) -> None:
+        """Take what few spans are started with, and the attributes that a sampler adds."""
+        if added:
+            self.set_attributes(added)
+        if links is not None:
+            self._add_links(links)
+        if not record:
+            self._record_exception = False
+        if not set_status:
+            self._set_status_on_exception = False
 
     def add_event(
         self, name: str, attributes: Attributes | None = None, timestamp: int | None = None
@@ -241,59 +226,25 @@ class Span:
         if self.end_time is not None:
             self._refuse("an event")
             return
-        limits = self._tracer.limits
-        try:
-            cleaned, dropped = clean_attributes(
-                attributes or {}, limits.event_attributes, limits.attribute_length
-            )
-        except Exception:  # noqa: BLE001  # the event matters even where its attributes cannot be read
-            cleaned, dropped = {}, len(attributes) if isinstance(attributes, dict) else 1
-        clock = self._tracer.clock
-        timestamp = clock() if timestamp is None else clean_time(timestamp, clock)
-        events = self._events
-        if events is None:
-            events = self._events = []
+        from lambent.parts import add_event
+
         self._recorded = -1
-        events.append(Event(clean_name(name), cleaned, timestamp, dropped))
-        if limits.events is not None and len(events) > limits.events:
-            del events[0]
-            self.dropped_events += 1
+        add_event(self, name, attributes, timestamp)
 
     def add_link(self, context: SpanContext, attributes: Attributes | None = None) -> None:
         """Add a link to another span. A context that names no span and says nothing is left out."""
         if self.end_time is not None:
             self._refuse("a link")
             return
+        from lambent.parts import Link
+
         self._add_links((Link(context, attributes),))
 
     def _add_links(self, links: Sequence[Link]) -> None:
-        limits = self._tracer.limits
+        from lambent.parts import add_links
+
         self._recorded = -1
-        kept = list(self._links)
-        try:
-            given = list(links)
-        except Exception as error:  # noqa: BLE001  # one link, say, where several belong
-            self.dropped_links += 1
-            self._complain("a link", error)
-            return
-        for link in given:
-            try:
-                context = link.context if isinstance(link.context, SpanContext) else adopt(link.context)
-                if not context.is_valid and not link.attributes and not context.trace_state:
-                    continue
-                cleaned, dropped = clean_attributes(
-                    link.attributes or {}, limits.link_attributes, limits.attribute_length
-                )
-            except Exception as error:  # noqa: BLE001  # no link, or attributes that cannot be read
-                self.dropped_links += 1
-                self._complain("a link", error)
-                continue
-            kept.append(Link(context, cleaned, dropped))
-        if limits.links is not None and len(kept) > limits.links:
-            surplus = len(kept) - limits.links
-            del kept[:surplus]
-            self.dropped_links += surplus
-        self._links = kept
+        add_links(self, links)
 
     def set_status(self, status: object, description: str | None = None) -> None:
         """Set how the span ended: a `StatusCode` or `Status`, ours or OpenTelemetry's, or "ERROR".
@@ -347,6 +298,7 @@ class Span:
         elif self._recorded_exception is not exception:
             # The exception itself, until the end: an id is soon another exception's.
             self._recorded_exception = exception
+            self._recorded = -1
             from lambent.exceptions import describe
 
             self.add_event("exception", describe(exception, escaped, attributes), timestamp)
@@ -369,7 +321,7 @@ class Span:
             self.end_time = now if now > self.start_time else self.start_time  # noqa: FURB136  # max() takes thrice as long
         else:
             self.end_time = clean_time(end_time, tracer.clock)
-        if self._recorded_exception is not None:
+        if self._recorded < 0:
             self._recorded_exception = None
         tracer.on_end(self)
 
@@ -378,6 +330,7 @@ class Span:
             # Entered twice, as a shared span may be: the outer activation is undone after this one.
             if self._outer_tokens is None:
                 self._outer_tokens = []
+                self._recorded = -1
             self._outer_tokens.append(self._token)
         self._token = _set_current(self)
         return self
@@ -389,6 +342,18 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         token = self._token
+        if exc is None and self._recorded >= 0 and token is not None and self.end_time is None:
+            # The usual way, without a call that can be spared.
+            self._token = None
+            try:
+                _reset_current(token)
+            except ValueError:  # left in another context than it was entered in: see `deactivate`
+                self._token = None
+            tracer = self._tracer
+            now = tracer.clock()
+            self.end_time = now if now > self.start_time else self.start_time  # noqa: FURB136  # as in `end`
+            tracer.on_end(self)
+            return
         if token is not None:
             outer = self._outer_tokens
             if outer:
@@ -399,7 +364,7 @@ class Span:
                 self._token = None
                 try:
                     _reset_current(token)
-                except ValueError:  # left in another context than it was entered in: see `deactivate`
+                except ValueError:  # as above
                     self._token = None
         if exc is not None and self.end_time is None:
             self.fail(exc)

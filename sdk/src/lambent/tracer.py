@@ -7,21 +7,21 @@ from time import time_ns
 from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext, adopt
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
-from lambent.limits import clean_name, clean_time
-from lambent.span import Link, NonRecordingSpan, Span
+from lambent.limits import SCALARS, clean_name, clean_time
+from lambent.span import NonRecordingSpan, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
     from lambent.config import Config
-    from lambent.context import AnySpan
+    from lambent.current import CurrentSpan
     from lambent.delivery.recorder import Recorder
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
     from lambent.limits import Attributes
+    from lambent.parts import Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
     from lambent.stats import Stats
@@ -58,8 +58,6 @@ class Tracer:
 
     on_end: Callable[[Span], None]
     """What a span is handed to when it ends; `_watch` puts more before delivery."""
-    on_start: Callable[[Span, object], None] | None = None
-    """Called with each recording span that was started, and the context it was started in."""
     _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
 
@@ -73,11 +71,14 @@ class Tracer:
         count = config.limits.attributes
         self.attribute_count = 1 << 62 if count is None else count
         self._ids = ids if ids is not None else _ids_for(config)
+        self._new_span_id = self._ids.span_id
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
             self._sampler = _sampler(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
+        self.on_start: Callable[[Span, object], None] | None = None
+        """Called with each recording span that was started, and the context it was started in."""
         self.recorder: Recorder | None = None
         self.watchdog: Watchdog | None = None
         self._watches = bool(config.function_name and config.watchdog and not config.test_mode)
@@ -128,15 +129,13 @@ class Tracer:
         if self.on_start is not None and self.on_start != self._begin_recording:
             self.on_start(span, context)
 
-    def arm(self, root: AnySpan, deadline: float) -> None:
-        """Watch over an invocation that Lambda ends at `deadline` (monotonic seconds)."""
-        if self.watchdog is None:
-            if not self._watches:
-                return
+    def _guard(self) -> Watchdog | None:
+        """Return the watchdog, made with the first invocation; None where there is none."""
+        if self.watchdog is None and self._watches:
             from lambent.delivery.watchdog import Watchdog
 
             self.watchdog = Watchdog(self, self.recorder)
-        self.watchdog.arm(root, deadline)
+        return self.watchdog
 
     @property
     def resource(self) -> Resource:
@@ -158,7 +157,7 @@ class Tracer:
 
     # Spans.
 
-    def start_span(
+    def start_span(  # noqa: C901, PLR0912  # the hot path: each call that is spared is a tenth of it
         self,
         name: str,
         context: object = None,
@@ -185,7 +184,7 @@ class Tracer:
         if given is None:
             parent = None
             trace_id = self._ids.trace_id()
-        elif isinstance(given, Span):
+        elif type(given) is Span or isinstance(given, Span):
             parent = given
             trace_id = given._trace_id
             trace_state = given._trace_state
@@ -195,14 +194,26 @@ class Tracer:
             trace_state = parent.trace_state
             if (self._sampler is None and not parent.trace_flags & 1) or given is SUPPRESSED:
                 return self._unsampled(trace_id, parent)
+        plain: dict[str, object] | None = None
+        if type(attributes) is dict and self.plain_limits and len(attributes) <= self.attribute_count:
+            try:
+                for key, value in attributes.items():
+                    if type(value) not in SCALARS or type(key) is not str:
+                        break
+                else:
+                    if "" not in attributes:
+                        plain = attributes.copy()
+            except RuntimeError:  # another thread changes them
+                plain = None
         span = Span(
             self,
             name if type(name) is str else clean_name(name),
             trace_id,
-            self._ids.span_id(),
+            self._new_span_id(),
             parent,
             kind,
             self.clock() if start_time is None else clean_time(start_time, self.clock),
+            plain,
         )
         if trace_state is not EMPTY_TRACE_STATE:
             span._trace_state = trace_state
@@ -212,16 +223,10 @@ class Tracer:
             added = self._sampled(span, attributes, links)
             if added is None:
                 return self._unsampled(trace_id, span.parent)
-        if attributes is not None:
+        if plain is None and attributes is not None:
             span._start_attributes(attributes)
-        if added:
-            span.set_attributes(added)
-        if links is not None:
-            span._add_links(links)
-        if not record_exception:
-            span._record_exception = False
-        if not set_status_on_exception:
-            span._set_status_on_exception = False
+        if added or links is not None or not record_exception or not set_status_on_exception:
+            span._start_rarely(added, links, record_exception, set_status_on_exception)
         self.delivery.started += 1
         if self.on_start is not None:
             self.on_start(span, context)
@@ -272,6 +277,8 @@ class Tracer:
 
         OpenTelemetry's signature. As a decorator each call gets its own span.
         """
+        from lambent.current import CurrentSpan
+
         return CurrentSpan(
             self,
             end_on_exit,
@@ -340,40 +347,6 @@ class Tracer:
             self.watchdog.close()
         if self.recorder is not None:
             self.recorder.close()
-
-
-class CurrentSpan:
-    """What `start_as_current_span` returns: a context manager, and a decorator."""
-
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_tracer")
-
-    def __init__(self, tracer: Tracer, end_on_exit: bool, arguments: Mapping[str, object]) -> None:
-        self._tracer = tracer
-        self._end_on_exit = end_on_exit
-        self._arguments = arguments
-        self._span: AnySpan | None = None
-
-    def __enter__(self) -> Span | NonRecordingSpan:
-        span = self._tracer.start_span(**self._arguments)  # type: ignore[arg-type]  # its own arguments
-        if not self._end_on_exit and isinstance(span, Span):
-            span._end_on_exit = False
-        self._span = span
-        return span.__enter__()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        span, self._span = self._span, None
-        if span is not None:
-            span.__exit__(exc_type, exc, traceback)
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        from lambent.wrapping import in_block
-
-        return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
 
 
 def _delivery(config: Config) -> SyncDelivery:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambent.delivery import recorder as writer
 from lambent.delivery import recorder_format as reader
-from lambent.delivery import recorder_layout as layout
 
 VALUES = st.recursive(
     st.none()
@@ -24,6 +24,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 SEGMENT = 4096
+END = b"(\x02\x00\x00\x00"
 
 
 @given(VALUES)
@@ -79,73 +80,84 @@ def test_a_huge_length_takes_no_memory(kind: bytes) -> None:
         reader.decode(b"l\xff\xff\xff\x7f")
 
 
-def ring(*records: tuple[int, bytes], seed: int = 7) -> bytes:
-    data = layout.pack_segment(seed)
-    for kind, payload in records:
-        record = layout.pack_frame(kind << 24 | len(payload)) + payload
-        data += record + layout.check(seed, record)
-    return bytes(layout.FIRST) + data + bytes(SEGMENT - len(data))
+def ring(*records: bytes) -> bytes:
+    data = writer.with_check(writer.SEGMENT_HEAD.pack(b"SEGM", 0, 7))
+    for value in records:
+        data += value if value[:5] == END else value + writer.check(writer.KEY, value)
+    return bytes(writer.FIRST) + data + bytes(SEGMENT - len(data))
+
+
+def record(*fields: Any) -> bytes:
+    return marshal.dumps(fields, 2)
 
 
 def span(
     number: int = 1, *, end: int = 0, name: Any = "s", attributes: Any = None, rare: Any = None
 ) -> bytes:
-    return marshal.dumps((1, number, 0, 0, name, 5, end, {} if attributes is None else attributes, rare), 2)
+    return record(1, number, 0, 0, name, 5, end, {} if attributes is None else attributes, rare)
 
 
 def test_a_start_and_its_end() -> None:
     content = reader.read(
-        ring(
-            (layout.START, span(1)),
-            (layout.START, span(2)),
-            (layout.END, (1).to_bytes(8, "little") + (9).to_bytes(8, "little")),
-        ),
-        SEGMENT,
+        ring(record(1, 1, 0, 0, "s", 5, {}), record(1, 2, 1, 0, "t", 6, {"a": 1}), record(1, 9)), SEGMENT
     )
     assert [(each.span_id, each.end_time) for each in content.finished] == [(1, 9)]
-    assert [each.span_id for each in content.unfinished] == [2]
+    assert [(each.span_id, each.parent_id, each.attributes) for each in content.unfinished] == [
+        (2, 1, {"a": 1})
+    ]
     assert content.last_sign == 9
     assert not content.damaged
 
 
 @pytest.mark.parametrize(
-    "payload",
+    "value",
     [
-        b"", b"N", span(0), span(1 << 64), span(1, name=5), span(1, attributes=()), span(1, end=1 << 64),
+        record(), record(None), record((1, "2")), record("note"), record("note", "what", "when", None),
+        record("invocation", 1, 1 << 64, 1), record(1, 2, 3), span(0), span(1 << 64),
+        span(1, name=5), span(1, attributes=()), span(1, end=1 << 64), record(1, 1, 0, 0, "s", 5, ()),
         span(1, rare=()), span(1, rare=(3, None, "", (), (), (0, 0, 0))),
         span(1, rare=(0, None, "", (1,), (), (0, 0, 0))), span(1, rare=(0, None, "", (), (1,), (0, 0, 0))),
-        span(1, rare=(0, None, "", (), (), (-1, 0, 0))), marshal.dumps((1, 1, 0, 31, "s", 5, 0, {}, None), 2),
+        span(1, rare=(0, None, "", (), (), (-1, 0, 0))), record(1, 1, 0, 31, "s", 5, 0, {}, None),
     ],
 )  # fmt: skip
-def test_a_record_that_passes_its_check_and_makes_no_sense(payload: bytes) -> None:
-    content = reader.read(ring((layout.START, payload), (layout.START, span(2))), SEGMENT)
-    assert list(content.spans) == [2]
-    assert content.damaged == 1
-
-
-@pytest.mark.parametrize("kind", [layout.END, layout.INVOCATION, layout.ACKNOWLEDGED, layout.NOTE])
-def test_a_payload_of_a_wrong_size(kind: int) -> None:
-    content = reader.read(ring((kind, b"abc"), (layout.START, span(2))), SEGMENT)
+def test_a_record_that_passes_its_check_and_makes_no_sense(value: bytes) -> None:
+    content = reader.read(ring(value, span(2)), SEGMENT)
     assert list(content.spans) == [2]
     assert content.damaged == 1
 
 
 @given(st.binary(max_size=3 * SEGMENT), st.integers(-1, 2 * SEGMENT))
 def test_any_bytes_can_be_read(data: bytes, segment: int) -> None:
-    assert reader.read(bytes(layout.FIRST) + data, segment).spans == {}
+    assert reader.read(bytes(writer.FIRST) + data, segment).spans == {}
 
 
-def test_a_damaged_record_is_stepped_over() -> None:
-    data = bytearray(ring((layout.START, span(1)), (layout.START, span(2)), (layout.START, span(3))))
-    size = len(span(1)) + layout.OVERHEAD
-    data[layout.FIRST + layout.SEGMENT_HEAD_SIZE + size + 10] ^= 1
+def test_an_end_is_believed_when_it_can_be_one() -> None:
+    ends = [record(3, 9), record(2, 4), record(2, 1 << 63), record(2, 8), record(2, 9)]
+    content = reader.read(ring(span(1, end=7), span(2), record(1, 9), *ends, span(3)), SEGMENT)
+    assert [(each.span_id, each.end_time) for each in content.finished] == [(1, 7), (2, 8)]
+    assert not content.damaged
+
+
+@pytest.mark.parametrize("at", [0, 1, 10, -1, -9])
+def test_a_damaged_record_is_stepped_over(at: int) -> None:
+    data = bytearray(ring(span(1), span(2, name="(((("), span(3)))
+    begin = writer.FIRST + writer.SEGMENT_HEAD_SIZE + len(span(1)) + writer.CHECK_SIZE
+    size = len(span(2, name="((((")) + writer.CHECK_SIZE
+    data[begin + at % size] ^= 1
     content = reader.read(bytes(data), SEGMENT)
     assert list(content.spans) == [1, 3]
     assert content.damaged == 1
 
 
-@given(st.binary(min_size=layout.HEAD_SIZE, max_size=200))
+def test_damage_everywhere_takes_little_time() -> None:
+    """Whoever can write the file must not hold up the next process."""
+    nested = b"(\x02\x00\x00\x00" * 60 + b"N"
+    data = writer.with_check(writer.SEGMENT_HEAD.pack(b"SEGM", 0, 1)) + nested * 20_000
+    assert reader.read(bytes(writer.FIRST) + data, len(data)).spans == {}
+
+
+@given(st.binary(min_size=writer.HEAD_SIZE, max_size=200))
 def test_a_head_is_ours_or_none(data: bytes) -> None:
-    assert layout.unpack_head(data) is None
-    head = layout.pack_head(1, 4096, 65536, b"12345678", 9)
-    assert layout.unpack_head(head + data) == (1, 4096, 65536, b"12345678", 9)
+    assert reader.unpack_head(data) is None
+    head = writer.with_check(writer.HEAD.pack(writer.MAGIC, 1, 4096, 65536, b"12345678", 9))
+    assert reader.unpack_head(head + data) == (1, 4096, 65536, b"12345678", 9)

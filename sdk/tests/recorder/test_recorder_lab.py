@@ -133,6 +133,7 @@ def test_the_next_process_delivers(
             name: span.span_id for name, span in unfinished.items()
         }
         assert partial["inner"].attributes["late"] == "yes"
+        assert unfinished["inner"].attributes["late"] == "yes", "what supersedes it says no less"
         assert [name for name, span in partial.items() if span.attributes.get("lambent.running")] == ["inner"]
     else:
         assert not partial

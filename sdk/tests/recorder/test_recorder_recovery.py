@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import lambent
 from lambent.delivery import recovery
-from lambent.delivery.recorder_layout import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
 from lambent.testing import recording_tracer
 
 SOURCE = str(Path(lambent.__file__).parents[1])
@@ -224,6 +224,25 @@ class Refusing(lambent.exporters.Exporter):
         self.seen += [span.name for span in spans]
         refused = self.refuses and any("lambent.recovered" in span.attributes for span in spans)
         return lambent.exporters.Result(ok=not refused, lost=len(spans) if refused else 0)
+
+
+def test_a_process_that_delivers_and_dies_leaves_to_the_next_one_after_it(tmp_path: Path) -> None:
+    # What it leaves lies above the gap that it has made: there the next one must look as well.
+    delivers = """
+import os, lambent
+from lambent.exporters.memory import MemoryExporter
+class Printing(MemoryExporter):
+    immediate = False
+    def export(self, spans, timeout):
+        print(*sorted(span.name for span in spans if "lambent.recovered" in span.attributes), flush=True)
+tracer = lambent.init(exporter=Printing())
+tracer.start_span("first").end()
+tracer.force_flush()
+tracer.start_span("NAME")
+os._exit(0)
+"""
+    said = [run(delivers.replace("NAME", name), tmp_path).stdout.split() for name in ("a", "b", "c", "d")]
+    assert said == [[], ["a"], ["b"], ["c"]]
 
 
 def test_what_is_not_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

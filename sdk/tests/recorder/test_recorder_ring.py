@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 import lambent
 from lambent.delivery import recorder as module
-from lambent.delivery.recorder import Recorder
+from lambent.delivery.recorder import FIRST, Recorder
 from lambent.delivery.recorder_format import Content, read
+from lambent.delivery.recorder_rare import refresh
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
 
@@ -48,6 +49,10 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
 
 def content(recorder: Recorder) -> Content:
     return read(Path(recorder.path).read_bytes(), recorder._segment)
+
+
+def ring_of(recorder: Recorder) -> bytes:
+    return bytes(FIRST) + b"".join([each[:] for each in recorder._maps])
 
 
 def start(recorder: Recorder, tracer: RecordingTracer, name: str = "s", **arguments: Any) -> Span:
@@ -111,6 +116,34 @@ def test_an_attribute_set_again_is_recorded(make: Callable[..., Recorder], trace
     span.set_attribute("a", 2)
     end(recorder, span)
     assert content(recorder).finished[0].attributes == {"a": 2}
+
+
+def test_an_open_span_is_recorded_as_it_is_by_now(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
+    recorder = make()
+    span = start(recorder, tracer, attributes={"first": 1})
+    before = Path(recorder.path).read_bytes()
+    refresh(recorder, span)
+    assert Path(recorder.path).read_bytes() == before, "nothing has changed"
+    span.set_attribute("second", "x" * 10)
+    span.add_event("seen")
+    refresh(recorder, span)
+    (read_again,) = content(recorder).spans.values()
+    assert read_again.attributes == {"first": 1, "second": "x" * 10}
+    assert [event[0] for event in read_again.events] == ["seen"]
+    assert not read_again.end_time
+    end(recorder, span)
+    refresh(recorder, span)
+    (read_again,) = content(recorder).spans.values()
+    assert read_again.end_time == span.end_time
+    recorder.acknowledged([span])
+    refresh(recorder, span)
+    assert not content(recorder).spans
+    large = start(recorder, tracer)
+    large.set_attribute("text", "x" * SIZE)
+    refresh(recorder, large)
+    assert [each.attributes for each in content(recorder).spans.values()] == [{}]
 
 
 def test_values_of_subclasses(make: Callable[..., Recorder], tracer: RecordingTracer) -> None:
@@ -258,7 +291,7 @@ def _run(
     def keep() -> None:
         finished = {span._span_id for span in started if span.end_time is not None}
         every = {span._span_id for span in started}
-        states.append((recorder.content(), every, finished, set(acknowledged)))
+        states.append((ring_of(recorder), every, finished, set(acknowledged)))
 
     keep()
     for what, number in operations:
@@ -278,7 +311,7 @@ def _run(
             recorder.acknowledged(taken)
             acknowledged |= {span._span_id for span in taken}
         elif what == "invocation" and started:
-            recorder.invocation(started[-1], number)
+            recorder.invocation(started[-1]._span_id, number)
         elif what == "note":
             recorder.note("note", number)
         keep()

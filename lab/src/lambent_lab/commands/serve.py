@@ -16,6 +16,7 @@ from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from lambent_lab.commands.events import Printer
     from lambent_lab.function import FunctionSpec
@@ -152,7 +153,9 @@ def command(
             Store.default() if store is None else Store(store) as kept,
             Lab(store=kept, max_environments=max_environments, idle_timeout=idle_timeout) as lab,
         ):
-            kept.traces(1)  # a file that is not ours is said before anything runs
+            kept.traces(1)  # a file that is not ours is said before anything runs,
+            if store is not None:
+                kept.make()  # and one that was asked for and cannot be made as well
             _serve(lab, configuration, plan, printer)
     except (KeyboardInterrupt, SystemExit):
         printer.ended()
@@ -160,6 +163,8 @@ def command(
 
 def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer) -> None:
     """Set everything up, say so, and write what happens until somebody ends it."""
+    import asyncio
+
     from lambent_lab.commands.feed import Feed
     from lambent_lab.service import setup
     from lambent_lab.service.api.functions import Desk
@@ -186,10 +191,15 @@ def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer)
     if plan.rie is not None:
         rie = lab.listen(Endpoint(desk, {**also, "function": plan.rie}), plan.host, plan.rie_port)
     with ExitStack() as stack:
+        watching: Future[None] | None = None
         if plan.watching:
             functions = [lab.core.functions[one.name] for one in configuration.definitions]
-            changed = watch(lab.core, functions, lambda name: happened.tell(partial(printer.changed, name)))
-            stack.callback(lab.begin(changed).cancel)
+            seen = asyncio.Event()
+            watching = lab.begin(
+                watch(lab.core, functions, lambda name: happened.tell(partial(printer.changed, name)), seen)
+            )
+            stack.callback(watching.cancel)
+            lab.run(seen.wait())  # whoever reads that it is ready may change code at once
         printer.ready(server.url, None if rie is None else rie.url, lab.otlp_url, list(lab.core.functions))
         saved = time.monotonic()
         try:
@@ -200,6 +210,8 @@ def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer)
                 if time.monotonic() - saved >= _SAVE_S:
                     lab.save()
                     saved = time.monotonic()
+                if watching is not None and watching.done():
+                    watching.result()  # raises what keeps it from watching
         finally:
             happened.write()
             printer.flush()

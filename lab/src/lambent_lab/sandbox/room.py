@@ -269,8 +269,12 @@ async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "pri
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been."""
+    """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been.
+
+    Whoever is cancelled while waiting for it loses what it makes.
+    """
     done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # a thread cannot be taken back
 
     def run() -> None:
         try:

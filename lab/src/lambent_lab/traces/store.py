@@ -105,6 +105,11 @@ class Store:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def make(self) -> None:
+        """Make the file now, so that one that cannot be made is said at once."""
+        with self._use(write=True):
+            pass
+
     def add(self, spans: Sequence[SpanRecord], source: str = "") -> int:
         """Store spans; return how many of them were new. `source` says which way they came."""
         if not spans:

@@ -1,8 +1,29 @@
-"""Reading what a flight recorder wrote: bytes in, spans out; pure, and safe with any bytes.
+"""What a flight recorder's file looks like, and its reader: bytes in, spans out; pure, safe with any bytes.
 
-The file may have been cut by a kill, damaged, or made by somebody who means harm. Nothing raises, nothing
-is believed that fails its check, and no value is made of a type that a span cannot hold. (`marshal.loads`
-is not used: it trusts its input with the interpreter's memory.)
+    file     := head (HEAD_SIZE bytes), zeros up to FIRST, segments
+    head     := magic, Python version, segment size, file size, fingerprint, time of creation, check
+    segment  := "SEGM", zeros, number, check, records, zeros; all zeros while it is empty
+    record   := value, check (8 bytes); an end has no check
+    value    := what `marshal.dumps(..., 2)` makes of one of these:
+                (trace id, span id, parent id, kind, name, start, attributes)            a start
+                (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
+                (span id, end)                                                           an end
+                ((span id, ...),)                                                        acknowledged
+                ("invocation", span id of the root, deadline, now)
+                ("note", what, when, value)
+
+Rules:
+
+* A record's check covers its value. It is the keyed hash (SipHash) that Python makes for its own .pyc files:
+  part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
+  Python, and so does the file.
+* An end is believed when it names a span that is open, by its 64 bits, and a time not before its start.
+* A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
+* Numbers put segments into order. Within a segment records lie in the order of their writing. One that is
+  used again is filled with zeros before: behind its last record there is nothing.
+* A record that is not complete fails its check: a process may be killed between any two instructions.
+* Of marshal's format the reader knows the few plain types that a span can hold. `marshal.loads` is not used:
+  it trusts its input with the interpreter's memory. Nothing raises, nothing is believed that fails its check.
 """
 
 from __future__ import annotations
@@ -10,36 +31,33 @@ from __future__ import annotations
 from _struct import Struct
 from _struct import error as struct_error  # type: ignore[attr-defined]  # as `struct` has it
 
-from lambent.delivery.recorder_layout import (
-    ACKNOWLEDGED,
+from lambent.delivery.recorder import (
     CHECK_SIZE,
-    END,
     FIRST,
-    FULL,
-    INVOCATION,
-    NOTE,
-    OVERHEAD,
+    HEAD,
+    HEAD_SIZE,
+    KEY,
+    MAGIC,
+    SEGMENT_HEAD,
     SEGMENT_HEAD_SIZE,
-    START,
     check,
-    unpack_segment,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Content", "Recorded", "decode", "read"]
+__all__ = ["Content", "Recorded", "decode", "read", "unpack_head"]
 
 _DEEPEST = 64
 _INT = Struct("<i").unpack_from
 _SIZE = Struct("<I").unpack_from
 _SHORT = Struct("<H").unpack_from
 _FLOAT = Struct("<d").unpack_from
-_END = Struct("<QQ").unpack
-_INVOCATION = Struct("<QQQ").unpack
-_IDS = Struct("<Q").iter_unpack
 _LARGEST = 1 << 64
+_LONGEST = 1 << 56  # nanoseconds, two years: longer than any span
+_SEARCHES = 100
+"""So often a sound record is looked for in a segment behind damaged ones: what harms must not take long."""
 
 
 class Recorded:
@@ -64,6 +82,9 @@ class Recorded:
 
     def __init__(self, fields: object) -> None:
         """Take the fields of a record. Raises ValueError for what no span of ours can be."""
+        match fields:
+            case (trace, span, parent, role, text, begin, attributes):
+                fields = (trace, span, parent, role, text, begin, 0, attributes, None)
         match fields:
             case (
                 int(trace_id), int(span_id), int(parent_id), int(kind), str(name), int(start), int(end),
@@ -157,75 +178,97 @@ def read(data: bytes, segment: int) -> Content:
         return content
     found = []
     for start in range(FIRST, len(data) - SEGMENT_HEAD_SIZE + 1, segment):
-        seed = unpack_segment(data, start)
-        if seed is not None:
-            found.append((seed, start))
-    for seed, start in sorted(found):
-        for kind, payload in _records(
-            data, start + SEGMENT_HEAD_SIZE, min(start + segment, len(data)), seed, content
-        ):
+        number = _number_of(data, start)
+        if number is not None:
+            found.append((number, start))
+    for _, start in sorted(found):
+        for value in _records(data[start : start + segment], content):
             try:
-                _take(kind, payload, content, acknowledged)
-            except (ValueError, struct_error):
+                _take(value, content, acknowledged)
+            except ValueError:
                 content.damaged += 1
     for span_id in acknowledged:
         content.spans.pop(span_id, None)
     return content
 
 
-def _records(
-    data: bytes, position: int, end: int, seed: int, content: Content
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the records of a segment that pass their check. A damaged one is stepped over."""
+def unpack_head(data: bytes) -> tuple[int, int, int, bytes, int] | None:
+    """Return version, segment size, size, fingerprint and time of creation; None for no head of ours."""
+    head = data[: HEAD.size]
+    if len(data) < HEAD_SIZE or data[HEAD.size : HEAD_SIZE] != check(KEY, head):
+        return None
+    magic, version, segment, size, fingerprint, created = HEAD.unpack(head)
+    return (version, segment, size, fingerprint, created) if magic == MAGIC else None
+
+
+def _number_of(data: bytes, start: int) -> int | None:
+    """Return the number of the segment that begins there, None when it is empty or damaged."""
+    head = data[start : start + SEGMENT_HEAD.size]
+    end = start + SEGMENT_HEAD_SIZE
+    if len(data) < end or data[start + SEGMENT_HEAD.size : end] != check(KEY, head):
+        return None
+    magic, _, number = SEGMENT_HEAD.unpack(head)
+    return int(number) if magic == b"SEGM" else None
+
+
+def _records(segment: bytes, content: Content) -> Iterator[object]:
+    """Yield the values of a segment's records that pass their check. Damaged ones are stepped over."""
+    position = SEGMENT_HEAD_SIZE
+    searches = 0
     broken = False
-    while position + OVERHEAD <= end:
-        (frame,) = _SIZE(data, position)
-        size = frame & 0xFFFFFF
-        kind = frame >> 24
-        after = position + OVERHEAD + size
-        if not START <= kind <= NOTE or after > end:
-            broken = broken or frame != 0
-            break
-        record = data[position : after - CHECK_SIZE]
-        if data[after - CHECK_SIZE : after] == check(seed, record):
+    while 0 < position < len(segment) and segment[position]:
+        try:
+            value, after = _value(segment, position, 0)
+        except (ValueError, IndexError, struct_error):
+            after = len(segment)
+            value = None
+        if _is_end(value):
+            yield value
+            position = after
+        elif segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after]):
             if broken:
                 content.damaged += 1  # it was in the middle, not at the end
                 broken = False
-            yield kind, record[4:]
+            yield value
+            position = after + CHECK_SIZE
         else:
             broken = True
-        position = after
+            searches += 1
+            if searches > _SEARCHES:
+                break
+            position = segment.find(b"(", position + 1)
 
 
-def _take(kind: int, payload: bytes, content: Content, acknowledged: set[int]) -> None:
-    if kind == END:
-        span_id, end_time = _END(payload)
-        span = content.spans.get(span_id)
-        if span is not None and not span.end_time:
-            span.end_time = end_time
-        content.last_sign = max(content.last_sign, end_time)
-    elif kind in (START, FULL):
-        span = Recorded(decode(payload))
-        before = content.spans.get(span.span_id)
-        if before is None or not before.end_time:
-            if kind == FULL and not span.end_time:
-                raise ValueError("an end without a time")
-            content.spans[span.span_id] = span
-        content.last_sign = max(content.last_sign, span.start_time, span.end_time)
-    elif kind == ACKNOWLEDGED:
-        acknowledged.update([span_id for (span_id,) in _IDS(payload)])
-    elif kind == INVOCATION:
-        span_id, deadline, now = _INVOCATION(payload)
-        content.deadlines[span_id] = deadline
-        content.last_sign = max(content.last_sign, now)
-    else:
-        match decode(payload):
-            case (str(what), int(when), value):
-                content.notes.append((what, when, value))
-                if when < _LARGEST:
-                    content.last_sign = max(content.last_sign, when)
-            case _:
-                raise ValueError("no note")
+def _is_end(value: object) -> bool:
+    return type(value) is tuple and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
+
+
+def _take(value: object, content: Content, acknowledged: set[int]) -> None:
+    match value:
+        case (int(span_id), int(time)):
+            span = content.spans.get(span_id)
+            if span is None or span.end_time or not span.start_time <= time < span.start_time + _LONGEST:
+                return
+            span.end_time = time
+        case (_, _, _, _, _, _, _) | (_, _, _, _, _, _, _, _, _):
+            span = Recorded(value)
+            before = content.spans.get(span.span_id)
+            if before is None or not before.end_time:
+                content.spans[span.span_id] = span
+            time = max(span.start_time, span.end_time)
+        case (tuple(ids),):
+            if not all(isinstance(span_id, int) for span_id in ids):
+                raise ValueError("no ids")
+            acknowledged.update(ids)
+            return
+        case ("invocation", int(span_id), int(deadline), int(time)) if 0 < deadline < _LARGEST:
+            content.deadlines[span_id] = deadline
+        case ("note", str(what), int(time), noted):
+            content.notes.append((what, time, noted))
+        case _:
+            raise ValueError("nothing that we write")
+    if time < _LARGEST:
+        content.last_sign = max(content.last_sign, time)
 
 
 # Python's marshal format, version 2, of the types that attributes can have.

@@ -20,20 +20,12 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
-from lambent.delivery.recorder import OWN
-from lambent.delivery.recorder_format import Content, Recorded, read
-from lambent.delivery.recorder_layout import (
-    FIRST,
-    KILLS_AT,
-    MAGIC,
-    SLOTS,
-    TRIES_AT,
-    path_of,
-    unpack_head,
-)
+from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, TRIES_AT
+from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
 from lambent.delivery.watchdog import oom_kills, send
 from lambent.diagnostics import say, say_once
-from lambent.span import Event, Link, Span
+from lambent.parts import Event, Link
+from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +34,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Leftover", "claim", "deliver", "find", "make_room", "spans_of", "verdict"]
+__all__ = ["Leftover", "claim", "deliver", "make_room", "spans_of", "verdict"]
 
 _LARGEST_FILE = 1 << 30
 _TRIES = 10
@@ -80,15 +72,6 @@ class Leftover:
     def count_try(self) -> None:
         """Note in the file that one more process has tried to deliver it."""
         os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
-
-
-def find(folder: str) -> list[str]:
-    """Return the paths of recorders in this folder, dead or alive, without those of this process."""
-    return [
-        path
-        for path in [path_of(folder, slot) for slot in range(SLOTS)]
-        if path not in OWN and os.path.lexists(path)
-    ]
 
 
 def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
@@ -230,6 +213,7 @@ def _revive(recorded: Recorded, tracer: Tracer) -> Span:
         tracer, recorded.name, recorded.trace_id, recorded.span_id, parent, recorded.kind, recorded.start_time
     )
     span._attributes = recorded.attributes
+    span._recorded = -1
     span._status_code, span._status_message = recorded.status
     if recorded.trace_state:
         span._trace_state = _trace_state(recorded.trace_state)

@@ -9,6 +9,8 @@
 - A runtime client that waits for events in C (before Python 3.12) runs no Python handler until the next
   invocation. The signal's number still arrives in a pipe (`set_wakeup_fd`), and the thread that waits for
   Lambda's events waits for that as well.
+- A main thread that waits may sleep through the signal: after a freeze the kernel may hand it to another
+  thread, which does not interrupt the wait. The thread that saw the number wakes it then.
 - Handlers can only be installed from the main thread; elsewhere that is said once.
 """
 
@@ -37,6 +39,9 @@ _ours: Any = None
 _pipe: tuple[int, int] | None = None
 _flushing = allocate_lock()
 _landing = allocate_lock()  # of the newest flush; held until it is done
+_main = 0  # the thread that handlers run in
+_entered = False  # whether a handler of ours has run
+_woken = False  # whether the main thread was sent the signal once more
 
 
 def watch(delivery: SyncDelivery) -> None:
@@ -72,15 +77,20 @@ def check() -> None:
 
 def _install() -> None:
     """Put our handler before the one there is. Raises ValueError outside the main thread."""
-    global _ours  # noqa: PLW0603  # a process has one handler
+    global _ours, _main  # a process has one handler
     previous = _signal.getsignal(_SIGTERM)
     handler = _handler(previous)
     _signal.signal(_SIGTERM, handler)
-    _ours = handler
+    _ours, _main = handler, get_ident()
 
 
 def _handler(previous: Any) -> Callable[[int, Any], None]:
     def on_sigterm(signum: int, frame: Any) -> None:
+        global _entered, _woken  # noqa: PLW0603  # see there
+        if _entered and _woken:
+            _woken = False  # it was awake already: the same signal a second time
+            return
+        _entered = True
         landing = _start()
         if landing.acquire(timeout=BUDGET):
             landing.release()
@@ -194,6 +204,7 @@ def wait_for(socket: int) -> None:
             if landing.acquire(timeout=BUDGET):
                 landing.release()
             _leave()
+            _wake()
         elif socket in ready:
             return
 
@@ -213,3 +224,11 @@ def _leave() -> None:
         from os import _exit
 
         _exit(128 + _SIGTERM)
+
+
+def _wake() -> None:
+    """Have the main thread run its handler, if it has slept through the signal."""
+    global _woken  # noqa: PLW0603  # see there
+    if not _entered and not _woken:
+        _woken = True
+        _signal.pthread_kill(_main, _SIGTERM)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lambent.delivery.counting import Counter
     from lambent.delivery.lane import Lane
     from lambent.delivery.processors import ProcessorChain
+    from lambent.delivery.recorder import Recorder
     from lambent.exporters import Exporter
     from lambent.stats import Stats
 
@@ -74,14 +75,6 @@ class SyncDelivery:
     """
 
     mode = "sync"
-    on_acknowledged: Callable[[Sequence[Span]], None] | None = None
-    """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
-    recovery: Callable[[float], None] | None = None
-    """Called after a successful export with the time left, a monotonic deadline: more is to be delivered."""
-    counter: Counter | None = None
-    processors: ProcessorChain | None = None
-    untold = False
-    """Whether spans were dropped that no invocation span has told of yet."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -90,7 +83,7 @@ class SyncDelivery:
         self._append = self._queue.append
         self.size = config.queue_size
         self._room = min(self.size, _UNMEASURED)
-        self._bytes = self._measured = 0
+        self._bytes = self._measured = self._written = 0
         self._dropped = 0  # since it was last said
         self._why = ""
         self._gate = allocate_lock()
@@ -100,6 +93,15 @@ class SyncDelivery:
         self.started = self.sampled_out = self.refused = self.taken = self.handed_over = 0
         self.recovered = self.flushes = 0
         self.flush_total = self.flush_longest = self.flush_last = 0.0
+        self.on_acknowledged: Callable[[Sequence[Span]], None] | None = None
+        """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
+        self.recovery: Callable[[float], None] | None = None
+        """Called after a successful export with a monotonic deadline: there is more to be delivered."""
+        self.recorder: Recorder | None = None
+        self.counter: Counter | None = None
+        self.processors: ProcessorChain | None = None
+        self.untold = False
+        """Whether spans were dropped that no invocation span has told of yet."""
         self._immediate: list[Exporter] = []
         self.lanes: list[Lane] | None = None
         if config.test_mode or config.exporters or config.processors:
@@ -121,10 +123,9 @@ class SyncDelivery:
         """Take a span if there is room in spans and bytes; an invocation's own span always."""
         waiting = len(self._queue)
         if waiting < self.size:
-            from lambent.delivery.size import estimate, next_look
+            from lambent.delivery.size import next_look
 
-            measured = self._measured
-            sizes = [estimate(each) for each in [*self._queue[measured:waiting], span]]
+            sizes = self._sizes(waiting, span)
             self._measured = waiting + 1
             self._bytes += sum(sizes)
             if self._bytes <= self._config.queue_bytes or span in self.active:
@@ -144,6 +145,16 @@ class SyncDelivery:
             self._append(span)  # there is one for each invocation, and it tells what is missing
         else:
             self.drop("closed" if self.closed else "queue_full")
+
+    def _sizes(self, waiting: int, span: Span) -> list[int]:
+        """Return how many bytes the spans take that came since the last look: of each, or all of them."""
+        if self.recorder is not None:
+            # It has written them, so it knows; going through every attribute takes half a microsecond.
+            before, self._written = self._written, self.recorder.written
+            return [self._written - before if self._written >= before else self._written]
+        from lambent.delivery.size import estimate
+
+        return [estimate(each) for each in [*self._queue[self._measured : waiting], span]]
 
     def half_full(self) -> None:
         """Learn that half of the room is taken. Here nothing leaves before the invocation ends."""
@@ -310,6 +321,13 @@ class SyncDelivery:
             else:
                 del queue[:count]
             self._bytes = self._measured = 0
+            if self.recorder is not None:
+                self._written = self.recorder.written
+                if others:
+                    from lambent.delivery.size import estimate
+
+                    self._measured = len(queue)
+                    self._bytes = sum([estimate(span) for span in queue])
             if not self.closed:
                 self._room = min(self.size, _UNMEASURED)
             self.taken += len(spans)
@@ -328,18 +346,13 @@ class SyncDelivery:
                 )
 
     def _report_dropped(self) -> bool:
-        if not self._dropped:
-            return True
-        dropped, self._dropped = self._dropped, 0
-        from lambent.diagnostics import say
+        if self._dropped:
+            from lambent.delivery.closing import say_dropped
 
-        why = {
-            "closed": "the tracer was closed",
-            "queue_full": f"the queue of {self.size} spans was full",
-            "queue_bytes": f"the queue of {self._config.queue_bytes} bytes was full",
-        }.get(self._why, self._why)
-        say(f"dropped {dropped} spans: {why}")
-        return False
+            dropped, self._dropped = self._dropped, 0
+            say_dropped(dropped, self._why, self)
+            return False
+        return True
 
     def stats(self) -> Stats:
         """Return the account of every span so far."""
@@ -374,34 +387,14 @@ class SyncDelivery:
 
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
-        if self.closed:
-            return
-        self.flush(seconds)
-        self.closed = True
-        self.size = self._room = 0
-        _open.discard(self)
-        lanes = self.lanes or []
-        left = self.waiting
-        if left:
-            from lambent.diagnostics import say
+        if not self.closed:
+            self.flush(seconds)
+            self.closed = True
+            self.size = self._room = 0
+            _open.discard(self)
+            from lambent.delivery.closing import close
 
-            say(f"lost {left} spans: the tracer was closed without time to export them")
-            self.drops["closed"] = self.drops.get("closed", 0) + left
-            self.taken += len(self._queue)
-            self._queue.clear()
-            for lane in lanes:
-                lane.pending.clear()
-        if self.processors is not None:
-            self.processors.close(max(seconds, 0.1))
-        for exporter in [*self._immediate, *[lane.exporter for lane in lanes]]:
-            try:
-                close = getattr(exporter, "close", None)
-                if close is not None:
-                    close()
-            except Exception as error:  # noqa: BLE001  # a user's exporter
-                from lambent.diagnostics import say_once
-
-                say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+            close(self, seconds)
 
 
 def outermost(span: Span) -> Span:

@@ -15,6 +15,8 @@ One sleeping thread for each tracer, started with its first invocation in Lambda
 from __future__ import annotations
 
 from _thread import allocate_lock, get_ident, start_new_thread
+from os import O_CLOEXEC, O_RDONLY, close, pwrite, read
+from os import open as open_file
 from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
@@ -37,6 +39,9 @@ _LEAST_SLEEP = 1.0
 _RESERVE = 0.01
 """Seconds of the margin that an export leaves."""
 
+_REFRESHED = 256
+"""So many open spans at most are recorded as they are at the alarm."""
+
 
 def margin_for(remaining: float, configured: float) -> float:
     """Return how long before the deadline the alarm is; half of a time that is hardly longer than that."""
@@ -48,6 +53,7 @@ class Watchdog:
 
     def __init__(self, tracer: Tracer, recorder: Recorder | None) -> None:
         self._tracer = tracer
+        self._margin = tracer.config.deadline_margin
         self._recorder = recorder
         self._open: dict[int, Span] = {}  # only where no recorder knows them
         if recorder is None:
@@ -67,8 +73,11 @@ class Watchdog:
 
     def arm(self, root: AnySpan, deadline: float) -> None:
         """Watch an invocation that has to end by `deadline` (monotonic seconds)."""
-        now = monotonic()
-        alarm = deadline - margin_for(deadline - now, self._tracer.config.deadline_margin)
+        remaining = deadline - monotonic()
+        if remaining > 5 and not self._margin:
+            alarm = deadline - remaining * 0.02  # as below, without the calls
+        else:
+            alarm = deadline - margin_for(remaining, self._margin)
         self._armed[root] = (alarm, deadline)
         if not self._alive:
             self._start(alarm)
@@ -78,7 +87,7 @@ class Watchdog:
             if isinstance(root, Span):
                 self._open[root._span_id] = root
         elif isinstance(root, Span):
-            self._recorder.invocation(root, deadline - now)
+            self._recorder.invocation(root._span_id, remaining)
 
     def disarm(self, root: AnySpan) -> None:
         """Watch it no more."""
@@ -122,7 +131,7 @@ class Watchdog:
 
     def _run(self, bell: object) -> None:
         if self._recorder is not None:
-            self._recorder.remember_kills(oom_kills())
+            _remember(self._recorder, oom_kills())
         period = _LEAST_SLEEP
         while self._alive and bell is self._bell:
             now = monotonic()
@@ -146,6 +155,12 @@ class Watchdog:
             if recorder is not None and isinstance(root, Span):
                 recorder.note("deadline", root._span_id)
             spans = self.partials(root)
+            if recorder is not None:
+                from lambent.delivery.recorder_rare import refresh
+
+                # Else what is recovered, which supersedes the copies, would say less than they do.
+                for span in recorder.open_spans()[-_REFRESHED:]:
+                    refresh(recorder, span)
             delivery = self._tracer.delivery
             until = deadline - _RESERVE
             if spans:
@@ -189,6 +204,7 @@ def partial(span: Span, running: bool) -> Span:
     copy._attributes["lambent.partial"] = True
     if running:
         copy._attributes["lambent.running"] = True
+    copy._recorded = -1
     copy._trace_state = span._trace_state
     copy._events = list(span._events) if span._events else None
     copy._links = span._links
@@ -231,13 +247,26 @@ def _send(lane: Lane, spans: Sequence[Span], until: float) -> bool:
             lock.release()
 
 
+def _remember(recorder: Recorder, kills: int | None) -> None:
+    """Note in the file how often the kernel has killed for want of memory: one more says how this ended."""
+    from lambent.delivery.recorder import KILLS_AT
+
+    descriptor = recorder._descriptor
+    if descriptor >= 0 and kills is not None:
+        pwrite(descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
+
+
 def oom_kills() -> int | None:
     """Return how many processes this kernel has killed for want of memory, None where it does not say."""
+    # Without a file object: this runs beside the first invocation, and takes the interpreter from it.
     try:
-        with open("/proc/vmstat", "rb") as file:  # noqa: PTH123  # pathlib is a module to load
-            for line in file:
-                if line.startswith(b"oom_kill "):
-                    return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
+        file = open_file("/proc/vmstat", O_RDONLY | O_CLOEXEC)
+        try:
+            content = b""
+            while piece := read(file, 65_536):
+                content += piece
+        finally:
+            close(file)
+        return int(content.partition(b"\noom_kill ")[2].split(b"\n", 1)[0])
+    except (OSError, ValueError):
         return None
-    return None

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from lambent.span import Event, Link, Span
+    from lambent.parts import Event, Link
+    from lambent.span import Span
 
 __all__ = ["encode"]
 

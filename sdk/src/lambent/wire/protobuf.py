@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambent.context import SpanContext
+    from lambent.parts import Event, Link
     from lambent.resource import InstrumentationScope, Resource
-    from lambent.span import Event, Link
     from lambent.tracer import Tracer
 
 __all__ = ["encode"]
@@ -90,7 +90,8 @@ def _span(span: Span) -> bytes:
     trace_id = span._trace_id
     fields = [_IDS(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208, span._span_id)]
     append = fields.append
-    if span._trace_state:
+    rare = span._recorded < 0
+    if rare and span._trace_state:
         append(_text_field(0x1A, span._trace_state.to_header()))
     flags = _LOCAL_PARENT
     parent = span._parent
@@ -108,11 +109,12 @@ def _span(span: Span) -> bytes:
     for item in span._attributes.items():
         cache = _cached.get(type(item[1]))
         append((cache.get(item) if cache is not None else None) or _attribute(item, cache))
-    # Counts, events and links are rare.
-    if span._events or span._links or span.dropped_attributes or span.dropped_events or span.dropped_links:
+    if rare:
         fields += _rare_fields(span)
-    # opentelemetry-sdk sends the status always, an empty message for UNSET.
-    append(_status(span._status_code, span._status_message) if span._status_code else _UNSET)
+        # opentelemetry-sdk sends the status always, an empty message for UNSET.
+        append(_status(span._status_code, span._status_message) if span._status_code else _UNSET)
+    else:
+        append(_UNSET)
     append(flags)
     body = b"".join(fields)
     size = len(body)

@@ -154,9 +154,10 @@ async def update_function_code(desk: Desk, request: Parameters) -> Document:
         return settings.configuration(await desk.core.described(record.latest))
     described = await asyncio.to_thread(desk.core.codes.describe, code)
     version = desk.core.change(deployed, spec=spec, about=about, code=described)
-    if request.get("Publish"):
-        version = await desk.core.publish(deployed)
-    return settings.configuration(version)
+    if not request.get("Publish"):
+        return settings.configuration(version)
+    version = await desk.core.publish(deployed)
+    return settings.configuration(version, qualifier=version.number)
 
 
 async def update_function_configuration(desk: Desk, request: Parameters) -> Document:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from lambent_lab import xray
+from lambent_lab import strictjson, xray
 from lambent_lab.errors import LabError
 from lambent_lab.http import Later, Response
 from lambent_lab.service import names
@@ -104,7 +103,7 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
     if len(payload) > MAX_PAYLOAD:
         raise too_large()
     try:
-        json.loads(payload)
+        strictjson.loads(payload.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ServiceError(
             "InvalidRequestContentException",
@@ -118,6 +117,7 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
         qualifier=reference.qualifier,
         trace_header=_trace(headers.get("x-amzn-trace-id"), deployed),
         client_context=None if not context else client_context(context),
+        tenant_id=headers.get("x-amz-tenant-id"),
     )
 
 
@@ -136,7 +136,7 @@ def client_context(text: str) -> str:
         )
     try:
         decoded = base64.b64decode(text, validate=True).decode()
-        found = json.loads(decoded)
+        found = strictjson.loads(decoded)
     except (binascii.Error, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

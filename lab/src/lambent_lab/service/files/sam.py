@@ -5,11 +5,13 @@ Rules
   else is looked at where a function refers to it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
 - Code is a local path, or stands in the template. S3 and images are errors.
-- Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over.
+- Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over, as are a Role and a
+  Description that are not known before something is deployed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,13 @@ from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 
-_ABOUT = ("Description", "Role", "Architectures", "SnapStart")
+_ABOUT = ("Architectures", "SnapStart")
+_TOLD = ("Description", "Role")
 
 
 def is_template(document: object) -> bool:
@@ -110,7 +113,7 @@ def _function(
         size = read.table(value("EphemeralStorage"), f"{at}.EphemeralStorage").get("Size")
         options["tmp_mb"] = read.integer(size, f"{at}.EphemeralStorage.Size")
     options |= _logging(read.table(value("LoggingConfig"), f"{at}.LoggingConfig"))
-    about: dict[str, Any] = {key: value(key) for key in _ABOUT if value(key) is not None}
+    about: dict[str, Any] = {key: value(key) for key in _ABOUT if value(key) is not None} | _told(value)
     tracing = value("Tracing") if serverless else read.table(value("TracingConfig"), at).get("Mode")
     if tracing in {"Active", "PassThrough"}:
         about["TracingConfig"] = {"Mode": tracing}
@@ -133,6 +136,14 @@ def _function(
         source=source,
         other_name=None if logical == name else logical,
     )
+
+
+def _told(value: Callable[[str], Any]) -> dict[str, str]:
+    told = {}
+    for key in _TOLD:
+        with suppress(UsageError):
+            told[key] = read.text(value(key), key)
+    return told
 
 
 def _logging(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""What delivery says of spans that are lost, and its end. Loaded when it is needed."""
+
+from __future__ import annotations
+
+from lambent.diagnostics import say, say_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.delivery.sync import SyncDelivery
+
+__all__ = ["close", "say_dropped"]
+
+
+def say_dropped(count: int, why: str, delivery: SyncDelivery) -> None:
+    """Say how many spans were dropped, and the last one's reason."""
+    reason = {
+        "closed": "the tracer was closed",
+        "queue_full": f"the queue of {delivery.size} spans was full",
+        "queue_bytes": f"the queue of {delivery._config.queue_bytes} bytes was full",
+    }.get(why, why)
+    say(f"dropped {count} spans: {reason}")
+
+
+def close(delivery: SyncDelivery, seconds: float) -> None:
+    """Close the exporters after a last flush; count what it has left as lost."""
+    lanes = delivery.lanes or []
+    left = delivery.waiting
+    if left:
+        say(f"lost {left} spans: the tracer was closed without time to export them")
+        delivery.drops["closed"] = delivery.drops.get("closed", 0) + left
+        delivery.taken += delivery.queued
+        delivery._queue.clear()
+        for lane in lanes:
+            lane.pending.clear()
+    if delivery.processors is not None:
+        delivery.processors.close(max(seconds, 0.1))
+    for exporter in [*delivery._immediate, *[lane.exporter for lane in lanes]]:
+        try:
+            end = getattr(exporter, "close", None)
+            if end is not None:
+                end()
+        except Exception as error:  # noqa: BLE001  # a user's exporter
+            say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")

@@ -1,0 +1,380 @@
+"""What the flight recorder does rarely: full segments, unusual spans, forks, the end. Loaded when needed.
+
+The lock is held by whoever begins or empties a segment, and only then. Nobody waits for it: what finds it
+taken leaves its record to the one who has it.
+"""
+
+from __future__ import annotations
+
+import os
+from marshal import dumps
+
+from lambent.delivery.recorder import (
+    CHECK_SIZE,
+    KEY,
+    OWN,
+    SEGMENT_HEAD_SIZE,
+    check,
+    fields,
+    recorders,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lambent.delivery.recorder import Recorder
+    from lambent.span import Span
+    from lambent.tracer import Tracer
+
+__all__ = [
+    "acknowledged_meanwhile",
+    "at_exit",
+    "close",
+    "fit",
+    "give_up",
+    "in_child",
+    "in_children",
+    "put",
+    "rarely_there",
+    "recovery",
+    "refresh",
+    "some_acknowledged",
+    "write_again",
+    "write_late",
+]
+
+_BIG = 1 << 64
+_AT_ONCE = 256  # ids in one record
+_BLOCK = bytes(65_536)
+
+
+# Records that found no room.
+
+
+def put(recorder: Recorder, span: Span, *, started: bool) -> None:
+    """Record a span in a way that takes anything, beginning a file or a segment where one is wanted."""
+    if recorder.off:
+        recorder._live.clear()
+        return
+    try:
+        if recorder._descriptor < 0:
+            if not started:
+                return  # of before a fork: the parent has it too
+            if not recorder.begin():
+                return
+        data = _plainly(span)
+        if len(data) + CHECK_SIZE > (recorder._segment - SEGMENT_HEAD_SIZE) // 2:
+            recorder.cut += len(data)
+            data = _plainly(span, cut=True)
+        if started and span._recorded >= 0:
+            span._recorded = len(span._attributes)
+        number = recorder._number
+        write_late(recorder, data + check(KEY, data))
+        if recorder._number != number:  # it is in the segment that has begun
+            for _, older in recorder._older:
+                older.pop(span._span_id, None)
+            recorder._live.append(span)
+    except Exception as error:  # noqa: BLE001  # a copy is missing; the span itself is not affected
+        from lambent.diagnostics import say_once
+
+        say_once("recorder span", f"the flight recorder left out a span: {type(error).__name__}: {error}")
+
+
+def refresh(recorder: Recorder, span: Span) -> None:
+    """Record an open span once more: what has been added to it since its start."""
+    if span._recorded == len(span._attributes):
+        return
+    try:
+        record = _record(span)
+        if recorder.off or len(record) > recorder._segment // 4:
+            return
+        write_late(recorder, record)
+    except Exception:  # noqa: BLE001  # what its start said of it is there
+        return
+    if recorder._lock.acquire(False):
+        try:
+            known = span in recorder._live or any(span._span_id in each for _, each in recorder._older)
+        finally:
+            recorder._lock.release()
+        if not known:  # it has ended and arrived in between
+            _write_acknowledged(recorder, (span,))
+            write_late(recorder)
+
+
+def write_late(recorder: Recorder, record: bytes | None = None) -> None:
+    """Write a record and those that found no room before, into the next segment if need be.
+
+    Whoever has the lock writes what others leave: a signal handler must not wait for the thread that it
+    has interrupted.
+    """
+    if recorder.off or recorder._descriptor < 0:
+        return
+    if record is not None:
+        recorder._late.append(record)
+    while recorder._late and recorder._lock.acquire(False):
+        try:
+            while recorder._late:
+                fit(recorder, recorder._late.pop(0))
+        finally:
+            recorder._lock.release()
+
+
+def fit(recorder: Recorder, record: bytes) -> None:
+    """Write a record, with the lock: into the next segment if this one has no room for it."""
+    while True:
+        try:
+            recorder._write(record)
+        except ValueError:
+            _rotate(recorder)  # other threads may fill that one as well, before we are back
+        else:
+            return
+
+
+def _rotate(recorder: Recorder) -> None:
+    """Begin the next segment, which is empty, and empty the one after it."""
+    before = recorder._index
+    following = (before + 1) % recorder._count
+    live, recorder._live = recorder._live, []
+    # Of a finished span its record is what counts, from here on.
+    spans = {span._span_id: span if span.end_time is None else None for span in live}
+    recorder._older.append((before, spans))
+    recorder.begin_segment(following)
+    _give_way(recorder, (following + 1) % recorder._count)
+
+
+def _give_way(recorder: Recorder, index: int) -> None:
+    if not recorder._older or recorder._older[0][0] != index:
+        return
+    _, spans = recorder._older.pop(0)
+    # The open ones are written again, those started last first, as far as a part of a segment goes.
+    room = recorder._segment // 4
+    kept = 0
+    for span in reversed(list(spans.values())):
+        if span is not None and span.end_time is None:
+            record = _record(span)
+            room -= len(record)
+            if room < 0:
+                break
+            try:
+                recorder._write(record)
+            except ValueError:
+                break
+            recorder._live.append(span)
+            kept += 1
+    recorder.gave_way += len(spans) - kept
+    _erase(recorder, index)
+
+
+def _erase(recorder: Recorder, index: int) -> None:
+    """Empty a segment, its head first: what is read is then nothing, wherever a kill comes between."""
+    ring = recorder._maps[index]
+    used = ring.tell()
+    for start in range(0, used, len(_BLOCK)):
+        end = min(used, start + len(_BLOCK))
+        ring[start:end] = _BLOCK[: end - start]
+    ring.seek(0, 2)  # who writes to it still finds no room, and looks again
+
+
+# Acknowledgements that leave something.
+
+
+def some_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
+    """Note what is acknowledged, with the lock, where the ring holds more than that."""
+    if recorder._gone:
+        late, recorder._gone = recorder._gone, []
+        spans = [*late, *spans]
+    known = {*spans}
+    recorder._live[:] = [span for span in recorder._live if span not in known]
+    for _, older in recorder._older:
+        for span in spans:
+            older.pop(span._span_id, None)
+    if recorder._descriptor < 0:
+        return
+    if recorder._live or any(older for _, older in recorder._older):
+        _write_acknowledged(recorder, spans)
+        return
+    # Oldest first, so that no segment is there without the acknowledgements that came after it.
+    for index, _ in recorder._older:
+        _erase(recorder, index)
+    _erase(recorder, recorder._index)
+    recorder._older = []
+    recorder.begin_segment(0)
+    write_again(recorder)
+
+
+def acknowledged_meanwhile(recorder: Recorder, spans: Sequence[Span]) -> None:
+    """Note what is acknowledged while somebody else has the lock."""
+    recorder._gone += spans
+    if recorder._descriptor >= 0:
+        _write_acknowledged(recorder, spans)
+        write_late(recorder)
+
+
+def _write_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
+    for first in range(0, len(spans), _AT_ONCE):
+        data = dumps((tuple([span._span_id for span in spans[first : first + _AT_ONCE]]),), 2)
+        recorder._late.append(data + check(KEY, data))
+
+
+def write_again(recorder: Recorder) -> None:
+    """Write again, with the lock, what another thread recorded while the ring was emptied."""
+    for span in list(recorder._live):
+        fit(recorder, _record(span))
+
+
+# Spans with everything that they can have.
+
+
+def rarely_there(span: Span) -> tuple[object, ...] | None:
+    """Return what few spans have: a status, events, links, a trace state, anything dropped."""
+    if not (
+        span._status_code
+        or span._events
+        or span._links
+        or span._trace_state
+        or span.dropped_attributes
+        or span.dropped_events
+        or span.dropped_links
+    ):
+        return None
+    events = [
+        (event.name, event.timestamp, event.attributes, event.dropped_attributes)
+        for event in span._events or ()
+    ]
+    links = [
+        (
+            link.context.trace_id,
+            link.context.span_id,
+            link.context.is_remote,
+            link.context.trace_state.to_header() if link.context.trace_state else "",
+            link.attributes,
+            link.dropped_attributes,
+        )
+        for link in span._links
+    ]
+    return (
+        span._status_code,
+        span._status_message,
+        span._trace_state.to_header() if span._trace_state else "",
+        tuple(events),
+        tuple(links),
+        (span.dropped_attributes, span.dropped_events, span.dropped_links),
+    )
+
+
+def _record(span: Span) -> bytes:
+    data = _plainly(span)
+    return data + check(KEY, data)
+
+
+def _plainly(span: Span, *, cut: bool = False) -> bytes:
+    """Return the record of a span that has values of unusual types, or too much of everything."""
+    every = (*fields(span)[:8], rarely_there(span))
+    if cut:
+        # What identifies it, and the beginning of its texts: better than no trace of it.
+        kept = {
+            key[:128]: value[:128] if isinstance(value, str) else value
+            for key, value in list(span._attributes.items())[:32]
+            if isinstance(value, (str, int, float, bool))
+            and (not isinstance(value, int) or -_BIG < value < _BIG)
+        }
+        kept["lambent.recorder.cut"] = True
+        message = (span._status_message or "")[:512] or None
+        rare = (span._status_code, message, "", (), (), (span.dropped_attributes, span.dropped_events, 0))
+        every = (*every[:4], span.name[:512], *every[5:7], kept, rare)
+    return dumps(_plain(every), 2)  # type: ignore[arg-type]  # plain, as it says
+
+
+def _plain(value: object) -> object:
+    """Return the value made of Python's own types only, for subclasses of them are refused."""
+    kind = type(value)
+    if value is None or kind in (str, int, float, bool, bytes):
+        return value
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple([_plain(item) for item in value])
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    return bytes(value) if isinstance(value, bytes) else str(value)
+
+
+# The file's ends.
+
+
+def give_up(recorder: Recorder, error: Exception) -> None:
+    """Do without: the file cannot be made."""
+    if recorder._descriptor >= 0:
+        OWN.discard(recorder.path)
+        os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
+        os.close(recorder._descriptor)
+        recorder._clear()
+    recorder.stop()
+    from lambent.diagnostics import say_once
+
+    say_once("recorder", f"the flight recorder is off: {type(error).__name__}: {error}")
+
+
+def close(recorder: Recorder) -> None:
+    """Record no more; remove the file if everything in it has been acknowledged."""
+    if recorder._descriptor >= 0 and not recorder.off and not recorder.outstanding:
+        try:
+            os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
+        except OSError:  # somebody cleared the folder
+            recorder.path = ""
+    recorder.stop()
+    recorders.discard(recorder)
+
+
+def in_child(recorder: Recorder) -> None:
+    """Let go of the parent's ring; its lock is its own, and not lost with a copy of its descriptor."""
+    maps, descriptor = recorder._maps, recorder._descriptor
+    OWN.clear()
+    recorder._clear()
+    recorder.path = ""
+    recorder.gave_way = 0
+    recorder.leftovers, recorder.claimed = [], {}
+    for ring in maps:
+        ring.close()
+    if descriptor >= 0:
+        os.close(descriptor)
+    if recorder.off:
+        recorder.stop()
+
+
+def in_children() -> None:
+    """After a fork, in the child: all of them are the parent's."""
+    for recorder in recorders:
+        in_child(recorder)
+
+
+def at_exit() -> None:
+    """Note of each recorder that Python's own end has come; remove the files with nothing in them."""
+    for recorder in list(recorders):
+        if recorder.outstanding:
+            recorder.note("exit")
+        else:
+            recorder.close()
+
+
+def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:
+    """Return what delivers, until a monotonic time, the files that this recorder has found."""
+
+    def recover(until: float) -> None:
+        from lambent.delivery.recovery import deliver
+
+        try:
+            if deliver(tracer, recorder, until):
+                tracer.delivery.recovery = None
+        except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
+            from lambent.diagnostics import say_once
+
+            tracer.delivery.recovery = None
+            say_once("recovery", f"recorded spans could not be delivered: {type(error).__name__}: {error}")
+
+    return recover
