@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "delivery-matrix.md"
 
+FREEZE_S = 10.0
+
 sys.path.insert(0, str(ROOT))
 
 from tests.faults import matrix  # noqa: E402 - it lies beside this folder
@@ -23,8 +25,10 @@ from left to right; "shutdown" is a normal invocation before the environment's e
 - *rescue*: the deadline's watchdog and the flight recorder, which are on unless they are switched off.
 - *freeze*: the environment stands still for {freeze:g} s in the middle of an export.
 - *slow* answers after 0.1 s; *429 once* takes what is sent again, *429* asks to wait for 60 s.
-- *lost, said*: what the log says was lost, with the reason. *gone or kept*: what was in a process that was
-  killed; with the rescue, what the recorder keeps for a collector that takes it.
+- *calm*: with the rescue, {calms} normal invocations after the last death.
+- *lost, said*: what the log says was lost, with the reason; the recorder may deliver it after all. *gone or
+  kept*: what was in a process that was killed; with the rescue, what the recorder keeps for a collector that
+  takes it.
 - `finalize` sends at SIGTERM only, which a killed process does not see.
 
 Every invocation was answered as it is without tracing. No span was received twice, but for what the recorder
@@ -41,13 +45,15 @@ def main() -> int:
     for rescue in (False, True):
         for mode in matrix.MODES:
             for behaviour in matrix.BEHAVIOURS:
-                row = matrix.run_row(mode, behaviour, rescue=rescue)
+                row = matrix.run_row(mode, behaviour, rescue=rescue, freeze_s=FREEZE_S)
                 rows.append(row)
                 found = matrix.verdict(row, untraced)
                 wrong += found
                 said = "; ".join(found) or "ok"
                 print(f"{mode:9} {behaviour:11} {row.received:3} of {row.made}  {said}", flush=True)
-    head = HEAD.format(memory=matrix.MEMORY_MB, timeout=matrix.EXPORT_TIMEOUT_S, freeze=matrix.FREEZE_S)
+    head = HEAD.format(
+        memory=matrix.MEMORY_MB, timeout=matrix.EXPORT_TIMEOUT_S, freeze=FREEZE_S, calms=matrix.CALMS
+    )
     if wrong:
         print(f"{len(wrong)} cells are not as they must be; {PAGE.relative_to(ROOT)} is left as it is")
         return 1

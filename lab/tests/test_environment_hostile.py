@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +20,6 @@ from lambent_lab.loglines import KeptLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from lambent_lab.function import FunctionSpec
 
@@ -180,3 +185,39 @@ async def test_memory_that_forked_processes_share_counts_once(
         result = await environment.invoke(b"{}")
     assert result.max_memory_mb is not None
     assert 60 < result.max_memory_mb < 300
+
+
+async def test_starts_that_are_given_up_leave_nothing_behind(
+    write_function: Callable[..., FunctionSpec], capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_function("def handler(event, context): pass", name="f")
+    async with asyncio.timeout(PATIENCE_S):
+        async with Environment(spec) as environment:
+            await environment.invoke(b"{}")
+        gc.collect()
+        before = _held()
+        for step in range(25):
+            environment = Environment(spec)
+            start = asyncio.create_task(environment.start())
+            await asyncio.sleep(step * 0.002)  # wherever it is then
+            start.cancel()
+            try:
+                await start
+            except asyncio.CancelledError:
+                continue
+            await environment.close()
+        while _held() - before:  # noqa: ASYNC110 - disks that nobody came to are closed by threads
+            await asyncio.sleep(0.01)
+    assert not capfd.readouterr().err
+
+
+def _held() -> Counter[str]:
+    """What this process has open, and its loop devices."""
+    held: Counter[str] = Counter()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held[re.sub(r"\d+", "N", str(entry.readlink()))] += 1
+    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            held["loop device"] += f"lambent-{os.getpid()}-" in entry.read_text()
+    return held

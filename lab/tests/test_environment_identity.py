@@ -24,6 +24,7 @@ def handler(event, context):
         "arn": context.invoked_function_arn,
         "id": context.aws_request_id,
         "version": [context.function_version, os.environ["AWS_LAMBDA_FUNCTION_VERSION"], about],
+        "tenant": context.tenant_id,
         "cognito": [identity.cognito_identity_id, identity.cognito_identity_pool_id] if identity else None,
     }
 """
@@ -38,6 +39,7 @@ async def test_the_invoked_arn_the_request_id_the_identity_and_the_version(write
             b"{}",
             request_id=identity,
             function_arn=arn,
+            tenant_id="blue",
             cognito_identity='{"cognitoIdentityId": "me", "cognitoIdentityPoolId": "pool"}',
         )
         plain = await environment.invoke(b"{}")
@@ -45,6 +47,7 @@ async def test_the_invoked_arn_the_request_id_the_identity_and_the_version(write
     assert seen["arn"] == arn
     assert seen["id"] == result.request_id == identity
     assert seen["cognito"] == ["me", "pool"]
+    assert (seen["tenant"], json.loads(plain.payload)["tenant"]) == ("blue", None)
     about = {"functionName": "shop", "functionVersion": "7", "handler": "app.handler"}
     assert seen["version"] == ["7", "7", about]
     assert f"START RequestId: {identity} Version: 7" in result.log

@@ -68,6 +68,34 @@ def test_a_whole_life() -> None:
     assert api.state is State.READY
 
 
+def test_what_an_event_has_to_say_of_tenant_and_attempt_is_in_its_headers() -> None:
+    fields = dict(Event("id-1", b"{}", 1, tenant_id="blue", invocation_id="try-2").headers())
+    assert fields["Lambda-Runtime-Aws-Tenant-Id"] == "blue"
+    assert fields["Lambda-Runtime-Invocation-Id"] == "try-2"
+
+
+@pytest.mark.parametrize("what", ["response", "error"])
+def test_an_answer_to_an_attempt_that_is_over_is_refused(what: str) -> None:
+    path = f"{BASE}/invocation/id-1/{what}"
+    api = RuntimeApi()
+    call(api, "GET", f"{BASE}/invocation/next")
+    api.offer(Event("id-1", b"{}", 1, invocation_id="try-2"))
+    late = {"lambda-runtime-invocation-id": "try-1"}
+    assert refused(call(api, "POST", path, headers=late)) == (410, "InvokeTimeout")
+    assert refused(api.begin(head("id-1", **late))) == (410, "InvokeTimeout")
+    assert api.state is State.RUNNING
+    now = {"lambda-runtime-invocation-id": "try-2"}
+    assert isinstance(call(api, "POST", path, headers=now), Answer)
+
+
+def test_a_runtime_need_not_say_which_attempt_it_answers() -> None:
+    path = f"{BASE}/invocation/id-1/response"
+    api = RuntimeApi()
+    call(api, "GET", f"{BASE}/invocation/next")
+    api.offer(Event("id-1", b"{}", 1, invocation_id="try-2"))
+    assert isinstance(call(api, "POST", path), Answer)
+
+
 def test_next_while_running_serves_the_same_event() -> None:
     outcome = call(running(), "GET", f"{BASE}/invocation/next")
     assert isinstance(outcome, Polled)

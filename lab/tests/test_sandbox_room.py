@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambent_lab.environment import Environment
+from lambent_lab.errors import UsageError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.sandbox import syscalls
 from lambent_lab.sandbox.kept import KeptRoom
@@ -144,3 +145,11 @@ async def test_tmp_is_full_at_its_size(tmp_path: Path) -> None:
     async with Environment(spec) as environment:
         need_mounts(environment.box.cannot)
         assert json.loads((await environment.invoke(b"{}")).payload) == "No space left on device"
+
+
+async def test_an_unknown_kind_of_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.py").write_text("def handler(event, context): pass")
+    monkeypatch.setenv("LAMBENT_LAB_FILES", "folder")
+    spec = FunctionSpec(name="f", code=tmp_path, handler="app.handler")
+    with pytest.raises(UsageError, match="LAMBENT_LAB_FILES=folder is no kind of room"):
+        await Environment(spec).start()

@@ -132,6 +132,13 @@ def test_invoke_with_a_log_and_a_context(client: Any, world: World) -> None:
 
 
 @pytest.mark.usefixtures("hello")
+def test_a_tenant_is_handed_on(client: Any, world: World) -> None:
+    client.invoke(FunctionName="hello", TenantId="blue")
+    client.invoke(FunctionName="hello")
+    assert [call.get("tenant_id") for call in world.environments[0].calls] == ["blue", None]
+
+
+@pytest.mark.usefixtures("hello")
 def test_a_function_error(client: Any, world: World) -> None:
     async def fail(invocation: FakeInvocation) -> None:
         invocation.function_error = "Unhandled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from lambent.wire import protobuf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lambent.span import Span
 
@@ -335,3 +337,41 @@ def test_a_copy_is_told_what_has_arrived() -> None:
         end_spans(tracer, 2)
         tracer.force_flush()
     assert told == [["0", "1"], ["0", "1"]]
+
+
+@pytest.mark.parametrize("recorder", [False, True])
+@pytest.mark.parametrize("limits", [{"queue_size": 20}, {"queue_bytes": 4000}])
+def test_threads_that_drop_at_once_are_all_counted(
+    limits: dict[str, int], recorder: bool, tmp_path: Path
+) -> None:
+    exporter = Scripted()
+    tracer = tracer_with(exporter, mode="sync", recorder=recorder, recorder_folder=str(tmp_path), **limits)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for number in range(2000):
+                tracer.start_span("work", attributes={"text": "x" * (number % 100)}).end()
+        except BaseException as error:  # noqa: BLE001  # a thread's end is nobody's failure otherwise
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            tracer.force_flush(timeout_millis=1000)
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    tracer.force_flush(timeout_millis=1000)
+    assert failed == []
+    stats = tracer.stats()
+    assert stats.started == stats.ended == 12_000
+    assert stats.acknowledged == len(exporter.spans)
+    adds_up(stats)
+    assert stats.lost > 0
+    tracer.close()

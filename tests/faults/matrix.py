@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,11 @@ FAULTS = (
 FATAL = frozenset({"timeout", "os._exit", "segfault", "SIGKILL", "out of memory"})
 BESIDE = 1
 """Of the spans of "freeze", the one that the function exports by itself."""
-CALM = 5
-"""Invocations between the last death and the end: what is recovered leaves in time that exports leave."""
+CALM = "calm"
+CALMS = 5
+"""Normal invocations between the last death and the end, with the rescue; they are one cell. What is
+recovered leaves in time that exports leave.
+"""
 EXPORT_TIMEOUT_S = 0.4
 FREEZE_S = 1.0
 """How long "freeze" stands still in the middle of an export: longer than the export may take."""
@@ -105,10 +108,19 @@ class Row:
 
 def made_spans(fault: str) -> int:
     """Return how many spans an invocation makes: two, the handler's own, and the one beside."""
+    if fault == CALM:
+        return CALMS * made_spans("normal")
     return 4 if fault == "freeze" else 3
 
 
-def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS, *, rescue: bool = False) -> Row:
+def run_row(
+    mode: str,
+    behaviour: str,
+    faults: Sequence[str] = FAULTS,
+    *,
+    rescue: bool = False,
+    freeze_s: float = FREEZE_S,
+) -> Row:
     """Run the faults in one environment with one collector. `mode` "off" is the function untraced."""
     row = Row(mode, behaviour, rescue)
     lines: list[str] = []
@@ -124,9 +136,11 @@ def run_row(mode: str, behaviour: str, faults: Sequence[str] = FAULTS, *, rescue
         )
         for fault in faults:
             if fault == "shutdown" and rescue:
-                for _ in range(CALM):
-                    function.invoke({"case": "calm", "fault": "normal"})
+                row.cells += [_cell(function, mode, behaviour, CALM) for _ in range(CALMS)][:1]
+                row.cells[-1].made = made_spans(CALM)
             row.cells.append(_cell(function, mode, behaviour, fault))
+            if fault == "freeze":
+                time.sleep(freeze_s)
         function.stop()
         for cell in row.cells:
             spans = collector.spans(cell.fault)
@@ -158,8 +172,6 @@ def _environment(mode: str, url: str, rescue: bool) -> dict[str, str]:
 
 def _cell(function: Function, mode: str, behaviour: str, fault: str) -> Cell:
     result: Result = function.invoke({"case": fault, "fault": fault})
-    if fault == "freeze":
-        time.sleep(FREEZE_S)
     payload = result.payload
     if isinstance(payload, dict):
         # What differs from one invocation to the next: ids, and lines of our frames, of which there are none.
@@ -238,7 +250,9 @@ def verdict(row: Row, untraced: Row) -> list[str]:
     """Return what is wrong with a row, in words; nothing when it is as it must be."""
     wrong = []
     expected = expected_received(row)
-    for cell, plain in zip(row.cells, untraced.cells, strict=True):
+    plains = {plain.fault: plain for plain in untraced.cells}
+    for cell in row.cells:
+        plain = plains.get(cell.fault) or replace(plains["normal"], payload={"answer": cell.fault})
         where = f"{row.mode} x {cell.fault} x {row.collector}{' to the rescue' if row.rescue else ''}"
         if (cell.status, cell.payload) != (plain.status, plain.payload):
             wrong.append(f"{where}: answered {cell.status} {cell.payload}, untraced {plain.payload}")
@@ -265,16 +279,18 @@ def verdict(row: Row, untraced: Row) -> list[str]:
 
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as a Markdown table."""
+    columns = [*FAULTS[:-1], CALM, FAULTS[-1]]
     lines = [
         "| mode | rescue | collector | "
-        + " | ".join(FAULTS)
+        + " | ".join(columns)
         + " | made | received | lost, said | gone or kept | why |",
-        "|---|---|---|" + "---|" * (len(FAULTS) + 5),
+        "|---|---|---|" + "---|" * (len(columns) + 5),
     ]
     for row in rows:
         cells = {cell.fault: f"{cell.received}/{cell.made}" for cell in row.cells}
-        counts = [cells.get(fault, "") for fault in FAULTS]
-        totals = [str(number) for number in (row.made, row.received, row.said, row.gone)]
+        counts = [cells.get(fault, "") for fault in columns]
+        # What was said to be lost may have been recovered after all.
+        totals = [str(number) for number in (row.made, row.received, row.said, max(0, row.gone))]
         why = "; ".join(sorted(row.reasons))
         lines.append(
             "| "

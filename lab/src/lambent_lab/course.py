@@ -52,6 +52,7 @@ class Course:
         journal.begin(run.request_id)
         try:
             failure = await (self._prepare() if self._spec.max_concurrency is None else self._join())
+            self._instance.check_open()
             self._log_start = journal.position(run.request_id)
             journal.start(run)
             answer: Answer | None = None
@@ -64,7 +65,6 @@ class Course:
                 if self._spec.max_concurrency is None:
                     late = await aftermath.settle(self._instance, journal, run)
             else:
-                self._instance.check_open()
                 run.end(None)
                 run.answer(failure.body, "Unhandled")
                 await run.delivery.end(failure.error_type, failure.body)
@@ -167,6 +167,7 @@ class Course:
         assert conversation is not None
         alone = self._spec.max_concurrency is None
         await instance.thaw()
+        instance.check_open()
         if instance.fresh:
             instance.box.cpu.limit(instance.share)
         elif alone:
@@ -174,7 +175,7 @@ class Course:
         instance.fresh = False
         if alone and not run.init_inside:
             run.begin()
-        event = run.event()
+        event = run.event(alone=alone)
         result = conversation.hand_over(event, run.delivery, self._at_once)
         extensions = instance.extensions
         if extensions is None or not extensions.present:

@@ -44,6 +44,7 @@ from lambent_lab.sandbox import (
     Order,
     Tmp,
     describe,
+    disks,
     forced_kind,
     make_box,
     make_room,
@@ -91,6 +92,7 @@ class Environment:
         self._disk: Order | None = None
         self._box: Box | None = None
         self._room: Room | None = None
+        self._making: asyncio.Task[Instance] | None = None
         self._instance: Instance | None = None
         self._closing: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(self.capacity)
@@ -154,19 +156,38 @@ class Environment:
             raise
 
     async def _start(self) -> None:
-        spec, place = self.spec, workspace()
-        self._disk = Order(spec.tmp_mb)
-        prepared = self._stage = await asyncio.to_thread(stage, spec)
+        spec = self.spec
+        self._disk = disks.ahead.order(spec.tmp_mb)
+        staging = asyncio.get_running_loop().run_in_executor(None, stage, spec)
+        try:
+            box = self._make_box()  # beside the staging
+        finally:
+            self._stage = await _staged(staging)
+        # What the kernel is asked for cannot be taken back half-way: `close` waits for it.
+        self._making = asyncio.get_running_loop().create_task(self._make(self._disk, self._stage, box))
+        instance = await asyncio.shield(self._making)
+        await instance.begin()
+        if runs_ahead(spec):
+            await init_ahead(instance, self._journal, spec)
+
+    def _make_box(self) -> Box:
+        place = workspace()
         self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
         place.record_mark(self.log_stream)
-        self._box = make_box(
+        box = self._box = make_box(
             place.unique(),
-            memory_mb=spec.memory_mb,
+            memory_mb=self.spec.memory_mb,
             mark=self.log_stream,
             record=place.record_cgroup,
             kind=forced_kind(),
         )
-        place.add(self._box)
+        place.add(box)
+        return box
+
+    async def _make(self, disk: Order, prepared: Stage, box: Box) -> Instance:
+        """Make the room and the endpoint, where nothing runs yet."""
+        spec = self.spec
+        assert self._scratch is not None
         self._room = await make_room(
             Folders(
                 python=prepared.runtime.program,
@@ -177,28 +198,30 @@ class Environment:
                 visible=environ.visible(spec, prepared.runtime),
                 scratch=self._scratch,
             ),
-            Tmp(size_mb=spec.tmp_mb, disk=self._disk.take),
+            Tmp(size_mb=spec.tmp_mb, disk=disk.take),
             network=spec.network,
         )
         if self._room.user is not None:
-            place.record_user(self._room.user.uid)
-        self._box.gather(self._room.crowd)
+            workspace().record_user(self._room.user.uid)
+        box.gather(self._room.crowd)
         self._instance = Instance(
-            spec, prepared, self._box, self._room, stream=self.log_stream, journal=self._journal
+            spec, prepared, box, self._room, stream=self.log_stream, journal=self._journal
         )
         network = self._room.network
         listening = await network.listen(RUNTIME_API_PORT) if network.private else None
         await self._instance.endpoint.start(listening)
         if network.private:
             self._forwardings += [await Forwarding.start(network, port) for port in self._forward]
-        await self._instance.begin()
-        if runs_ahead(spec):
-            await init_ahead(self._instance, self._journal, spec)
+        return self._instance
 
     async def wait_initialized(self, timeout_s: float) -> None:
         """Wait until the runtime is through with its init phase, well or not, or the time is over."""
         if self._instance is not None and self._instance.conversation is not None:
             await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
+
+    def prepare_next(self) -> None:
+        """Have something ready for another environment like this one, which makes its start quicker."""
+        disks.ahead.prepare(self.spec.tmp_mb)
 
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
@@ -216,6 +239,9 @@ class Environment:
     async def _close(self) -> None:
         if self._disk is not None:
             self._disk.cancel()
+        if self._making is not None:
+            await asyncio.wait([self._making])
+            self._making.exception()  # told to whoever started it
         if self._instance is not None:
             self._instance.held = self._instance.closing = True
             with contextlib.suppress(LabError):
@@ -248,6 +274,7 @@ class Environment:
         cognito_identity: str | None = None,
         function_arn: str | None = None,
         request_id: str | None = None,
+        tenant_id: str | None = None,
         on_answer: Callable[[bytes, str | None], None] | None = None,
         sink: ResponseSink | None = None,
     ) -> Invocation:
@@ -255,7 +282,7 @@ class Environment:
 
         `trace_header` is an X-Ray trace header, `request_id` a UUID (each is made if it is missing);
         `client_context` and `cognito_identity` are JSON text; `function_arn` is the ARN that was invoked,
-        with its qualifier if it had one (default: the function's own).
+        with its qualifier if it had one (default: the function's own); `tenant_id` tells whom it works for.
         `on_answer` is called once, with what the caller gets (the payload and the function error) and as soon
         as that is settled: before extensions are done, and before anything is shut down. `sink` takes the
         response as it comes (see `response`); one that the function streams is not in the payload then.
@@ -271,6 +298,7 @@ class Environment:
                     timeout_s=self.spec.timeout_s,
                     client_context=client_context or "",
                     cognito_identity=cognito_identity or "",
+                    tenant_id=tenant_id or "",
                     on_answer=on_answer,
                     delivery=Delivery(sink, self._stream_limits),
                 )
@@ -295,3 +323,17 @@ class Environment:
         finally:
             instance.held = self._closing is not None
             instance.let_freeze()
+
+
+async def _staged(staging: asyncio.Future[Stage]) -> Stage:
+    """Wait for a staging. A caller that is cancelled does not; it is released when it is done."""
+    try:
+        return await asyncio.shield(staging)
+    except asyncio.CancelledError:
+        staging.add_done_callback(_release)
+        raise
+
+
+def _release(staging: asyncio.Future[Stage]) -> None:
+    if not staging.cancelled() and staging.exception() is None:
+        staging.result().release()

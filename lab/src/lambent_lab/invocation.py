@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lambent_lab.protocol.runtime import MAX_RESPONSE, Event
+from lambent_lab.protocol import Event
+from lambent_lab.protocol.runtime import MAX_RESPONSE
 from lambent_lab.response import Delivery
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ class Run:
         timeout_s: float,
         client_context: str = "",
         cognito_identity: str = "",
+        tenant_id: str = "",
         on_answer: Callable[[bytes, str | None], None] | None = None,
         delivery: Delivery | None = None,
     ) -> None:
@@ -152,6 +155,7 @@ class Run:
         self._function_arn = function_arn
         self._client_context = client_context
         self._cognito_identity = cognito_identity
+        self._tenant_id = tenant_id
         self.cold = False
         self.init_ms: float | None = None
         self.init_inside = False
@@ -171,8 +175,11 @@ class Run:
         self.delivery = delivery or Delivery()
         self.responding: tuple[float, float] | None = None  # from and to, on the performance counter
 
-    def event(self) -> Event:
-        """Return the event as the runtime gets it, with the deadline of the clock that runs now."""
+    def event(self, *, alone: bool) -> Event:
+        """Return the event as the runtime gets it, with the deadline of the clock that runs now.
+
+        Not `alone`, beside others and in a process that outlives its timeout, it says which attempt it is.
+        """
         return Event(
             request_id=self.request_id,
             payload=self._payload,
@@ -181,6 +188,8 @@ class Run:
             trace_header=self.trace_header,
             client_context=self._client_context,
             cognito_identity=self._cognito_identity,
+            tenant_id=self._tenant_id,
+            invocation_id="" if alone else str(uuid.uuid4()),
         )
 
     def begin(self) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.http import Response
 from lambent_lab.protocol import telemetry as protocol
-from lambent_lab.protocol.runtime import Reply, bad_body, only, refusal
+from lambent_lab.protocol.outcomes import Reply
+from lambent_lab.protocol.runtime import bad_body, only, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 import lambent
 from lambent.delivery import recovery
 from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.exporters import Exporter, Result
 from lambent.testing import recording_tracer
 
 SOURCE = str(Path(lambent.__file__).parents[1])
@@ -243,6 +244,38 @@ os._exit(0)
 """
     said = [run(delivers.replace("NAME", name), tmp_path).stdout.split() for name in ("a", "b", "c", "d")]
     assert said == [[], ["a"], ["b"], ["c"]]
+
+
+def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_path: Path) -> None:
+    class Down(Exporter):
+        down = True
+
+        def export(self, spans: Any, timeout: float) -> Result:
+            return Result(False, len(spans), 0, "down") if self.down else Result()
+
+    def make() -> lambent.Tracer:
+        return recording_tracer(
+            exporter=None, exporters=[Down()], mode="sync", recorder=True, recorder_folder=str(tmp_path)
+        )
+
+    held = []
+    for _ in range(3):
+        tracer = make()
+        tracer.start_span("finished").end()
+        left_open = tracer.start_span("open")
+        tracer.close()
+        left_open.end()
+        held.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert held[0] == held[-1]
+    assert len(list(tmp_path.iterdir())) == 3
+    Down.down = False
+    tracer = make()
+    tracer.start_span("another").end()
+    assert tracer.force_flush(timeout_millis=5000)
+    assert tracer.stats().recovered == 6
+    tracer.close()
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == held[0]
 
 
 def test_what_is_not_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The APIs between Lambda and what runs in it, as state machines over values: no sockets, no clocks."""
 
-from lambent_lab.protocol.runtime import (
+from lambent_lab.protocol.outcomes import (
     Answer,
     Event,
     InitFailed,
@@ -9,11 +9,10 @@ from lambent_lab.protocol.runtime import (
     ResponseTooLarge,
     ResponseTruncated,
     RestoreFailed,
-    RuntimeApi,
     SnapshotReady,
-    State,
     StreamBegan,
 )
+from lambent_lab.protocol.runtime import RuntimeApi, State
 
 __all__ = [
     "Answer",

@@ -34,7 +34,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lambent_lab.protocol.runtime import Reply, bad_body, only, refusal
+from lambent_lab.protocol.outcomes import Reply
+from lambent_lab.protocol.runtime import bad_body, only, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -12,6 +12,8 @@ Rules
 - `response` and `error` must carry the id of the event being run: any other id is InvalidRequestID (400),
   checked before the state as the real service does. With the right id they are legal once, in RUNNING; the
   second one is InvalidStateTransition (403). After that only `next` leads on.
+- A runtime may say which attempt it answers (`Lambda-Runtime-Invocation-Id`, which comes with the events of
+  managed instances). One that is over is refused, though a retry has its request id: InvokeTimeout (410).
 - A refused call changes nothing.
 - A response body may have 6 MiB + 100 bytes; above that the call is answered 413 and the invocation ends with
   Function.ResponseSizeTooLarge. It counts as the one response.
@@ -35,10 +37,22 @@ import binascii
 import enum
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambent_lab.http.messages import BadBody, Request
+from lambent_lab.protocol.outcomes import (
+    Answer,
+    Event,
+    InitFailed,
+    Outcome,
+    Polled,
+    Reply,
+    ResponseTooLarge,
+    ResponseTruncated,
+    RestoreFailed,
+    SnapshotReady,
+    StreamBegan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +63,7 @@ STREAMING_PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
 
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 _MODE = "lambda-runtime-function-response-mode"
+_INVOCATION_ID = "lambda-runtime-invocation-id"
 _ERROR_TYPE_FIELD = "lambda-runtime-function-error-type"
 _INVOCATION = re.compile(rf"{VERSION}/runtime/invocation/([^/]+)/(response|error)")
 
@@ -107,112 +122,6 @@ TRANSITIONS: Mapping[tuple[State, Call], State] = {
     (State.RESPONDED, Call.NEXT): State.READY,
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An invocation as the runtime gets it. `deadline_ms` is since the epoch; empty texts are left out."""
-
-    request_id: str
-    payload: bytes
-    deadline_ms: int
-    function_arn: str = ""
-    trace_header: str = ""
-    client_context: str = ""
-    cognito_identity: str = ""
-
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """Return the header fields of the answer to `next`."""
-        fields = (
-            ("Lambda-Runtime-Aws-Request-Id", self.request_id),
-            ("Lambda-Runtime-Deadline-Ms", str(self.deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", self.function_arn),
-            ("Lambda-Runtime-Trace-Id", self.trace_header),
-            ("Lambda-Runtime-Client-Context", self.client_context),
-            ("Lambda-Runtime-Cognito-Identity", self.cognito_identity),
-        )
-        return tuple((name, value) for name, value in fields if value)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to one call."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """The runtime asked for the next event. `reply` is None when it has to wait for one.
-
-    `first` tells that its init is over, or its restore.
-    """
-
-    first: bool
-    reply: Reply | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotReady:
-    """The runtime has finished its init and may be copied; it waits to be restored."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreFailed:
-    """The runtime gave up after it was restored: what it said."""
-
-    reply: Reply
-    error_type: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class InitFailed:
-    """The runtime gave up its init: what it said."""
-
-    reply: Reply
-    error_type: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The runtime answered the event. `error_type` is None for a response."""
-
-    reply: Reply
-    request_id: str
-    body: bytes
-    error_type: str | None = None
-    content_type: str = ""
-    streaming: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseTooLarge:
-    """The runtime answered the event with more than is allowed."""
-
-    reply: Reply
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseTruncated:
-    """The connection broke off in the middle of a streamed response."""
-
-    reply: Reply
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamBegan:
-    """The runtime begins to answer the event with a streamed response."""
-
-    request_id: str
-    content_type: str
-
-
-Outcome = Reply | Polled | SnapshotReady | InitFailed | RestoreFailed | Answer | ResponseTooLarge
 
 _OK = Reply(202, b'{"status":"OK"}\n')
 
@@ -279,7 +188,7 @@ class RuntimeApi:
         """Take the head of a streamed response (see `is_stream`)."""
         match = _INVOCATION.fullmatch(request.path)
         assert match is not None
-        refused = self._refused(match[1], Call.STREAM)
+        refused = self._refused(request, match[1], Call.STREAM)
         if refused is not None:
             return refused
         self._move(Call.STREAM)
@@ -334,7 +243,7 @@ class RuntimeApi:
 
     def _answer(self, request: Request, request_id: str, what: str, bad: BadBody | None) -> Outcome:
         call = Call.RESPONSE if what == "response" else Call.ERROR
-        refused = self._refused(request_id, call)
+        refused = self._refused(request, request_id, call)
         if refused is not None:
             return refused
         if bad is BadBody.TRUNCATED:
@@ -355,10 +264,14 @@ class RuntimeApi:
             return _streamed(StreamBegan(request_id, content_type), request.body, request.trailers)
         return Answer(_OK, request_id, request.body, None, content_type)
 
-    def _refused(self, request_id: str, call: Call) -> Reply | None:
+    def _refused(self, request: Request, request_id: str, call: Call) -> Reply | None:
         """Return the refusal of an answer to another event, or of one that comes when it must not."""
-        if self._event is None or request_id != self._event.request_id:
+        event = self._event
+        if event is None or request_id != event.request_id:
             return refusal(400, "InvalidRequestID", "Invalid request ID")
+        attempt = request.headers.get(_INVOCATION_ID)
+        if attempt and event.invocation_id and attempt != event.invocation_id:
+            return refusal(410, "InvokeTimeout", "Invoke timeout")
         return None if (self.state, call) in TRANSITIONS else self._illegal(call)
 
     def _move(self, call: Call) -> None:

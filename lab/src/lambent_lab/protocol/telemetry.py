@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lambent_lab.protocol.runtime import Reply, refusal
+from lambent_lab.protocol.outcomes import Reply
+from lambent_lab.protocol.runtime import refusal
 
 VERSION = "/2022-07-01"
 PATH = f"{VERSION}/telemetry"

@@ -25,7 +25,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.sandbox import limits, syscalls, users
 from lambent_lab.sandbox.crowds import UserCrowd
 from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, closed, furnish, places_of, python_in
@@ -246,13 +246,16 @@ def _namespace(kind: str) -> int:
 async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "private"] = "host") -> Room:
     """Make the best room there is. `LAMBENT_LAB_FILES=folders` asks for the one without mounts.
 
-    Raises LabError when there cannot be a private network.
+    Raises LabError when there cannot be a private network, UsageError for another value.
     """
     from lambent_lab.sandbox import kept  # not needed by root
 
     private = network == "private"
     why = "LAMBENT_LAB_FILES=folders"
-    if os.environ.get("LAMBENT_LAB_FILES") != "folders":
+    wanted = os.environ.get("LAMBENT_LAB_FILES", "")
+    if wanted not in {"", "folders"}:
+        raise UsageError(f"LAMBENT_LAB_FILES={wanted} is no kind of room: choose folders, or leave it out.")
+    if not wanted:
         try:
             return await MountRoom.make(folders, tmp, private=private)
         except OSError as error:
@@ -269,8 +272,12 @@ async def make_room(folders: Folders, tmp: Tmp, *, network: Literal["host", "pri
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been."""
+    """Run `work` in a thread of its own, which ends with it: nothing else may ever run where it has been.
+
+    Whoever is cancelled while waiting for it loses what it makes.
+    """
     done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # a thread cannot be taken back
 
     def run() -> None:
         try:

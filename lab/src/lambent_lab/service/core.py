@@ -57,6 +57,7 @@ class Call:
     trace_header: str | None = None
     client_context: str | None = None
     cognito_identity: str | None = None
+    tenant_id: str | None = None
     sink: ResponseSink | None = None
 
 
@@ -292,6 +293,8 @@ class Core:
         }
         if call.qualifier is not None:
             options["function_arn"] = qualified_arn(deployed.name, call.qualifier)
+        if call.tenant_id is not None:
+            options["tenant_id"] = call.tenant_id
         if call.sink is not None:
             options["sink"] = call.sink
         if on_answer is not None or call.sink is not None:

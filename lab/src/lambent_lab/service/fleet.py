@@ -184,6 +184,7 @@ class Fleet:
             await environment.wait_initialized(_INIT_S)
         finally:
             self._gate.release()
+        environment.prepare_next()
 
     def end(self, member: Member) -> Coroutine[Any, Any, None]:
         """End an environment that is given no more invocations. From the call on it counts as ending."""

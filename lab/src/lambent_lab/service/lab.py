@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.sandbox import disks
 from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
@@ -293,6 +294,7 @@ class Lab:
                     await server.stop()
                 await self.core.close()
         finally:
+            disks.ahead.clear()
             if self._receiver is not None:
                 await self._receiver.close()
             # What is still under way (an interrupted invocation, say) must not outlive its loop.

@@ -59,6 +59,9 @@ class FakeEnvironment:
         if self.world.broken:
             raise LabError("no box can be made")
 
+    def prepare_next(self) -> None:
+        """There is nothing to prepare."""
+
     async def wait_initialized(self, _timeout_s: float) -> None:
         """Take as long as the world says."""
         await asyncio.sleep(self.world.init_seconds)

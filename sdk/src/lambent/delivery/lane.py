@@ -11,6 +11,7 @@ from _thread import allocate_lock, get_ident
 from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
+from lambent.delivery.sync import add
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Lane:
             say(f"dropped {len(spans) - room} spans: an exporter is behind and its queue was full")
 
     def _drop(self, reason: str, count: int) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + count
+        add(self.dropped, reason, count)
         self.delivery.untold = True
 
     def renewed(self) -> Lane:

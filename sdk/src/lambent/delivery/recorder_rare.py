@@ -321,14 +321,26 @@ def give_up(recorder: Recorder, error: Exception) -> None:
 
 
 def close(recorder: Recorder) -> None:
-    """Record no more; remove the file if everything in it has been acknowledged."""
-    if recorder._descriptor >= 0 and not recorder.off and not recorder.outstanding:
-        try:
-            os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
-        except OSError:  # somebody cleared the folder
-            recorder.path = ""
+    """Record no more and let go of the file: of an empty one altogether, else for the next one's init."""
+    descriptor, path = recorder._descriptor, recorder.path
+    if descriptor >= 0 and not recorder.off:
+        if recorder.outstanding:
+            recorder.note("closed")
+        else:
+            try:
+                os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
+            except OSError:  # somebody cleared the folder
+                recorder.path = ""
     recorder.stop()
     recorders.discard(recorder)
+    for leftover in recorder.claimed.values():
+        leftover.release()
+    recorder.claimed = {}
+    recorder._descriptor = -1
+    recorder._maps = []  # a thread that writes just now has its own hold of one
+    if descriptor >= 0:
+        OWN.discard(path)
+        os.close(descriptor)
 
 
 def in_child(recorder: Recorder) -> None:

@@ -253,6 +253,8 @@ def verdict(span: Recorded, content: Content, memory_mb: int, killed: bool) -> t
     used = notes.get("memory_kb")
     if memory_mb and isinstance(used, int) and used >= memory_mb * 1024 * 0.9:
         return "out_of_memory", f"{used // 1024} of {memory_mb} MB were in use when last seen", last
+    if "closed" in notes:
+        return "exit", "the tracer was closed while the span was open", last
     if "exit" in notes:
         return "exit", "the interpreter was left in good order while the span was open", last
     if deadline is None:

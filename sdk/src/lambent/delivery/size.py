@@ -25,7 +25,8 @@ def estimate(span: Span) -> int:
     # Its private parts, because the public ones make copies: this runs for each span that waits.
     attributes = span._attributes
     size = _SPAN + len(span.name) + _ATTRIBUTE * len(attributes) + len("".join(attributes))
-    for value in attributes.values():
+    # A copy, made in one step: whoever exports may add to a span that waits, in another thread.
+    for value in list(attributes.values()):
         kind = type(value)
         if kind is str:
             size += len(value)  # type: ignore[arg-type]  # a text

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lambent.exporters import Exporter
     from lambent.stats import Stats
 
-__all__ = ["LONGEST", "SyncDelivery", "outermost"]
+__all__ = ["LONGEST", "SyncDelivery", "add", "outermost"]
 
 LONGEST = 86_400.0
 """Seconds: more than any invocation has, and less than what locks and sockets refuse."""
@@ -150,8 +150,11 @@ class SyncDelivery:
         """Return how many bytes the spans take that came since the last look: of each, or all of them."""
         if self.recorder is not None:
             # It has written them, so it knows; going through every attribute takes half a microsecond.
-            before, self._written = self._written, self.recorder.written
-            return [self._written - before if self._written >= before else self._written]
+            before, now = self._written, self.recorder.written
+            self._written = now
+            if now > before:
+                return [now - before]
+            # It has started over, or another thread has looked in between: then they are gone through.
         from lambent.delivery.size import estimate
 
         return [estimate(each) for each in [*self._queue[self._measured : waiting], span]]
@@ -161,7 +164,7 @@ class SyncDelivery:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""
-        self.drops[reason] = self.drops.get(reason, 0) + count
+        add(self.drops, reason, count)
         self.refused += count
         self._dropped += count
         self._why = reason
@@ -395,6 +398,13 @@ class SyncDelivery:
             from lambent.delivery.closing import close
 
             close(self, seconds)
+
+
+def add(counts: dict[str, int], reason: str, count: int) -> None:
+    """Add to one of the counts. There is no call in the addition, so no other thread can come between."""
+    if reason not in counts:
+        counts.setdefault(reason, 0)
+    counts[reason] += count
 
 
 def outermost(span: Span) -> Span:

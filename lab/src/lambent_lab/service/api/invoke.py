@@ -117,6 +117,7 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
         qualifier=reference.qualifier,
         trace_header=_trace(headers.get("x-amzn-trace-id"), deployed),
         client_context=None if not context else client_context(context),
+        tenant_id=headers.get("x-amz-tenant-id"),
     )
 
 

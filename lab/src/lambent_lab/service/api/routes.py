@@ -34,7 +34,8 @@ _ONE = f"{FUNCTIONS}/{{FunctionName}}"
 ROUTES = (
     Route(
         "Invoke", "POST", f"{_ONE}/invocations", 200,
-        "RequestResponse and DryRun; LogType, ClientContext, Qualifier, the trace header",
+        "RequestResponse and DryRun; LogType, ClientContext, Qualifier, TenantId (environments are shared by "
+        "tenants), the trace header",
     ),
     Route(
         "InvokeWithResponseStream", "POST",
