@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambent.exporters._http import usual
 from lambent.exporters._response import MAX_HEAD, MAX_TOTAL, ProtocolError, Response
 
 if TYPE_CHECKING:
@@ -279,3 +280,48 @@ def test_nothing_at_all_is_no_answer() -> None:
     with pytest.raises(ProtocolError, match="no answer"):
         response.end()
     assert not response.started
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """Answers that are nearly as they should be."""
+    body = draw(st.sampled_from([b"", b"{}", b"x" * 300, b"\r\n\r\n", b"a\n\nb"]))
+    line = draw(st.sampled_from([
+        b"HTTP/1.1 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 503 Later", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 No",
+        b"HTTP/1.1 100 Go on", b"HTTP/1.1 2x0 OK", b"HTTP/1.1  200 OK", b"HTTP/2 200", b"HTTP/1.1 200OK", b"",
+    ]))  # fmt: skip
+    fields = draw(st.lists(st.sampled_from([
+        b"Content-Type: application/x-protobuf", b"connection: close", b"Connection: Keep-Alive, Close",
+        b"X:", b"X-Odd : 1", b" folded", b"noise", b"x: a\rb", b"x: a\nb", b"x: \0", b"X-\xc3\xa4: 1",
+        b"Transfer-Encoding: chunked", b"Content-Length: 7", b"retry-after: 3", b": empty",
+    ]), max_size=4))  # fmt: skip
+    length = b"Content-Length: " + draw(
+        st.sampled_from([b"%d" % len(body), b" %d " % len(body), b"0%d" % len(body), b"+1", b"1e2", b""])
+    )
+    end = draw(st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n"]))
+    head = end.join([line, *fields, *([length] if draw(st.integers(0, 4)) else [])])
+    data = head + end + end + body
+    return data[: len(data) - draw(st.sampled_from([0, 0, 0, 1, 20]))] + draw(
+        st.sampled_from([b"", b"", b"!"])
+    )
+
+
+@given(answers() | st.binary(max_size=60))
+def test_an_answer_taken_as_the_usual_one_is_what_the_parser_reads(data: bytes) -> None:
+    found = usual(data)
+    if found is None:
+        return
+    parsed = Response()
+    assert parsed.feed(data)
+    assert not parsed.surplus
+    assert (found.status, found.headers, found.body) == (parsed.status, parsed.headers, parsed.body)
+    assert found.reusable == parsed.reusable
+
+
+def test_what_collectors_answer_is_the_usual_answer() -> None:
+    for data in (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nDate: x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\nbusy",
+    ):
+        assert usual(data) is not None

@@ -99,8 +99,7 @@ class Recorder:
         self.path = ""
         self.gave_way = 0
         """How many spans were lost from the ring to later ones."""
-        self.cut = 0
-        """How many bytes of spans were too large for the ring."""
+        self.cut = 0  # bytes of spans too large for the ring
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
@@ -165,8 +164,9 @@ class Recorder:
             self._descriptor, self.path = descriptor, path
             OWN.add(path)
             # Whoever delivered what lay below left a gap, and may have died above it.
-            above = [path_of(self._folder, higher) for higher in range(slot + 1, SLOTS)]
-            self.leftovers += [path for path in above if os.access(path, os.F_OK)]
+            if len(os.listdir(self._folder)) > 1:  # noqa: PTH208  # pathlib is not loaded here
+                above = [path_of(self._folder, higher) for higher in range(slot + 1, SLOTS)]
+                self.leftovers += [path for path in above if os.access(path, os.F_OK)]
             # A page without room set aside for it would kill the process when it is written.
             os.posix_fallocate(descriptor, 0, self._size)
             head = HEAD.pack(MAGIC, sys.hexversion, self._segment, self._size, self.fingerprint, time_ns())

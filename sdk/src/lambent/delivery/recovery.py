@@ -20,9 +20,10 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
+from lambent.delivery.alarm import send
 from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, TRIES_AT
 from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
-from lambent.delivery.watchdog import oom_kills, send
+from lambent.delivery.watchdog import oom_kills
 from lambent.diagnostics import say, say_once
 from lambent.parts import Event, Link
 from lambent.span import Span

@@ -9,10 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Endpoint", "TlsFiles", "check_headers", "parse_url"]
+__all__ = ["Endpoint", "ProtocolError", "TlsFiles", "check_headers", "parse_url"]
 
 _NAME_LETTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _PORTS = {"http": 80, "https": 443}
+
+
+class ProtocolError(Exception):
+    """What came is not HTTP/1.1. The message says what is wrong with it, quoting nothing."""
 
 
 class TlsFiles:

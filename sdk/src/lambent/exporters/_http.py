@@ -13,7 +13,7 @@ from _struct import pack
 from os import getpid
 from time import monotonic, time
 
-from lambent.exporters._response import ProtocolError, Response
+from lambent.exporters._endpoint import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from lambent.exporters._endpoint import Endpoint, TlsFiles
+    from lambent.exporters._response import Response
     from lambent.exporters._tls import SecureConnection
 
     AnyConnection: TypeAlias = "Connection | SecureConnection"
     Address: TypeAlias = "tuple[int, tuple[str, int] | tuple[str, int, int, int]]"
+    AnyAnswer: TypeAlias = "Answer | Response"
 
-__all__ = ["Client", "TransportError"]
+__all__ = ["Answer", "Client", "TransportError", "usual"]
 
 IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
 DNS_LIFETIME = 60.0
@@ -59,6 +61,46 @@ class TransportError(Exception):
         self.refused = refused
         self.final = final
         self.stale = stale
+
+
+class Answer:
+    """A response that came as a whole, with the attributes of a `Response`."""
+
+    __slots__ = ("body", "headers", "reusable", "status")
+
+    def __init__(self, status: int, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reusable = b"close" not in headers.get(b"connection", b"").lower()
+
+
+def usual(data: bytes) -> Answer | None:
+    """Return the answer that nearly all servers give: complete, in one piece, as long as it says.
+
+    None for all else, which may be as right: `Response` understands it, and is loaded for it.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    code = first[9:12]
+    if not end or first[:9] != b"HTTP/1.1 " or first[12:13] not in (b" ", b"") or not code.isdigit():
+        return None
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in headers or not name.replace(b"-", b"").isalnum():
+            return None
+        headers[name] = value.strip(b" \t")
+    status = int(code)
+    if (
+        headers.get(b"content-length") != b"%d" % len(body)
+        or b"transfer-encoding" in headers
+        or len(head) > 8192
+    ):
+        return None
+    odd = status < 200 or status in (204, 304) or head.count(b"\n") + head.count(b"\r") > 2 * len(lines)
+    return None if odd or b"\0" in head else Answer(status, headers, body)
 
 
 class Connection:
@@ -155,7 +197,7 @@ class Client:
         self._addresses: list[Address] = []
         self._resolved_at = 0.0
 
-    def exchange(self, request: bytes, deadline: float) -> Response:
+    def exchange(self, request: bytes, deadline: float) -> AnyAnswer:
         """Send one request and return its answer before the clock reads `deadline`.
 
         Raises TransportError.
@@ -210,9 +252,8 @@ class Client:
             raise TimeoutError
         return left
 
-    def _on(self, connection: AnyConnection, request: bytes, deadline: float) -> Response:
-        answer = Response()
-        sent = False
+    def _on(self, connection: AnyConnection, request: bytes, deadline: float) -> AnyAnswer:
+        sent = started = False
 
         def left() -> float:
             return self._left(deadline)
@@ -223,19 +264,20 @@ class Client:
                 sent = True
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it may have answered before it had everything: "413", and hung up
-            _receive(connection, answer, left)
+            data = connection.receive(left)
+            started = bool(data)
+            answer: AnyAnswer = usual(data) or _receive(connection, data, left)
         except TimeoutError as error:
             connection.sock.close()
             what = "no complete answer" if sent else "the request could not be sent"
             raise TransportError(f"{what} in time", delivered=sent, final=True) from error
         except ProtocolError as error:
             connection.sock.close()
-            stale = not answer.started
             what = str(error) if sent else "the connection ended while sending"
-            raise TransportError(what, delivered=sent, stale=stale, final=not stale) from error
+            raise TransportError(what, delivered=sent, stale=not started, final=started) from error
         except OSError as error:
             connection.sock.close()
-            raise TransportError(describe(error), delivered=sent, stale=not answer.started) from error
+            raise TransportError(describe(error), delivered=sent, stale=not started) from error
         except BaseException:
             connection.sock.close()  # half a conversation is of no use to the next one
             raise
@@ -325,20 +367,25 @@ class Client:
         if proxy.authorization:
             request += f"Proxy-Authorization: {proxy.authorization}\r\n"
         connection = Connection(sock)
-        answer = Response(bodiless=True)
         connection.send(f"{request}\r\n".encode("latin-1"), lambda: self._left(deadline))
-        _receive(connection, answer, lambda: self._left(deadline))
+        data = connection.receive(lambda: self._left(deadline))
+        answer = _receive(connection, data, lambda: self._left(deadline), bodiless=True)
         if not 200 <= answer.status < 300:
             raise TransportError(f"the proxy answered {answer.status}", final=True)
         if answer.surplus:
             raise ProtocolError("bytes before there was a tunnel")
 
 
-def _receive(connection: AnyConnection, answer: Response, left: Callable[[], float]) -> None:
-    while True:
+def _receive(
+    connection: AnyConnection, data: bytes, left: Callable[[], float], *, bodiless: bool = False
+) -> Response:
+    """Return the response that begins with this data. Raises ProtocolError."""
+    from lambent.exporters._response import Response
+
+    answer = Response(bodiless=bodiless)
+    while not (answer.feed(data) if data else answer.end()):
         data = connection.receive(left)
-        if answer.feed(data) if data else answer.end():
-            return
+    return answer
 
 
 def resolve(host: str, port: int) -> list[Address]:

@@ -18,6 +18,8 @@ MAX_TOTAL. A longer body is not read to its end: the status is known, the connec
 
 from __future__ import annotations
 
+from lambent.exporters._endpoint import ProtocolError
+
 __all__ = ["MAX_HEAD", "MAX_TOTAL", "ProtocolError", "Response"]
 
 MAX_HEAD = 32 * 1024
@@ -26,10 +28,6 @@ MAX_TOTAL = 1024 * 1024
 _HEAD, _SIZE, _COUNTED, _CHUNK_END, _TRAILER, _UNTIL_END, _DONE = range(7)
 _HEX = b"0123456789abcdefABCDEF"
 _BLANK = b" \t"
-
-
-class ProtocolError(Exception):
-    """What came is not HTTP/1.1. The message says what is wrong with it, quoting nothing."""
 
 
 class Response:

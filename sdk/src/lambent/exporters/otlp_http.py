@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
-    from lambent.exporters._http import Client, TransportError
-    from lambent.exporters._response import Response
+    from lambent.exporters._http import AnyAnswer, Client, TransportError
     from lambent.span import Span
 
 __all__ = ["OtlpHttpExporter"]
@@ -167,7 +166,7 @@ class OtlpHttpExporter(Exporter):
             retries += 1
 
     def _next_wait(
-        self, answer: Response | None, failure: TransportError | None, retries: int
+        self, answer: AnyAnswer | None, failure: TransportError | None, retries: int
     ) -> tuple[float | None, str]:
         """Return the seconds to wait before the next try, None for no further one, and why."""
         from os import urandom
@@ -194,7 +193,7 @@ class OtlpHttpExporter(Exporter):
                 return seconds, f"it asks to wait {seconds:g} s, longer than there is"
         return wait, ""
 
-    def _partial(self, answer: Response, count: int, retries: int, size: int) -> Result:
+    def _partial(self, answer: AnyAnswer, count: int, retries: int, size: int) -> Result:
         from lambent.exporters._answer import partial_success
 
         rejected, text = partial_success(answer.body, _content_type(answer))
@@ -208,7 +207,7 @@ class OtlpHttpExporter(Exporter):
         return Result(False, 0, rejected, reason, retries=retries, bytes=size)
 
     def _failed(
-        self, answer: Response | None, failure: TransportError | None, note: str, count: int, retries: int
+        self, answer: AnyAnswer | None, failure: TransportError | None, note: str, count: int, retries: int
     ) -> Result:
         if failure is not None:
             self._unreachable = not failure.delivered
@@ -308,5 +307,5 @@ class OtlpHttpExporter(Exporter):
         return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
 
 
-def _content_type(answer: Response) -> str:
+def _content_type(answer: AnyAnswer) -> str:
     return answer.headers.get(b"content-type", b"").decode("latin-1").lower()
