@@ -33,6 +33,7 @@ __all__ = [
     "close",
     "fit",
     "give_up",
+    "given_up",
     "in_child",
     "in_children",
     "put",
@@ -201,6 +202,33 @@ def some_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
     recorder._older = []
     recorder.begin_segment(0)
     write_again(recorder)
+
+
+class _Kept:
+    """In the place of a finished span that its process has given up: its record is all there is of it."""
+
+    end_time = 1
+
+    def __init__(self, span_id: int) -> None:
+        self._span_id = span_id
+
+
+def given_up(recorder: Recorder, spans: Sequence[Span]) -> None:
+    """Let go of spans that this process delivers no more. Their records are for the next one."""
+    known = {*spans}
+    if not recorder._lock.acquire(False):
+        return  # they are let go of with their segment
+    try:
+        live = recorder._live
+        for position in range(len(live) - 1, -1, -1):  # mostly it is the last one
+            span = live[position]
+            if span in known:
+                known.discard(span)
+                live[position] = _Kept(span._span_id)  # type: ignore[call-overload]  # as much of a span
+                if not known:
+                    break
+    finally:
+        recorder._lock.release()
 
 
 def acknowledged_meanwhile(recorder: Recorder, spans: Sequence[Span]) -> None:
