@@ -7,6 +7,7 @@ taken leaves its record to the one who has it.
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from marshal import dumps
 
 from lambent.delivery.recorder import (
@@ -403,11 +404,17 @@ def at_exit() -> None:
 
 
 def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:
-    """Return what delivers, until a monotonic time, the files that this recorder has found."""
+    """Return what delivers, until a monotonic time, the files that this recorder has found.
+
+    In one thread at a time: whoever comes meanwhile leaves it to that one.
+    """
+    busy = allocate_lock()
 
     def recover(until: float) -> None:
         from lambent.delivery.recovery import deliver
 
+        if not busy.acquire(blocking=False):
+            return
         try:
             if deliver(tracer, recorder, until):
                 tracer.delivery.recovery = None
@@ -416,5 +423,7 @@ def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:
 
             tracer.delivery.recovery = None
             say_once("recovery", f"recorded spans could not be delivered: {type(error).__name__}: {error}")
+        finally:
+            busy.release()
 
     return recover

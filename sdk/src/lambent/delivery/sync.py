@@ -302,8 +302,9 @@ class SyncDelivery:
             for lane in lanes:
                 if lane.flying and not lane.wait(deadline):
                     delivered = False
-        if delivered and self.recovery is not None:
-            self.recovery(deadline)
+        recovery = self.recovery
+        if delivered and recovery is not None:
+            recovery(deadline)
         took = monotonic() - start
         self.flushes += 1
         self.flush_total += took
