@@ -1,4 +1,4 @@
-"""What a flight recorder writes of a span with everything that it can have. Loaded with the first such span."""
+"""What a flight recorder writes of a span with everything that it can have. Loaded with the first one."""
 
 from __future__ import annotations
 
