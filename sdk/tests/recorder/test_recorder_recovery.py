@@ -278,6 +278,43 @@ def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_p
     assert len(list(Path("/proc/self/fd").iterdir())) == held[0]
 
 
+def test_flushes_at_once_deliver_what_was_left_once(tmp_path: Path) -> None:
+    program = """
+import threading, time
+import lambent
+from lambent.exporters import Exporter, Result
+found = []
+class Slow(Exporter):
+    concurrent = True
+    def export(self, spans, timeout):
+        names = [span.name for span in spans if "lambent.recovered" in span.attributes]
+        found.extend(names)
+        time.sleep(0.2 if names else 0)
+        return Result()
+tracer = lambent.init(exporter=Slow())
+tracer.start_span("first")
+def work():
+    for _ in range(5):
+        tracer.start_span("own").end()
+        tracer.force_flush(5000)
+        time.sleep(0.02)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sorted(found), tracer.stats().recovered)
+"""
+    # The file is that of a tracer with the same configuration: its exporters are told apart by name.
+    dies = DIES.replace("lambent.init()", "lambent.init(exporter=Slow())").replace(
+        "import os, lambent",
+        "import os, lambent\nfrom lambent.exporters import Exporter\nclass Slow(Exporter):\n    pass",
+    )
+    assert run(dies, tmp_path).returncode == 0
+    done = run(program, tmp_path)
+    assert done.stdout == "['finished', 'open'] 2\n", done.stderr
+
+
 def test_what_is_not_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The configuration of both is the same: that is how a file finds its tracer.
     program = f"from {__name__.rpartition('.')[2]} import Refusing\n" + DIES.replace(
