@@ -91,6 +91,7 @@ def slim(source: str, *, docstrings: bool, types: bool) -> str:
     source = _without(source, _paragraphs if docstrings else _docstrings)
     if not types:
         source = _without(source, _types)
+        source = _without(source, _of_types)
     lines = source.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -111,7 +112,7 @@ def _narrow(source: str) -> str:
     for number, line in enumerate(lines, 1):
         rest = line.lstrip(" ")
         if number not in inside:
-            lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest
+            lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest if rest.strip() else "\n"
     return "".join(lines)
 
 
@@ -169,6 +170,24 @@ def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit
                 b"\n" not in content[arrow : content.index(b":", end)]
             ):  # outside of brackets a line ends there
                 yield arrow, end, b""
+
+
+def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find what only types need, where there are none any more."""
+    nodes = list(ast.walk(tree))
+    used = any(
+        isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Load)
+        for node in nodes
+    )
+    typed = any(
+        isinstance(node, ast.AnnAssign) or getattr(node, "annotation", None) or getattr(node, "returns", None)
+        for node in nodes
+    )
+    for node in tree.body:
+        if (isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False" and not used) or (
+            isinstance(node, ast.ImportFrom) and node.module == "__future__" and not typed
+        ):
+            yield *_range(node, starts), b""
 
 
 def _range(node: ast.stmt | ast.expr | ast.arg, starts: list[int]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import pytest
 from lambent_lab.environment import Environment
 from lambent_lab.errors import UsageError
 from lambent_lab.function import FunctionSpec
-from lambent_lab.sandbox import hierarchies, make_box, signals
+from lambent_lab.sandbox import Box, hierarchies, make_box, signals
 
 Make = Callable[..., FunctionSpec]
 
@@ -70,14 +70,21 @@ def handler(event, context):
 """
 
 
+def box_of(environment: Environment) -> Box:
+    assert environment._premises is not None
+    assert environment._premises.box is not None
+    return environment._premises.box
+
+
 async def test_a_background_thread_stands_still_between_invocations(make: Make, kind: str) -> None:
     async with Environment(make(TICKS, memory_mb=1769)) as environment:
         await environment.invoke(b"{}")
         assert await environment.wait_frozen()
         frozen_from = time.monotonic()
-        before = environment._box.cpu.used_ns() if environment._box else None
+        box = box_of(environment)
+        before = box.cpu.used_ns()
         await asyncio.sleep(0.4)  # the subject of the test: time passes, and nothing may happen in it
-        after = environment._box.cpu.used_ns() if environment._box else None
+        after = box.cpu.used_ns()
         seen = json.loads((await environment.invoke(b"{}")).payload)
         assert environment.box.kind == kind
     assert before == after
@@ -104,8 +111,7 @@ async def test_close_ends_the_whole_tree_even_frozen(make: Make, kind: str) -> N
         stream = environment.log_stream
         assert len(marked(stream)) >= 3
     assert marked(stream) == []
-    assert environment._box is not None
-    assert [folder for folder in environment._box._folders if folder.exists()] == []
+    assert [folder for folder in box_of(environment)._folders if folder.exists()] == []
     await environment.close()
 
 
@@ -178,8 +184,7 @@ async def test_cpu_share_is_memory_by_1769(make: Make, kind: str, memory_mb: int
 
 def periods(environment: Environment) -> tuple[int, int]:
     """How many periods the kernel has counted for a box's quota, and in how many it was used up."""
-    assert environment._box is not None
-    for folder in environment._box._folders:
+    for folder in box_of(environment)._folders:
         if (folder / "cpu.stat").exists():
             lines = (folder / "cpu.stat").read_text().splitlines()
             counted = dict(line.split() for line in lines)

@@ -164,8 +164,9 @@ def handler(event, context):
 
 async def test_datagrams_can_be_taken_at_any_port(private: Make) -> None:
     async with Environment(private(DATAGRAM)) as environment:
-        assert environment._room is not None
-        with await environment._room.network.datagrams(2000) as daemon:
+        assert environment._premises is not None
+        assert environment._premises.room is not None
+        with await environment._premises.room.network.datagrams(2000) as daemon:
             await environment.invoke(b"{}")
             async with asyncio.timeout(10):
                 assert await asyncio.get_running_loop().sock_recv(daemon, 100) == b"hello"

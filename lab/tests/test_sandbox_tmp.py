@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,57 +144,6 @@ def test_a_disk_that_is_not_wanted_any_more_goes_away() -> None:
     order.cancel()
     with pytest.raises(OSError):  # noqa: PT011 - "taken before", or that there are none here
         order.take()
-
-
-def test_a_disk_made_ahead_is_the_next_ones_and_no_other_size(kind: str) -> None:
-    ahead = disks.Ahead()
-    ahead.prepare(512)
-    ahead.prepare(512)
-    ready = ahead.order(512)
-    other, after = ahead.order(1024), ahead.order(512)
-    assert len({ready, other, after}) == 3
-    for order in (ready, other, after):
-        if kind == "disk":
-            order.take().close()
-        else:
-            with pytest.raises(OSError, match="no loop devices"):
-                order.take()
-    assert ready.failed == (kind == "tmpfs")
-
-
-def test_a_disk_that_could_not_be_made_ahead_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[disks.Disk] = []
-
-    def refuse(_size_mb: int) -> disks.Disk:
-        raise OSError(errno.EBUSY, "no free loop device")
-
-    def succeed(_size_mb: int) -> disks.Disk:
-        made.append(disks.Disk(-1))
-        return made[-1]
-
-    ahead = disks.Ahead()
-    monkeypatch.setattr(disks, "make", refuse)
-    ahead.prepare(512)
-    while not ahead._ready[512].failed:
-        time.sleep(0.001)
-    monkeypatch.setattr(disks, "make", succeed)
-    assert ahead.order(512).take() is made[0]
-
-
-def test_disks_that_nobody_wanted_are_let_go(kind: str) -> None:
-    if kind != "disk":
-        pytest.skip("there is no disk to let go")
-    ahead = disks.Ahead()
-    ahead.prepare(512)
-    order = ahead._ready[512]
-    ahead.clear()
-    ahead.clear()
-    with pytest.raises(OSError, match="taken before"):
-        order.take()
-    until = time.monotonic() + 20
-    while images(workspace().folder) and time.monotonic() < until:  # the device clears itself a little later
-        time.sleep(0.01)
-    assert not images(workspace().folder)
 
 
 @pytest.mark.parametrize("size", [0, 511, 10_241])

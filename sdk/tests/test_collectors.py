@@ -15,6 +15,7 @@ from lambent.testing import LambdaContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SECRET = "hush-4711"
 RESPONSE = {"statusCode": 200, "body": "ok"}
@@ -76,6 +77,12 @@ def collector(request: pytest.FixtureRequest) -> Iterator[Collector]:
 
 def response_of(status: str, body: bytes = b"") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other processes have left in /tmp is no matter of these tests."""
+    monkeypatch.setenv("LAMBENT_RECORDER_FOLDER", str(tmp_path))
 
 
 def invoke(url: str, monkeypatch: pytest.MonkeyPatch, timeout: float = 3.0) -> float:

@@ -53,6 +53,11 @@ class Meaning(ast.NodeTransformer):
             node = ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno, col_offset=0)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return None
+        if isinstance(node, ast.stmt) and ast.unparse(node) in (
+            "TYPE_CHECKING = False",
+            "from __future__ import annotations",
+        ):
+            return None
         if isinstance(node, ast.Pass) or (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Constant)

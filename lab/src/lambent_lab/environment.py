@@ -21,10 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lambent_lab import environ, xray
@@ -34,21 +31,15 @@ from lambent_lab.initphase import init_ahead, runs_ahead
 from lambent_lab.instance import Instance
 from lambent_lab.invocation import Invocation, Run
 from lambent_lab.journal import Journal
+from lambent_lab.premises import Kind, Premises
 from lambent_lab.protocol.streaming import AWS_LIMITS, StreamLimits
 from lambent_lab.response import Delivery
 from lambent_lab.sandbox import (
     RUNTIME_API_PORT,
     BoxReport,
-    Folders,
     Forwarding,
     Order,
-    Tmp,
     describe,
-    disks,
-    forced_kind,
-    make_box,
-    make_room,
-    workspace,
 )
 from lambent_lab.shutdown import shut_down
 from lambent_lab.staging import stage
@@ -59,8 +50,8 @@ if TYPE_CHECKING:
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Failure
+    from lambent_lab.premises import Ahead
     from lambent_lab.response import ResponseSink
-    from lambent_lab.sandbox import Box, Room
     from lambent_lab.staging import Stage
 
 __all__ = ["BoxReport", "Environment", "Invocation"]
@@ -71,6 +62,7 @@ class Environment:
 
     `on_line` gets every line of the log as it appears. `stream_limits` are those of streamed responses.
     `forward` are ports of the host's loopback that a function in a network of its own shall reach as well.
+    `ahead` may have premises ready.
     """
 
     def __init__(
@@ -80,6 +72,7 @@ class Environment:
         on_line: Callable[[str], None] | None = None,
         stream_limits: StreamLimits = AWS_LIMITS,
         forward: Iterable[int] = (),
+        ahead: Ahead | None = None,
     ) -> None:
         self.spec = spec
         self._stream_limits = stream_limits
@@ -88,10 +81,8 @@ class Environment:
         self.log_stream = environ.log_stream(spec.version)
         self._journal = Journal(spec, on_line)
         self._stage: Stage | None = None
-        self._scratch: Path | None = None
-        self._disk: Order | None = None
-        self._box: Box | None = None
-        self._room: Room | None = None
+        self._ahead = ahead
+        self._premises: Premises | None = None
         self._making: asyncio.Task[Instance] | None = None
         self._instance: Instance | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -103,10 +94,10 @@ class Environment:
     @property
     def box(self) -> BoxReport:
         """Which box holds the function, and what it cannot do. Known after `start`."""
-        box, room = self._box, self._room
-        if box is None or room is None:
+        premises = self._premises
+        if premises is None or premises.box is None or premises.room is None:
             raise LabError("The environment has not been started: call start() first.")
-        return describe(box, room, self._stage.notes if self._stage is not None else ())
+        return describe(premises.box, premises.room, self._stage.notes if self._stage is not None else ())
 
     @property
     def warm(self) -> bool:
@@ -156,63 +147,32 @@ class Environment:
             raise
 
     async def _start(self) -> None:
-        spec = self.spec
-        self._disk = disks.ahead.order(spec.tmp_mb)
-        staging = asyncio.get_running_loop().run_in_executor(None, stage, spec)
-        try:
-            box = self._make_box()  # beside the staging
-        finally:
-            self._stage = await _staged(staging)
+        spec, ahead = self.spec, self._ahead
+        if ahead is None or not ahead.promises(spec):
+            self._premises = Premises(Order(spec.tmp_mb))  # whose disk is made beside the staging
+        prepared = self._stage = await _staged(spec)
+        if self._premises is None and ahead is not None:
+            self._premises = ahead.take(Kind.of(spec, prepared), self.log_stream)
+        premises = self._premises = self._premises or Premises(Order(spec.tmp_mb))
         # What the kernel is asked for cannot be taken back half-way: `close` waits for it.
-        self._making = asyncio.get_running_loop().create_task(self._make(self._disk, self._stage, box))
+        self._making = asyncio.get_running_loop().create_task(self._make(premises, prepared))
         instance = await asyncio.shield(self._making)
         await instance.begin()
         if runs_ahead(spec):
             await init_ahead(instance, self._journal, spec)
 
-    def _make_box(self) -> Box:
-        place = workspace()
-        self._scratch = Path(tempfile.mkdtemp(prefix="env-", dir=place.folder))
-        place.record_mark(self.log_stream)
-        box = self._box = make_box(
-            place.unique(),
-            memory_mb=self.spec.memory_mb,
-            mark=self.log_stream,
-            record=place.record_cgroup,
-            kind=forced_kind(),
+    async def _make(self, premises: Premises, prepared: Stage) -> Instance:
+        """Make what is missing for processes to start."""
+        box, room = await premises.make(self.spec, prepared, self.log_stream)
+        instance = self._instance = Instance(
+            self.spec, prepared, box, room, stream=self.log_stream, journal=self._journal
         )
-        place.add(box)
-        return box
-
-    async def _make(self, disk: Order, prepared: Stage, box: Box) -> Instance:
-        """Make the room and the endpoint, where nothing runs yet."""
-        spec = self.spec
-        assert self._scratch is not None
-        self._room = await make_room(
-            Folders(
-                python=prepared.runtime.program,
-                home=prepared.home,
-                code=prepared.code,
-                runtime=prepared.client,
-                layer=prepared.layer,
-                visible=environ.visible(spec, prepared.runtime),
-                scratch=self._scratch,
-            ),
-            Tmp(size_mb=spec.tmp_mb, disk=disk.take),
-            network=spec.network,
-        )
-        if self._room.user is not None:
-            workspace().record_user(self._room.user.uid)
-        box.gather(self._room.crowd)
-        self._instance = Instance(
-            spec, prepared, box, self._room, stream=self.log_stream, journal=self._journal
-        )
-        network = self._room.network
+        network = room.network
         listening = await network.listen(RUNTIME_API_PORT) if network.private else None
-        await self._instance.endpoint.start(listening)
+        await instance.endpoint.start(listening)
         if network.private:
             self._forwardings += [await Forwarding.start(network, port) for port in self._forward]
-        return self._instance
+        return instance
 
     async def wait_initialized(self, timeout_s: float) -> None:
         """Wait until the runtime is through with its init phase, well or not, or the time is over."""
@@ -220,8 +180,11 @@ class Environment:
             await asyncio.wait([self._instance.conversation.init], timeout=timeout_s)
 
     def prepare_next(self) -> None:
-        """Have something ready for another environment like this one, which makes its start quicker."""
-        disks.ahead.prepare(self.spec.tmp_mb)
+        """Have premises ready for another environment like this one, if that costs little."""
+        premises = self._premises
+        room = premises.room if premises is not None else None
+        if self._ahead is not None and room is not None and room.can_wait and self._closing is None:
+            self._ahead.prepare(self.spec)
 
     async def wait_frozen(self, timeout_s: float = 5.0) -> bool:
         """Wait until the runtime is idle and everything stands still, and tell whether it does."""
@@ -237,8 +200,6 @@ class Environment:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self._disk is not None:
-            self._disk.cancel()
         if self._making is not None:
             await asyncio.wait([self._making])
             self._making.exception()  # told to whoever started it
@@ -250,15 +211,8 @@ class Environment:
             await self._instance.endpoint.close()
             for forwarding in self._forwardings:
                 await forwarding.close()
-        if self._box is not None:
-            try:
-                await self._box.close()
-            finally:
-                workspace().discard(self._box)
-        if self._room is not None:
-            await self._room.close()
-        if self._scratch is not None:
-            await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        if self._premises is not None:
+            await self._premises.close()
         if self._stage is not None:
             self._stage.release()
             self._stage = None
@@ -325,8 +279,9 @@ class Environment:
             instance.let_freeze()
 
 
-async def _staged(staging: asyncio.Future[Stage]) -> Stage:
-    """Wait for a staging. A caller that is cancelled does not; it is released when it is done."""
+async def _staged(spec: FunctionSpec) -> Stage:
+    """Stage a function. A caller that is cancelled does not wait for it; it is released when it is done."""
+    staging = asyncio.get_running_loop().run_in_executor(None, stage, spec)
     try:
         return await asyncio.shield(staging)
     except asyncio.CancelledError:

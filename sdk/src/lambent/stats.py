@@ -88,6 +88,10 @@ class Stats(_Figures):
     With one exporter, `ended` is `acknowledged` + `waiting` + all of `dropped`. With several, the
     figures of exports are sums, and `exporters` has each of them. `recovered` are spans of an earlier
     process that were delivered here; `retried` counts repeated requests, `bytes` payload sent.
+
+    What one process has dropped because a backend was down, or for want of room, may be in its flight
+    recorder, and is `recovered` by the next one: it counts in both. `gave_way` spans are no longer in the
+    recorder, since it was full; that is no loss by itself.
     """
 
     __slots__ = (
@@ -98,6 +102,7 @@ class Stats(_Figures):
         "exported",
         "exporters",
         "flushes",
+        "gave_way",
         "recovered",
         "retried",
         "sampled_out",
@@ -113,6 +118,7 @@ class Stats(_Figures):
         sampled_out: int = 0,
         waiting: int = 0,
         recovered: int = 0,
+        gave_way: int = 0,
         dropped: dict[str, int] | None = None,
         flushes: Flushes | None = None,
         exporters: tuple[ExporterStats, ...] = (),
@@ -129,6 +135,7 @@ class Stats(_Figures):
             for reason, count in each.dropped.items():
                 self.dropped[reason] = self.dropped.get(reason, 0) + count
         self.recovered = recovered
+        self.gave_way = gave_way
         self.retried = sum([each.retried for each in exporters])
         self.bytes = sum([each.bytes for each in exporters])
         self.flushes = flushes or Flushes()
@@ -176,6 +183,7 @@ def collect(delivery: SyncDelivery) -> Stats:
         sampled_out=delivery.sampled_out,
         waiting=delivery.waiting,
         recovered=delivery.recovered,
+        gave_way=delivery.recorder.gave_way if delivery.recorder is not None else 0,
         dropped=delivery.drops,
         flushes=Flushes(delivery.flushes, delivery.flush_total, delivery.flush_longest, delivery.flush_last),
         exporters=exporters,

@@ -17,7 +17,7 @@ import lambent
 from lambent.delivery import recorder as module
 from lambent.delivery.recorder import FIRST, Recorder
 from lambent.delivery.recorder_format import Content, read
-from lambent.delivery.recorder_rare import refresh
+from lambent.delivery.recorder_rare import given_up, refresh
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
 
@@ -254,6 +254,26 @@ def test_closing_removes_a_file_with_nothing_in_it(
     two.close()
     assert not Path(one.path).exists()
     assert len(content(two).finished) == 1
+
+
+def test_what_is_given_up_is_let_go_of_and_stays_recorded(
+    make: Callable[..., Recorder], tracer: RecordingTracer
+) -> None:
+    recorder = make()
+    first, second, third = (start(recorder, tracer, name) for name in ("first", "second", "third"))
+    end(recorder, first)
+    end(recorder, second)
+    given_up(recorder, [first])
+    assert first not in recorder._live, "its memory is free"
+    recorder.acknowledged([second])
+    assert {each.name for each in content(recorder).spans.values()} == {"first", "third"}
+    assert recorder.open_spans() == [third]
+    for number in range(3000):
+        span = start(recorder, tracer, f"later {number}")
+        end(recorder, span)
+        recorder.acknowledged([span])
+    assert recorder.gave_way == 1, "acknowledged ones are not missed"
+    assert [each.name for each in content(recorder).spans.values()] == ["third"]
 
 
 OPERATIONS = st.lists(

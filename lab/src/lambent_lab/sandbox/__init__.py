@@ -1,6 +1,5 @@
 """Boxes: one process tree held, frozen, limited and measured; and the file system it sees."""
 
-from lambent_lab.sandbox import disks
 from lambent_lab.sandbox.box import Box, BoxReport, Usage
 from lambent_lab.sandbox.disks import Order
 from lambent_lab.sandbox.furnish import Folders, Tmp
@@ -29,7 +28,6 @@ __all__ = [
     "Workspace",
     "describe",
     "describe_exit",
-    "disks",
     "forced_kind",
     "make_box",
     "make_room",

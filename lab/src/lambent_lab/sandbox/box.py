@@ -100,6 +100,10 @@ class Box:
             # In a thread: it can take 10 ms, as the kernel waits for every CPU.
             await asyncio.to_thread(parts.write, path, str(pid))
 
+    def expect(self, mark: str) -> None:
+        """Tell the box, before anything runs in it, by which mark its processes will be told from others."""
+        self._marked.mark = mark.encode()
+
     def gather(self, crowd: Crowd | None) -> None:
         """Tell the box by what its processes are told from others, and reached all at once."""
         self._marked.crowd = crowd

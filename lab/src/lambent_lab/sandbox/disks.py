@@ -5,10 +5,9 @@ are deleted; those of a file system on disk can be written out and taken back, a
 what the function really needs.
 
 An ext4 image of the wanted size is made once for each lab (some 20 ms, beside the staging) and is a sparse
-file of 100 kB; every environment gets a copy of it on a loop device (some 4 ms, so that a service has the
-next one made ahead). Image and device vanish by themselves with the last mount, whatever becomes of the lab:
-the image has no name any more, and the device is one that clears itself. Where there are no loop devices, or
-only memory to put the image on, there is a tmpfs.
+file of 100 kB; every environment gets a copy of it on a loop device. Image and device vanish by themselves
+with the last mount, whatever becomes of the lab: the image has no name any more, and the device is one that
+clears itself. Where there are no loop devices, or only memory to put the image on, there is a tmpfs.
 """
 
 from __future__ import annotations
@@ -36,9 +35,6 @@ _BLOCK = 4096
 _OVERHEAD_AT, _OVERHEAD = 1024 + 0x248, 2100  # where ext4 says how many blocks it takes itself; a first guess
 _INODES_PER_MB = 64
 _TRIES = 20
-MAX_AHEAD = 4
-"""How many disks may lie ready, each of another size."""
-
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
 _PATIENCE_S = 60
 
@@ -89,51 +85,6 @@ class Order:
         """See to it that a disk that nobody has taken goes away. Safe to call again."""
         if self._left.acquire(blocking=False):
             self._made.add_done_callback(_discard)
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is known that there is none."""
-        return self._made.done() and self._made.exception() is not None
-
-
-class Ahead:
-    """Disks that are made before somebody wants them: one of each size that was wanted. Thread-safe.
-
-    Like those in use they exist as long as this process has them open.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._ready: dict[int, Order] = {}
-
-    def order(self, size_mb: int) -> Order:
-        """Return the one that is there, or order one."""
-        with self._lock:
-            ready = self._mine().pop(size_mb, None)
-        return Order(size_mb) if ready is None or ready.failed else ready
-
-    def prepare(self, size_mb: int) -> None:
-        """Have one made for the next environment."""
-        with self._lock:
-            ready = self._mine()
-            if size_mb not in ready and len(ready) < MAX_AHEAD:
-                ready[size_mb] = Order(size_mb)
-
-    def clear(self) -> None:
-        """Let go of those that nobody has wanted."""
-        with self._lock:
-            ready, self._ready = self._mine(), {}
-        for order in ready.values():
-            order.cancel()
-
-    def _mine(self) -> dict[int, Order]:
-        if self._pid != os.getpid():  # a forked child: these are its parent's
-            self._pid, self._ready = os.getpid(), {}
-        return self._ready
-
-
-ahead = Ahead()
 
 
 def _discard(made: Future[Disk]) -> None:

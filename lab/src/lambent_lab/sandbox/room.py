@@ -54,6 +54,7 @@ class Room(ABC):
     user: User | None = None
     who = ""  # the user, where it is not the lab's nor one of its own
     crowd: Crowd | None = None  # all that runs here, where that can be told
+    can_wait = False  # whether it costs little to have one that is not used
     own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
 
@@ -158,6 +159,8 @@ class FolderRoom(Room):
 
 class MountRoom(Room):
     """A mount namespace. Made by `await MountRoom.make(folders)`: OSError when that is not allowed."""
+
+    can_wait = True
 
     def __init__(
         self, handles: dict[int, int], places: Places, user: User | None, tmp: str, cannot: tuple[str, ...]

@@ -26,7 +26,7 @@ class MarkedTree(parts.Tree):
     how: ClassVar[str] = "signals (descendants, and the mark in their environment)"
 
     def __init__(self, mark: str) -> None:
-        self._mark = mark.encode()
+        self.mark = mark.encode()
         self.root = 0
         self.crowd: Crowd | None = None
         self.others: list[int] = []  # processes started beside the runtime
@@ -55,7 +55,7 @@ class MarkedTree(parts.Tree):
         try:
             gathered = self.crowd is not None and self.crowd.has(entry)
             # A process can have its files in /proc given to root: then the mark is left.
-            if not gathered and self._mark not in (_PROC / entry / "environ").read_bytes():
+            if not gathered and self.mark not in (_PROC / entry / "environ").read_bytes():
                 return False
         except OSError:
             return False  # gone, or another user's

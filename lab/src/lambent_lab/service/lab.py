@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
-from lambent_lab.sandbox import disks
+from lambent_lab.premises import Ahead
 from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
@@ -72,6 +72,7 @@ class Lab:
         self.core = Core(
             environment or self._environment, max_environments=max_environments, idle_s=idle_timeout
         )
+        self._ahead = Ahead()
         self._arrivals = Arrivals()
         self._unsaved: deque[SpanRecord] = deque()
         self._printed: deque[str] = deque(maxlen=MAX_WAITING)
@@ -110,7 +111,8 @@ class Lab:
         from lambent_lab.environment import Environment  # what a function needs, importing the lab does not
 
         # A function in a network of its own reaches the receiver under the address that it has outside.
-        return Environment(spec, on_line=on_line, forward=[self._receiver.port] if self._receiver else [])
+        forward = [self._receiver.port] if self._receiver else []
+        return Environment(spec, on_line=on_line, forward=forward, ahead=self._ahead)
 
     @property
     def otlp_url(self) -> str:
@@ -294,7 +296,7 @@ class Lab:
                     await server.stop()
                 await self.core.close()
         finally:
-            disks.ahead.clear()
+            await self._ahead.close()
             if self._receiver is not None:
                 await self._receiver.close()
             # What is still under way (an interrupted invocation, say) must not outlive its loop.

@@ -1,4 +1,4 @@
-"""What delivery says of spans that are lost, and its end. Loaded when it is needed."""
+"""What delivery does rarely: it says what is lost, begins anew in a forked child, ends. Loaded then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.delivery.sync import SyncDelivery
 
-__all__ = ["close", "say_dropped"]
+__all__ = ["close", "say_dropped", "start_anew"]
 
 
 def say_dropped(count: int, why: str, delivery: SyncDelivery) -> None:
@@ -41,3 +41,17 @@ def close(delivery: SyncDelivery, seconds: float) -> None:
                 end()
         except Exception as error:  # noqa: BLE001  # a user's exporter
             say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+
+
+def start_anew(delivery: SyncDelivery) -> None:
+    """In a forked child: forget what is the parent's."""
+    delivery._queue.clear()
+    delivery.started = delivery.sampled_out = delivery.refused = delivery.taken = delivery.handed_over = 0
+    delivery._dropped = 0
+    delivery._bytes = delivery._measured = 0
+    delivery.drops.clear()
+    delivery.untold = False
+    delivery.active.clear()
+    if delivery.processors is not None:
+        delivery.processors.in_child()
+    delivery.lanes = [lane.renewed() for lane in delivery.lanes] if delivery.lanes is not None else None

@@ -81,6 +81,7 @@ class Lane:
         self.pending.extend(spans[:room])
         if len(spans) > room:
             self._drop("queue_full", len(spans) - room)
+            self.delivery.give_up(spans[room:])
             from lambent.diagnostics import say
 
             say(f"dropped {len(spans) - room} spans: an exporter is behind and its queue was full")
@@ -138,8 +139,10 @@ class Lane:
                 self.exporter, count, 0 if ok else lost + rejected or count, monotonic() - start,
                 sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
             )  # fmt: skip  # what was counted, in one place
-        if ok or lost + rejected < count:
-            self.delivery.tell_acknowledged(spans)
+        if ok or lost + rejected < count or (rejected and not lost):
+            self.delivery.tell_acknowledged(spans)  # what a server has refused it would refuse again
+        else:
+            self.delivery.give_up(spans)
         if (not ok and not quiet) or warning:
             from lambent.diagnostics import say
 

@@ -331,7 +331,7 @@ def fields(span: Span) -> tuple[object, ...]:
         kind |= parent.is_remote << 4
     rare = None
     if span._recorded < 0:
-        from lambent.delivery.recorder_rare import rarely_there
+        from lambent.delivery.recorder_values import rarely_there
 
         rare = rarely_there(span)
     return (

@@ -16,9 +16,9 @@ from lambent.delivery.recorder import (
     OWN,
     SEGMENT_HEAD_SIZE,
     check,
-    fields,
     recorders,
 )
+from lambent.delivery.recorder_values import plainly, record_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ __all__ = [
     "close",
     "fit",
     "give_up",
+    "given_up",
     "in_child",
     "in_children",
     "put",
-    "rarely_there",
     "recovery",
     "refresh",
     "some_acknowledged",
@@ -45,7 +45,6 @@ __all__ = [
     "write_late",
 ]
 
-_BIG = 1 << 64
 _AT_ONCE = 256  # ids in one record
 _BLOCK = bytes(65_536)
 
@@ -64,10 +63,10 @@ def put(recorder: Recorder, span: Span, *, started: bool) -> None:
                 return  # of before a fork: the parent has it too
             if not recorder.begin():
                 return
-        data = _plainly(span)
+        data = plainly(span)
         if len(data) + CHECK_SIZE > (recorder._segment - SEGMENT_HEAD_SIZE) // 2:
             recorder.cut += len(data)
-            data = _plainly(span, cut=True)
+            data = plainly(span, cut=True)
         if started and span._recorded >= 0:
             span._recorded = len(span._attributes)
         number = recorder._number
@@ -87,7 +86,7 @@ def refresh(recorder: Recorder, span: Span) -> None:
     if span._recorded == len(span._attributes):
         return
     try:
-        record = _record(span)
+        record = record_of(span)
         if recorder.off or len(record) > recorder._segment // 4:
             return
         write_late(recorder, record)
@@ -153,7 +152,7 @@ def _give_way(recorder: Recorder, index: int) -> None:
     kept = 0
     for span in reversed(list(spans.values())):
         if span is not None and span.end_time is None:
-            record = _record(span)
+            record = record_of(span)
             room -= len(record)
             if room < 0:
                 break
@@ -204,6 +203,33 @@ def some_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
     write_again(recorder)
 
 
+class _Kept:
+    """In the place of a finished span that its process has given up: its record is all there is of it."""
+
+    end_time = 1
+
+    def __init__(self, span_id: int) -> None:
+        self._span_id = span_id
+
+
+def given_up(recorder: Recorder, spans: Sequence[Span]) -> None:
+    """Let go of spans that this process delivers no more. Their records are for the next one."""
+    known = {*spans}
+    if not recorder._lock.acquire(False):
+        return  # they are let go of with their segment
+    try:
+        live = recorder._live
+        for position in range(len(live) - 1, -1, -1):  # mostly it is the last one
+            span = live[position]
+            if span in known:
+                known.discard(span)
+                live[position] = _Kept(span._span_id)  # type: ignore[call-overload]  # as much of a span
+                if not known:
+                    break
+    finally:
+        recorder._lock.release()
+
+
 def acknowledged_meanwhile(recorder: Recorder, spans: Sequence[Span]) -> None:
     """Note what is acknowledged while somebody else has the lock."""
     recorder._gone += spans
@@ -221,88 +247,7 @@ def _write_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
 def write_again(recorder: Recorder) -> None:
     """Write again, with the lock, what another thread recorded while the ring was emptied."""
     for span in list(recorder._live):
-        fit(recorder, _record(span))
-
-
-# Spans with everything that they can have.
-
-
-def rarely_there(span: Span) -> tuple[object, ...] | None:
-    """Return what few spans have: a status, events, links, a trace state, anything dropped."""
-    if not (
-        span._status_code
-        or span._events
-        or span._links
-        or span._trace_state
-        or span.dropped_attributes
-        or span.dropped_events
-        or span.dropped_links
-    ):
-        return None
-    events = [
-        (event.name, event.timestamp, event.attributes, event.dropped_attributes)
-        for event in span._events or ()
-    ]
-    links = [
-        (
-            link.context.trace_id,
-            link.context.span_id,
-            link.context.is_remote,
-            link.context.trace_state.to_header() if link.context.trace_state else "",
-            link.attributes,
-            link.dropped_attributes,
-        )
-        for link in span._links
-    ]
-    return (
-        span._status_code,
-        span._status_message,
-        span._trace_state.to_header() if span._trace_state else "",
-        tuple(events),
-        tuple(links),
-        (span.dropped_attributes, span.dropped_events, span.dropped_links),
-    )
-
-
-def _record(span: Span) -> bytes:
-    data = _plainly(span)
-    return data + check(KEY, data)
-
-
-def _plainly(span: Span, *, cut: bool = False) -> bytes:
-    """Return the record of a span that has values of unusual types, or too much of everything."""
-    every = (*fields(span)[:8], rarely_there(span))
-    if cut:
-        # What identifies it, and the beginning of its texts: better than no trace of it.
-        kept = {
-            key[:128]: value[:128] if isinstance(value, str) else value
-            for key, value in list(span._attributes.items())[:32]
-            if isinstance(value, (str, int, float, bool))
-            and (not isinstance(value, int) or -_BIG < value < _BIG)
-        }
-        kept["lambent.recorder.cut"] = True
-        message = (span._status_message or "")[:512] or None
-        rare = (span._status_code, message, "", (), (), (span.dropped_attributes, span.dropped_events, 0))
-        every = (*every[:4], span.name[:512], *every[5:7], kept, rare)
-    return dumps(_plain(every), 2)  # type: ignore[arg-type]  # plain, as it says
-
-
-def _plain(value: object) -> object:
-    """Return the value made of Python's own types only, for subclasses of them are refused."""
-    kind = type(value)
-    if value is None or kind in (str, int, float, bool, bytes):
-        return value
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return tuple([_plain(item) for item in value])
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    return bytes(value) if isinstance(value, bytes) else str(value)
+        fit(recorder, record_of(span))
 
 
 # The file's ends.

@@ -141,10 +141,12 @@ class SyncDelivery:
             self._measured = waiting
             self._room = 0
             self.drop("queue_bytes")
+            self.give_up((span,))
         elif span in self.active:
             self._append(span)  # there is one for each invocation, and it tells what is missing
         else:
             self.drop("closed" if self.closed else "queue_full")
+            self.give_up((span,))
 
     def _sizes(self, waiting: int, span: Span) -> list[int]:
         """Return how many bytes the spans take that came since the last look: of each, or all of them."""
@@ -169,6 +171,13 @@ class SyncDelivery:
         self._dropped += count
         self._why = reason
         self.untold = True
+
+    def give_up(self, spans: Sequence[Span]) -> None:
+        """Hold on to spans no more that this process does not deliver. What was recorded of them stays."""
+        if self.recorder is not None:
+            from lambent.delivery.recorder_rare import given_up
+
+            given_up(self.recorder, spans)
 
     def _on_end_immediate(self, span: Span) -> None:
         if self.closed:
@@ -377,17 +386,10 @@ class SyncDelivery:
 
     def in_child(self) -> None:
         """After a fork: what was queued is the parent's to export, and its locks may be held there."""
-        self._queue.clear()
-        self.started = self.sampled_out = self.refused = self.taken = self.handed_over = 0
-        self._dropped = 0
-        self._bytes = self._measured = 0
-        self.drops.clear()
-        self.untold = False
-        self.active.clear()
+        from lambent.delivery.closing import start_anew
+
         self._gate = allocate_lock()
-        if self.processors is not None:
-            self.processors.in_child()
-        self.lanes = [lane.renewed() for lane in self.lanes] if self.lanes is not None else None
+        start_anew(self)
 
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
