@@ -43,6 +43,8 @@ SIDE_EFFECTS = {
 ALLOWED = {
     # Building a query string is a pure function, wherever it lives.
     ("lambent.triggers.http", "urllib"),
+    # Percent-coding, as above.
+    ("lambent.propagation.baggage", "urllib"),
     # Writing a given time as text asks no clock.
     ("lambent.readable", "datetime"),
 }
