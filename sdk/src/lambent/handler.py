@@ -96,7 +96,7 @@ class Invocation:
         config = tracer.config
         parent: SpanContext | None = None
         try:
-            description = recognise(event)
+            description = recognise(event, self._context)
             carrier = self._carrier or description.carrier
             if carrier:
                 from lambent.propagation import extract
@@ -129,7 +129,7 @@ class Invocation:
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
             **{
                 "context": parent if self._parent is None else self._parent,
-                "kind": 1 if kind is None else kind,
+                "kind": description.kind if kind is None else kind,
                 "attributes": described,
                 **self._more,
             },
@@ -188,15 +188,14 @@ class Invocation:
 
     def _read_response(self) -> None:
         read = self._description.read_response if self._description is not None else None
-        code = read(self._response) if read is not None else None
-        if code is None:
+        outcome = read(self._response) if read is not None else None
+        if not outcome:
             return
-        self._span.set_attribute("http.response.status_code", code)
-        if "http/dup" in self._tracer.config.semconv:
-            self._span.set_attribute("http.status_code", code)
-        if code >= 500:
+        self._span.set_attributes(outcome)
+        if "http/dup" in self._tracer.config.semconv and "http.response.status_code" in outcome:
+            self._span.set_attribute("http.status_code", outcome["http.response.status_code"])
+        if "error.type" in outcome:
             self._span.set_status(2)
-            self._span.set_attribute("error.type", str(code))
 
 
 def _deadline(context: object) -> float | None:
