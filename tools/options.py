@@ -98,6 +98,17 @@ MEANINGS: dict[str, str] = {
     "sampler_argument": "The ratio, 0 to 1, of the `traceidratio` samplers.",
     "propagators": "Which formats of context are read from events, the first that fits wins.",
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
+    "capture": (
+        "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "
+        "redacted and cut: see [Capture payloads](../how-to/capture-payloads.md). `true` means both."
+    ),
+    "capture_depth": "How deep captured values are followed.",
+    "capture_size": "How many characters of a captured value are kept.",
+    "redact_keys": (
+        "Further names of secrets, with commas: what stands under a key that contains one is not captured. "
+        "Case, `-` and `_` do not matter."
+    ),
+    "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
     "session_name": "The resource attribute `lambent.session_name`.",
