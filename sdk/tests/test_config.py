@@ -45,6 +45,8 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "insecure": ("true", True, True),
     "stdout_output": ("PIPE", "pipe", "pipe"),
     "xray_daemon_address": ("10.0.0.1:2000", "10.0.0.1:2000", "10.0.0.1:2000"),
+    "log_correlation": ("true", True, True),
+    "log_events": ("Warning", "warning", "WARNING"),
     "log_level": ("DEBUG", "debug", "debug"),
     "stdout_compression_level": ("9", 9, 9),
     "stdout_log_level": ("INFO", "INFO", "INFO"),
