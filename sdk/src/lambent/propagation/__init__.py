@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambent.context import SpanContext
-    from lambent.propagation import tracecontext
+    from lambent.propagation import baggage, tracecontext
 
-__all__ = ["KNOWN", "extract", "tracecontext"]
+__all__ = ["KNOWN", "baggage", "extract", "tracecontext"]
 
 KNOWN = frozenset({"tracecontext"})
 """The formats that carry a span context here."""
@@ -43,6 +43,6 @@ def extract(carrier: Mapping[str, str], propagators: Sequence[str]) -> SpanConte
 
 def __getattr__(name: str) -> object:
     # So that `import lambent` is enough to reach each of them.
-    if name in KNOWN:
+    if name in KNOWN or name == "baggage":
         return __import__(f"lambent.propagation.{name}", fromlist=["__name__"])
     raise AttributeError(f"module 'lambent.propagation' has no attribute {name!r}")
