@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, propagation, sampling, testing, wire
+    from lambent import exporters, logging, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
     from lambent.delivery.processors import SpanProcessor
@@ -46,6 +46,7 @@ __all__ = [
     "exporters",
     "get_tracer",
     "init",
+    "logging",
     "propagation",
     "sampling",
     "testing",
@@ -67,6 +68,7 @@ _HOMES = {
     "Tracer": "tracer",
     "current_span": "context",
     "exporters": "",
+    "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
@@ -107,6 +109,12 @@ def init(**arguments: object) -> Tracer:
     from lambent.config import read
 
     config = read(arguments)
+    if config.log_correlation or config.log_events:
+        from lambent.logging import install
+
+        install(
+            config.log_events or None
+        )  # also when disabled: a log format that names the ids must not fail for that
     if config.disabled:
         from lambent.disabled import DisabledTracer
 
@@ -118,6 +126,10 @@ def init(**arguments: object) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or config.set_global:
         _default = tracer
+    if config.instrument and not config.disabled:
+        from lambent.instrument import start
+
+        start(tracer)
     return tracer
 
 
