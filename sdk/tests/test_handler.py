@@ -15,6 +15,7 @@ import pytest
 
 import lambent
 from lambent import handler as handler_module
+from lambent.context import SpanContext
 from lambent.exporters import Exporter, Result
 from lambent.span import Span
 from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
@@ -566,6 +567,23 @@ def test_the_invocation_block(tracer: RecordingTracer, load_event: Callable[[str
     assert span.attributes["b"] == 2
     assert span.attributes["http.response.status_code"] == 503
     assert span.status.status_code == 2
+
+
+def test_the_invocation_block_takes_what_a_span_takes(tracer: RecordingTracer) -> None:
+    carrier = {"traceparent": f"00-{7:032x}-{8:016x}-01"}
+    link = lambent.Link(SpanContext(3, 4, True, 1))
+    with tracer.invocation({}, None, carrier=carrier, links=[link], start_time=5) as invocation:
+        pass
+    (span,) = tracer.spans
+    assert span is invocation.span
+    assert (span.parent and span.parent.span_id, span.start_time) == (8, 5)
+    assert [each.context.span_id for each in span.links] == [4]
+    with tracer.invocation({}, None, carrier=carrier, parent=SpanContext(0, 0), end_on_exit=False) as left:
+        pass
+    assert left.is_recording()
+    left.end()
+    assert tracer.spans[1] is left.span
+    assert tracer.spans[1].parent is None
 
 
 def test_the_invocation_block_with_an_exception(

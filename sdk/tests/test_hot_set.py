@@ -174,7 +174,7 @@ print(opened)
 @pytest.mark.parametrize(
     "module",
     ["span", "context", "ids", "sampling", "limits", "resource", "tracer", "handler", "codes", "exceptions",
-     "wrapping", "triggers.apigateway", "propagation.tracecontext", "wire.protobuf", "wire.json", "errors",
+     "wrapping", "triggers.http", "propagation.tracecontext", "wire.protobuf", "wire.json", "errors",
      "config"],
 )  # fmt: skip
 def test_a_pure_room_is_imported_with_everything_forbidden(run_python: Any, module: str) -> None:

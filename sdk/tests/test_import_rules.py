@@ -42,7 +42,7 @@ SIDE_EFFECTS = {
 }  # fmt: skip
 ALLOWED = {
     # Building a query string is a pure function, wherever it lives.
-    ("lambent.triggers.apigateway", "urllib"),
+    ("lambent.triggers.http", "urllib"),
     # Percent-coding, as above.
     ("lambent.propagation.baggage", "urllib"),
     # Writing a given time as text asks no clock.

@@ -8,7 +8,7 @@ import pytest
 
 from lambent.testing import LambdaContext, recording_tracer
 from lambent.triggers import recognise
-from lambent.triggers.apigateway import status_code
+from lambent.triggers.http import status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def test_the_status_of_a_response(
 
 @pytest.mark.parametrize("response", [None, [], "500", 500, {}, {"status": 500}, b"{}"])
 def test_responses_without_a_status(response: object) -> None:
-    assert status_code(response) is None
+    assert status(response) is None
 
 
 def test_a_status_means_nothing_to_other_events() -> None:
@@ -208,8 +208,8 @@ def test_the_query_of_a_rest_event(
 
 
 def test_events_that_are_not_api_gateways(load_event: Callable[[str], Any]) -> None:
-    for name in ("albEvent.json", "sqsEvent.json", "vpcLatticeV2Event.json", "eventBridgeEvent.json"):
-        assert recognise(load_event(name)).trigger == "other"
+    for name in ("sqsEvent.json", "eventBridgeEvent.json", "cognitoPreSignUpEvent.json"):
+        assert recognise(load_event(name)).trigger != "http"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lambent.wrapping import around
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Any, ParamSpec, Self, TypeVar
 
@@ -63,9 +63,17 @@ class Invocation:
         name: str | None = None,
         kind: object = None,
         attributes: Attributes | None = None,
+        carrier: Mapping[str, str] | None = None,
+        parent: object = None,
+        end_on_exit: bool = True,
+        **more: Any,
     ) -> None:
         self._tracer = tracer
         self._context = context
+        self._carrier = carrier
+        self._parent = parent
+        self._ends = end_on_exit
+        self._more = more
         self._description: Description | None = None
         self._deadline = _deadline(context)
         self._response: object = None
@@ -88,11 +96,12 @@ class Invocation:
         config = tracer.config
         parent: SpanContext | None = None
         try:
-            description = recognise(event)
-            if description.carrier:
+            description = recognise(event, self._context)
+            carrier = self._carrier or description.carrier
+            if carrier:
                 from lambent.propagation import extract
 
-                parent = extract(description.carrier, config.propagators)
+                parent = extract(carrier, config.propagators)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
             description = Description("other")
@@ -110,6 +119,10 @@ class Invocation:
         described.update(description.attributes)
         if "http/dup" in config.semconv:
             _add_older_names(described)
+        if config.capture in {"request", "both"}:
+            from lambent.capture import payload
+
+            described.update(payload(config, "request", event))
         if attributes:
             described.update(attributes)
         if parent is None:
@@ -118,14 +131,20 @@ class Invocation:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            context=parent,
-            kind=1 if kind is None else kind,
-            attributes=described,
+            **{
+                "context": parent if self._parent is None else self._parent,
+                "kind": description.kind if kind is None else kind,
+                "attributes": described,
+                **self._more,
+            },
         )
+        if not self._ends and isinstance(span, Span):
+            span._end_on_exit = False
+            span._recorded = -1
         if config.log_level == "debug":
             from lambent.debug import extracted
 
-            extracted(description.carrier or {}, parent, span)
+            extracted(self._carrier or description.carrier or {}, parent, span)
         return span
 
     def set_response(self, response: object) -> None:
@@ -172,16 +191,20 @@ class Invocation:
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
 
     def _read_response(self) -> None:
+        config = self._tracer.config
+        if config.capture in {"response", "both"}:
+            from lambent.capture import payload
+
+            self._span.set_attributes(payload(config, "response", self._response))
         read = self._description.read_response if self._description is not None else None
-        code = read(self._response) if read is not None else None
-        if code is None:
+        outcome = read(self._response) if read is not None else None
+        if not outcome:
             return
-        self._span.set_attribute("http.response.status_code", code)
-        if "http/dup" in self._tracer.config.semconv:
-            self._span.set_attribute("http.status_code", code)
-        if code >= 500:
+        self._span.set_attributes(outcome)
+        if "http/dup" in config.semconv and "http.response.status_code" in outcome:
+            self._span.set_attribute("http.status_code", outcome["http.response.status_code"])
+        if "error.type" in outcome:
             self._span.set_status(2)
-            self._span.set_attribute("error.type", str(code))
 
 
 def _deadline(context: object) -> float | None:

@@ -13,7 +13,7 @@ from lambent.span import NonRecordingSpan, Span
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import ParamSpec, Protocol, TypeVar
+    from typing import Any, ParamSpec, Protocol, TypeVar
 
     from lambent.config import Config
     from lambent.current import CurrentSpan
@@ -314,14 +314,16 @@ class Tracer:
         name: str | None = None,
         kind: object = None,
         attributes: Attributes | None = None,
+        **more: Any,
     ) -> Invocation:
         """Return a context manager around the handling of one event, for code that cannot be decorated.
 
-        Tell it the response with `set_response`, so that its status is known.
+        Tell it the response with `set_response`, so that its status is known. Where the caller's context is
+        not the event's own, `carrier` holds its headers, or `parent` is it; `more` is for `start_span`.
         """
         from lambent.handler import Invocation
 
-        return Invocation(self, event, context, name=name, kind=kind, attributes=attributes)
+        return Invocation(self, event, context, name=name, kind=kind, attributes=attributes, **more)
 
     # Delivery.
 
@@ -342,6 +344,10 @@ class Tracer:
         from lambent import _forget
 
         _forget(self)
+        if self.config.instrument:
+            from lambent.instrument import stop
+
+            stop(self)
         self.delivery.close(self.config.timeout)
         if self.watchdog is not None:
             self.watchdog.close()

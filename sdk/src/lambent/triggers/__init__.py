@@ -2,27 +2,49 @@
 
 A trigger is a pure function of the event. `recognise` decides by what defines a kind of event,
 with a few dictionary look-ups, and loads the module of that kind when the first such event comes.
+No value in an event is trusted to be of its type, and nothing in it is changed.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    Reader = Callable[[object], "int | None"]
+    Reader = Callable[[object], "Mapping[str, object] | None"]
 
-__all__ = ["Description", "recognise"]
+__all__ = ["CONTEXT", "Description", "Record", "carrier_in", "headers", "recognise", "record", "records"]
+
+CONTEXT = frozenset(
+    {"traceparent", "tracestate", "baggage", "x-amzn-trace-id", "b3", "x-b3-traceid", "x-b3-spanid",
+     "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"}
+)  # fmt: skip
+"""The names that are taken for context where a carrier is mixed with a payload."""
+
+_PLACES = ("headers", "metadata", "_trace", "_context")
 
 
 class Description:
     """What the root span of an invocation says because of its event.
 
-    `carrier` holds the headers, names in lower case, that may carry the caller's context;
-    `read_response` returns the HTTP status code of a response, None when it has none.
+    `source` names the kind of event, `trigger` is `faas.trigger`, `kind` OpenTelemetry's span kind.
+    `carrier` holds what may carry the context of the one caller, names in lower case; `records`
+    are the messages of a batch, each with a carrier of its own. `read_response` returns what a
+    response says of the outcome, as attributes; an `error.type` among them makes it a failure.
+    `sent` is when the event came to be, in seconds since the epoch, 0 where it does not say.
     """
 
-    __slots__ = ("attributes", "carrier", "name", "read_response", "trigger")
+    __slots__ = (
+        "attributes",
+        "carrier",
+        "kind",
+        "name",
+        "read_response",
+        "records",
+        "sent",
+        "source",
+        "trigger",
+    )
 
     def __init__(
         self,
@@ -31,15 +53,68 @@ class Description:
         attributes: dict[str, object] | None = None,
         carrier: Mapping[str, str] | None = None,
         read_response: Reader | None = None,
+        *,
+        source: str = "",
+        kind: int = 1,
+        records: Sequence[Record] = (),
+        sent: float = 0.0,
     ) -> None:
+        self.source = source
         self.trigger = trigger
         self.name = name
+        self.kind = kind
         self.attributes = attributes or {}
         self.carrier = carrier or {}
+        self.records = records
         self.read_response = read_response
+        self.sent = sent
 
 
-def recognise(event: object) -> Description:
+class Record:
+    """One message of a batch. All but `raw`, `carrier` and `shared` is read when it is first asked for.
+
+    `raw` is the message as the event has it; `carrier` may hold its sender's context, names in lower
+    case; `id` is what `batchItemFailures` calls it, "" where that cannot name it; `group` is its FIFO
+    queue's message group or its shard, "" where order does not matter; `sent` is the time when it was
+    sent in seconds since the epoch, 0 if unknown; `attributes` and `name` are for its own span.
+    """
+
+    __slots__ = ("_read", "attributes", "carrier", "group", "id", "name", "raw", "sent", "shared")
+
+    attributes: dict[str, object]
+    group: str
+    id: object
+    name: str
+    sent: float
+
+    def __init__(
+        self,
+        raw: Mapping[str, object],
+        carrier: Mapping[str, str],
+        read: Callable[[Record], None],
+        shared: Mapping[str, object],
+    ) -> None:
+        self.raw = raw
+        self.carrier = carrier
+        self.shared = shared
+        self._read = read
+
+    def __getattr__(self, name: str) -> object:
+        if name not in Record.__slots__:
+            raise AttributeError(f"a record has no attribute {name!r}")
+        self.group, self.id, self.sent = "", "", 0.0
+        self._read(self)
+        return getattr(self, name)
+
+
+_RECORDS = {
+    "aws:sqs": "messaging",
+    "aws:sns": "messaging",
+    "aws:kinesis": "messaging",
+}
+
+
+def recognise(event: object, context: object = None) -> Description:
     """Return what is known of this event: of an unknown one, that its trigger is "other"."""
     if isinstance(event, dict):
         request = event.get("requestContext")
@@ -50,11 +125,79 @@ def recognise(event: object) -> Description:
                     "other"
                 )  # an authorizer's question: its answer is a policy, not a response
             if isinstance(http, dict) and "method" in http:
-                from lambent.triggers.apigateway import describe_v2
+                from lambent.triggers.http import describe_v2
 
                 return describe_v2(event, request, http)
             if "httpMethod" in event and "resource" in event and "elb" not in request:
-                from lambent.triggers.apigateway import describe_v1
+                from lambent.triggers.http import describe_v1
 
                 return describe_v1(event, request)
-    return Description("other")
+        batch = event.get("Records")
+        if isinstance(batch, list) and batch and isinstance(batch[0], dict):
+            first = batch[0]
+            source = first.get("eventSource") or first.get("EventSource")
+            if isinstance(source, str) and source in _RECORDS:
+                from lambent.triggers.messaging import describe
+
+                return describe(source, batch)
+    return Description("other", carrier=_of_client(context))
+
+
+def _of_client(context: object) -> dict[str, str]:
+    """Return what the caller of `Invoke` put into its client context."""
+    client = getattr(context, "client_context", None)
+    return headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+
+
+def records(event: object) -> Sequence[Record]:
+    """Return the messages of a batch, none for other events."""
+    return recognise(event).records
+
+
+def record(raw: object) -> Record | None:
+    """Return what is known of one message, as it stands in a batch; None for what is no message."""
+    found = recognise({"Records": [raw]}).records
+    return found[0] if found else None
+
+
+def text(value: object) -> str:
+    """Return the value if it is text, else ""."""
+    return value if isinstance(value, str) else ""
+
+
+def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str]:
+    """Return headers by their names in lower case.
+
+    Of several values the last counts, as in Lambda's own `headers`; only lists that may come in pieces
+    (W3C's `tracestate` and `baggage`) are put together. Bytes are read as UTF-8.
+    """
+    found = {} if found is None else found
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if type(name) is str and type(value) is str:
+                found[name.lower()] = value
+            elif isinstance(name, (str, bytes)):
+                key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
+                values = value if isinstance(value, (list, tuple)) else (value,)
+                parts = [each for each in map(_decoded, values) if each is not None]
+                if parts:
+                    found[key] = ",".join(parts) if key in ("tracestate", "baggage") else parts[-1]
+    return found
+
+
+def _decoded(value: object) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else text(value) or None
+
+
+def carrier_in(payload: object) -> dict[str, str]:
+    """Return the context that a payload carries among other things, at its top or among its headers."""
+    found: dict[str, str] = {}
+    if isinstance(payload, dict):
+        for place in (payload, *[payload.get(name) for name in _PLACES]):
+            if isinstance(place, dict):
+                for name, value in place.items():
+                    if isinstance(name, str) and isinstance(value, str) and name.lower() in CONTEXT:
+                        found[name.lower()] = value
+                if found:
+                    break
+    return found

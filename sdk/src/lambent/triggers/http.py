@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["describe_v1", "describe_v2", "status_code"]
+__all__ = ["describe_v1", "describe_v2", "outcome", "status"]
 
 _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
@@ -36,7 +36,7 @@ def describe_v2(
     _protocol(attributes, http.get("protocol"))
     _put(attributes, "user_agent.original", http.get("userAgent") or headers.get("user-agent"))
     _server(attributes, headers, request.get("domainName"))
-    return Description("http", _name(method, route), attributes, headers, status_code)
+    return Description("http", _name(method, route), attributes, headers, status)
 
 
 def describe_v1(event: Mapping[str, object], request: Mapping[str, object]) -> Description:
@@ -54,23 +54,27 @@ def describe_v1(event: Mapping[str, object], request: Mapping[str, object]) -> D
     _protocol(attributes, request.get("protocol"))
     _put(attributes, "user_agent.original", identity.get("userAgent") or headers.get("user-agent"))
     _server(attributes, headers, request.get("domainName"))
-    return Description("http", _name(method, route), attributes, headers, status_code)
+    return Description("http", _name(method, route), attributes, headers, status)
 
 
-def status_code(response: object) -> int | None:
+def status(response: object) -> Mapping[str, object] | None:
     """Return the status code that API Gateway makes of a response, None when it would fail on it.
 
     A mapping with `statusCode`, a number or its text. Payload 2.0 also takes any other JSON
     value, as the body of a 200; which of the two a function means cannot be told from here.
     """
-    if not isinstance(response, dict):
-        return None
-    code = response.get("statusCode")
-    if isinstance(code, str) and code.isascii() and code.isdigit():
+    return outcome(response.get("statusCode")) if isinstance(response, dict) else None
+
+
+def outcome(code: object) -> Mapping[str, object] | None:
+    """Return the attributes of a status code; those from 500 are failures of ours."""
+    if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3:
         code = int(code)
     if isinstance(code, bool) or not isinstance(code, int) or not 100 <= code <= 999:
         return None
-    return code
+    if code < 500:
+        return {"http.response.status_code": code}
+    return {"http.response.status_code": code, "error.type": str(code)}
 
 
 def _text(value: object) -> str:
