@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lambent import exporters, logging, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
+    from lambent.decorators import atrace, trace, trace_class
     from lambent.delivery.processors import SpanProcessor
+    from lambent.enrich import EventType, enrich_session, enrich_span
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
     from lambent.parts import Link
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "EventType",
     "LambentError",
     "Limits",
     "Link",
@@ -42,7 +45,10 @@ __all__ = [
     "StatusCode",
     "Tracer",
     "__version__",
+    "atrace",
     "current_span",
+    "enrich_session",
+    "enrich_span",
     "exporters",
     "get_tracer",
     "init",
@@ -50,11 +56,14 @@ __all__ = [
     "propagation",
     "sampling",
     "testing",
+    "trace",
+    "trace_class",
     "wire",
 ]
 
 _HOMES = {
     "ConfigError": "errors",
+    "EventType": "enrich",
     "LambentError": "errors",
     "Limits": "limits",
     "Link": "parts",
@@ -66,12 +75,17 @@ _HOMES = {
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",
+    "atrace": "decorators",
     "current_span": "context",
+    "enrich_session": "enrich",
+    "enrich_span": "enrich",
     "exporters": "",
     "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
+    "trace": "decorators",
+    "trace_class": "decorators",
     "wire": "",
 }
 
