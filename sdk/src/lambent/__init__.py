@@ -18,7 +18,8 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, propagation, sampling, testing, wire
+    from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
     from lambent.delivery.processors import SpanProcessor
@@ -42,10 +43,13 @@ __all__ = [
     "StatusCode",
     "Tracer",
     "__version__",
+    "carriers",
     "current_span",
     "exporters",
+    "extract",
     "get_tracer",
     "init",
+    "inject",
     "propagation",
     "sampling",
     "testing",
@@ -65,8 +69,11 @@ _HOMES = {
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",
+    "carriers": "",
     "current_span": "context",
     "exporters": "",
+    "extract": "carriers",
+    "inject": "carriers",
     "propagation": "",
     "sampling": "",
     "testing": "",

@@ -22,6 +22,7 @@ __all__ = [
     "Sampler",
     "TraceIdRatio",
     "sampler_named",
+    "undecided",
 ]
 
 _RATIO_BITS = 64
@@ -128,7 +129,7 @@ class ParentBased:
     """Follows the parent's decision; asks `root` where there is no parent."""
 
     def __init__(self, root: Sampler) -> None:
-        self._root = root
+        self.root = root
         self.description = f"ParentBased{{root:{root.description}}}"
 
     def should_sample(
@@ -142,8 +143,21 @@ class ParentBased:
     ) -> Decision:
         """Return the parent's decision or the root sampler's."""
         if parent is None:
-            return self._root.should_sample(None, trace_id, name, kind, attributes, links)
+            return self.root.should_sample(None, trace_id, name, kind, attributes, links)
         return Decision(bool(parent.trace_flags & 1), None, parent.trace_state)
+
+
+def undecided(parent: SpanContext, sampler: Sampler | None) -> SpanContext:
+    """Return a parent that said "not sampled" without meaning us, with the decision made here.
+
+    The sampler that is asked about traces without a parent decides; without one the trace is kept.
+    """
+    from lambent.context import SpanContext
+
+    kept = True
+    if isinstance(sampler, ParentBased):
+        kept = sampler.root.should_sample(None, parent.trace_id, "", 0, None, ()).sampled
+    return SpanContext(parent.trace_id, parent.span_id, True, parent.trace_flags | kept, parent.trace_state)
 
 
 def sampler_named(name: str, argument: str = "") -> Sampler:
