@@ -63,6 +63,8 @@ MEANINGS: dict[str, str] = {
         "Where the `xray_udp` exporter sends to: `host:port`, or `tcp:host:port udp:host:port`. Set by "
         "Lambda."
     ),
+    "log_correlation": "Adds `trace_id`, `span_id` and `faas.invocation_id` to log records.",
+    "log_events": "A log level: records from it on become events of the current span; all get the ids.",
     "log_level": "`debug`: a line each about extracted context, exports and flushes.",
     "mode": (
         "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "

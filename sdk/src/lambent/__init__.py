@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import carriers, exporters, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
     from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.context import SpanContext, current_span
@@ -50,6 +50,7 @@ __all__ = [
     "get_tracer",
     "init",
     "inject",
+    "logging",
     "propagation",
     "sampling",
     "testing",
@@ -74,6 +75,7 @@ _HOMES = {
     "exporters": "",
     "extract": "carriers",
     "inject": "carriers",
+    "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
@@ -114,6 +116,12 @@ def init(**arguments: object) -> Tracer:
     from lambent.config import read
 
     config = read(arguments)
+    if config.log_correlation or config.log_events:
+        from lambent.logging import install
+
+        install(
+            config.log_events or None
+        )  # also when disabled: a log format that names the ids must not fail for that
     if config.disabled:
         from lambent.disabled import DisabledTracer
 

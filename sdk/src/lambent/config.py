@@ -167,6 +167,9 @@ OPTIONS: tuple[Option, ...] = (
     ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout"),
     ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000"),
     ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, ""),
+    ("log_correlation", ("LAMBENT_LOG_CORRELATION",), _flag, False),
+    ("log_events", ("LAMBENT_LOG_EVENTS",),
+     _one_of("debug", "info", "warn", "warning", "error", "critical", "fatal"), ""),
     ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"),
      _one_of("sync", "async", "finalize", "auto"), "sync"),
     ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048),
@@ -239,6 +242,8 @@ class Config:
     stdout_output: str
     xray_daemon_address: str
     log_level: str
+    log_correlation: bool
+    log_events: str
     mode: str
     queue_size: int
     queue_bytes: int
