@@ -105,11 +105,28 @@ MEANINGS: dict[str, str] = {
     "xray_sampling": "Follow X-Ray's decision: its \"not sampled\" switches an invocation's spans off.",
     "cold_start_canary": "Make one span of its own, `cold_start_canary`, in each new environment.",
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
+    "capture": (
+        "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "
+        "redacted and cut: see [Capture payloads](../how-to/capture-payloads.md). `true` means both."
+    ),
+    "capture_depth": "How deep captured values are followed.",
+    "capture_size": "How many characters of a captured value are kept.",
+    "redact_keys": (
+        "Further names of secrets, with commas: what stands under a key that contains one is not captured. "
+        "Case, `-` and `_` do not matter."
+    ),
+    "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
     "session_name": "The resource attribute `lambent.session_name`.",
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
+    "instrument": (
+        "The libraries to trace, `botocore,requests`, or `auto` for all that have an instrumentor installed: "
+        "see [Trace without code changes](../how-to/trace-without-code-changes.md)."
+    ),
+    "disabled_instrumentations": "Libraries that are not traced, whatever `instrument` says; `*` for all.",
+    "handler": "The function's own handler, where `lambent.wrapper.handler` is configured in its place.",
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."

@@ -133,6 +133,10 @@ def init(**arguments: object) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or config.set_global:
         _default = tracer
+    if config.instrument and not config.disabled:
+        from lambent.instrument import start
+
+        start(tracer)
     return tracer
 
 

@@ -137,6 +137,23 @@ def _exporters(raw: str) -> tuple[str, ...]:
     return names
 
 
+def _pattern(raw: str) -> str:
+    import re
+
+    try:
+        re.compile(raw)
+    except re.error as error:
+        raise ValueError(f"use a regular expression ({error})") from None
+    return raw
+
+
+def _capture(raw: str) -> str:
+    word = {"all": "both", "off": "none"}.get(raw.lower(), raw.lower())
+    if word not in {"request", "response", "both", "none"}:
+        word = "both" if _flag(raw) else "none"
+    return word
+
+
 OPTIONS: tuple[Option, ...] = (
     ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False),
     ("service_name", ("OTEL_SERVICE_NAME",), _text, ""),
@@ -186,11 +203,18 @@ OPTIONS: tuple[Option, ...] = (
     ("xray_sampling", ("LAMBENT_XRAY_SAMPLING",), _flag, False),
     ("cold_start_canary", ("LAMBENT_COLD_START_CANARY",), _flag, False),
     ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, ()),
+    ("capture", ("LAMBENT_CAPTURE",), _capture, "none"),
+    ("capture_depth", ("LAMBENT_CAPTURE_DEPTH",), _count, 8),
+    ("capture_size", ("LAMBENT_CAPTURE_SIZE",), _count, 4096),
+    ("redact_keys", ("LAMBENT_REDACT_KEYS",), _words, ()),
+    ("redact_pattern", ("LAMBENT_REDACT_PATTERN",), _pattern, ""),
     ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
     ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
     ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False),
     ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False),
+    ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
+    ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
@@ -201,6 +225,7 @@ OPTIONS: tuple[Option, ...] = (
     ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None),
     ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("handler", ("LAMBENT_HANDLER",), _text, ""),
     ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, ""),
     ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, ""),
     ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, ""),
@@ -259,14 +284,22 @@ class Config:
     xray_sampling: bool
     cold_start_canary: bool
     semconv: tuple[str, ...]
+    capture: str
+    capture_depth: int
+    capture_size: int
+    redact_keys: tuple[str, ...]
+    redact_pattern: str
     project: str
     source: str
     session_name: str
     test_mode: bool
     disable_http_tracing: bool
+    instrument: tuple[str, ...]
+    disabled_instrumentations: tuple[str, ...]
     count_spans: bool
     set_global: bool
     limits: Limits
+    handler: str
     function_name: str
     function_version: str
     log_stream: str
