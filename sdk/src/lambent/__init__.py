@@ -133,6 +133,10 @@ def init(**arguments: object) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or config.set_global:
         _default = tracer
+    if config.cold_start_canary:
+        from lambent.handler import canary
+
+        canary(tracer)
     if config.instrument and not config.disabled:
         from lambent.instrument import start
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lambent.tracer import Tracer
     from lambent.triggers import Record
 
-__all__ = ["Batch", "Process", "batch_handler", "finish", "links", "records"]
+__all__ = ["Batch", "Process", "decorate", "finish", "links", "records"]
 
 _CONSUMER = 4
 _BATCH: ContextVar[Batch | None] = ContextVar("lambent-batch", default=None)
@@ -193,12 +193,29 @@ class Process:
                 self._batch.failed += 1
 
 
-def batch_handler(
+def decorate(
+    tracer: Tracer,
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    batch_name: str | None = None,
+    invocation_name: str | None = None,
+    kind: object = None,
+) -> Callable[..., Any]:
+    """Return the handler, or, without a function, the decorator that makes it."""
+
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _handler(tracer, function, name, batch_name, {"name": invocation_name, "kind": kind})
+
+    return wrapped if function is None else wrapped(function)
+
+
+def _handler(
     tracer: Tracer,
     function: Callable[..., Any],
     name: str | None,
     batch_name: str | None,
-    **invocation: object,
+    root: dict[str, object],
 ) -> Callable[..., Any]:
     """Return a Lambda handler that calls the function for each record; see `Tracer.batch_handler`."""
     from lambent.handler import wrap
@@ -259,7 +276,7 @@ def batch_handler(
 
     chosen = coroutine if kind_of(function) == "coroutine" else handler
     look_like(chosen, function)
-    traced = chosen if tracer.config.disabled else wrap(tracer, chosen, **invocation)
+    traced = chosen if tracer.config.disabled else wrap(tracer, chosen, **root)
     return _driven(traced) if chosen is coroutine else traced
 
 
@@ -299,7 +316,7 @@ def _ordered(message: Record) -> bool:
 
 
 def _takes_context(function: Any) -> bool:
-    """Whether a function for one record takes the Lambda context too: a second argument, or one of its name."""
+    """Whether a function for one record takes the Lambda context too, as a second argument."""
     inner = getattr(function, "__wrapped__", function)
     bound = hasattr(inner, "__self__")
     if not hasattr(inner, "__code__") and not bound:

@@ -45,7 +45,9 @@ def inject(carrier: C, context: object = None) -> C:
     write. A header that is there already is replaced, however its name is written.
     """
     for fields in _fields(context):
-        _put(carrier, fields)
+        _take_out(carrier, fields)
+        for name, value in fields.items():
+            carrier[name] = value
     return carrier
 
 
@@ -73,14 +75,17 @@ def message_attributes(attributes: Mapping[str, Any] | None = None) -> dict[str,
     """
     found = dict(attributes or {})
     for fields in _fields(None):
-        for name, value in fields.items():
-            left = _MAX_ATTRIBUTES - len(found)
-            if left < (1 if name in ("traceparent", "tracestate") else len(fields)) and name not in found:
-                from lambent.diagnostics import say_once
+        _take_out(found, fields)
+        room = _MAX_ATTRIBUTES - len(found)
+        # A parent without its trace state is still one; half of B3's headers are nothing.
+        names = list(fields)[: max(0, room) if "traceparent" in fields or room >= len(fields) else 0]
+        for name in names:
+            found[name] = {"DataType": "String", "StringValue": fields[name]}
+        if len(names) < len(fields):
+            from lambent.diagnostics import say_once
 
-                say_once("message attributes", f"a message with 10 attributes has no room for {name}")
-                break
-            _put(found, {name: {"DataType": "String", "StringValue": value}})
+            missing = ", ".join(name for name in fields if name not in names)
+            say_once("message attributes", f"a message with 10 attributes has no room for {missing}")
     return found
 
 
@@ -131,7 +136,8 @@ def client_context(given: Mapping[str, Any] | str | None = None) -> str:
     custom = whole.get("custom")
     custom = dict(custom) if isinstance(custom, dict) else {}
     for fields in _fields(None):
-        _put(custom, fields)
+        _take_out(custom, fields)
+        custom.update(fields)
         longer = b64encode(dumps({**whole, "custom": custom}).encode()).decode()
         if len(longer) > _MAX_CLIENT_CONTEXT:
             break
@@ -177,12 +183,11 @@ def _written(given: object, names: Sequence[str]) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _put(carrier: MutableMapping[str, Any], fields: Mapping[str, Any]) -> None:
+def _take_out(carrier: MutableMapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Take fields out of a carrier, however their names are written there."""
     names = {name.lower() for name in fields}
     for name in [each for each in carrier if isinstance(each, str) and each.lower() in names]:
         del carrier[name]
-    for name, value in fields.items():
-        carrier[name] = value
 
 
 def _open(carrier: object, every: bool) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lambent.config import Config
     from lambent.context import SpanContext, TraceState
     from lambent.parts import Link
 
@@ -22,6 +23,7 @@ __all__ = [
     "Sampler",
     "TraceIdRatio",
     "sampler_named",
+    "sampler_of",
     "undecided",
 ]
 
@@ -145,6 +147,19 @@ class ParentBased:
         if parent is None:
             return self.root.should_sample(None, trace_id, name, kind, attributes, links)
         return Decision(bool(parent.trace_flags & 1), None, parent.trace_state)
+
+
+def sampler_of(config: Config) -> Sampler:
+    """Return the sampler that is configured; an argument that cannot be right is said once."""
+    if not isinstance(config.sampler, str):
+        return config.sampler
+    try:
+        return sampler_named(config.sampler, config.sampler_argument)
+    except ValueError as error:
+        from lambent.diagnostics import say_once
+
+        say_once("sampler argument", f"{error}; every trace is kept")
+        return sampler_named(config.sampler)
 
 
 def undecided(parent: SpanContext, sampler: Sampler | None) -> SpanContext:
