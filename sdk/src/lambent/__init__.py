@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
     from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
+    from lambent.config import Config
     from lambent.context import SpanContext, current_span
     from lambent.delivery.processors import SpanProcessor
     from lambent.errors import ConfigError, LambentError
@@ -112,10 +113,13 @@ def init(**arguments: object) -> Tracer:
     Raises ConfigError for an argument that does not exist or cannot be right. Whatever else goes
     wrong is said once on stderr, and the function runs untraced.
     """
-    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
     from lambent.config import read
 
-    config = read(arguments)
+    return _start(read(arguments))
+
+
+def _start(config: Config) -> Tracer:
+    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
     if config.log_correlation or config.log_events:
         from lambent.logging import install
 

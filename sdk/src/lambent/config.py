@@ -341,8 +341,12 @@ known: list[Config] = []
 """The last configurations: what is said must not show their secrets."""
 
 
-def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
+def read(
+    arguments: Mapping[str, object], environ: Mapping[str, str] | None = None, implied: str = ""
+) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
+
+    `implied` is the backend where neither names one, by itself or by the variables of its key.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -379,6 +383,8 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
             if env.get(variable, "").strip():
                 values["backend"] = name
                 break
+        else:
+            values["backend"] = implied
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config
