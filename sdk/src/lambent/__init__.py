@@ -102,6 +102,8 @@ def __dir__() -> list[str]:
 
 
 _default: Tracer | None = None
+_provisional: Tracer | None = None
+"""One that `lambent.wrapper` made for want of another: the next takes its place."""
 
 
 def init(**arguments: object) -> Tracer:
@@ -135,7 +137,7 @@ def _start(config: Config) -> Tracer:
         from lambent.tracer import Tracer as RecordingTracer
 
         tracer = RecordingTracer(config)
-    if _default is None or config.set_global:
+    if _default is None or _default is _provisional or config.set_global:
         _default = tracer
     if config.cold_start_canary:
         from lambent.handler import canary

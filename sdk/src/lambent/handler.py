@@ -307,9 +307,13 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
 
 
 def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R]:
-    """Return the handler with each of its calls an invocation of its own, with what its span shall have."""
+    """Return the handler with each of its calls an invocation of its own, unless they are already."""
+    if getattr(function, "_lambent_tracer", None) is tracer:
+        return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
         return _begin(tracer, args, kwargs, root)
 
-    return around(function, begin, _fail, _succeed)
+    wrapped = around(function, begin, _fail, _succeed)
+    wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped
+    return wrapped
