@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
     from lambent.context import SpanContext, current_span
+    from lambent.decorators import atrace, trace, trace_class
     from lambent.delivery.processors import SpanProcessor
+    from lambent.enrich import EventType, enrich_session, enrich_span
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
     from lambent.parts import Link
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "EventType",
     "LambentError",
     "Limits",
     "Link",
@@ -44,8 +47,11 @@ __all__ = [
     "StatusCode",
     "Tracer",
     "__version__",
+    "atrace",
     "carriers",
     "current_span",
+    "enrich_session",
+    "enrich_span",
     "exporters",
     "extract",
     "get_tracer",
@@ -55,11 +61,14 @@ __all__ = [
     "propagation",
     "sampling",
     "testing",
+    "trace",
+    "trace_class",
     "wire",
 ]
 
 _HOMES = {
     "ConfigError": "errors",
+    "EventType": "enrich",
     "LambentError": "errors",
     "Limits": "limits",
     "Link": "parts",
@@ -71,8 +80,11 @@ _HOMES = {
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",
+    "atrace": "decorators",
     "carriers": "",
     "current_span": "context",
+    "enrich_session": "enrich",
+    "enrich_span": "enrich",
     "exporters": "",
     "extract": "carriers",
     "inject": "carriers",
@@ -80,6 +92,8 @@ _HOMES = {
     "propagation": "",
     "sampling": "",
     "testing": "",
+    "trace": "decorators",
+    "trace_class": "decorators",
     "wire": "",
 }
 

@@ -143,6 +143,10 @@ class Invocation:
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         described.update(description.attributes)
+        if description.source:
+            described["lambent.trigger"] = description.source
+            if description.origin:
+                described["lambent.trigger.origin"] = description.origin
         if "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:

@@ -243,7 +243,7 @@ class Tracer:
         self.delivery.sampled_out += 1
         state = parent.trace_state if parent is not None else None
         random = parent.trace_flags & 2 if parent is not None else 0
-        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, random, state))
+        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, random, state), self)
 
     def _sampled(
         self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
