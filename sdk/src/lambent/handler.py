@@ -116,18 +116,7 @@ class Invocation:
         parent: SpanContext | None = None
         try:
             description = recognise(event, self._context)
-            carrier = self._carrier or description.carrier
-            environment = trace_header() if "xray-lambda" in config.propagators else ""
-            if carrier or environment:
-                from lambent.propagation import flat, parent_of
-
-                if self._carrier:
-                    carrier = flat(carrier, every=True)
-                parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
-            if description.records:
-                from lambent.batches import links
-
-                self._more["links"] = [*self._more.get("links", ()), *links(tracer, description.records)]
+            parent = self._origin(description)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
             description = Description("other")
@@ -176,6 +165,25 @@ class Invocation:
 
             extracted(self._carrier or description.carrier or {}, parent, span)
         return span
+
+    def _origin(self, description: Description) -> SpanContext | None:
+        """Return who called, as the propagators have it; keep the baggage, and the links of a batch."""
+        tracer = self._tracer
+        config = tracer.config
+        parent: SpanContext | None = None
+        carrier = self._carrier or description.carrier
+        environment = trace_header() if "xray-lambda" in config.propagators else ""
+        if carrier or environment:
+            from lambent.propagation import flat, parent_of
+
+            if self._carrier:
+                carrier = flat(carrier, every=True)
+            parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
+        if description.records:
+            from lambent.batches import links
+
+            self._more["links"] = [*self._more.get("links", ()), *links(tracer, description.records)]
+        return parent
 
     def set_response(self, response: object) -> None:
         """Tell what the function answers, so that an HTTP status code reaches the span."""
