@@ -75,10 +75,14 @@ class Invocation:
         self._ends = end_on_exit
         self._more = more
         self._description: Description | None = None
-        self._deadline = _deadline(context)
+        left = _remaining(context)
+        self._deadline = None if left is None else monotonic() + left
         self._response: object = None
         self._has_response = False
         try:
+            recorder = tracer.recorder
+            if left and recorder is not None:
+                recorder.due = left
             self._span = self._start(event, name, kind, attributes)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
@@ -207,12 +211,12 @@ class Invocation:
             self._span.set_status(2)
 
 
-def _deadline(context: object) -> float | None:
-    """Return the monotonic time at which Lambda ends this invocation, None where nobody says."""
+def _remaining(context: object) -> float | None:
+    """Return the seconds until Lambda ends this invocation, None where nobody says."""
     try:
         left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
         # A mock's answer is no number, and nobody's deadline.
-        return monotonic() + left / 1000 if isinstance(left, (int, float)) else None
+        return left / 1000 if isinstance(left, (int, float)) else None
     except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
         return None
 

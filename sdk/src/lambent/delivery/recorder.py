@@ -20,7 +20,7 @@ import sys
 from _imp import source_hash as check
 from _struct import Struct
 from _thread import allocate_lock
-from marshal import dump, dumps
+from marshal import dumps
 from mmap import MADV_RANDOM, mmap
 from time import time_ns
 
@@ -40,7 +40,7 @@ __all__ = [
     "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
-MAGIC = b"lambent\x02"
+MAGIC = b"lambent\x03"
 """The last byte is the version of the layout."""
 
 SLOTS = 32
@@ -103,6 +103,10 @@ class Recorder:
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
+        self.due = 0.0
+        """Seconds that the invocation has whose root is about to start; 0 when that is not known."""
+        self.told: Span | None = None
+        """The last root whose start says when its invocation is due."""
         self.tracer: Tracer | None = None
         """Who delivers what is left over."""
         self.deliver: Callable[[Span], None] = _nowhere
@@ -223,7 +227,11 @@ class Recorder:
                 )  # fmt: skip
                 span._recorded = len(attributes)
             else:
-                data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
+                values = fields(span)
+                if self.due and type(parent) is not Span:
+                    values += (span.start_time + int(self.due * 1e9),)
+                    self.due, self.told = 0.0, span
+                data = dumps(values, 2)  # type: ignore[arg-type]  # or ValueError
                 if span._recorded >= 0:
                     span._recorded = len(attributes)
             self._write(data + check(KEY, data))
@@ -234,10 +242,10 @@ class Recorder:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
             if span._recorded == len(span._attributes):
-                dump((span._span_id, span.end_time), self._ring, 2)
+                data = dumps((span._span_id, span.end_time), 2)
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
-                self._write(data + check(KEY, data))
+            self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # as above
             _put(self, span, started=False)
         self.deliver(span)
