@@ -116,6 +116,12 @@ MEANINGS: dict[str, str] = {
     "session_name": "The resource attribute `lambent.session_name`.",
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
+    "instrument": (
+        "The libraries to trace, `botocore,requests`, or `auto` for all that have an instrumentor installed: "
+        "see [Trace without code changes](../how-to/trace-without-code-changes.md)."
+    ),
+    "disabled_instrumentations": "Libraries that are not traced, whatever `instrument` says; `*` for all.",
+    "handler": "The function's own handler, where `lambent.wrapper.handler` is configured in its place.",
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent import exporters, logging, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
+    from lambent.config import Config
     from lambent.context import SpanContext, current_span
     from lambent.delivery.processors import SpanProcessor
     from lambent.errors import ConfigError, LambentError
@@ -105,10 +106,13 @@ def init(**arguments: object) -> Tracer:
     Raises ConfigError for an argument that does not exist or cannot be right. Whatever else goes
     wrong is said once on stderr, and the function runs untraced.
     """
-    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
     from lambent.config import read
 
-    config = read(arguments)
+    return _start(read(arguments))
+
+
+def _start(config: Config) -> Tracer:
+    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
     if config.log_correlation or config.log_events:
         from lambent.logging import install
 
@@ -126,6 +130,10 @@ def init(**arguments: object) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or config.set_global:
         _default = tracer
+    if config.instrument and not config.disabled:
+        from lambent.instrument import start
+
+        start(tracer)
     return tracer
 
 

@@ -12,6 +12,7 @@ __all__ = ["ARGUMENTS", "check"]
 
 _OF_LAMBDA = frozenset(
     {
+        "handler",
         "function_name",
         "function_version",
         "log_stream",
@@ -214,4 +215,6 @@ _SPECIAL: dict[str, Callable[[object], object]] = {
     "sampler_argument": _ratio,
     "propagators": _names("propagators"),
     "semconv": _names("semconv"),
+    "instrument": _names("instrument"),
+    "disabled_instrumentations": _names("disabled_instrumentations"),
 }

@@ -211,6 +211,8 @@ OPTIONS: tuple[Option, ...] = (
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
     ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False),
     ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False),
+    ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
+    ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
@@ -221,6 +223,7 @@ OPTIONS: tuple[Option, ...] = (
     ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None),
     ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("handler", ("LAMBENT_HANDLER",), _text, ""),
     ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, ""),
     ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, ""),
     ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, ""),
@@ -287,9 +290,12 @@ class Config:
     session_name: str
     test_mode: bool
     disable_http_tracing: bool
+    instrument: tuple[str, ...]
+    disabled_instrumentations: tuple[str, ...]
     count_spans: bool
     set_global: bool
     limits: Limits
+    handler: str
     function_name: str
     function_version: str
     log_stream: str
@@ -331,8 +337,12 @@ known: list[Config] = []
 """The last configurations: what is said must not show their secrets."""
 
 
-def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
+def read(
+    arguments: Mapping[str, object], environ: Mapping[str, str] | None = None, implied: str = ""
+) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
+
+    `implied` is the backend where neither names one, by itself or by the variables of its key.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -369,6 +379,8 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
             if env.get(variable, "").strip():
                 values["backend"] = name
                 break
+        else:
+            values["backend"] = implied
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config
