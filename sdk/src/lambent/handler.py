@@ -112,16 +112,16 @@ class Invocation:
         self._description = description
         described: dict[str, object] = {
             "faas.trigger": description.trigger,
-            "faas.coldstart": _take_cold_start(config.initialization_type),
+            "faas.coldstart": _take_cold_start(config.initialization_type) if _cold else False,
         }
         function: object = config.function_name
         try:
-            _describe_context(described, self._context)
-            function = getattr(self._context, "function_name", None) or function
+            function = _describe_context(described, self._context) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
-        described.update(description.attributes)
-        if "http/dup" in config.semconv:
+        if description.attributes:
+            described.update(description.attributes)
+        if config.semconv and "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
             from lambent.capture import payload
@@ -135,12 +135,10 @@ class Invocation:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            **{
-                "context": parent if self._parent is None else self._parent,
-                "kind": description.kind if kind is None else kind,
-                "attributes": described,
-                **self._more,
-            },
+            parent if self._parent is None else self._parent,
+            description.kind if kind is None else kind,
+            described,
+            **self._more,
         )
         if not self._ends and isinstance(span, Span):
             span._end_on_exit = False
@@ -221,16 +219,29 @@ def _remaining(context: object) -> float | None:
         return None
 
 
-def _describe_context(attributes: dict[str, object], context: object) -> None:
+def _describe_context(attributes: dict[str, object], context: object) -> object:
+    """Add what the context says of the invocation; return the name of the function."""
     request_id = getattr(context, "aws_request_id", None)
     if isinstance(request_id, str) and request_id:
         attributes["faas.invocation_id"] = request_id
     arn = getattr(context, "invoked_function_arn", None)
     if isinstance(arn, str) and arn:
-        attributes["cloud.resource_id"] = arn
-        parts = arn.split(":")
-        if len(parts) > 4 and parts[4]:
-            attributes["cloud.account.id"] = parts[4]
+        attributes.update(_of_arn.get(arn) or _read_arn(arn))
+    return getattr(context, "function_name", None)
+
+
+_of_arn: dict[str, dict[str, str]] = {}
+"""What the last ARN says: it is nearly always the same one."""
+
+
+def _read_arn(arn: str) -> dict[str, str]:
+    found = {"cloud.resource_id": arn}
+    parts = arn.split(":")
+    if len(parts) > 4 and parts[4]:
+        found["cloud.account.id"] = parts[4]
+    _of_arn.clear()
+    _of_arn[arn] = found
+    return found
 
 
 def _add_older_names(attributes: dict[str, object]) -> None:
@@ -249,16 +260,6 @@ def _say(key: str, text: str) -> None:
     say_once(key, f"{text}; the function is not affected")
 
 
-def _begin(tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object]) -> Invocation | None:
-    try:
-        event = arguments[0] if arguments else keywords.get("event")
-        context = arguments[1] if len(arguments) > 1 else keywords.get("context")
-        return Invocation(tracer, event, context).__enter__()
-    except Exception as error:  # noqa: BLE001  # see the head of this module
-        _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
-        return None
-
-
 def _fail(invocation: Invocation | None, exc: BaseException) -> None:
     if invocation is not None:
         invocation.__exit__(type(exc), exc, exc.__traceback__)
@@ -266,7 +267,8 @@ def _fail(invocation: Invocation | None, exc: BaseException) -> None:
 
 def _succeed(invocation: Invocation | None, response: object) -> None:
     if invocation is not None:
-        invocation.set_response(response)
+        invocation._response = response
+        invocation._has_response = True
         invocation.__exit__(None, None, None)
 
 
@@ -274,6 +276,12 @@ def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
     """Return the handler with each of its calls an invocation of its own."""
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
-        return _begin(tracer, args, kwargs)
+        try:
+            event = args[0] if args else kwargs.get("event")
+            context = args[1] if len(args) > 1 else kwargs.get("context")
+            return Invocation(tracer, event, context).__enter__()
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+            return None
 
     return around(function, begin, _fail, _succeed)

@@ -30,7 +30,7 @@ __all__ = [
 
 SCALARS = frozenset({str, int, float, bool})
 NAMES: set[str] = set()
-"""Names that attributes have had, each a text that is not empty: what is in here need not be looked at again."""
+"""Names that attributes have had, each a text that is not empty: these need not be looked at again."""
 _MOST_NAMES = 1024
 _DEEPEST = 24
 """How deep values may lie in each other: decoders of protobuf refuse a whole request beyond 100

@@ -97,20 +97,15 @@ class Recorder:
         self._count = (size - FIRST) // self._segment
         self.off = False
         self.path = ""
-        self.gave_way = 0
-        """How many spans were lost from the ring to later ones."""
+        self.gave_way = 0  # spans that were lost from the ring to later ones
         self.cut = 0  # bytes of spans too large for the ring
         self.leftovers: list[str] = []
         """Files that others had made when this one was: living recorders, or what dead ones left."""
         self.claimed: dict[str, Leftover] = {}
-        self.due = 0.0
-        """Seconds that the invocation has whose root is about to start; 0 when that is not known."""
-        self.told: Span | None = None
-        """The last root whose start says when its invocation is due."""
-        self.tracer: Tracer | None = None
-        """Who delivers what is left over."""
-        self.deliver: Callable[[Span], None] = _nowhere
-        """What a span is handed to when its end has been recorded."""
+        self.due = 0.0  # seconds that the invocation has whose root starts next, where that is known
+        self.told: Span | None = None  # the last root whose start says when its invocation is due
+        self.tracer: Tracer | None = None  # who delivers what is left over
+        self.deliver: Callable[[Span], None] = _nowhere  # takes a span when its end has been recorded
         self._clear()
 
     def _clear(self) -> None:

@@ -7,7 +7,7 @@
     value    := what `marshal.dumps(..., 2)` makes of one of these:
                 (trace id, span id, parent id, kind, name, start, attributes)            a start
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
-                (the same, deadline)                                                     the root of an invocation
+                (the same, deadline)                                                     an invocation's root
                 (span id, end)                                                           an end
                 ((span id, ...),)                                                        acknowledged
                 ("invocation", span id of the root, deadline, now)
@@ -244,10 +244,11 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
             if span is None or span.end_time or not span.start_time <= time < span.start_time + _LONGEST:
                 return
             span.end_time = time
-        case (_, _, _, _, _, _, _) | (_, _, _, _, _, _, _, _, _) | (_, _, _, _, _, _, _, _, _, int()):
+        case (_, _, _, _, _, _, _, *more) if len(more) in {0, 2, 3}:
             span = Recorded(value[:9])
-            if len(value) > 9 and 0 < value[9] < _LARGEST:
-                content.deadlines[span.span_id] = value[9]
+            match more:
+                case (_, _, int(deadline)) if 0 < deadline < _LARGEST:
+                    content.deadlines[span.span_id] = deadline
             before = content.spans.get(span.span_id)
             if before is None or not before.end_time:
                 content.spans[span.span_id] = span
