@@ -43,8 +43,7 @@ __all__ = [
 MAGIC = b"lambent\x03"
 """The last byte is the version of the layout."""
 
-SLOTS = 32
-"""How many recorders, alive or left behind, a folder holds at most."""
+SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
 
 FIRST = 4096
 """Where the first segment begins; what is mapped has to begin at a page."""
@@ -99,8 +98,7 @@ class Recorder:
         self.path = ""
         self.gave_way = 0  # spans that were lost from the ring to later ones
         self.cut = 0  # bytes of spans too large for the ring
-        self.leftovers: list[str] = []
-        """Files that others had made when this one was: living recorders, or what dead ones left."""
+        self.leftovers: list[str] = []  # files that others had made: living recorders, or dead ones
         self.claimed: dict[str, Leftover] = {}
         self.due = 0.0  # seconds that the invocation has whose root starts next, where that is known
         self.told: Span | None = None  # the last root whose start says when its invocation is due
@@ -403,8 +401,7 @@ def fingerprint(config: Config) -> bytes:
     return check(0, repr(identity).encode("utf-8", "replace"))
 
 
-recorders: set[Recorder] = set()
-"""Those of this process that are not closed."""
+recorders: set[Recorder] = set()  # those of this process that are not closed
 _watched = False
 
 
