@@ -121,6 +121,10 @@ class Invocation:
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         if description.attributes:
             described.update(description.attributes)
+        if description.source:
+            described["lambent.trigger"] = description.source
+            if description.origin:
+                described["lambent.trigger.origin"] = description.origin
         if config.semconv and "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
@@ -273,7 +277,9 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
 
 
 def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
-    """Return the handler with each of its calls an invocation of its own."""
+    """Return the handler with each of its calls an invocation of its own, unless they are already."""
+    if getattr(function, "_lambent_tracer", None) is tracer:
+        return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
         try:
@@ -284,4 +290,6 @@ def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
             return None
 
-    return around(function, begin, _fail, _succeed)
+    wrapped = around(function, begin, _fail, _succeed)
+    wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped
+    return wrapped
