@@ -241,6 +241,13 @@ def _records(segment: bytes, content: Content) -> Iterator[object]:
             position = segment.find(b"(", position + 1)
 
 
+def _ids(found: tuple[object, ...]) -> list[int]:
+    ids = [each for each in found if isinstance(each, int)]
+    if len(ids) < len(found):
+        raise ValueError("no ids")
+    return ids
+
+
 def _take(value: object, content: Content, acknowledged: set[int]) -> None:
     match value:
         case (int(span_id), int(time)):
@@ -258,16 +265,12 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
                 content.spans[span.span_id] = span
             time = max(span.start_time, span.end_time)
         case (tuple(ids),):
-            if not all(isinstance(span_id, int) for span_id in ids):
-                raise ValueError("no ids")
-            acknowledged.update(ids)
+            acknowledged.update(_ids(ids))
             return
         case ("marked", int(lane), tuple(ids)) if -1 <= lane < 32:
-            if not all(isinstance(span_id, int) for span_id in ids):
-                raise ValueError("no ids")
             if lane < 0:
-                content.unconfirmed.update(ids)
-            for span_id in ids if lane >= 0 else ():
+                content.unconfirmed.update(_ids(ids))
+            for span_id in _ids(ids) if lane >= 0 else ():
                 content.taken[span_id] = content.taken.get(span_id, 0) | 1 << lane
             return
         case ("invocation", int(span_id), int(deadline), int(time)) if 0 < deadline < _LARGEST:
