@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import time_ns
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext, adopt
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
 from lambent.limits import NAMES, SCALARS, clean_name, clean_time, learn_names
@@ -401,24 +401,12 @@ def _delivery(config: Config) -> SyncDelivery:
 
 def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     """Return the parent that a `context` argument names; an invalid one means a new trace."""
-    if isinstance(context, Span):
-        return context
     if isinstance(context, NonRecordingSpan):
         context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
-    try:
-        values = getattr(context, "values", None)
-        candidates = list(values()) if callable(values) else [context]
-        for candidate in candidates:
-            if isinstance(candidate, (Span, NonRecordingSpan)):
-                return candidate
-            get_span_context = getattr(candidate, "get_span_context", None)
-            foreign = get_span_context() if callable(get_span_context) else None
-            if foreign is not None and foreign.is_valid:
-                return adopt(foreign)
-    except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
-        from lambent.diagnostics import say_once
+    if isinstance(context, Span):
+        return context
+    from lambent.foreign import parent_in
 
-        say_once("parent", f"a context of {type(context).__name__} cannot be read: {type(error).__name__}")
-    return None
+    return parent_in(context)
