@@ -100,7 +100,66 @@ def test_an_order_that_is_posted(run: Run, root_says: Callable[..., dict[str, An
 
 def test_a_batch_of_which_one_message_fails(run: Run) -> None:
     result = run(NAME, "batch", handler="app.consumer")
-    failed = "00000000-0000-4000-8000-000000000002"
-    assert result.payload == {"batchItemFailures": [{"itemIdentifier": failed}]}
-    print(__import__("lambent.testing").testing.show_trace(result))
-    raise AssertionError
+    messages = [f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2)]
+    assert result.payload == {"batchItemFailures": [{"itemIdentifier": messages[1]}]}
+    senders = [("1" * 32, "a" * 16), ("2" * 32, "b" * 16)]
+    invocation = next(span for span in result.spans if "faas.trigger" in span.attributes)
+    queue = {
+        "messaging.system": "aws_sqs",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "orders",
+    }
+    message = {
+        **queue,
+        "messaging.message.body.size": 45,
+        "aws.sqs.queue.url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders",
+        "lambent.message.redelivery_count": 0,
+        "lambent.message.queue_delay": ...,
+    }
+    wrong: dict[str, Any] = {
+        "status": ("ERROR", "ValueError: order 1004 is of 0"),
+        "events": [("exception", {"exception.type": "ValueError"})],
+    }
+    assert_trace(
+        result,
+        expect(
+            "process orders",
+            attributes={
+                **queue,
+                "faas.trigger": "pubsub",
+                "faas.coldstart": result.cold,
+                "faas.invocation_id": result.request_id,
+                "cloud.resource_id": ...,
+                "cloud.account.id": "123456789012",
+                "lambent.trigger": "sqs",
+                "messaging.batch.message_count": 2,
+                "lambent.batch.failed": 1,
+            },
+            kind="CONSUMER",
+            status="UNSET",
+            links=senders,
+        ),
+        expect(
+            "process orders",
+            expect("save order", attributes={"order.id": "1003", "order.quantity": 10}),
+            attributes={**message, "messaging.message.id": messages[0]},
+            kind="CONSUMER",
+            status="UNSET",
+            links=[invocation],
+        ),
+        expect(
+            "process orders",
+            expect("save order", attributes={"order.id": "1004", "order.quantity": 0}, **wrong),
+            attributes={**message, "messaging.message.id": messages[1]},
+            kind="CONSUMER",
+            links=[invocation],
+            **wrong,
+        ),
+        exact=True,
+    )
+    taken = [span for span in result.spans if span.kind == "CONSUMER" and span is not invocation]
+    assert [(span.trace_id, span.parent_span_id) for span in taken] == senders
+    said = lines(result)[0]
+    assert (said["message"], said["order"], said["trace_id"]) == ("order saved", "1003", "1" * 32)
+    assert said["faas.invocation_id"] == result.request_id
