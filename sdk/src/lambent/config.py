@@ -206,6 +206,7 @@ OPTIONS: tuple[Option, ...] = (
     ("capture_size", ("LAMBENT_CAPTURE_SIZE",), _count, 4096),
     ("redact_keys", ("LAMBENT_REDACT_KEYS",), _words, ()),
     ("redact_pattern", ("LAMBENT_REDACT_PATTERN",), _pattern, ""),
+    ("upstream", ("LAMBENT_UPSTREAM",), _flag, False),
     ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
     ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
@@ -285,6 +286,7 @@ class Config:
     capture_size: int
     redact_keys: tuple[str, ...]
     redact_pattern: str
+    upstream: bool
     project: str
     source: str
     session_name: str

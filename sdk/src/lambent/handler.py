@@ -133,10 +133,15 @@ class Invocation:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
+        above: object = parent if self._parent is None else self._parent
+        if config.upstream:
+            from lambent.upstream import begin
+
+            above = begin(tracer, description, above) or above
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
             **{
-                "context": parent if self._parent is None else self._parent,
+                "context": above,
                 "kind": description.kind if kind is None else kind,
                 "attributes": described,
                 **self._more,
