@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
     from lambent.context import SpanContext, current_span
+    from lambent.decorators import atrace, trace, trace_class
     from lambent.delivery.processors import SpanProcessor
+    from lambent.enrich import EventType, enrich_session, enrich_span
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
     from lambent.parts import Link
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "EventType",
     "LambentError",
     "Limits",
     "Link",
@@ -43,7 +46,10 @@ __all__ = [
     "StatusCode",
     "Tracer",
     "__version__",
+    "atrace",
     "current_span",
+    "enrich_session",
+    "enrich_span",
     "exporters",
     "get_tracer",
     "init",
@@ -51,11 +57,14 @@ __all__ = [
     "propagation",
     "sampling",
     "testing",
+    "trace",
+    "trace_class",
     "wire",
 ]
 
 _HOMES = {
     "ConfigError": "errors",
+    "EventType": "enrich",
     "LambentError": "errors",
     "Limits": "limits",
     "Link": "parts",
@@ -67,12 +76,17 @@ _HOMES = {
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",
+    "atrace": "decorators",
     "current_span": "context",
+    "enrich_session": "enrich",
+    "enrich_span": "enrich",
     "exporters": "",
     "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
+    "trace": "decorators",
+    "trace_class": "decorators",
     "wire": "",
 }
 
@@ -95,6 +109,8 @@ def __dir__() -> list[str]:
 
 
 _default: Tracer | None = None
+_provisional: Tracer | None = None
+"""One that `lambent.wrapper` made for want of another: the next takes its place."""
 
 
 def init(**arguments: object) -> Tracer:
@@ -128,7 +144,7 @@ def _start(config: Config) -> Tracer:
         from lambent.tracer import Tracer as RecordingTracer
 
         tracer = RecordingTracer(config)
-    if _default is None or config.set_global:
+    if _default is None or _default is _provisional or config.set_global:
         _default = tracer
     if config.instrument and not config.disabled:
         from lambent.instrument import start

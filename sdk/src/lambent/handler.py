@@ -117,6 +117,10 @@ class Invocation:
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         described.update(description.attributes)
+        if description.source:
+            described["lambent.trigger"] = description.source
+            if description.origin:
+                described["lambent.trigger.origin"] = description.origin
         if "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
@@ -267,9 +271,13 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
 
 
 def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
-    """Return the handler with each of its calls an invocation of its own."""
+    """Return the handler with each of its calls an invocation of its own, unless they are already."""
+    if getattr(function, "_lambent_tracer", None) is tracer:
+        return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
         return _begin(tracer, args, kwargs)
 
-    return around(function, begin, _fail, _succeed)
+    wrapped = around(function, begin, _fail, _succeed)
+    wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped
+    return wrapped

@@ -237,7 +237,7 @@ class Tracer:
     def _unsampled(self, trace_id: int, parent: SpanContext | None) -> NonRecordingSpan:
         self.delivery.sampled_out += 1
         state = parent.trace_state if parent is not None else None
-        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state))
+        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state), self)
 
     def _sampled(
         self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
