@@ -148,7 +148,10 @@ class RecordingTracer(Tracer):
     ) -> None:
         self.exporter: MemoryExporter = like.exporter if like is not None else MemoryExporter()
         self.fake_clock: FakeClock = like.fake_clock if like is not None else FakeClock()
-        config = read({**arguments, "exporter": self.exporter, "exporters": None}, environ)
+        memory: dict[str, object] = {"exporter": self.exporter}
+        if like is not None:  # what the code under test asks for gives way, what a test asks for does not
+            arguments, memory = {**arguments, **memory, "exporters": None}, {}
+        config = read({**memory, **arguments}, environ)
         super().__init__(
             config, clock=self.fake_clock, ids=like._ids if like is not None else SequentialIds()
         )
