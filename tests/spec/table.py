@@ -481,6 +481,14 @@ assert received == ["lambda.invoke"], received
     ),
     "003:128": Entry(
         how="script",
+        mended=(
+            (
+                'parent_ctx = propagate.extract(_carrier_from_sqs_attributes(record["messageAttributes"]))',
+                "parent_ctx = propagate.extract("
+                '_carrier_from_sqs_attributes(event["Records"][0]["messageAttributes"]))',
+                "the record is read before there is one",
+            ),
+        ),
         does="The handler runs on OpenTelemetry's API, lambent behind it: spans, their parents and links.",
         names="""\
 import json
@@ -507,8 +515,7 @@ def message(number):
 
 
 records = [message(7), message(8)]
-record = records[0]  # the first parent is read before the loop begins
-body = json.loads(record["body"])
+body = json.loads(records[0]["body"])
 carriers = [_carrier_from_sqs_attributes(each["messageAttributes"]) for each in records]
 links = [Link(trace.get_current_span(propagate.extract(each)).get_span_context()) for each in carriers]
 """,
