@@ -49,7 +49,10 @@ def page() -> str:
                 notes.append(f"A fragment: {_shown(names)}.")
             notes += [f"Mended: {_code(old)} is {_code(new)} ({why})." for old, new, why in entry.mended]
             if entry.attempts > 1:
-                notes.append(f"It measures time: tried up to {entry.attempts} times.")
+                notes.append(
+                    f"It measures time: tried up to {entry.attempts} times, and not held against a machine "
+                    "whose processors other processes keep busy."
+                )
             parts.append(f"| {block.line} | {entry.how} | {' '.join(notes)} |\n")
         for language, lines in others.items():
             parts.append(f"\nNot Python: {language}, line{'s' * (len(lines) > 1)} {', '.join(lines)}.\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,6 +72,8 @@ def deploy(folder: Path) -> None:
     for name, place in MODULES.items():
         (folder / f"{name}.py").write_text(mended(place), encoding="utf-8")
     (folder / "failing.py").write_text((HERE / "shims" / "failing.py").read_text())
+    # Part of the package, as in a deployed one: the lab compiles what it stages.
+    shutil.copytree(SOURCES[0] / "lambent", folder / "lambent", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def run_function(place: str, lab: Lab, folder: Path, values: dict[str, str]) -> list[Result]:

@@ -25,8 +25,12 @@ from lambent.tracer import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar, overload
 
+    from lambent.decorators import Tracing
     from lambent.enrich import Enrichment
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "EventType",
@@ -168,9 +172,25 @@ def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[
     return made if function is None else made(function)
 
 
+if TYPE_CHECKING:
+
+    @overload
+    def trace(event_type: F, /) -> F: ...
+    @overload
+    def trace(event_type: str | None = None, event_name: str | None = None, **more: Any) -> Tracing: ...
+
+
 def trace(event_type: Any = None, event_name: str | None = None, **more: Any) -> Any:
     """Trace each call of a function: `@trace`, `@trace(event_type="tool", event_name=…, tracer=…)`."""
     return _tracing(_trace, event_type, event_name, more)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def atrace(event_type: F, /) -> F: ...
+    @overload
+    def atrace(event_type: str | None = None, event_name: str | None = None, **more: Any) -> Tracing: ...
 
 
 def atrace(event_type: Any = None, event_name: str | None = None, **more: Any) -> Any:
