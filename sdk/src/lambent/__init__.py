@@ -18,7 +18,8 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, logging, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
+    from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
     from lambent.context import SpanContext, current_span
@@ -47,12 +48,15 @@ __all__ = [
     "Tracer",
     "__version__",
     "atrace",
+    "carriers",
     "current_span",
     "enrich_session",
     "enrich_span",
     "exporters",
+    "extract",
     "get_tracer",
     "init",
+    "inject",
     "logging",
     "propagation",
     "sampling",
@@ -77,10 +81,13 @@ _HOMES = {
     "StatusCode": "codes",
     "Tracer": "tracer",
     "atrace": "decorators",
+    "carriers": "",
     "current_span": "context",
     "enrich_session": "enrich",
     "enrich_span": "enrich",
     "exporters": "",
+    "extract": "carriers",
+    "inject": "carriers",
     "logging": "",
     "propagation": "",
     "sampling": "",
@@ -146,6 +153,10 @@ def _start(config: Config) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or _default is _provisional or config.set_global:
         _default = tracer
+    if config.cold_start_canary:
+        from lambent.handler import canary
+
+        canary(tracer)
     if config.instrument and not config.disabled:
         from lambent.instrument import start
 
