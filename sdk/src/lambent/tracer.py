@@ -91,6 +91,10 @@ class Tracer:
             # Its file is made with the first span: a process that traces nothing needs none.
             self.on_start = self._begin_recording
             self._watching_starts = (self._begin_recording,)
+        if config.session_name or config.backend == "honeyhive":
+            from lambent.session import attach
+
+            attach(self)
         if config.processors:
             from lambent.delivery.processors import ProcessorChain
 
