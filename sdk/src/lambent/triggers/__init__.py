@@ -180,7 +180,9 @@ def _direct(event: object, context: object) -> Description:
     client = getattr(context, "client_context", None)
     carrier: dict[str, str] = {}
     if client is not None:
-        carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+        carrier = headers(
+            client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None)
+        )
     if not carrier and isinstance(event, dict):
         for name in event:
             if type(name) is str and name.lower() in _TELLING:
