@@ -348,7 +348,7 @@ def read(
 ) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
 
-    `implied` is the backend where neither names one, by itself or by the variables of its key.
+    `implied` is the backend where neither names one; a variable of some backend's key does not.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -381,12 +381,8 @@ def read(
         values["resource_attributes"] = {**from_environment, **resource}  # type: ignore[dict-item]  # checked
     values["backend_named"] = bool(values["backend"])
     if not values["backend"]:
-        for variable, name in _IMPLIED:
-            if env.get(variable, "").strip():
-                values["backend"] = name
-                break
-        else:
-            values["backend"] = implied
+        keys = (name for variable, name in _IMPLIED if env.get(variable, "").strip())
+        values["backend"] = implied or next(keys, "")
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config

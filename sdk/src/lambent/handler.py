@@ -188,7 +188,7 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = [*self._more.get("links", ()), *links(tracer, description.records)]
+            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, description.records)]
         return parent
 
     def set_response(self, response: object) -> None:
