@@ -187,6 +187,7 @@ OPTIONS: tuple[Option, ...] = (
     ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False),
     ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
+    ("otel_provider", ("LAMBENT_OTEL_PROVIDER",), _one_of("replace", "feed"), "replace"),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
@@ -256,6 +257,7 @@ class Config:
     test_mode: bool
     disable_http_tracing: bool
     count_spans: bool
+    otel_provider: str
     set_global: bool
     limits: Limits
     function_name: str

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
     from lambent.limits import Attributes
+    from lambent.otel.provider import Provider
     from lambent.parts import Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
@@ -58,6 +59,7 @@ class Tracer:
 
     on_end: Callable[[Span], None]
     """What a span is handed to when it ends; `_watch` puts more before delivery."""
+    _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
 
@@ -120,7 +122,11 @@ class Tracer:
             self.on_start = starts(self._watching_starts)
         if on_end is not None:
             self._watching_ends += (on_end,)
-            self.on_end = ends(self._watching_ends, self.delivery.on_end)
+            deliver = ends(self._watching_ends, self.delivery.on_end)
+            if self.recorder is None:
+                self.on_end = deliver
+            else:  # what it does comes first
+                self.recorder.deliver = deliver
 
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
@@ -154,6 +160,15 @@ class Tracer:
 
             self._identity = detect(self.config, __version__), InstrumentationScope("lambent", __version__)
         return self._identity
+
+    @property
+    def provider(self) -> Provider:
+        """The tracer as OpenTelemetry's instrumentations take it. LambentError without opentelemetry-api."""
+        if self._provider is None:
+            from lambent.otel import provider_of
+
+            self._provider = provider_of(self)
+        return self._provider
 
     # Spans.
 
@@ -378,15 +393,16 @@ def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
     try:
-        values = getattr(context, "values", None)
-        candidates = list(values()) if callable(values) else [context]
-        for candidate in candidates:
-            if isinstance(candidate, (Span, NonRecordingSpan)):
-                return candidate
-            get_span_context = getattr(candidate, "get_span_context", None)
-            foreign = get_span_context() if callable(get_span_context) else None
-            if foreign is not None and foreign.is_valid:
-                return adopt(foreign)
+        if isinstance(context, dict):  # a context of OpenTelemetry's
+            from lambent.otel import span_in
+
+            context = span_in(context)
+        if isinstance(context, (Span, NonRecordingSpan)):
+            return context
+        get_span_context = getattr(context, "get_span_context", None)
+        foreign: Any = get_span_context() if callable(get_span_context) else context
+        if foreign is not None and foreign.is_valid:
+            return adopt(foreign)
     except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
         from lambent.diagnostics import say_once
 
