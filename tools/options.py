@@ -63,6 +63,8 @@ MEANINGS: dict[str, str] = {
         "Where the `xray_udp` exporter sends to: `host:port`, or `tcp:host:port udp:host:port`. Set by "
         "Lambda."
     ),
+    "log_correlation": "Adds `trace_id`, `span_id` and `faas.invocation_id` to log records.",
+    "log_events": "A log level: records from it on become events of the current span; all get the ids.",
     "log_level": "`debug`: a line each about extracted context, exports and flushes.",
     "mode": (
         "When spans leave. `sync`: at the end of each invocation, before the response. `async`: after the "
@@ -98,18 +100,35 @@ MEANINGS: dict[str, str] = {
     "sampler_argument": "The ratio, 0 to 1, of the `traceidratio` samplers.",
     "propagators": "Which formats of context are read from events, the first that fits wins.",
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
+    "capture": (
+        "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "
+        "redacted and cut: see [Capture payloads](../how-to/capture-payloads.md). `true` means both."
+    ),
+    "capture_depth": "How deep captured values are followed.",
+    "capture_size": "How many characters of a captured value are kept.",
+    "redact_keys": (
+        "Further names of secrets, with commas: what stands under a key that contains one is not captured. "
+        "Case, `-` and `_` do not matter."
+    ),
+    "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
     "session_name": "The resource attribute `lambent.session_name`.",
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
+    "instrument": (
+        "The libraries to trace, `botocore,requests`, or `auto` for all that have an instrumentor installed: "
+        "see [Trace without code changes](../how-to/trace-without-code-changes.md)."
+    ),
+    "disabled_instrumentations": "Libraries that are not traced, whatever `instrument` says; `*` for all.",
+    "handler": "The function's own handler, where `lambent.wrapper.handler` is configured in its place.",
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."
     ),
     "otel_provider": (
-        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or `feed` "
-        "from it: it goes on, and the spans that it records go to lambent as well."
+        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or "
+        "`feed` from it: it goes on, and the spans that it records go to lambent as well."
     ),
     "set_global": "Make this tracer the default one, though another was made before it.",
     "attribute_count_limit": (

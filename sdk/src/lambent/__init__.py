@@ -20,8 +20,9 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, propagation, sampling, testing, wire
+    from lambent import exporters, logging, propagation, sampling, testing, wire
     from lambent.codes import SpanKind, Status, StatusCode
+    from lambent.config import Config
     from lambent.context import SpanContext, current_span
     from lambent.delivery.processors import SpanProcessor
     from lambent.errors import ConfigError, LambentError
@@ -48,6 +49,7 @@ __all__ = [
     "exporters",
     "get_tracer",
     "init",
+    "logging",
     "propagation",
     "sampling",
     "testing",
@@ -69,6 +71,7 @@ _HOMES = {
     "Tracer": "tracer",
     "current_span": "context",
     "exporters": "",
+    "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
@@ -105,10 +108,19 @@ def init(**arguments: object) -> Tracer:
     Raises ConfigError for an argument that does not exist or cannot be right. Whatever else goes
     wrong is said once on stderr, and the function runs untraced.
     """
-    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
     from lambent.config import read
 
-    config = read(arguments)
+    return _start(read(arguments))
+
+
+def _start(config: Config) -> Tracer:
+    global _default  # noqa: PLW0603  # which tracer is the default one is a matter of the process
+    if config.log_correlation or config.log_events:
+        from lambent.logging import install
+
+        install(
+            config.log_events or None
+        )  # also when disabled: a log format that names the ids must not fail for that
     if config.disabled:
         from lambent.disabled import DisabledTracer
 
@@ -122,6 +134,10 @@ def init(**arguments: object) -> Tracer:
         _default = tracer
         if not config.disabled:
             _serve(tracer)
+    if config.instrument and not config.disabled:
+        from lambent.instrument import start
+
+        start(tracer)
     return tracer
 
 

@@ -12,6 +12,7 @@ __all__ = ["ARGUMENTS", "check"]
 
 _OF_LAMBDA = frozenset(
     {
+        "handler",
         "function_name",
         "function_version",
         "log_stream",
@@ -23,9 +24,6 @@ _OF_LAMBDA = frozenset(
     }
 )
 _RENAMED = {"resource": "resource_attributes", "exporter": "exporters"}
-_NOT_YET = {
-    "capture": "captures no events or responses",
-}
 _NOT_ARGUMENTS = frozenset({"resource_attributes"})
 ARGUMENTS: tuple[str, ...] = tuple(
     sorted(
@@ -52,10 +50,6 @@ def check(arguments: Mapping[str, object]) -> dict[str, object]:
     """
     options: dict[str, object] = {}
     for name, value in arguments.items():
-        if name in _NOT_YET:
-            if value and value not in ("off", "none"):
-                raise ConfigError(f"init({name}=…): this version {_NOT_YET[name]}")
-            continue
         if name not in ARGUMENTS:
             raise ConfigError(_unknown(name))
         if value is None or (isinstance(value, str) and not value.strip()):
@@ -205,6 +199,8 @@ def _ratio(value: object) -> str:
 
 
 _SPECIAL: dict[str, Callable[[object], object]] = {
+    "capture": lambda value: _PARSERS["capture"](str(value or "none")),
+    "redact_keys": _names("redact_keys"),
     "recorder": lambda value: _bool("recorder", value),
     "timeout": _seconds,
     "deadline_margin": _seconds,
@@ -219,4 +215,6 @@ _SPECIAL: dict[str, Callable[[object], object]] = {
     "sampler_argument": _ratio,
     "propagators": _names("propagators"),
     "semconv": _names("semconv"),
+    "instrument": _names("instrument"),
+    "disabled_instrumentations": _names("disabled_instrumentations"),
 }

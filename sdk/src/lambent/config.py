@@ -137,6 +137,23 @@ def _exporters(raw: str) -> tuple[str, ...]:
     return names
 
 
+def _pattern(raw: str) -> str:
+    import re
+
+    try:
+        re.compile(raw)
+    except re.error as error:
+        raise ValueError(f"use a regular expression ({error})") from None
+    return raw
+
+
+def _capture(raw: str) -> str:
+    word = {"all": "both", "off": "none"}.get(raw.lower(), raw.lower())
+    if word not in {"request", "response", "both", "none"}:
+        word = "both" if _flag(raw) else "none"
+    return word
+
+
 OPTIONS: tuple[Option, ...] = (
     ("disabled", ("LAMBENT_DISABLED", "OTEL_SDK_DISABLED"), _flag, False),
     ("service_name", ("OTEL_SERVICE_NAME",), _text, ""),
@@ -167,6 +184,9 @@ OPTIONS: tuple[Option, ...] = (
     ("stdout_output", ("OTLP_STDOUT_SPAN_EXPORTER_OUTPUT_TYPE",), _one_of("stdout", "pipe"), "stdout"),
     ("xray_daemon_address", ("AWS_XRAY_DAEMON_ADDRESS",), _text, "127.0.0.1:2000"),
     ("log_level", ("LAMBENT_LOG_LEVEL", "LOG_LEVEL"), _word, ""),
+    ("log_correlation", ("LAMBENT_LOG_CORRELATION",), _flag, False),
+    ("log_events", ("LAMBENT_LOG_EVENTS",),
+     _one_of("debug", "info", "warn", "warning", "error", "critical", "fatal"), ""),
     ("mode", ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "LAMBENT_MODE"),
      _one_of("sync", "async", "finalize", "auto"), "sync"),
     ("queue_size", ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE",), _count, 2048),
@@ -181,11 +201,18 @@ OPTIONS: tuple[Option, ...] = (
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, ""),
     ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage")),
     ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, ()),
+    ("capture", ("LAMBENT_CAPTURE",), _capture, "none"),
+    ("capture_depth", ("LAMBENT_CAPTURE_DEPTH",), _count, 8),
+    ("capture_size", ("LAMBENT_CAPTURE_SIZE",), _count, 4096),
+    ("redact_keys", ("LAMBENT_REDACT_KEYS",), _words, ()),
+    ("redact_pattern", ("LAMBENT_REDACT_PATTERN",), _pattern, ""),
     ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
     ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
     ("test_mode", ("HH_TEST_MODE", "LAMBENT_TEST_MODE"), _flag, False),
     ("disable_http_tracing", ("HH_DISABLE_HTTP_TRACING", "LAMBENT_DISABLE_HTTP_TRACING"), _flag, False),
+    ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
+    ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
     ("otel_provider", ("LAMBENT_OTEL_PROVIDER",), _one_of("replace", "feed"), "replace"),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
@@ -197,6 +224,7 @@ OPTIONS: tuple[Option, ...] = (
     ("span_link_count_limit", ("OTEL_SPAN_LINK_COUNT_LIMIT",), _count, None),
     ("event_attribute_count_limit", ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("link_attribute_count_limit", ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",), _count, None),
+    ("handler", ("LAMBENT_HANDLER",), _text, ""),
     ("function_name", ("AWS_LAMBDA_FUNCTION_NAME",), _text, ""),
     ("function_version", ("AWS_LAMBDA_FUNCTION_VERSION",), _text, ""),
     ("log_stream", ("AWS_LAMBDA_LOG_STREAM_NAME",), _text, ""),
@@ -238,6 +266,8 @@ class Config:
     stdout_output: str
     xray_daemon_address: str
     log_level: str
+    log_correlation: bool
+    log_events: str
     mode: str
     queue_size: int
     queue_bytes: int
@@ -251,15 +281,23 @@ class Config:
     sampler_argument: str
     propagators: tuple[str, ...]
     semconv: tuple[str, ...]
+    capture: str
+    capture_depth: int
+    capture_size: int
+    redact_keys: tuple[str, ...]
+    redact_pattern: str
     project: str
     source: str
     session_name: str
     test_mode: bool
     disable_http_tracing: bool
+    instrument: tuple[str, ...]
+    disabled_instrumentations: tuple[str, ...]
     count_spans: bool
     otel_provider: str
     set_global: bool
     limits: Limits
+    handler: str
     function_name: str
     function_version: str
     log_stream: str
@@ -301,8 +339,12 @@ known: list[Config] = []
 """The last configurations: what is said must not show their secrets."""
 
 
-def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Config:
+def read(
+    arguments: Mapping[str, object], environ: Mapping[str, str] | None = None, implied: str = ""
+) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
+
+    `implied` is the backend where neither names one, by itself or by the variables of its key.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -339,6 +381,8 @@ def read(arguments: Mapping[str, object], environ: Mapping[str, str] | None = No
             if env.get(variable, "").strip():
                 values["backend"] = name
                 break
+        else:
+            values["backend"] = implied
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config

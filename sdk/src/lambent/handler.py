@@ -119,6 +119,10 @@ class Invocation:
         described.update(description.attributes)
         if "http/dup" in config.semconv:
             _add_older_names(described)
+        if config.capture in {"request", "both"}:
+            from lambent.capture import payload
+
+            described.update(payload(config, "request", event))
         if attributes:
             described.update(attributes)
         if parent is None:
@@ -187,12 +191,17 @@ class Invocation:
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
 
     def _read_response(self) -> None:
+        config = self._tracer.config
+        if config.capture in {"response", "both"}:
+            from lambent.capture import payload
+
+            self._span.set_attributes(payload(config, "response", self._response))
         read = self._description.read_response if self._description is not None else None
         outcome = read(self._response) if read is not None else None
         if not outcome:
             return
         self._span.set_attributes(outcome)
-        if "http/dup" in self._tracer.config.semconv and "http.response.status_code" in outcome:
+        if "http/dup" in config.semconv and "http.response.status_code" in outcome:
             self._span.set_attribute("http.status_code", outcome["http.response.status_code"])
         if "error.type" in outcome:
             self._span.set_status(2)

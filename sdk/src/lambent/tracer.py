@@ -359,6 +359,10 @@ class Tracer:
         from lambent import _forget
 
         _forget(self)
+        if self.config.instrument:
+            from lambent.instrument import stop
+
+            stop(self)
         self.delivery.close(self.config.timeout)
         if self.watchdog is not None:
             self.watchdog.close()

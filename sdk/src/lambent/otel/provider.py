@@ -3,8 +3,8 @@
 - What the API hands out are lambent's own spans, under the scope of the library that asked. As the API has
   it, a `with` block around one ends it and does not make it current.
 - `get_span_context()` of any lambent span gives OpenTelemetry's kind from now on: its SDK insists on it.
-- The API is served by the default tracer: the first one, or the last made with `set_global=True`. What the API
-  gave away goes on with the next of these once its own is closed; until there is one, it records nothing.
+- The API is served by the default tracer: the first one, or the last made with `set_global=True`. What the
+  API gave away goes on with the next of these once its own is closed; before that, it records nothing.
 - Another provider that was there first, or comes later, is dealt with in `lambent.otel.join`.
 """
 

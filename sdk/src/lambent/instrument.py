@@ -1,0 +1,200 @@
+"""Tracing libraries without touching code: what `LAMBENT_INSTRUMENT` names, or `auto`.
+
+A library is instrumented when it is imported, by OpenTelemetry's instrumentor for it, with our provider.
+Nothing is looked for before: no entry points, no installed packages, so that a library that a function does
+not use costs a lookup in a dictionary. Of several instrumentors for one library the first that is installed
+is used. What the function instruments by itself is left as it is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lambent.hooks import forget, when_imported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from lambent.config import Config
+    from lambent.tracer import Tracer
+
+__all__ = ["start", "stop"]
+
+_TABLE = """
+aio-pika
+aiobotocore aiobotocore botocore:AiobotocoreInstrumentor
+aiohttp-client|aiohttp aiohttp aiohttp_client
+aiohttp-server|aiohttp aiohttp.web aiohttp_server
+aiokafka
+aiopg
+anthropic anthropic @anthropic anthropic
+asyncclick
+asyncio
+asyncpg
+bedrock boto3 @bedrock bedrock
+boto3sqs boto3
+botocore|boto3|boto botocore.client botocore:BotocoreInstrumentor
+cassandra
+celery
+click
+cohere
+confluent-kafka
+django django.core.handlers.base:BaseHandler.load_middleware
+elasticsearch
+falcon
+fastapi
+flask
+google-genai google.genai google_genai @google_genai
+grpc
+groq groq @groq groq
+httpx httpx httpx:HTTPXClientInstrumentor
+httpx2 httpx2 httpx:HTTPX2ClientInstrumentor
+jinja2
+kafka-python|kafka kafka
+langchain langchain_core @langchain langchain
+litellm litellm @litellm
+llama-index llama_index.core @llama_index llamaindex
+logging
+mcp mcp @mcp mcp
+mistralai mistralai @mistralai mistralai
+mysql mysql.connector
+mysqlclient MySQLdb
+openai openai @openai openai_v2 openai
+openai-agents agents @openai_agents openai_agents_v2 openai_agents
+pika
+psycopg
+psycopg2
+pymemcache
+pymongo
+pymssql
+pymysql
+pyramid pyramid.config
+redis
+remoulade
+requests
+sqlalchemy
+sqlite3
+starlette starlette.applications
+structlog
+threading
+tornado
+tortoiseorm|tortoise tortoise
+urllib urllib.request
+urllib3
+vertexai vertexai vertexai @vertexai
+"""
+"""Its names, the module to wait for (of a method: its first call), its instrumentors. What is left out is as
+the name: `redis` is `redis redis redis`. `@` are OpenInference's, and the others OpenTelemetry's."""
+
+_HTTP = frozenset({"aiohttp-client", "httpx", "httpx2", "requests", "urllib", "urllib3"})
+_FOLDERS = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
+_undo: dict[Tracer, list[Callable[[], object]]] = {}
+
+
+def start(tracer: Tracer) -> None:
+    """Instrument what the tracer's configuration names: loaded libraries now, the others when they are."""
+    undo = _undo.setdefault(tracer, [])
+    for name, watch, modules, named in _wanted(tracer.config):
+        module, _, method = watch.partition(":")
+        callback: Callable[[Any], object] = partial(_instrument, tracer, name, modules, named)
+        if method:
+            callback = partial(_before, method, callback)
+        undo.append(partial(forget, module, callback))
+        when_imported(module, callback)
+
+
+def stop(tracer: Tracer) -> None:
+    """Take back what `start` did for this tracer."""
+    for undo in _undo.pop(tracer, ()):
+        try:
+            undo()
+        except Exception as error:  # noqa: BLE001  # somebody else's code, and the tracer is being closed
+            from lambent.diagnostics import say_once
+
+            say_once("uninstrument", f"a library stays instrumented ({type(error).__name__}: {error})")
+
+
+def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
+    """Yield the name of each library, what to wait for, its instrumentors, and whether it was named."""
+    disabled = {word.replace("_", "-") for word in config.disabled_instrumentations}
+    words = {word.replace("_", "-") for word in config.instrument} - {"none", "off"}
+    known = set()
+    for line in () if "*" in disabled else _TABLE.split("\n")[1:-1]:
+        names, *rest = line.split()
+        name, *aliases = names.split("|")
+        label = name.replace("-", "_")
+        watch, *modules = rest or (label,)
+        modules = modules or [label]
+        # One of several instrumentors is asked for by its package's name, or what is particular in it.
+        packages = {_package(module): module for module in modules}
+        asked = words & packages.keys()
+        known |= {name, *aliases, *packages}
+        if asked and words.isdisjoint((name, *aliases)):
+            modules = [packages[word] for word in asked]
+        elif "auto" not in words and words.isdisjoint((name, *aliases)):
+            continue
+        if name not in disabled and not (config.disable_http_tracing and name in _HTTP):
+            yield name, watch, modules, not words.isdisjoint((name, *aliases, *packages))
+    for word in words - known - disabled - {"auto"} if "*" not in disabled else ():
+        from difflib import get_close_matches
+
+        short = word.rpartition("-instrumentation-")[2]
+        label = short.replace("-", "_")
+        near = get_close_matches(short, known, 1, 0.8)
+        if near and short != near[0]:
+            from lambent.diagnostics import say_once
+
+            say_once(f"instrument {word}", f"{word!r} may not be meant: a library is called {near[0]!r}")
+        yield short, label, [label, f"@{label}"], True
+
+
+def _package(module: str) -> str:
+    """Return what pip calls the package of an instrumentor."""
+    return _full(module.partition(":")[0]).replace(".", "-").replace("_", "-")
+
+
+def _full(module: str) -> str:
+    return _FOLDERS[module[0] == "@"] + module.removeprefix("@")
+
+
+def _instrument(tracer: Any, name: str, modules: list[str], named: bool, _library: object) -> None:
+    for each in modules:
+        label, _, only = each.partition(":")
+        full = _full(label)
+        try:
+            module = __import__(full, fromlist=["__name__"])
+        except ModuleNotFoundError as error:
+            if error.name and f"{full}.".startswith(f"{error.name}."):
+                continue
+            raise
+        for attribute, found in list(vars(module).items()):
+            ours = attribute == only if only else getattr(found, "__module__", "").startswith(full)
+            if not ours or "Instrumentor" not in attribute or not isinstance(found, type):
+                continue
+            instrumentor: Any = found()
+            if not instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.instrument(tracer_provider=tracer.provider, raise_exception_on_conflict=True)
+                _undo.setdefault(tracer, []).append(instrumentor.uninstrument)
+        return
+    if named:
+        from lambent.diagnostics import say_once
+
+        packages = " or ".join(map(_package, modules))
+        say_once(f"instrument {name}", f"{name} is not traced: put {packages} into the function's package")
+
+
+def _before(path: str, callback: Callable[[Any], object], module: Any) -> None:
+    """Call it once, before a method of the module's is called for the first time."""
+    holder, method = path.split(".")
+    kind = getattr(module, holder)
+    original = getattr(kind, method)
+
+    def first(*args: Any, **kwargs: Any) -> Any:
+        setattr(kind, method, original)
+        # As an import does: what fails is said, and the method is called.
+        when_imported(module.__name__, callback)
+        return original(*args, **kwargs)
+
+    setattr(kind, method, first)
