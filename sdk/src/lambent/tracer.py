@@ -164,11 +164,11 @@ class Tracer:
     @property
     def provider(self) -> Provider:
         """The tracer as OpenTelemetry's instrumentations take it. LambentError without opentelemetry-api."""
-        if self._provider is None:
-            from lambent.otel import provider_of
+        if self._provider is not None:
+            return self._provider
+        from lambent.otel import provider_of
 
-            self._provider = provider_of(self)
-        return self._provider
+        return provider_of(self)
 
     # Spans.
 

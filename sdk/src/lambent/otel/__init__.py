@@ -53,7 +53,7 @@ def span_in(context: Mapping[str, object]) -> object:
 
 
 def provider_of(tracer: Tracer) -> Provider:
-    """Return a provider of OpenTelemetry's API that makes the tracer's spans.
+    """Return the provider of OpenTelemetry's API that makes the tracer's spans: always the same one.
 
     Raises LambentError where that API is not installed.
     """
@@ -66,4 +66,5 @@ def provider_of(tracer: Tracer) -> Provider:
     serve(None)
     from lambent.otel.provider import Provider
 
-    return Provider(tracer)
+    provider: Provider = tracer.__dict__.setdefault("_provider", Provider(tracer))
+    return provider

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import sys
 from _contextvars import ContextVar
 
 from opentelemetry.context.context import Context, _RuntimeContext
@@ -175,6 +176,9 @@ def install(module: Any) -> None:
     ]
     runtime.http_key = keys[1]
     runtime.quiet = dict.fromkeys([*keys, "suppress_instrumentation"], True)
+    propagation: Any = sys.modules.get("opentelemetry.trace.propagation")
+    if propagation is not None:
+        runtime.span_key = propagation._SPAN_KEY
     if module._RUNTIME_CONTEXT is not runtime:
         runtime.replace(module._RUNTIME_CONTEXT)
         module._RUNTIME_CONTEXT = runtime
