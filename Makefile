@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
 
-.PHONY: demo test check bench faults soak docs lock venv clean
+.PHONY: demo test check bench faults soak docs layer lock venv clean
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
@@ -33,6 +33,9 @@ soak: venv  ## 100,000 invocations in one environment: nothing may grow
 
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py
+
+layer: venv  ## write dist/lambent-layer.zip: the SDK as a layer, with /opt/lambent for AWS_LAMBDA_EXEC_WRAPPER
+	$(BIN)/python tools/layer.py
 
 lock: venv  ## write requirements.txt from requirements.in and lab/pyproject.toml
 	$(BIN)/python tools/lock.py

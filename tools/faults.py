@@ -26,13 +26,12 @@ from left to right; "shutdown" is a normal invocation before the environment's e
 - *freeze*: the environment stands still for {freeze:g} s in the middle of an export.
 - *slow* answers after 0.1 s; *429 once* takes what is sent again, *429* asks to wait for 60 s.
 - *calm*: with the rescue, {calms} normal invocations after the last death.
-- *lost, said*: what the log says was lost, with the reason; the recorder may deliver it after all. *gone or
-  kept*: what was in a process that was killed; with the rescue, what the recorder keeps for a collector that
-  takes it.
+- *lost, said*: what the log says was lost, or kept for another try, with the reason; it may be delivered
+  after all. *gone or kept*: what was in a process that was killed; with the rescue, what the recorder keeps
+  for a collector that takes it.
 - `finalize` sends at SIGTERM only, which a killed process does not see.
 
-Every invocation was answered as it is without tracing. No span was received twice, but for what the recorder
-sends again because a slow collector's answer did not come in time.
+Every invocation was answered as it is without tracing. No span was received twice.
 
 """
 

@@ -98,7 +98,12 @@ MEANINGS: dict[str, str] = {
     "recorder_folder": "The folder of the flight recorder's file.",
     "sampler": "Which traces are kept. Argument: a name or an object with the `Sampler` protocol.",
     "sampler_argument": "The ratio, 0 to 1, of the `traceidratio` samplers.",
-    "propagators": "Which formats of context are read from events, the first that fits wins.",
+    "propagators": (
+        "Which formats of context are read and written: `tracecontext`, `baggage`, `b3`, `b3multi`, `xray`, "
+        "`xray-lambda`, `none`, or a propagator of an installed package. The first that finds a parent wins."
+    ),
+    "xray_sampling": "Follow X-Ray's decision: its \"not sampled\" switches an invocation's spans off.",
+    "cold_start_canary": "Make one span of its own, `cold_start_canary`, in each new environment.",
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
     "capture": (
         "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "

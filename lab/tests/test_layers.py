@@ -79,7 +79,7 @@ async def test_later_layers_come_before_earlier_ones(
             shutil.make_archive(str(path.with_suffix("")), "zip", path.with_suffix(""))
     seen = await answer(spec(code, one, two))
     assert (seen["shared"], seen["late"], seen["said"]) == ("two", "site", "two\n")
-    assert seen["files"] == ["bin", "only", "python"]
+    assert seen["files"] == ["bin", "lambent", "only", "python"]
     assert seen["sdk"].endswith("/python/lambent/__init__.py")
     assert seen["libraries"].endswith("/lib")
     if not files:

@@ -42,6 +42,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lambent, "_default", None)
     monkeypatch.setattr(diagnostics, "_said", set())
     monkeypatch.setattr(handler, "_cold", True)
+    monkeypatch.setattr(handler, "_canary", True)
     before = set(sync._open)
     token = CURRENT.set(None)
     yield

@@ -113,11 +113,22 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
+def two_lines(capsys: pytest.CaptureFixture[str]) -> str:
+    """What is kept for another try, and given up when the tracer is closed."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    kept, given_up = err.splitlines()
+    assert kept.startswith("lambent: kept 2 of 2 spans for another try: ")
+    assert given_up.startswith("lambent: gave up 2 of 2 spans: ")
+    assert SECRET not in err
+    return kept
+
+
 def test_nothing_listens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     assert invoke(url, monkeypatch) < 2.5
-    assert url in one_line(capsys)
+    assert url in two_lines(capsys)
 
 
 @pytest.mark.parametrize("collector", [None], indirect=True)
@@ -145,7 +156,7 @@ def test_a_collector_that_is_busy(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(collector.url, monkeypatch) < 2.5
-    assert "503" in one_line(capsys)
+    assert "503" in two_lines(capsys)
 
 
 @pytest.mark.parametrize("collector", [b"\x00\x01nonsense\r\n\r\n"], indirect=True)
@@ -173,7 +184,7 @@ def test_a_name_that_does_not_resolve(
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     invoke("http://collector.invalid:4318", monkeypatch)
-    assert "collector.invalid" in one_line(capsys)
+    assert "collector.invalid" in two_lines(capsys)
 
 
 def test_no_collector_was_asked_for(

@@ -63,6 +63,8 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "sampler": ("Always_Off", "always_off", "always_off"),
     "sampler_argument": ("0.25", "0.25", 0.25),
     "propagators": ("xray, tracecontext", ("xray", "tracecontext"), ["xray", "tracecontext"]),
+    "xray_sampling": ("true", True, True),
+    "cold_start_canary": ("1", True, True),
     "semconv": ("http/dup", ("http/dup",), "http/dup"),
     "capture": ("Request", "request", "request"),
     "capture_depth": ("3", 3, 3),

@@ -43,6 +43,9 @@ SIDE_EFFECTS = {
 ALLOWED = {
     # Building a query string is a pure function, wherever it lives.
     ("lambent.triggers.http", "urllib"),
+    ("lambent.triggers.data", "urllib"),
+    # So is reading a time that is given as text.
+    ("lambent.triggers", "datetime"),
     # Percent-coding, as above.
     ("lambent.propagation.baggage", "urllib"),
     # Writing a given time as text asks no clock.

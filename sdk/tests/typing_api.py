@@ -57,6 +57,36 @@ def work(number: int, *, text: str = "") -> list[str]:
     return [text] * number
 
 
+@lambent.trace
+def traced(number: int, *, text: str = "") -> list[str]:
+    return [text] * number
+
+
+@lambent.atrace(event_type=lambent.EventType.tool, inputs=True, metadata={"a": 1}, tracer=tracer)
+async def traced_async(number: int) -> int:
+    return number
+
+
+@lambent.trace_class(event_name="svc")
+class Service:
+    @lambent.trace("make")
+    @classmethod
+    def make(cls) -> Service:
+        return cls()
+
+
+async def use_decorators() -> None:
+    assert_type(traced(3, text="x"), list[str])
+    traced("3")  # type: ignore[arg-type]  # as above
+    assert_type(await traced_async(1), int)
+    assert_type(Service.make(), Service)
+    lambent.trace(event_nam="x")  # type: ignore[call-overload]  # no such argument
+    assert_type(lambent.enrich_session({"a": 1}), bool)
+    if lambent.enrich_span(metrics={"rows": 1}, error=ValueError()):
+        with lambent.enrich_span(event_name="part") as span:
+            span.set_attribute("a", 1)
+
+
 async def use() -> None:
     assert_type(handler({"id": 1}, LambdaContext()), dict[str, int])
     assert_type(await asynchronous({}, None), str)

@@ -5,7 +5,7 @@ meets a process as a function has it, some of them started anew in the same envi
 invocation is a `Cell`; what must come of it is said by `GOES_AT`, `FATAL`, `DELIVERING` and `MAY_MISS`.
 
 Of every invocation it is known how many spans it makes; where it is killed, one of them is still open.
-Each is then received, or said to be lost in the log, with a reason, or gone with the process that held it.
+Each is then received, or said to be lost or kept in the log, with a reason, or gone with its process.
 A row may be run without the watchdog and the flight recorder, or with them: to the `rescue`.
 """
 
@@ -57,7 +57,7 @@ FREEZE_S = 1.0
 TIMEOUT_S = 3.0
 MEMORY_MB = 256
 
-_SAID = re.compile(r"lambent: (?:lost|dropped) (\d+)(?: of \d+)? spans?")
+_SAID = re.compile(r"lambent: (lost|dropped|kept) (\d+)(?: of \d+)? spans?(?: for another try)?: ")
 
 
 @dataclass(slots=True)
@@ -86,6 +86,8 @@ class Row:
     rescue: bool = False
     cells: list[Cell] = field(default_factory=list)
     said: int = 0
+    kept: int = 0
+    """How many waited for another try, where there is somebody to take them."""
     reasons: set[str] = field(default_factory=set)
 
     @property
@@ -149,13 +151,12 @@ def run_row(
     for line in lines:
         found = _SAID.search(line)
         if found is not None:
-            row.said += int(found[1])
-            row.reasons.add(_reason(line))
+            row.reasons.add(re.sub(r"https?://[\d.:]+: ", "", line[found.end() :]))
+            if found[1] == "kept" and behaviour in DELIVERING:
+                row.kept += int(found[2])
+            else:
+                row.said += int(found[2])
     return row
-
-
-def _reason(line: str) -> str:
-    return re.sub(r"https?://[\d.:]+: ", "", line.partition(" spans: ")[2])
 
 
 def _environment(mode: str, url: str, rescue: bool) -> dict[str, str]:
@@ -202,8 +203,6 @@ MAY_MISS = {("freeze", "429 once"): BESIDE}
 
 MAY_BE_KEPT = frozenset({("finalize", "slow")})
 """Where there is no time for what was recovered: the 0.2 s of SIGTERM are the only ones that there are."""
-MAY_BE_TWICE = frozenset({"slow"})
-"""Where the recorder sends again what was sent without an answer in time: at least once, not exactly once."""
 MAY_BE_GONE = {"tls broken": BESIDE}
 """What was frozen while it loaded TLS may still be at that when the environment ends."""
 
@@ -256,7 +255,7 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         where = f"{row.mode} x {cell.fault} x {row.collector}{' to the rescue' if row.rescue else ''}"
         if (cell.status, cell.payload) != (plain.status, plain.payload):
             wrong.append(f"{where}: answered {cell.status} {cell.payload}, untraced {plain.payload}")
-        if cell.twice and not (row.rescue and row.collector in MAY_BE_TWICE):
+        if cell.twice:
             wrong.append(f"{where}: {cell.twice} spans received twice")
         short = expected[cell.fault] - cell.received
         may_miss = MAY_MISS.get((cell.fault, cell.collector), 0)
@@ -269,7 +268,7 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         return wrong
     if row.rescue:
         gone = min(0, row.gone)  # what was said to be lost may be recovered after all
-    if not gone <= row.gone <= gone + MAY_BE_GONE.get(row.collector, 0):
+    if not gone <= row.gone <= gone + row.kept + MAY_BE_GONE.get(row.collector, 0):
         wrong.append(
             f"{row.mode} x {row.collector}: {row.made} spans made, {row.received} received, {row.said} "
             f"said to be lost: {row.gone} without a word, not {gone}"

@@ -20,11 +20,14 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, logging, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
+    from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
     from lambent.context import SpanContext, current_span
+    from lambent.decorators import atrace, trace, trace_class
     from lambent.delivery.processors import SpanProcessor
+    from lambent.enrich import EventType, enrich_session, enrich_span
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
     from lambent.parts import Link
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "EventType",
     "LambentError",
     "Limits",
     "Link",
@@ -45,19 +49,28 @@ __all__ = [
     "StatusCode",
     "Tracer",
     "__version__",
+    "atrace",
+    "carriers",
     "current_span",
+    "enrich_session",
+    "enrich_span",
     "exporters",
+    "extract",
     "get_tracer",
     "init",
+    "inject",
     "logging",
     "propagation",
     "sampling",
     "testing",
+    "trace",
+    "trace_class",
     "wire",
 ]
 
 _HOMES = {
     "ConfigError": "errors",
+    "EventType": "enrich",
     "LambentError": "errors",
     "Limits": "limits",
     "Link": "parts",
@@ -69,12 +82,20 @@ _HOMES = {
     "Status": "codes",
     "StatusCode": "codes",
     "Tracer": "tracer",
+    "atrace": "decorators",
+    "carriers": "",
     "current_span": "context",
+    "enrich_session": "enrich",
+    "enrich_span": "enrich",
     "exporters": "",
+    "extract": "carriers",
+    "inject": "carriers",
     "logging": "",
     "propagation": "",
     "sampling": "",
     "testing": "",
+    "trace": "decorators",
+    "trace_class": "decorators",
     "wire": "",
 }
 
@@ -97,6 +118,8 @@ def __dir__() -> list[str]:
 
 
 _default: Tracer | None = None
+_provisional: Tracer | None = None
+"""One that `lambent.wrapper` made for want of another: the next takes its place."""
 
 
 def init(**arguments: object) -> Tracer:
@@ -130,10 +153,14 @@ def _start(config: Config) -> Tracer:
         from lambent.tracer import Tracer as RecordingTracer
 
         tracer = RecordingTracer(config)
-    if _default is None or config.set_global:
+    if _default is None or _default is _provisional or config.set_global:
         _default = tracer
         if not config.disabled:
             _serve(tracer)
+    if config.cold_start_canary:
+        from lambent.handler import canary
+
+        canary(tracer)
     if config.instrument and not config.disabled:
         from lambent.instrument import start
 

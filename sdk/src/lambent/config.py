@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object]
 
-__all__ = ["OPTIONS", "Config", "known", "read", "with_variables"]
+__all__ = ["OPTIONS", "Config", "known", "read", "trace_header", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -200,6 +200,8 @@ OPTIONS: tuple[Option, ...] = (
     ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on"),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, ""),
     ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage")),
+    ("xray_sampling", ("LAMBENT_XRAY_SAMPLING",), _flag, False),
+    ("cold_start_canary", ("LAMBENT_COLD_START_CANARY",), _flag, False),
     ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, ()),
     ("capture", ("LAMBENT_CAPTURE",), _capture, "none"),
     ("capture_depth", ("LAMBENT_CAPTURE_DEPTH",), _count, 8),
@@ -280,6 +282,8 @@ class Config:
     sampler: str | Sampler
     sampler_argument: str
     propagators: tuple[str, ...]
+    xray_sampling: bool
+    cold_start_canary: bool
     semconv: tuple[str, ...]
     capture: str
     capture_depth: int
@@ -386,6 +390,11 @@ def read(
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config
+
+
+def trace_header() -> str:
+    """Return X-Ray's header of this invocation: the one variable that changes while the process lives."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
 
 
 def with_variables(variables: Mapping[str, str], call: Callable[[], object]) -> object:

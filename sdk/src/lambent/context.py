@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from lambent.limits import Attributes
     from lambent.span import Span
+    from lambent.tracer import Tracer
 
     AnySpan: TypeAlias = "Span | NonRecordingSpan"
 
@@ -134,10 +135,11 @@ class SpanContext:
 class NonRecordingSpan:
     """A span that is not sampled: it carries its context and keeps nothing."""
 
-    __slots__ = ("_tokens", "context")
+    __slots__ = ("_tokens", "_tracer", "context")
 
-    def __init__(self, context: SpanContext) -> None:
+    def __init__(self, context: SpanContext, tracer: Tracer | None = None) -> None:
         self.context = context
+        self._tracer = tracer
         self._tokens: list[Token[AnySpan | None]] = []
 
     def get_span_context(self) -> SpanContext:

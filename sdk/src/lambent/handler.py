@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from lambent.config import trace_header
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.span import Span
 from lambent.triggers import Description, recognise
@@ -16,6 +17,7 @@ from lambent.wrapping import around
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextvars import Token
     from types import TracebackType
     from typing import Any, ParamSpec, Self, TypeVar
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["Invocation", "wrap"]
+__all__ = ["Invocation", "canary", "wrap"]
 
 _OLDER_NAMES = {
     "http.request.method": "http.method",
@@ -38,7 +40,7 @@ _OLDER_NAMES = {
 }
 
 # A process is cold once, however many tracers and handlers it has.
-_cold = True
+_cold = _canary = True
 
 
 def _take_cold_start(initialization_type: str) -> bool:
@@ -47,12 +49,29 @@ def _take_cold_start(initialization_type: str) -> bool:
     return was_cold and initialization_type != "provisioned-concurrency"
 
 
+def canary(tracer: Tracer) -> None:
+    """Make a trace of one span, the first time in a process, and say which: a trace that is easy to find."""
+    global _canary  # noqa: PLW0603  # a matter of the process, as `_cold` is
+    if _canary:
+        _canary = False
+        with tracer.start_span(
+            "cold_start_canary", SpanContext(0, 0), attributes={"faas.coldstart": True}
+        ) as span:
+            if span.is_recording():
+                from lambent.diagnostics import say
+
+                say(f"cold_start_canary is trace {span.context.trace_id:032x}")
+
+
 class Invocation:
     """The handling of one event, as a context manager; `tracer.handler` is made of it.
 
     The block runs inside the root span, which is what `with … as span` gives. At its end the
     spans are delivered in the time that the invocation has left.
     """
+
+    _baggage: Mapping[str, str] | None = None
+    _token: Token[Mapping[str, str]] | None = None
 
     def __init__(
         self,
@@ -97,11 +116,7 @@ class Invocation:
         parent: SpanContext | None = None
         try:
             description = recognise(event, self._context)
-            carrier = self._carrier or description.carrier
-            if carrier:
-                from lambent.propagation import extract
-
-                parent = extract(carrier, config.propagators)
+            parent = self._origin(description)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
             description = Description("other")
@@ -117,6 +132,10 @@ class Invocation:
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         described.update(description.attributes)
+        if description.source:
+            described["lambent.trigger"] = description.source
+            if description.origin:
+                described["lambent.trigger.origin"] = description.origin
         if "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
@@ -147,6 +166,25 @@ class Invocation:
             extracted(self._carrier or description.carrier or {}, parent, span)
         return span
 
+    def _origin(self, description: Description) -> SpanContext | None:
+        """Return who called, as the propagators have it; keep the baggage, and the links of a batch."""
+        tracer = self._tracer
+        config = tracer.config
+        parent: SpanContext | None = None
+        carrier = self._carrier or description.carrier
+        environment = trace_header() if "xray-lambda" in config.propagators else ""
+        if carrier or environment:
+            from lambent.propagation import flat, parent_of
+
+            if self._carrier:
+                carrier = flat(carrier, every=True)
+            parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
+        if description.records:
+            from lambent.batches import links
+
+            self._more["links"] = [*self._more.get("links", ()), *links(tracer, description.records)]
+        return parent
+
     def set_response(self, response: object) -> None:
         """Tell what the function answers, so that an HTTP status code reaches the span."""
         self._response = response
@@ -154,6 +192,10 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
+        if self._baggage:
+            from lambent.propagation.baggage import attach
+
+            self._token = attach(self._baggage)
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
             watchdog = self._tracer.watchdog or self._tracer._guard()
@@ -178,6 +220,14 @@ class Invocation:
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         delivery = self._tracer.delivery
         try:
+            if self._token is not None:
+                from lambent.propagation.baggage import detach
+
+                detach(self._token)
+            if self._description is not None and self._description.records:
+                from lambent.batches import finish
+
+                finish()
             if self._tracer.watchdog is not None:
                 self._tracer.watchdog.disarm(self._span)
             if delivery.counter is not None:
@@ -245,11 +295,13 @@ def _say(key: str, text: str) -> None:
     say_once(key, f"{text}; the function is not affected")
 
 
-def _begin(tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object]) -> Invocation | None:
+def _begin(
+    tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object], root: dict[str, Any]
+) -> Invocation | None:
     try:
         event = arguments[0] if arguments else keywords.get("event")
         context = arguments[1] if len(arguments) > 1 else keywords.get("context")
-        return Invocation(tracer, event, context).__enter__()
+        return Invocation(tracer, event, context, **root).__enter__()
     except Exception as error:  # noqa: BLE001  # see the head of this module
         _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
         return None
@@ -266,10 +318,14 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
         invocation.__exit__(None, None, None)
 
 
-def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
-    """Return the handler with each of its calls an invocation of its own."""
+def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R]:
+    """Return the handler with each of its calls an invocation of its own, unless they are already."""
+    if getattr(function, "_lambent_tracer", None) is tracer:
+        return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
-        return _begin(tracer, args, kwargs)
+        return _begin(tracer, args, kwargs, root)
 
-    return around(function, begin, _fail, _succeed)
+    wrapped = around(function, begin, _fail, _succeed)
+    wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped
+    return wrapped

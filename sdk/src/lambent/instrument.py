@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lambent.config import Config
     from lambent.tracer import Tracer
 
-__all__ = ["start", "stop"]
+__all__ = ["pass_on", "start", "stop"]
 
 _TABLE = """
 aio-pika
@@ -114,6 +114,11 @@ def stop(tracer: Tracer) -> None:
             from lambent.diagnostics import say_once
 
             say_once("uninstrument", f"a library stays instrumented ({type(error).__name__}: {error})")
+
+
+def pass_on(tracer: Tracer, heir: Tracer) -> None:
+    """Have another tracer take back what `start` did for this one."""
+    _undo.setdefault(heir, []).extend(_undo.pop(tracer, ()))
 
 
 def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:

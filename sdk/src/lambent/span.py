@@ -44,6 +44,8 @@ class Span:
     _trace_state: TraceState = EMPTY_TRACE_STATE
     _outer_tokens: list[Token[AnySpan | None]] | None = None
     _recorded_exception: BaseException | None = None
+    _passed: BaseException | None = None
+    """The last exception that left a child, recorded there: see `lambent.decorators`."""
     _end_on_exit = True
     _record_exception = True
     _set_status_on_exception = True
@@ -322,7 +324,7 @@ class Span:
         else:
             self.end_time = clean_time(end_time, tracer.clock)
         if self._recorded < 0:
-            self._recorded_exception = None
+            self._recorded_exception = self._passed = None
         tracer.on_end(self)
 
     def __enter__(self) -> Self:
@@ -377,6 +379,10 @@ class Span:
             return
         if self._record_exception:
             self.record_exception(exc, escaped=True)
+            parent = self._parent
+            if isinstance(parent, Span) and parent.end_time is None and parent._tracer is self._tracer:
+                parent._passed = exc
+                parent._recorded = -1
         if self._set_status_on_exception:
             from lambent.exceptions import message
 

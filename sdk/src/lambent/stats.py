@@ -79,10 +79,11 @@ class Stats(_Figures):
 
     `started` spans are either open or `ended`; those that the sampler left out are neither, and counted
     in `sampled_out`. `exported` were given to exporters, `acknowledged` taken by them; `waiting` are in
-    the queue. `dropped` counts the lost ones by reason:
+    the queue, or have failed and are sent again. `dropped` counts the lost ones by reason:
 
     - `queue_full`, `queue_bytes`: no room in the queue;
-    - `failed`: an exporter could not deliver them, or cannot say; `rejected`: the server refused them;
+    - `failed`: an exporter could not deliver them; `unconfirmed`: it sent them and got no answer;
+    - `rejected`: the server refused them;
     - `exporter_error`: an exporter raised; `closed`: the tracer was closed.
 
     With one exporter, `ended` is `acknowledged` + `waiting` + all of `dropped`. With several, the

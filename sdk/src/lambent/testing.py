@@ -1,33 +1,57 @@
-"""Fakes for tests of functions that use lambent: a clock, ids, Lambda's context, exporters.
+"""What tests of traced functions are made with: a tracer in memory, a clock, ids, Lambda's context, events.
 
-from lambent.testing import LambdaContext, recording_tracer
+    from lambent import testing
+    from lambent.testing import assert_trace, expect
 
-tracer = recording_tracer()
-...
-assert [span.name for span in tracer.spans] == ["load order"]
+    with testing.tracer() as tracer:
+        with tracer.trace("load order"):
+            ...
+    assert_trace(tracer, expect("load order"))
+
+Nothing in here needs pytest. `expect` and `assert_trace` live in `lambent._expected`.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import sys
 import time
+from contextlib import contextmanager
+from types import SimpleNamespace
 
+import lambent
+from lambent import diagnostics, handler
+from lambent._expected import Expected, assert_trace, expect, show_trace
 from lambent.config import read
+from lambent.context import CURRENT
+from lambent.delivery.watching import ends, starts
 from lambent.exporters.memory import MemoryExporter
+from lambent.propagation.baggage import BAGGAGE
 from lambent.tracer import Tracer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from lambent.span import Span
 
 __all__ = [
+    "Expected",
     "FakeClock",
     "LambdaContext",
     "MemoryExporter",
     "RecordingTracer",
     "SequentialIds",
+    "assert_trace",
+    "event",
+    "expect",
+    "isolated",
+    "recording",
     "recording_tracer",
+    "show_trace",
+    "tracer",
 ]
 
 
@@ -65,7 +89,11 @@ class SequentialIds:
 
 
 class LambdaContext:
-    """What Lambda passes to a handler as its second argument."""
+    """What Lambda passes to a handler as its second argument.
+
+    Its remaining time counts down from `timeout` seconds by `clock`, in nanoseconds: a FakeClock's, or the
+    real one.
+    """
 
     def __init__(
         self,
@@ -78,6 +106,10 @@ class LambdaContext:
         account_id: str = "123456789012",
         timeout: float = 3.0,
         client_context: object = None,
+        identity: Any = None,
+        tenant_id: str | None = None,
+        trace_context: Mapping[str, str] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.function_name = function_name
         self.function_version = function_version
@@ -87,27 +119,51 @@ class LambdaContext:
         self.log_group_name = f"/aws/lambda/{function_name}"
         self.log_stream_name = "2024/01/01/[$LATEST]0123456789abcdef0123456789abcdef"
         self.client_context = client_context
-        self.identity = None
-        self._deadline = time.monotonic() + timeout
+        self.identity: Any = identity or SimpleNamespace(
+            cognito_identity_id=None, cognito_identity_pool_id=None
+        )
+        self.tenant_id = tenant_id
+        self._trace_context = dict(trace_context or {})
+        self._clock = clock
+        self._deadline = clock() + round(timeout * 1_000_000_000)
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until the timeout, 0 when it has passed."""
-        return max(0, int((self._deadline - time.monotonic()) * 1000))
+        return max(0, (self._deadline - self._clock()) // 1_000_000)
+
+    def w3c(self) -> dict[str, str]:
+        """Return the W3C trace context that the caller gave."""
+        return dict(self._trace_context)
+
+    def log(self, message: object) -> None:
+        """Write to the function's log, here stdout."""
+        sys.stdout.write(str(message))
 
 
 class RecordingTracer(Tracer):
     """A tracer that keeps what it records, with a clock and ids of the test's."""
 
-    def __init__(self, arguments: Mapping[str, object], environ: Mapping[str, str]) -> None:
-        self.exporter = MemoryExporter()
-        self.fake_clock = FakeClock()
-        config = read({"exporter": self.exporter, **arguments}, environ)
-        super().__init__(config, clock=self.fake_clock, ids=SequentialIds())
+    def __init__(
+        self, arguments: Mapping[str, object], environ: Mapping[str, str], like: RecordingTracer | None = None
+    ) -> None:
+        self.exporter: MemoryExporter = like.exporter if like is not None else MemoryExporter()
+        self.fake_clock: FakeClock = like.fake_clock if like is not None else FakeClock()
+        memory: dict[str, object] = {"exporter": self.exporter}
+        if like is not None:  # what the code under test asks for gives way, what a test asks for does not
+            arguments, memory = {**arguments, **memory, "exporters": None}, {}
+        config = read({**memory, **arguments}, environ)
+        super().__init__(
+            config, clock=self.fake_clock, ids=like._ids if like is not None else SequentialIds()
+        )
 
     @property
     def spans(self) -> list[Span]:
         """The finished spans, oldest first."""
         return self.exporter.spans
+
+    def context(self, **arguments: Any) -> LambdaContext:
+        """Return a Lambda context whose remaining time counts down by this tracer's clock."""
+        return LambdaContext(**{"clock": self.fake_clock, **arguments})
 
 
 def recording_tracer(*, environ: Mapping[str, str] | None = None, **arguments: object) -> RecordingTracer:
@@ -116,3 +172,196 @@ def recording_tracer(*, environ: Mapping[str, str] | None = None, **arguments: o
     `environ` stands for the process's environment, which is not read; the arguments are `init`'s.
     """
     return RecordingTracer(arguments, environ or {})
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Give a block the state of a new process, and bring back the earlier one.
+
+    The first invocation in it is a cold start; there is no default tracer, no current span, no baggage with
+    its session, and nothing has been said on stderr.
+    """
+    places: list[tuple[object, str, object]] = [
+        (lambent, "_default", None),
+        (lambent, "init", lambent.init),
+        (handler, "_cold", True),
+        (diagnostics, "_said", set()),
+    ]
+    before = [(place, name, getattr(place, name)) for place, name, _ in places]
+    span, baggage = CURRENT.get(), BAGGAGE.get()
+    try:
+        for place, name, value in places:
+            setattr(place, name, value)
+        CURRENT.set(None)
+        BAGGAGE.set({})
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+        # By value: a fixture may end in another context than it began in.
+        CURRENT.set(span)
+        BAGGAGE.set(baggage)
+
+
+@contextmanager
+def tracer(*, environ: Mapping[str, str] | None = None, **arguments: object) -> Iterator[RecordingTracer]:
+    """Give a block a recording tracer that is the default one, and the state of a new process.
+
+    What calls `lambent.init(…)` in the block, a module that it imports for one, gets a tracer that records to
+    the same place. The arguments are those of `recording_tracer`.
+    """
+    with isolated():
+        made = recording_tracer(environ=environ, **arguments)
+        lambent._default = made
+
+        def init(**given: object) -> Tracer:
+            return RecordingTracer({**arguments, **given}, environ or {}, made)
+
+        lambent.init = init
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+_SWAPPED = (
+    *("clock", "_ids", "_new_span_id", "delivery", "recorder", "watchdog", "_watches"),
+    *("on_end", "on_start", "_watching_starts"),
+)
+
+
+@contextmanager
+def recording(existing: Tracer) -> Iterator[RecordingTracer]:
+    """Have a tracer that is there already record into memory for a block, as `tracer()` does.
+
+    For functions whose module makes its tracer when it is imported. The tracer keeps its resource, sampler,
+    limits and processors; what it gives holds the `spans`, the `fake_clock` and makes contexts.
+    """
+    with tracer() as made:
+        lambent._default = existing
+        # What an instance does not have, it has from its class.
+        before = {name: vars(existing)[name] for name in _SWAPPED if name in vars(existing)}
+        chain = existing.delivery.processors
+        begin = existing._begin_recording
+        try:
+            vars(existing).update({name: vars(made)[name] for name in _SWAPPED if name in vars(made)})
+            made.delivery.processors = chain
+            existing._watches = False
+            watching = tuple(each for each in existing._watching_starts if each != begin)
+            existing._watching_starts = watching
+            existing.on_start = starts(watching) if watching else None
+            if existing._watching_ends:
+                existing.on_end = ends(existing._watching_ends, made.delivery.on_end)
+            yield made
+        finally:
+            made.delivery.processors = None
+            for name in _SWAPPED:
+                vars(existing).pop(name, None)
+            vars(existing).update(before)
+
+
+_MILLIS, _ISO, _ID = 1_700_000_000_000, "2023-11-14T22:13:20.000Z", "00000000-0000-4000-8000-{:012d}"
+_ARN, _AWS = "arn:aws:{}:eu-west-1:123456789012:{}", {"awsRegion": "eu-west-1"}
+_RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sqs": ("body", {
+        "messageId": _ID, "receiptHandle": _ID, "body": "", "md5OfBody": "0" * 32,
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": str(_MILLIS)},
+        "messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": _ARN.format("sqs", "test"),
+        **_AWS,
+    }),
+    "sns": ("Sns.Message", {
+        "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": _ARN.format("sns", "test:0"),
+        "Sns": {"Type": "Notification", "MessageId": _ID, "TopicArn": _ARN.format("sns", "test"),
+                "Subject": None, "Message": "", "Timestamp": _ISO, "MessageAttributes": {}},
+    }),
+    "kinesis": ("kinesis.data", {
+        "kinesis": {"kinesisSchemaVersion": "1.0", "partitionKey": "test", "sequenceNumber": _ID, "data": "",
+                    "approximateArrivalTimestamp": _MILLIS / 1000},
+        "eventSource": "aws:kinesis", "eventVersion": "1.0", "eventName": "aws:kinesis:record",
+        "eventID": _ID, "eventSourceARN": _ARN.format("kinesis", "stream/test"), **_AWS,
+    }),
+    "s3": ("s3.object.key", {
+        "eventVersion": "2.1", "eventSource": "aws:s3", **_AWS, "eventTime": _ISO,
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "test", "arn": "arn:aws:s3:::test"},
+               "object": {"key": "", "size": 1, "eTag": "0" * 32, "sequencer": _ID}},
+    }),
+}  # fmt: skip  # one source, one entry: where its payload goes, and a record
+
+
+def event(
+    source: str,
+    *payloads: Any,
+    method: str = "GET",
+    path: str = "/",
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return a small event of a common source: what handlers and their tracing look at.
+
+    `source`: `apigw-v1` and `apigw-v2` (the payload is the body), `sqs`, `sns`, `kinesis` and `s3` (one
+    record for each payload: a message, or an object's key), `eventbridge` (the payload is the detail).
+    Payloads that are no text become JSON. `headers` are those of the request, or the attributes of each SQS
+    and SNS message. Whole events, and those of more sources, are `lambent_lab.events`.
+
+    Raises ValueError for another source.
+    """
+    headers = dict(headers or {})
+    if source in _RECORDS:
+        return {"Records": [_record(source, n, each, headers) for n, each in enumerate(payloads or ({},))]}
+    payload = payloads[0] if payloads else None
+    if source == "eventbridge":
+        return {
+            "version": "0", "id": _ID.format(0), "detail-type": "Test Event", "source": "com.example.test",
+            "account": "123456789012", "time": _ISO, "region": "eu-west-1", "resources": [],
+            "detail": payload or {},
+        }  # fmt: skip
+    body = payload if payload is None or isinstance(payload, str) else json.dumps(payload)
+    made: dict[str, Any] = {
+        "headers": headers, "queryStringParameters": dict(query) if query else None, "body": body,
+        "isBase64Encoded": False,
+    }  # fmt: skip
+    context: dict[str, Any] = {
+        "accountId": "123456789012",
+        "apiId": "test",
+        "domainName": "test.example",
+        "requestId": _ID.format(0),
+    }
+    caller = {"sourceIp": "203.0.113.7", "userAgent": "test"}
+    if source == "apigw-v1":
+        context |= {
+            "httpMethod": method,
+            "resourcePath": path,
+            "path": path,
+            "stage": "test",
+            "identity": caller,
+        }
+        made |= {"resource": path, "path": path, "httpMethod": method}
+    elif source == "apigw-v2":
+        http = {"method": method, "path": path, "protocol": "HTTP/1.1", **caller}
+        route = f"{method} {path}"
+        context |= {"http": http, "routeKey": route, "stage": "$default", "timeEpoch": _MILLIS}
+        text = "&".join([f"{name}={value}" for name, value in (query or {}).items()])
+        made |= {"version": "2.0", "routeKey": route, "rawPath": path, "rawQueryString": text}
+    else:
+        known = ", ".join(["apigw-v1", "apigw-v2", "eventbridge", *_RECORDS])
+        raise ValueError(f"no events of {source!r}: the sources are {known}")
+    return {**made, "requestContext": context}
+
+
+def _record(source: str, number: int, payload: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+    place, template = _RECORDS[source]
+    # By way of its text, which makes a copy, too.
+    made: dict[str, Any] = json.loads(json.dumps(template).replace(_ID, _ID.format(number)))
+    text = payload if isinstance(payload, str) else json.dumps(payload)
+    *path, last = place.split(".")
+    inner = made
+    for name in path:
+        inner = inner[name]
+    inner[last] = base64.b64encode(text.encode()).decode() if source == "kinesis" else text
+    for name, value in headers.items():
+        if source == "sqs":
+            made["messageAttributes"][name] = {"stringValue": value, "dataType": "String"}
+        elif source == "sns":
+            inner["MessageAttributes"][name] = {"Type": "String", "Value": value}
+    return made

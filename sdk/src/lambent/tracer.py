@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import time_ns
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext, adopt
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
 from lambent.limits import SCALARS, clean_name, clean_time
@@ -12,9 +12,10 @@ from lambent.span import NonRecordingSpan, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, ParamSpec, Protocol, TypeVar
 
+    from lambent.batches import Process
     from lambent.config import Config
     from lambent.current import CurrentSpan
     from lambent.delivery.recorder import Recorder
@@ -76,7 +77,9 @@ class Tracer:
         self._new_span_id = self._ids.span_id
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
-            self._sampler = _sampler(config)
+            from lambent.sampling import sampler_of
+
+            self._sampler = sampler_of(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
         self.on_start: Callable[[Span, object], None] | None = None
@@ -123,10 +126,8 @@ class Tracer:
         if on_end is not None:
             self._watching_ends += (on_end,)
             deliver = ends(self._watching_ends, self.delivery.on_end)
-            if self.recorder is None:
-                self.on_end = deliver
-            else:  # what it does comes first
-                self.recorder.deliver = deliver
+            holder, name = (self, "on_end") if self.recorder is None else (self.recorder, "deliver")
+            setattr(holder, name, deliver)  # what the recorder does comes first
 
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
@@ -193,7 +194,9 @@ class Tracer:
         """
         given = _current() if context is None else _parent_in(context)
         if kind != 0 and (type(kind) is not int or not 0 < kind < 5):
-            kind = _kind(kind)
+            from lambent.codes import number_of
+
+            kind = number_of(kind)
         trace_state = EMPTY_TRACE_STATE
         parent: Span | SpanContext | None
         if given is None:
@@ -252,7 +255,8 @@ class Tracer:
     def _unsampled(self, trace_id: int, parent: SpanContext | None) -> NonRecordingSpan:
         self.delivery.sampled_out += 1
         state = parent.trace_state if parent is not None else None
-        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state))
+        random = parent.trace_flags & 2 if parent is not None else 0
+        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, random, state), self)
 
     def _sampled(
         self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
@@ -340,6 +344,32 @@ class Tracer:
 
         return Invocation(self, event, context, name=name, kind=kind, attributes=attributes, **more)
 
+    # Batches.
+
+    def records(self, event: object, name: str | None = None) -> Iterator[Any]:
+        """Give an event's records for a loop with `process`, then make a span with the batch's totals."""
+        from lambent.batches import records
+
+        return records(self, event, name)
+
+    def process(
+        self, record: object, name: str | None = None, attributes: Attributes | None = None
+    ) -> Process:
+        """Return a context manager around one record: its span, a child of the sender's."""
+        from lambent.batches import Process
+
+        return Process(self, record, name, attributes)
+
+    def batch_handler(self, function: Callable[..., Any] | None = None, **names: Any) -> Callable[..., Any]:
+        """Make a function for one record, sync or async, a Lambda handler for batches; a decorator.
+
+        `name`, `batch_name`, `invocation_name` and `kind` are those of the spans. Records that raise are
+        answered as `batchItemFailures`, which the event source must be told to read.
+        """
+        from lambent.batches import decorate
+
+        return decorate(self, function, **names)
+
     # Delivery.
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
@@ -376,18 +406,6 @@ def _delivery(config: Config) -> SyncDelivery:
     return make(config)
 
 
-def _kind(kind: object) -> int:
-    from lambent.codes import SpanKind
-
-    try:
-        return int(SpanKind.of(kind))
-    except ValueError as error:
-        from lambent.diagnostics import say_once
-
-        say_once("kind", f"{error}; INTERNAL is used")
-        return 0
-
-
 def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     """Return the parent that a `context` argument names; an invalid one means a new trace."""
     if isinstance(context, Span):
@@ -396,33 +414,6 @@ def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
         context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
-    try:
-        if isinstance(context, dict):  # a context of OpenTelemetry's
-            from lambent.otel import span_in
+    from lambent.otel import parent_in
 
-            context = span_in(context)
-        if isinstance(context, (Span, NonRecordingSpan)):
-            return context
-        get_span_context = getattr(context, "get_span_context", None)
-        foreign: Any = get_span_context() if callable(get_span_context) else context
-        if foreign is not None and foreign.is_valid:
-            return adopt(foreign)
-    except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
-        from lambent.diagnostics import say_once
-
-        say_once("parent", f"a context of {type(context).__name__} cannot be read: {type(error).__name__}")
-    return None
-
-
-def _sampler(config: Config) -> Sampler | None:
-    from lambent.sampling import sampler_named
-
-    if not isinstance(config.sampler, str):
-        return config.sampler
-    try:
-        return sampler_named(config.sampler, config.sampler_argument)
-    except ValueError as error:
-        from lambent.diagnostics import say_once
-
-        say_once("sampler argument", f"{error}; every trace is kept")
-        return sampler_named(config.sampler)
+    return parent_in(context)

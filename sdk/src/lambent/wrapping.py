@@ -35,10 +35,11 @@ _COPIED = (
 
 
 def kind_of(function: Callable[..., object]) -> str:
-    """Return "sync", "coroutine", "generator" or "async generator".
+    """Return "sync", "coroutine", "generator", "async generator", "manager" or "async manager".
 
-    Looks through bound methods and `functools.partial`, as `inspect.iscoroutinefunction` does, and at
-    `__call__` of objects that are called like functions.
+    The last two are what `contextlib` makes of generator functions. Looks through bound methods and
+    `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__` of objects that are called
+    like functions.
     """
     inner: Any = function
     if not hasattr(inner, "__code__"):
@@ -52,6 +53,15 @@ def kind_of(function: Callable[..., object]) -> str:
         call: Any = type(inner).__call__ if callable(inner) else None
         code = getattr(call, "__code__", None)
     flags = getattr(code, "co_flags", 0)
+    if hasattr(inner, "__wrapped__") and "contextlib" in sys.modules:
+        import contextlib
+
+        for made, kind in (
+            (contextlib.contextmanager, "manager"),
+            (contextlib.asynccontextmanager, "async manager"),
+        ):
+            if code is made(kind_of).__code__:  # type: ignore[arg-type]  # all that it makes share their code
+                return kind
     if flags & _COROUTINE:
         return "coroutine"
     if flags & _ASYNC_GENERATOR:
@@ -61,9 +71,12 @@ def kind_of(function: Callable[..., object]) -> str:
 
 def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Callable[P, R]:
     """Give the wrapper the function's name, documentation, annotations and attributes."""
+    source: Any = function
+    while not hasattr(source, "__name__") and hasattr(source, "func"):
+        source = source.func  # a partial has no name of its own
     for name in _COPIED:
         try:
-            setattr(wrapper, name, getattr(function, name))
+            setattr(wrapper, name, getattr(source, name))
         except AttributeError:
             continue
     wrapper.__dict__.update(getattr(function, "__dict__", {}))
@@ -83,13 +96,14 @@ def around(
     begin: Callable[[tuple[Any, ...], dict[str, Any]], T],
     fail: Callable[[T, BaseException], None],
     succeed: Callable[[T, object], None],
+    kind: str = "",
 ) -> Callable[P, R]:
     """Return the function with something before and after each of its calls.
 
     `begin` gets the arguments; `fail` and `succeed` get what it returned, with the exception or the
-    response (None from an async generator, which has none).
+    response (None from an async generator and from a context manager, which have none).
     """
-    make = _MAKERS[kind_of(function)]
+    make = _MAKERS[kind or kind_of(function)]
     return look_like(make(function, begin, fail, succeed), function)
 
 
@@ -112,7 +126,9 @@ def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         state = begin(args, kwargs)
         try:
-            response = await call(*args, **kwargs)
+            response = call(*args, **kwargs)
+            if hasattr(response, "__await__"):
+                response = await response
         except BaseException as exc:
             drop_own_frame(exc)
             fail(state, exc)
@@ -143,6 +159,7 @@ def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
                     raise
                 except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
                     outside = _swap(inside)
+                    drop_own_frame(exc)
                     item = inner.throw(exc)
                 else:
                     outside = _swap(inside)
@@ -180,6 +197,7 @@ def _around_async_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> A
                     raise
                 except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
                     outside = _swap(inside)
+                    drop_own_frame(exc)
                     item = await inner.athrow(exc)
                 else:
                     outside = _swap(inside)
@@ -204,11 +222,49 @@ def _swap(span: Any) -> Any:
     return before
 
 
+def _around_manager(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def manager(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            with call(*args, **kwargs) as value:
+                yield value
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, None)
+
+    return manager
+
+
+def _around_async_manager(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def manager(*args: Any, **kwargs: Any) -> Any:
+        state = begin(args, kwargs)
+        try:
+            async with call(*args, **kwargs) as value:
+                yield value
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        succeed(state, None)
+
+    return manager
+
+
 _MAKERS = {
     "sync": _around_sync,
     "coroutine": _around_coroutine,
     "generator": _around_generator,
     "async generator": _around_async_generator,
+    "manager": _around_manager,
+    "async manager": _around_async_manager,
 }
 
 

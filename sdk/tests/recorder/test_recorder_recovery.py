@@ -483,7 +483,7 @@ os._exit(0)
         down = subprocess.run(
             [*command, "3", "down"], env=env, capture_output=True, text=True, timeout=60, check=True
         )
-        assert down.stderr.count("lost 1 of 1 spans") == 3
+        assert down.stderr.count("kept 1 of 1 spans for another try") == 3
         server.server_activate()
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -38,8 +38,10 @@ def die(how: str) -> None:
 def flush_beside(case: str) -> None:
     """Export in a thread that the function does not wait for."""
     beside.start_span("beside", attributes={"case": case}).end()
+    flushes = beside.stats().flushes.count
     threading.Thread(target=beside.force_flush, daemon=True).start()
-    while beside.stats().waiting:
+    # It is under way, or has failed already and waits for another try.
+    while (stats := beside.stats()).waiting and stats.flushes.count == flushes:
         time.sleep(0.001)
 
 

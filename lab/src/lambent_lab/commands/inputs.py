@@ -83,6 +83,8 @@ def _whole(code: Path, handler: str, family: Family) -> Location:
 
 def _check_packed(package: Path, module: str, family: Family) -> None:
     """Raise UsageError when a zip file or wheel has no such module, as far as its list of names tells."""
+    if _is_the_sdks(module):
+        return
     try:
         with zipfile.ZipFile(package) as archive:
             names = archive.namelist()
@@ -102,6 +104,8 @@ def _check_packed(package: Path, module: str, family: Family) -> None:
 
 def _check_module(code: Path, module: str, family: Family) -> None:
     """Raise UsageError when a folder has no such module."""
+    if _is_the_sdks(module):
+        return
     script = any((code / f"{module}{suffix}").is_file() for suffix in _SCRIPTS)
     if family == "nodejs":
         if not script:
@@ -116,6 +120,11 @@ def _check_module(code: Path, module: str, family: Family) -> None:
     if (code / _BOOTSTRAP).is_file():
         raise UsageError(f"{code} has a bootstrap: add --runtime provided.al2023 to run that.")
     raise UsageError(f"There is no module {path}.py: write FOLDER/module.function.")
+
+
+def _is_the_sdks(module: str) -> bool:
+    """Tell whether a module is lambent's, `lambent.wrapper` for one: the lab's own layer has it."""
+    return module.replace("/", ".").startswith("lambent.")
 
 
 def _parts(target: str, handler: str) -> tuple[str, str]:

@@ -1,9 +1,9 @@
 """Layers: folders and zip files that a function finds merged in /opt.
 
 They are merged into one folder of the lab's workspace, by hard links: in the order they are given, so that a
-file of a later one replaces that of an earlier one, as on Lambda. The lab's own layer, with the SDK, is the
-first, and is left out where the code or a layer brings an SDK. The same folder is bound to /opt where that
-can be done, and used under its own name where not.
+file of a later one replaces that of an earlier one, as on Lambda. The lab's own layer, with the SDK and its
+script for AWS_LAMBDA_EXEC_WRAPPER, is the first, and is left out where the code or a layer brings an SDK. The
+same folder is bound to /opt where that can be done, and used under its own name where not.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ def sdk(
 
     def make(folder: Path) -> int:
         trees.copy(package, folder / "python" / _SDK)
+        script = package / f"{_SDK}.sh"
+        if script.is_file():  # as the layer that users make: AWS_LAMBDA_EXEC_WRAPPER=/opt/lambent
+            shutil.copyfile(script, folder / _SDK)
+            (folder / _SDK).chmod(0o755)
         if bytecode:
             trees.compile_all(interpreter.path, folder)
         return 0

@@ -12,6 +12,7 @@ from _thread import get_ident
 from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
+from lambent.exporters import Result
 from lambent.span import Span
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lambent.delivery.lane import Lane
     from lambent.tracer import Tracer
 
-__all__ = ["partial", "send", "send_open"]
+__all__ = ["hand", "partial", "send_open"]
 
 _RESERVE = 0.01
 """Seconds of the margin that an export leaves."""
@@ -47,7 +48,8 @@ def send_open(tracer: Tracer, root: AnySpan, found: Sequence[Span], deadline: fl
     delivery = tracer.delivery
     until = deadline - _RESERVE
     if spans:
-        send(delivery._choose(), spans, until)
+        for lane in delivery._choose():
+            hand(lane, spans, until)
     delivery.flush(until - monotonic(), root if len(delivery.active) > 1 else None)
 
 
@@ -93,33 +95,21 @@ def partial(span: Span, running: bool) -> Span:
     return copy
 
 
-def send(lanes: Sequence[Lane], spans: Sequence[Span], until: float) -> bool:
-    """Hand spans to every exporter, beside the account of finished ones; return whether all took them."""
-    complete = True
-    token = CURRENT.set(SUPPRESSED)
-    try:
-        for lane in lanes:
-            if not _send(lane, spans, until):
-                complete = False
-    finally:
-        CURRENT.reset(token)
-    return complete
-
-
-def _send(lane: Lane, spans: Sequence[Span], until: float) -> bool:
+def hand(lane: Lane, spans: Sequence[Span], until: float) -> Result | None:
+    """Hand spans to an exporter, beside the account of finished ones. None: there was no time for it."""
     lock, exporter = lane.lock, lane.exporter
     alone = not lane.concurrent
     if alone and not lock.acquire(timeout=max(0.0, until - monotonic())):
-        return False
+        return None
+    token = CURRENT.set(SUPPRESSED)
     try:
         if alone:
             lane.thread = get_ident()
         if monotonic() >= until:
-            return False
-        result = exporter.export(spans, until - monotonic())
-        # What a server has refused it would refuse again.
-        return result is None or (result.ok or result.rejected >= len(spans))
+            return None
+        return exporter.export(spans, until - monotonic()) or Result()
     finally:
+        CURRENT.reset(token)
         if alone:
             lane.thread = 0
             lock.release()

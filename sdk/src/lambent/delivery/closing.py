@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.delivery.sync import SyncDelivery
 
-__all__ = ["close", "say_dropped", "start_anew"]
+__all__ = ["close", "lose", "say_dropped", "start_anew"]
 
 
 def say_dropped(count: int, why: str, delivery: SyncDelivery) -> None:
@@ -21,17 +21,25 @@ def say_dropped(count: int, why: str, delivery: SyncDelivery) -> None:
     say(f"dropped {count} spans: {reason}")
 
 
-def close(delivery: SyncDelivery, seconds: float) -> None:
-    """Close the exporters after a last flush; count what it has left as lost."""
-    lanes = delivery.lanes or []
+def lose(delivery: SyncDelivery) -> None:
+    """Count what the last flush has left as lost."""
     left = delivery.waiting
     if left:
-        say(f"lost {left} spans: the tracer was closed without time to export them")
+        kept = sum([len(lane.pending) for lane in delivery.lanes or () if lane.failing])
+        for verb, number in (("lost", left - kept), ("gave up", kept)):
+            if number:
+                say(f"{verb} {number} spans: the tracer was closed without time to export them")
         delivery.drops["closed"] = delivery.drops.get("closed", 0) + left
         delivery.taken += delivery.queued
         delivery._queue.clear()
-        for lane in lanes:
+        for lane in delivery.lanes or ():
             lane.pending.clear()
+
+
+def close(delivery: SyncDelivery, seconds: float) -> None:
+    """Close the exporters after a last flush."""
+    lanes = delivery.lanes or []
+    lose(delivery)
     if delivery.processors is not None:
         delivery.processors.close(max(seconds, 0.1))
     for exporter in [*delivery._immediate, *[lane.exporter for lane in lanes]]:
@@ -54,4 +62,7 @@ def start_anew(delivery: SyncDelivery) -> None:
     delivery.active.clear()
     if delivery.processors is not None:
         delivery.processors.in_child()
-    delivery.lanes = [lane.renewed() for lane in delivery.lanes] if delivery.lanes is not None else None
+    if delivery.lanes is not None:
+        from lambent.delivery.lane import lanes_of
+
+        delivery.lanes = lanes_of([lane.exporter for lane in delivery.lanes], delivery)

@@ -15,9 +15,49 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambent.delivery.lane import Lane
+    from lambent.delivery.sync import SyncDelivery
     from lambent.span import Span
 
-__all__ = ["send_all"]
+__all__ = ["Ledger", "send_all"]
+
+
+class Ledger:
+    """Who of several has taken which span. It is acknowledged when all of them have.
+
+    Until then the flight recorder is told of each, so that the next process sends to the others only.
+    """
+
+    def __init__(self, delivery: SyncDelivery, lanes: Sequence[Lane]) -> None:
+        self._delivery = delivery
+        self._bits = {lane: 1 << number for number, lane in enumerate(lanes)}
+        self._lock = allocate_lock()
+        self._open: dict[Span, tuple[int, int]] = {}  # who has done with it, and who has taken it
+
+    def settle(self, lane: Lane, spans: Sequence[Span], *, taken: bool) -> None:
+        """Learn that a lane has done with spans: it has delivered them, or given them up."""
+        bit = self._bits[lane]
+        every = (1 << len(self._bits)) - 1
+        whole: list[Span] = []
+        over: list[Span] = []
+        under_way: list[Span] = []
+        with self._lock:
+            for span in spans:
+                done, took = self._open.pop(span, (0, 0))
+                done, took = done | bit, took | bit * taken
+                if done == every:
+                    (whole if took == every else over).append(span)
+                else:
+                    self._open[span] = done, took
+                    under_way.append(span)
+        recorder = self._delivery.recorder
+        if recorder is not None and taken and (over or under_way):
+            from lambent.delivery.recorder_rare import mark
+
+            mark(recorder, bit.bit_length() - 1, [*over, *under_way])
+        if over:
+            self._delivery.give_up(over)
+        if whole:
+            self._delivery.tell_acknowledged(whole)
 
 
 def send_all(lanes: Sequence[Lane], spans: list[Span], deadline: float, apart: bool) -> bool:

@@ -15,11 +15,26 @@ from lambent.delivery.sync import add
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambent.delivery.fanout import Ledger
     from lambent.delivery.sync import SyncDelivery
     from lambent.exporters import Exporter, Result
     from lambent.span import Span
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "lanes_of"]
+
+
+def lanes_of(exporters: Sequence[Exporter], delivery: SyncDelivery) -> list[Lane]:
+    """Return a new lane for each exporter."""
+    lanes = [Lane(exporter, delivery) for exporter in exporters]
+    if len(lanes) > 1:
+        from lambent.delivery.fanout import Ledger
+
+        ledger = Ledger(delivery, lanes)
+        for lane in lanes:
+            lane.beside = ledger
+    return lanes
 
 
 class Lane:
@@ -31,6 +46,12 @@ class Lane:
         self.concurrent = getattr(exporter, "concurrent", False)
         self.waits = getattr(exporter, "waits", True)
         self.pending: list[Span] = []
+        self.failing = False
+        """Whether what is pending has failed before: then `again` sends it."""
+        self.held = 0  # bytes of that
+        self.repeating = False  # just now
+        self.beside: Ledger | None = None
+        """The account of who has taken what, where there are other lanes."""
         self.lock = allocate_lock()
         self.thread = 0  # which one holds the lock
         self.flying: list[object] = []  # a lock for each export that runs beside others
@@ -49,50 +70,67 @@ class Lane:
             landing.acquire()
             self.flying.append(landing)
             try:
-                self.delivered = self._export(spans, deadline)
+                self.delivered = self.export(spans, deadline)
             finally:
                 self.flying.remove(landing)
                 landing.release()
-            return self.delivered
-        if not self.lock.acquire(blocking=False):
+            if not (self.delivered and self.pending and self.lock.acquire(blocking=False)):
+                return self.delivered
+            spans = []
+        elif not self.lock.acquire(blocking=False):
             # Where they wait they can be counted, and whoever has the lock next takes them.
-            self._keep(spans)
+            self.keep(spans)
             spans = []
             # An exporter that flushes its own tracer would wait for itself.
             if self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic())):
                 return False
         self.thread = get_ident()
         try:
+            if self.failing:
+                from lambent.delivery.again import send
+
+                self.delivered = send(self, spans, deadline)
+                return self.delivered
             if self.pending:
                 # Others only append, so the first n are ours.
                 count = len(self.pending)
                 spans = self.pending[:count] + spans
                 del self.pending[:count]
             if spans:
-                self.delivered = self._export(spans, deadline)
+                self.delivered = self.export(spans, deadline)
             return self.delivered
         finally:
             self.thread = 0
             self.lock.release()
 
-    def _keep(self, spans: list[Span]) -> None:
+    def keep(self, spans: list[Span]) -> None:
         """Keep spans for the next time, as many as a queue may hold."""
         room = max(0, self.delivery.size - len(self.pending))
         self.pending.extend(spans[:room])
         if len(spans) > room:
-            self._drop("queue_full", len(spans) - room)
-            self.delivery.give_up(spans[room:])
-            from lambent.diagnostics import say
+            self.lose(spans[room:], "queue_full")
 
-            say(f"dropped {len(spans) - room} spans: an exporter is behind and its queue was full")
+    def lose(self, spans: list[Span], reason: str) -> None:
+        """Drop spans that there is no room for."""
+        self._drop(reason, len(spans))
+        self._give_up(spans, reason)
+        from lambent.diagnostics import say
+
+        say(f"dropped {len(spans)} spans: an exporter is behind and its queue was full")
+
+    def _give_up(self, spans: list[Span], reason: str) -> None:
+        if reason == "unconfirmed" and self.delivery.recorder is not None:
+            from lambent.delivery.recorder_rare import mark
+
+            mark(self.delivery.recorder, -1, spans)
+        if self.beside is None:
+            self.delivery.give_up(spans)
+        else:
+            self.beside.settle(self, spans, taken=False)
 
     def _drop(self, reason: str, count: int) -> None:
         add(self.dropped, reason, count)
         self.delivery.untold = True
-
-    def renewed(self) -> Lane:
-        """Return a lane for the same exporter that knows of nothing: for a forked child."""
-        return Lane(self.exporter, self.delivery)
 
     def wait(self, deadline: float) -> bool:
         """Wait for what other threads are exporting beside each other; return whether all arrived."""
@@ -102,15 +140,18 @@ class Lane:
             landing.release()  # type: ignore[attr-defined]  # a lock
         return self.delivered
 
-    def _export(self, spans: list[Span], deadline: float) -> bool:
+    def export(self, spans: list[Span], deadline: float) -> bool:
+        """Export these, and settle what became of them; return whether all arrived."""
         count = len(spans)
         left = deadline - monotonic()
-        if left <= 0:
-            self._keep(spans)
-            return False
         self.exported += count
+        if left <= 0:
+            from lambent.delivery.again import keep
+
+            keep(self, spans, "no time was left")
+            return False
         lost = rejected = 0
-        warning, quiet, kind = "", False, "failed"
+        warning, quiet, kind, again = "", False, "failed", False
         start = monotonic()
         retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
@@ -123,15 +164,17 @@ class Lane:
                 ok, quiet, warning = result.ok and not lost and not rejected, result.quiet, result.warning
                 self.retried += result.retries
                 self.bytes += result.bytes
+                if not ok:
+                    again = result.again and not quiet and not self.delivery.ending
+                    kind = "unconfirmed" if result.unconfirmed else kind
         except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
             ok, lost, kind = False, count, "exporter_error"
             reason = f"{type(error).__name__}: {error}"
         finally:
             CURRENT.reset(token)
-        if not ok:
+        if not again and not ok:
             self._failed(count, lost, rejected, kind, reason)
-        else:
-            self.acknowledged += count
+        self.acknowledged += count * ok
         if self.delivery.debug:
             from lambent.debug import exported
 
@@ -139,17 +182,26 @@ class Lane:
                 self.exporter, count, 0 if ok else lost + rejected or count, monotonic() - start,
                 sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
             )  # fmt: skip  # what was counted, in one place
-        if ok or lost + rejected < count or (rejected and not lost):
-            self.delivery.tell_acknowledged(spans)  # what a server has refused it would refuse again
+        if again:
+            from lambent.delivery.again import keep
+
+            keep(self, spans, reason)
+            return False
+        if not (ok or lost + rejected < count or (rejected and not lost)):
+            self._give_up(spans, kind)
+        # What a server has refused it would refuse again.
+        elif self.beside is None:
+            self.delivery.tell_acknowledged(spans)
         else:
-            self.delivery.give_up(spans)
+            self.beside.settle(self, spans, taken=True)
         if (not ok and not quiet) or warning:
             from lambent.diagnostics import say
 
+            verb = "gave up" if self.repeating else "lost"
             say(
                 f"an exporter warns: {warning}"
                 if ok
-                else f"lost {lost + rejected or count} of {count} spans: {reason or 'no reason given'}"
+                else f"{verb} {lost + rejected or count} of {count} spans: {reason or 'no reason given'}"
             )
         return ok
 

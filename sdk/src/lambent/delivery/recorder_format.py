@@ -152,6 +152,10 @@ class Content:
         """By span id, those started first first; finished and open ones."""
         self.deadlines: dict[int, int] = {}
         """Of invocations, by the id of their root span; nanoseconds since the epoch."""
+        self.taken: dict[int, int] = {}
+        """Of spans that went to several exporters, who has taken them: one bit each."""
+        self.unconfirmed: set[int] = set()
+        """Spans that were sent, and may have arrived."""
         self.notes: list[tuple[str, int, object]] = []
         """What, when (nanoseconds since the epoch), and a value."""
         self.last_sign = 0
@@ -260,6 +264,14 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
             if not all(isinstance(span_id, int) for span_id in ids):
                 raise ValueError("no ids")
             acknowledged.update(ids)
+            return
+        case ("marked", int(lane), tuple(ids)) if -1 <= lane < 32:
+            if not all(isinstance(span_id, int) for span_id in ids):
+                raise ValueError("no ids")
+            if lane < 0:
+                content.unconfirmed.update(ids)
+            for span_id in ids if lane >= 0 else ():
+                content.taken[span_id] = content.taken.get(span_id, 0) | 1 << lane
             return
         case ("invocation", int(span_id), int(deadline), int(time)) if 0 < deadline < _LARGEST:
             content.deadlines[span_id] = deadline

@@ -37,6 +37,7 @@ __all__ = [
     "given_up",
     "in_child",
     "in_children",
+    "mark",
     "put",
     "recovery",
     "refresh",
@@ -203,6 +204,13 @@ def some_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
     write_again(recorder)
 
 
+def mark(recorder: Recorder, lane: int, spans: Sequence[Span]) -> None:
+    """Record that one of several exporters has taken these; -1: that they were sent, and not answered."""
+    for first in range(0, len(spans), _AT_ONCE):
+        data = dumps(("marked", lane, tuple([span._span_id for span in spans[first : first + _AT_ONCE]])), 2)
+        write_late(recorder, data + check(KEY, data))
+
+
 class _Kept:
     """In the place of a finished span that its process has given up: its record is all there is of it."""
 
@@ -320,20 +328,21 @@ def at_exit() -> None:
             recorder.close()
 
 
-def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float], None]:
-    """Return what delivers, until a monotonic time, the files that this recorder has found.
+def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float, float], None]:
+    """Return what delivers, until a monotonic time, the files that this recorder has found. It is also told
+    when the export began that has just arrived.
 
     In one thread at a time: whoever comes meanwhile leaves it to that one.
     """
     busy = allocate_lock()
 
-    def recover(until: float) -> None:
+    def recover(until: float, start: float) -> None:
         from lambent.delivery.recovery import deliver
 
         if not busy.acquire(blocking=False):
             return
         try:
-            if deliver(tracer, recorder, until):
+            if deliver(tracer, recorder, until, start):
                 tracer.delivery.recovery = None
         except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
             from lambent.diagnostics import say_once

@@ -5,8 +5,11 @@ Loaded only where something was left. Rules:
 * A file is read when it is a regular one of this user's, nobody else's to read, under one name, of this
   version, and not locked: its process is gone. Any other is left as it is, and that is said in one line.
 * Reading begins with the file's lock, so no two processes deliver the same. The file is removed once an
-  exporter has acknowledged everything in it, and stays otherwise: if this process dies in between, the
-  next one delivers again. Between acknowledgement and removal lies one system call.
+  every exporter has acknowledged what it lacked, and stays otherwise, with a note of who has done so: if
+  this process dies in between, the next one delivers the rest. Between acknowledgement and note lies one
+  system call.
+* What is sent and not answered may have arrived, and is sent again all the same, by the next process: at
+  least once. It is twice at most, and an export is only begun with time enough for an answer.
 * A tracer delivers what a tracer of the same configuration recorded, and nothing of others'.
 * What is said of an ending is inferred, from the traces that each kind of ending leaves; where they do not
   suffice, the span says `unknown`.
@@ -20,7 +23,7 @@ import sys
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
-from lambent.delivery.alarm import send
+from lambent.delivery.alarm import hand
 from lambent.delivery.recorder import FIRST, KILLS_AT, MAGIC, OWN, TRIES_AT
 from lambent.delivery.recorder_format import Content, Recorded, read, unpack_head
 from lambent.delivery.watchdog import oom_kills
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lambent.delivery.recorder import Recorder
+    from lambent.exporters import Result
     from lambent.tracer import Tracer
 
 __all__ = ["Leftover", "claim", "deliver", "make_room", "spans_of", "verdict"]
@@ -40,6 +44,10 @@ __all__ = ["Leftover", "claim", "deliver", "make_room", "spans_of", "verdict"]
 _LARGEST_FILE = 1 << 30
 _TRIES = 10
 """So many processes try to deliver one file before it is given up."""
+_UNCONFIRMED = 5
+"""For so many tries counts one that may have succeeded: the second one is the last."""
+_PATIENCE = 3
+"""So often recovery is put off for want of time; then it is tried with what there is."""
 
 
 class Leftover:
@@ -51,7 +59,10 @@ class Leftover:
         self.path = path
         self.fingerprint = fingerprint
         self.content = content
-        self.tries = tries
+        self.tries = tries % 256
+        self.done = tries >> 8
+        """Which exporters have what was in it: one bit each."""
+        self.put_off = 0
         self.kills = kills
         """How often the kernel had killed for want of memory when this process began; -1: not known."""
         self._descriptor = descriptor
@@ -70,9 +81,10 @@ class Leftover:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def count_try(self) -> None:
-        """Note in the file that one more process has tried to deliver it."""
-        os.pwrite(self._descriptor, bytes((min(self.tries + 1, 255),)), TRIES_AT)
+    def note(self, tries: int = 0) -> None:
+        """Note in the file how often delivering it was tried, and who has it."""
+        noted = min(self.tries + tries, 255) | (self.done & 0xFFFFFFFF) << 8
+        os.pwrite(self._descriptor, noted.to_bytes(8, "little"), TRIES_AT)
 
 
 def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
@@ -147,7 +159,8 @@ def _read(path: str, descriptor: int, wanted: bytes | None) -> Leftover | None:
     while len(data) < size and (part := os.pread(descriptor, min(1 << 20, size - len(data)), len(data))):
         data += part
     kills = int.from_bytes(start[KILLS_AT : KILLS_AT + 8], "little") - 1
-    return Leftover(path, descriptor, fingerprint, read(bytes(data), segment), start[TRIES_AT], kills)
+    tries = int.from_bytes(start[TRIES_AT:KILLS_AT], "little")
+    return Leftover(path, descriptor, fingerprint, read(bytes(data), segment), tries, kills)
 
 
 def _is_still(path: str, found: os.stat_result) -> bool:
@@ -185,8 +198,9 @@ def make_room(paths: Iterable[str]) -> None:
 def spans_of(content: Content, tracer: Tracer, kills_before: int = -1) -> list[Span]:
     """Return the spans as they are delivered: the finished ones as they were, the open ones closed.
 
-    Everything says `lambent.recovered`. An open span ends, as an error, when its process gave the last
-    sign of life, or at the deadline where that is what ended it.
+    Everything says `lambent.recovered`, and `lambent.resent` what may have arrived before. An open span
+    ends, as an error, when its process gave the last sign of life, or at the deadline where that is what
+    ended it.
     """
     spans = []
     kills = oom_kills()
@@ -194,6 +208,8 @@ def spans_of(content: Content, tracer: Tracer, kills_before: int = -1) -> list[S
     for recorded in content.spans.values():
         span = _revive(recorded, tracer)
         span._attributes["lambent.recovered"] = True
+        if recorded.span_id in content.unconfirmed:
+            span._attributes["lambent.resent"] = True
         if not recorded.end_time:
             reason, why, ended = verdict(recorded, content, tracer.config.memory_mb, killed)
             span._attributes["lambent.unfinished"] = True
@@ -271,12 +287,15 @@ def _root(span: Recorded, content: Content) -> Recorded:
     return span
 
 
-def deliver(tracer: Tracer, recorder: Recorder, until: float) -> bool:
+def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> bool:
     """Deliver what dead processes of this tracer left, until then (monotonic seconds).
 
-    Returns whether there is nothing left to do: everything was acknowledged, or is not for us.
+    An export that began at `start` has just arrived: so long one takes. Returns whether there is nothing
+    left to do: everything was acknowledged, is not for us, or is left to the next process.
     """
     complete = True
+    lanes = tracer.delivery._choose()
+    needed = 1.5 * (monotonic() - start)
     for path in list(recorder.leftovers):
         leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
         if leftover is None:
@@ -284,14 +303,38 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float) -> bool:
             continue
         recorder.claimed[path] = leftover
         spans = spans_of(leftover.content, tracer, leftover.kills)
-        if spans and monotonic() >= until:
-            return False
-        if spans and not send(tracer.delivery._choose(), spans, until):
-            complete = False
-            leftover.count_try()
-            if leftover.tries + 1 < _TRIES:
+        failed: Result | None = None
+        for number, lane in enumerate(lanes):
+            bit = 1 << number
+            lacking = [span for span in spans if not leftover.content.taken.get(span._span_id, 0) & bit]
+            if leftover.done & bit or not lacking:
                 continue
-            say(f"gave up {len(spans)} recorded spans: {_TRIES} processes could not deliver them")
+            began = monotonic()
+            if until - began < needed and leftover.put_off < _PATIENCE:
+                # Its answer might come too late, and then it would have to be sent twice.
+                leftover.put_off += 1
+                return False
+            result = hand(lane, lacking, until)
+            if result is None:
+                return False
+            needed = max(needed, 1.5 * (monotonic() - began))
+            # What a server has refused it would refuse again.
+            if result.ok or result.rejected >= len(lacking):
+                leftover.done |= bit
+                leftover.note()
+            elif failed is None or result.unconfirmed:
+                failed = result
+        if failed is not None:
+            tries = _UNCONFIRMED if failed.unconfirmed else 1
+            leftover.note(tries)
+            if leftover.tries + tries < _TRIES:
+                if failed.unconfirmed:
+                    recorder.leftovers.remove(path)
+                    recorder.claimed.pop(path).release()
+                else:
+                    complete = False
+                continue
+            say(f"gave up {len(spans)} recorded spans, tried too often: {failed.reason}")
         elif spans:
             tracer.delivery.recovered += len(spans)
             _tell(spans)

@@ -126,6 +126,10 @@ def _flush(landing: LockType) -> None:
         for delivery in tuple(_deliveries):
             try:
                 delivery.last_flush(deadline - monotonic())
+                if delivery.waiting:
+                    from lambent.delivery.closing import lose
+
+                    lose(delivery)
             except Exception as error:  # noqa: BLE001  # the next one's spans matter as well
                 from lambent.diagnostics import say_once
 

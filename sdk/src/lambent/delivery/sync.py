@@ -75,6 +75,7 @@ class SyncDelivery:
     """
 
     mode = "sync"
+    ending = False  # whether this is the last chance: what fails now is not kept
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -95,13 +96,12 @@ class SyncDelivery:
         self.flush_total = self.flush_longest = self.flush_last = 0.0
         self.on_acknowledged: Callable[[Sequence[Span]], None] | None = None
         """Called with spans that an exporter has delivered, all or some of them; set by who keeps copies."""
-        self.recovery: Callable[[float], None] | None = None
-        """Called after a successful export with a monotonic deadline: there is more to be delivered."""
+        self.recovery: Callable[[float, float], None] | None = None
+        """Called after a successful export with its deadline and its start: there is more to be delivered."""
         self.recorder: Recorder | None = None
         self.counter: Counter | None = None
         self.processors: ProcessorChain | None = None
-        self.untold = False
-        """Whether spans were dropped that no invocation span has told of yet."""
+        self.untold = False  # whether spans were dropped that no invocation span has told of yet
         self._immediate: list[Exporter] = []
         self.lanes: list[Lane] | None = None
         if config.test_mode or config.exporters or config.processors:
@@ -213,7 +213,7 @@ class SyncDelivery:
 
     def _choose(self) -> list[Lane]:
         if self.lanes is None:
-            from lambent.delivery.lane import Lane
+            from lambent.delivery.lane import lanes_of
 
             config = self._config
             chosen: Sequence[Exporter] = ()
@@ -222,7 +222,7 @@ class SyncDelivery:
 
                 chosen = choose(config)
             self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
-            self.lanes = [Lane(exporter, self) for exporter in chosen if exporter not in self._immediate]
+            self.lanes = lanes_of([exporter for exporter in chosen if exporter not in self._immediate], self)
             if self._immediate or not self.lanes:
                 self.on_end = self._on_end_immediate  # type: ignore[method-assign]  # chosen once, for speed
         return self.lanes
@@ -304,7 +304,7 @@ class SyncDelivery:
                     delivered = False
         recovery = self.recovery
         if delivered and recovery is not None:
-            recovery(deadline)
+            recovery(deadline, start)
         took = monotonic() - start
         self.flushes += 1
         self.flush_total += took
@@ -377,6 +377,7 @@ class SyncDelivery:
 
     def last_flush(self, seconds: float) -> None:
         """Export what there is: the process ends."""
+        self.ending = True
         self.flush(seconds)
 
     def at_exit(self) -> None:
@@ -394,7 +395,7 @@ class SyncDelivery:
     def close(self, seconds: float) -> None:
         """Export what is queued, then close the exporters. Spans that end later are dropped."""
         if not self.closed:
-            self.flush(seconds)
+            self.last_flush(seconds)
             self.closed = True
             self.size = self._room = 0
             _open.discard(self)

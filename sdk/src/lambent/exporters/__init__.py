@@ -43,10 +43,13 @@ class Result:
     ok, else one line without secrets. `warning` is one line that came with a success: there was
     no loss and something to know all the same. `quiet` marks a failure that was to be expected
     and is not worth a line. `retries` counts repeated requests, `bytes` what was sent or
-    written of payload.
+    written of payload. Of a batch of which nothing has arrived, `again` says that it is worth another try
+    later; of one that was sent as a whole and not answered, `unconfirmed` says that it may have arrived.
     """
 
-    __slots__ = ("bytes", "lost", "ok", "quiet", "reason", "rejected", "retries", "warning")
+    __slots__ = (
+        "again", "bytes", "lost", "ok", "quiet", "reason", "rejected", "retries", "unconfirmed", "warning",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,7 +62,11 @@ class Result:
         bytes: int = 0,  # noqa: A002  # the field's name; the type is not needed here
         warning: str = "",
         quiet: bool = False,
+        again: bool = False,
+        unconfirmed: bool = False,
     ) -> None:
+        self.again = again
+        self.unconfirmed = unconfirmed
         self.ok = ok
         self.lost = lost
         self.rejected = rejected

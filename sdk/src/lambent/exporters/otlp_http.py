@@ -129,7 +129,7 @@ class OtlpHttpExporter(Exporter):
         if self._closed:
             return self._lost(count, "the exporter is closed")
         if timeout <= 0:
-            return self._lost(count, "no time was left to send")
+            return self._lost(count, "no time was left to send", again=True)
         encode = self._encode or self._find_encoder()
         body = encode(spans)
         if self._gzip:
@@ -211,7 +211,8 @@ class OtlpHttpExporter(Exporter):
     ) -> Result:
         if failure is not None:
             self._unreachable = not failure.delivered
-            result = self._lost(count, self._clean(str(failure)), retries)
+            result = self._lost(count, self._clean(str(failure)), retries, again=not failure.delivered)
+            result.unconfirmed = failure.delivered
             result.quiet = failure.refused and self._quiet_refused
             return result
         assert answer is not None
@@ -227,10 +228,12 @@ class OtlpHttpExporter(Exporter):
                 reason += f": {text}"
         if note:
             reason += f" ({note})"
-        return self._lost(count, reason, retries)
+        from lambent.exporters._retry import RETRYABLE
 
-    def _lost(self, count: int, reason: str, retries: int = 0) -> Result:
-        return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries)
+        return self._lost(count, reason, retries, again=answer.status in RETRYABLE)
+
+    def _lost(self, count: int, reason: str, retries: int = 0, *, again: bool = False) -> Result:
+        return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries, again=again)
 
     def _clean(self, text: str) -> str:
         from lambent.diagnostics import masked

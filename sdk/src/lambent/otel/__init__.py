@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import sys
 
+from lambent.context import NonRecordingSpan, adopt
 from lambent.errors import LambentError
 from lambent.hooks import when_imported
+from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import ModuleType
+    from typing import Any
 
+    from lambent.context import AnySpan, SpanContext
     from lambent.otel.provider import Provider
     from lambent.tracer import Tracer
 
-__all__ = ["provider_of", "serve", "span_in"]
+__all__ = ["parent_in", "provider_of", "serve"]
 
 _PARTS = {
     "opentelemetry.context": "lambent.otel.context",
@@ -45,11 +48,23 @@ def _load(module: ModuleType) -> None:
     part.install(module)
 
 
-def span_in(context: Mapping[str, object]) -> object:
-    """Return the span that a context of OpenTelemetry's holds."""
-    serve(None)
-    part = sys.modules.get("lambent.otel.context")
-    return context.get(part.runtime.span_key) if part is not None else None
+def parent_in(context: Any) -> AnySpan | SpanContext | None:
+    """Return the parent that a context, a span or a span context of OpenTelemetry's names, if any."""
+    try:
+        if isinstance(context, dict):
+            serve(None)
+            part = sys.modules.get("lambent.otel.context")
+            context = context.get(part.runtime.span_key) if part is not None else None
+        if context is None or isinstance(context, (Span, NonRecordingSpan)):
+            return context
+        get_span_context = getattr(context, "get_span_context", None)
+        foreign: Any = get_span_context() if callable(get_span_context) else context
+        return adopt(foreign) if foreign.is_valid else None
+    except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
+        from lambent.diagnostics import say_once
+
+        say_once("parent", f"a context of {type(context).__name__} cannot be read: {type(error).__name__}")
+        return None
 
 
 def provider_of(tracer: Tracer) -> Provider:

@@ -176,9 +176,8 @@ def install(module: Any) -> None:
     ]
     runtime.http_key = keys[1]
     runtime.quiet = dict.fromkeys([*keys, "suppress_instrumentation"], True)
-    propagation: Any = sys.modules.get("opentelemetry.trace.propagation")
-    if propagation is not None:
-        runtime.span_key = propagation._SPAN_KEY
+    propagation = sys.modules.get("opentelemetry.trace.propagation")  # perhaps another thread is at it still
+    runtime.span_key = getattr(propagation, "_SPAN_KEY", runtime.span_key)
     if module._RUNTIME_CONTEXT is not runtime:
         runtime.replace(module._RUNTIME_CONTEXT)
         module._RUNTIME_CONTEXT = runtime

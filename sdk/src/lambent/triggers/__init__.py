@@ -13,7 +13,20 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object], "Mapping[str, object] | None"]
 
-__all__ = ["CONTEXT", "Description", "Record", "carrier_in", "headers", "recognise", "record", "records"]
+__all__ = [
+    "CONTEXT",
+    "Description",
+    "Record",
+    "carrier_in",
+    "headers",
+    "last",
+    "put",
+    "recognise",
+    "record",
+    "records",
+    "seconds",
+    "text",
+]
 
 CONTEXT = frozenset(
     {"traceparent", "tracestate", "baggage", "x-amzn-trace-id", "b3", "x-b3-traceid", "x-b3-spanid",
@@ -31,7 +44,8 @@ class Description:
     `carrier` holds what may carry the context of the one caller, names in lower case; `records`
     are the messages of a batch, each with a carrier of its own. `read_response` returns what a
     response says of the outcome, as attributes; an `error.type` among them makes it a failure.
-    `sent` is when the event came to be, in seconds since the epoch, 0 where it does not say.
+    `sent` is when the event came to be, as it says itself: `seconds` reads it. `origin` is what a message
+    wraps ("s3", "sns", "eventbridge"), and "" where it wraps nothing.
     """
 
     __slots__ = (
@@ -39,6 +53,7 @@ class Description:
         "carrier",
         "kind",
         "name",
+        "origin",
         "read_response",
         "records",
         "sent",
@@ -55,11 +70,13 @@ class Description:
         read_response: Reader | None = None,
         *,
         source: str = "",
+        origin: str = "",
         kind: int = 1,
         records: Sequence[Record] = (),
-        sent: float = 0.0,
+        sent: object = None,
     ) -> None:
         self.source = source
+        self.origin = origin
         self.trigger = trigger
         self.name = name
         self.kind = kind
@@ -108,45 +125,77 @@ class Record:
 
 
 _RECORDS = {
-    "aws:sqs": "messaging",
-    "aws:sns": "messaging",
-    "aws:kinesis": "messaging",
-}
+    "aws:sqs": "messaging", "aws:sns": "messaging", "aws:kinesis": "messaging", "aws:s3": "data",
+    "aws:dynamodb": "data", "aws:ses": "services", "aws:codecommit": "services",
+}  # fmt: skip
 
 
 def recognise(event: object, context: object = None) -> Description:
     """Return what is known of this event: of an unknown one, that its trigger is "other"."""
+    found: Description | None = None
     if isinstance(event, dict):
         request = event.get("requestContext")
         if isinstance(request, dict):
-            http = request.get("http")
-            if "methodArn" in event or "routeArn" in event:
-                return Description(
-                    "other"
-                )  # an authorizer's question: its answer is a policy, not a response
-            if isinstance(http, dict) and "method" in http:
-                from lambent.triggers.http import describe_v2
+            from lambent.triggers import http
 
-                return describe_v2(event, request, http)
-            if "httpMethod" in event and "resource" in event and "elb" not in request:
-                from lambent.triggers.http import describe_v1
+            inner = request.get("http")
+            if isinstance(inner, dict) and "method" in inner and "routeArn" not in event:
+                return http.describe_v2(event, request, inner)
+            found = http.describe(event, request)
+        elif isinstance(event.get("Records"), list):
+            found = _of_records(event["Records"])
+        elif "detail-type" in event and "source" in event:
+            from lambent.triggers.messaging import describe_event
 
-                return describe_v1(event, request)
-        batch = event.get("Records")
-        if isinstance(batch, list) and batch and isinstance(batch[0], dict):
-            first = batch[0]
-            source = first.get("eventSource") or first.get("EventSource")
-            if isinstance(source, str) and source in _RECORDS:
-                from lambent.triggers.messaging import describe
+            return describe_event(event)
+        elif event:
+            from lambent.triggers.rare import find
 
-                return describe(source, batch)
-    return Description("other", carrier=_of_client(context))
+            found = find(event)
+    elif isinstance(event, list) and event and isinstance(event[0], dict):
+        # A pipe hands on records without their `Records`.
+        found = _of_records(event)
+        if found is None and "info" in event[0]:
+            from lambent.triggers.http import describe_field
+
+            found = describe_field(event)
+    if found is not None:
+        return found
+    return _direct(event, context)
 
 
-def _of_client(context: object) -> dict[str, str]:
-    """Return what the caller of `Invoke` put into its client context."""
+def _direct(event: object, context: object) -> Description:
+    """Describe what nobody known sent: its caller may have given a client context, or headers."""
     client = getattr(context, "client_context", None)
-    return headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+    carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+    if not carrier and isinstance(event, dict):
+        carrier = carrier_in(event) or headers(event.get("headers"))
+    return Description("other", carrier=carrier)
+
+
+def _of_records(batch: list[object]) -> Description | None:
+    first = batch[0] if batch else None
+    if not isinstance(first, dict):
+        return None
+    source = first.get("eventSource") or first.get("EventSource")
+    room = _RECORDS.get(source) if isinstance(source, str) else None
+    if room == "messaging":
+        from lambent.triggers.messaging import describe_records
+
+        return describe_records(str(source), batch)
+    if room == "data":
+        from lambent.triggers.data import describe_changes, describe_objects
+
+        return describe_objects(batch) if source == "aws:s3" else describe_changes(batch)
+    if room is not None:
+        from lambent.triggers.services import RECORDS, describe_record
+
+        return describe_record(RECORDS[str(source)], first)
+    if "cf" in first:
+        from lambent.triggers.http import describe_edge
+
+        return describe_edge(first)
+    return None
 
 
 def records(event: object) -> Sequence[Record]:
@@ -157,12 +206,49 @@ def records(event: object) -> Sequence[Record]:
 def record(raw: object) -> Record | None:
     """Return what is known of one message, as it stands in a batch; None for what is no message."""
     found = recognise({"Records": [raw]}).records
-    return found[0] if found else None
+    if found or not isinstance(raw, dict):
+        return found[0] if found else None
+    from lambent.triggers.brokers import one_record
+
+    return one_record(raw)
 
 
 def text(value: object) -> str:
     """Return the value if it is text, else ""."""
     return value if isinstance(value, str) else ""
+
+
+def last(arn: str) -> str:
+    """Return the last part of an ARN, the name of a queue, a topic or a stream."""
+    return arn.rpartition(":")[2].rpartition("/")[2]
+
+
+def put(attributes: dict[str, object], key: str, value: object) -> None:
+    """Set an attribute to a value that is plain and says something."""
+    if (isinstance(value, str) and value) or type(value) in (int, bool):
+        attributes[key] = value
+
+
+def seconds(value: object) -> float:
+    """Return a time in seconds since the epoch, 0 for what is none.
+
+    AWS gives it in seconds, milliseconds or microseconds, as a number or its text, or in ISO 8601.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]  # or TypeError
+    except (TypeError, ValueError, OverflowError):
+        if not isinstance(value, str):
+            return 0.0
+        from datetime import datetime
+
+        try:
+            number = datetime.fromisoformat(value).timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+    for _ in range(2):
+        if number > 1e11:
+            number /= 1000
+    return number if 0.0 < number < 1e11 else 0.0
 
 
 def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str]:

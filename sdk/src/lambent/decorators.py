@@ -1,0 +1,395 @@
+"""`trace` and its relatives: a span for each call of a function, each block, each iteration.
+
+What the function gets, returns and raises is what it would without the decorator. It runs once, whatever
+fails on our side. Which tracer makes the span is decided when the function is called: the one given, else
+the one of the current span, else the default one.
+"""
+
+from __future__ import annotations
+
+from lambent.enrich import event_type_of, named, tracer_here
+from lambent.errors import ConfigError
+from lambent.span import Span
+from lambent.wrapping import around, drop_own_frame, kind_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
+
+    from lambent.capture import Capture
+    from lambent.config import Config
+
+    F = TypeVar("F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any])
+    C = TypeVar("C", bound=type)
+
+    class Options(TypedDict, total=False):
+        """What `trace` and its relatives take."""
+
+        tracer: object
+        event_type: object
+        event_name: str | None
+        inputs: object
+        outputs: object
+        metadata: object
+        config: object
+        metrics: object
+        feedback: object
+        error: object
+        event_id: str | None
+        user_properties: object
+        redact: Iterable[str]
+
+    Prepared: TypeAlias = tuple[dict[str, object] | None, Capture | None, Capture | None]
+
+__all__ = ["Tracing", "atrace", "trace", "trace_class"]
+
+_OPTIONS = (
+    "tracer", "event_type", "event_name", "inputs", "outputs", "metadata", "config", "metrics", "feedback",
+    "error", "event_id", "user_properties", "redact",
+)  # fmt: skip
+
+
+class Tracing:
+    """What `trace(…)` returns: a decorator, and a context manager for a block that is no function."""
+
+    def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
+        self._tracer = given.pop("tracer", None)
+        self._name: str | None = given.get("event_name")
+        self._awaits = awaits
+        self._redact: tuple[str, ...] = tuple(given.pop("redact", ()))
+        self._inputs, self._outputs = given.get("inputs"), given.get("outputs")
+        self._given = {
+            name: value
+            for name, value in given.items()
+            if value is not None and not (name in {"inputs", "outputs"} and isinstance(value, bool))
+        }
+        if "event_type" in self._given:
+            self._given["event_type"] = event_type_of(self._given["event_type"])
+        self._blocks: list[Any] = []
+
+    def __call__(self, function: F) -> F:
+        """Return the function with a span around each of its calls."""
+        made: Any
+        if isinstance(function, (staticmethod, classmethod)):
+            made = type(function)(self(function.__func__))
+        elif isinstance(function, type):
+            made = _traced_class(function, self)
+        elif callable(function):
+            made = self._around(function)
+        else:
+            raise TypeError(f"trace() decorates functions and classes, not {type(function).__name__}")
+        return made  # type: ignore[no-any-return]  # by its looks it is what it was
+
+    def __enter__(self) -> Any:
+        """Start the span of a block, and return it."""
+        state = self._beginning(self._name or "block", None)((), {})
+        self._blocks.append(state)
+        return state.span if isinstance(state, _Captured) else state
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _leave(self._blocks.pop(), exc)
+
+    def _around(self, function: Callable[..., Any]) -> Any:
+        inner: Any = function
+        while not hasattr(inner, "__qualname__") and hasattr(inner, "func"):
+            inner = inner.func
+        qualified: str = getattr(inner, "__qualname__", type(inner).__qualname__)
+        begin = self._beginning(self._name or qualified.rpartition("<locals>.")[2], function)
+        kind = kind_of(function)
+        if self._awaits and kind == "sync":
+            kind = "coroutine"
+        return around(function, begin, _fail, _succeed, kind)
+
+    def _beginning(self, name: str, function: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
+        """Return what starts the span of one call."""
+        own = self._tracer
+        read: Any = None
+        from weakref import WeakKeyDictionary
+
+        last: tuple[Config | None, Prepared] = (None, (None, None, None))
+        earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
+
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            nonlocal read, last
+            try:
+                tracer = own or tracer_here()
+                config = tracer.config
+                known, ready = last
+                if known is not config:
+                    ready = earlier[config] = earlier.get(config) or self._prepare(config, name)
+                    last = (config, ready)
+                attributes, inputs, outputs = ready
+                span = tracer.start_span(name, None, 0, attributes)
+                if (inputs is not None or outputs is not None) and type(span) is Span:
+                    prefix = "honeyhive_" if config.backend == "honeyhive" else "lambent."
+                    if inputs is not None and function is not None:
+                        if read is None:
+                            from lambent.values import arguments_of
+
+                            read = arguments_of(function)
+                        _keep_inputs(span, prefix, read(args, kwargs), inputs)
+                    if outputs is not None:
+                        return _Captured(span.__enter__(), f"{prefix}outputs.result", outputs)
+                return span.__enter__()
+            except Exception as error:  # noqa: BLE001  # see the head of this module
+                _say(error)
+                return None
+
+        return begin
+
+    def _prepare(self, config: Config, name: str) -> Prepared:
+        """Work out once for each kind of tracer what all calls have in common."""
+        honeyhive = config.backend == "honeyhive"
+        given = self._given
+        if honeyhive or "event_type" in given:
+            given = {"event_type": "tool", "event_name": name, **given}
+        wanted = config.capture
+        if honeyhive and "capture" not in config.arguments and not config.variables.get("LAMBENT_CAPTURE"):
+            wanted = "both"  # what that product's own SDK does
+        keeper: Capture | None = None
+        captures = []
+        for own, word in ((self._inputs, "request"), (self._outputs, "response")):
+            # A value that is given stands for what would be captured.
+            wants = own if isinstance(own, bool) else own is None and wanted in {word, "both"}
+            if wants and keeper is None:
+                from lambent.capture import Capture
+
+                keeper = Capture(
+                    depth=config.capture_depth,
+                    size=config.capture_size,
+                    keys=(*config.redact_keys, *self._redact),
+                    pattern=config.redact_pattern,
+                )
+            captures.append(keeper if wants else None)
+        return named(honeyhive, given) or None, captures[0], captures[1]
+
+
+class _Captured:
+    """A span that will be given what its function returns."""
+
+    __slots__ = ("keeper", "name", "span")
+
+    def __init__(self, span: Span, name: str, keeper: Capture) -> None:
+        self.span = span
+        self.name = name
+        self.keeper = keeper
+
+
+def _keep_inputs(span: Span, prefix: str, arguments: dict[str, Any], keeper: Capture) -> None:
+    from lambent.values import as_text
+
+    for name, value in arguments.items():
+        try:
+            kept: Any = keeper.clean({name: value})
+        except Exception:  # noqa: BLE001  # user code: anything may happen in it
+            kept = {name: f"<{type(value).__name__}>"}
+        for key, part in kept.items():
+            # One attribute an argument: an event's hundred parts would drive out all others.
+            plain = part is None or isinstance(part, (str, int, float))
+            span.set_attribute(f"{prefix}inputs.{key}", part if plain else as_text(part)[: keeper.size])
+
+
+def _leave(state: Any, exc: BaseException | None) -> None:
+    if exc is None:
+        _succeed(state, None)
+    else:
+        _fail(state, exc)
+
+
+def _succeed(state: Any, response: object) -> None:
+    if type(state) is Span:
+        state.__exit__(None, None, None)
+        return
+    if isinstance(state, _Captured):
+        try:
+            from lambent.values import flatten
+
+            attributes: dict[str, object] = {}
+            flatten(attributes, state.name, state.keeper.clean(response))
+            state.span.set_attributes(attributes)
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say(error)
+        state = state.span
+    if state is not None:
+        state.__exit__(None, None, None)
+
+
+def _fail(state: Any, exc: BaseException) -> None:
+    span = state.span if isinstance(state, _Captured) else state
+    if span is None:
+        return
+    if isinstance(span, Span) and span._passed is exc:
+        # A span inside this one has recorded it.
+        span._recorded_exception = exc
+        span._recorded = -1
+    span.__exit__(type(exc), exc, exc.__traceback__)
+
+
+def _say(error: Exception) -> None:
+    from lambent.diagnostics import say_once
+
+    say_once("trace", f"a call is not traced ({type(error).__name__}: {error}); the function is not affected")
+
+
+def _traced_class(cls: type, tracing: Tracing) -> type:
+    """Trace the blocks of a context manager's class, the methods of any other."""
+    traced = False
+    for enter, leave, is_async in (("__enter__", "__exit__", False), ("__aenter__", "__aexit__", True)):
+        if hasattr(cls, enter) and hasattr(cls, leave):
+            _trace_blocks(cls, tracing, (enter, leave), is_async)
+            traced = True
+    return cls if traced else _trace_methods(cls, tracing)
+
+
+def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: bool) -> None:
+    enter, leave = (getattr(cls, name) for name in names)
+    begin = tracing._beginning(tracing._name or cls.__qualname__.rpartition("<locals>.")[2], None)
+    # By identity: an object need not be hashable, nor have room for an attribute.
+    blocks: dict[int, list[Any]] = {}
+
+    def left(self: object, state: Any, exc: BaseException | None) -> None:
+        _leave(state, exc)
+        if not blocks.get(id(self)):
+            blocks.pop(id(self), None)
+
+    def entered(self: Any) -> Any:
+        state = begin((), {})
+        try:
+            value = enter(self)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            _fail(state, exc)
+            raise
+        blocks.setdefault(id(self), []).append(state)
+        return value
+
+    def exited(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
+        state = blocks.get(id(self), [None]).pop()
+        try:
+            swallowed = leave(self, kind, exc, traceback)
+        except BaseException as error:
+            drop_own_frame(error)
+            left(self, state, error)
+            raise
+        left(self, state, None if swallowed else exc)
+        return swallowed
+
+    async def entered_async(self: Any) -> Any:
+        state = begin((), {})
+        try:
+            value = await enter(self)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            _fail(state, exc)
+            raise
+        blocks.setdefault(id(self), []).append(state)
+        return value
+
+    async def exited_async(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
+        state = blocks.get(id(self), [None]).pop()
+        try:
+            swallowed = await leave(self, kind, exc, traceback)
+        except BaseException as error:
+            drop_own_frame(error)
+            left(self, state, error)
+            raise
+        left(self, state, None if swallowed else exc)
+        return swallowed
+
+    from lambent.wrapping import look_like
+
+    for name, inner, outer in (
+        (names[0], enter, entered_async if is_async else entered),
+        (names[1], leave, exited_async if is_async else exited),
+    ):
+        setattr(cls, name, look_like(outer, inner))
+
+
+def _trace_methods(cls: Any, tracing: Tracing) -> Any:
+    for name, member in list(vars(cls).items()):
+        is_method = isinstance(member, (staticmethod, classmethod)) or (
+            callable(member) and hasattr(member, "__get__") and not isinstance(member, type)
+        )
+        if is_method and not name.startswith("_"):
+            one = Tracing({})
+            one.__dict__.update(tracing.__dict__)
+            if tracing._name:
+                one._name = f"{tracing._name}.{name}"
+                one._given = {**tracing._given, "event_name": one._name}
+            setattr(cls, name, one(member))
+    return cls
+
+
+def _make(name: str, function: Any, awaits: bool, options: dict[str, Any]) -> Any:
+    for option in options:
+        if option not in _OPTIONS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(option, _OPTIONS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"the arguments are {', '.join(_OPTIONS)}"
+            raise ConfigError(f"{name}() got an unknown argument {option!r}; {hint}")
+    if isinstance(function, str):
+        options.setdefault("event_name", function)
+        function = None
+    tracing = Tracing(options, awaits)
+    return tracing if function is None else tracing(function)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def trace(function: F, /) -> F: ...
+    @overload
+    def trace(name: str | None = None, /, **options: Unpack[Options]) -> Tracing: ...
+
+
+def trace(function: Any = None, /, **options: Any) -> Any:
+    """Trace each call of a function: `@trace`, `@trace("name")`, `@trace(event_type="tool", …)`.
+
+    Functions, coroutines, generators (the span lives as long as the iteration), context managers (as long
+    as the block), methods of any kind, partials and other callables; of a class the methods, or, where it
+    is a context manager, the blocks. `with trace("name") as span:` traces a block.
+
+    `event_name` is the span's name, default the function's; `event_type` one of `EventType`; `metadata`,
+    `config`, `metrics`, `feedback`, `user_properties`, `event_id` and `error` are kept on each span.
+    `inputs` and `outputs` are values to keep, or True and False to capture arguments and result or not;
+    without them the option `capture` decides. `redact`: further names whose values are not kept. `tracer`:
+    default the current span's, else `get_tracer()`, decided at each call.
+
+    Raises ConfigError for an argument or an event type that does not exist.
+    """
+    return _make("trace", function, False, options)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def atrace(function: F, /) -> F: ...
+    @overload
+    def atrace(name: str | None = None, /, **options: Unpack[Options]) -> Tracing: ...
+
+
+def atrace(function: Any = None, /, **options: Any) -> Any:
+    """Trace as `trace` does, and make a coroutine function of one that only returns something to await."""
+    return _make("atrace", function, True, options)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def trace_class(cls: C, /) -> C: ...
+    @overload
+    def trace_class(**options: Unpack[Options]) -> Callable[[C], C]: ...
+
+
+def trace_class(cls: Any = None, /, **options: Any) -> Any:
+    """Trace the public methods that a class defines: `@trace_class`, or with the options of `trace`."""
+    tracing = _make("trace_class", None, False, options)
+    return _trace_methods(cls, tracing) if cls is not None else lambda cls: _trace_methods(cls, tracing)

@@ -1,0 +1,56 @@
+"""Which kind an event is of, when it is none of the common ones: by the keys that define it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.triggers import Description
+
+__all__ = ["find"]
+
+_MARKS = frozenset(
+    {"awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext", "LogicalResourceId",
+     "CodePipeline.job", "LifecycleEventHookExecutionId", "invokingEvent", "SecretId", "bot", "Details",
+     "request", "directive", "header", "protocolData", "templateArn", "eventType", "clickType", "deviceEvent",
+     "flowDirection", "labelingJobArn", "applicationArn", "serverId", "AutoScalingGroupARN", "requestPayload",
+     "Cause", "Execution"}
+)  # fmt: skip
+"""One of the keys of each event that `services` knows: who has none of them need not load it."""
+
+
+def find(event: dict[str, object]) -> Description | None:
+    """Return what is known of an event, None for nothing."""
+    source = event.get("eventSource")
+    if isinstance(source, str) and source in {"aws:kafka", "aws:SelfManagedKafka", "aws:amq", "aws:rmq"}:
+        from lambent.triggers.brokers import describe_batch
+
+        return describe_batch(source, event)
+    if "records" in event and "invocationId" in event and "applicationArn" not in event:
+        from lambent.triggers.brokers import describe_batch
+
+        return describe_batch("firehose", event)
+    found: Description | None = None
+    if source == "aws:docdb" or "getObjectContext" in event or "tasks" in event:
+        from lambent.triggers.data import describe_change
+
+        found = describe_change(event)
+    elif "info" in event or "fieldName" in event:
+        from lambent.triggers.http import describe_field
+
+        found = describe_field(event)
+    elif "methodArn" in event:
+        from lambent.triggers.http import describe
+
+        return describe(event, {})
+    elif "raw_path" in event or "actionGroup" in event:
+        from lambent.triggers.http import describe
+
+        found = describe(event, None)
+    if found is None and (
+        not _MARKS.isdisjoint(event)
+        or any(type(each) is dict and ("Execution" in each or "context" in each) for each in event.values())
+    ):
+        from lambent.triggers.services import describe as describe_service
+
+        found = describe_service(event)
+    return found
