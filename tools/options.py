@@ -118,7 +118,11 @@ MEANINGS: dict[str, str] = {
     "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
-    "session_name": "The resource attribute `lambent.session_name`.",
+    "session_name": (
+        "The name of sessions, which it switches on: see [Sessions](../how-to/trace-your-code.md#sessions). "
+        "With the backend `honeyhive` they are always on, named after the function by default. Also the "
+        "resource attribute `lambent.session_name`."
+    ),
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
     "instrument": (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -368,6 +370,76 @@ def test_sources_without_partial_failures_fail_as_a_whole(load_event: Callable[[
     with pytest.raises(ValueError, match="no"):
         handler(event, LambdaContext())
     assert tracer.spans[-1].status.status_code == 2
+
+
+def shuffled_kinesis(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("kinesisStreamEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["kinesis"]["sequenceNumber"] = f"s{number}"
+        data = json.dumps({"n": number, "traceparent": sender(number)}).encode()
+        record["kinesis"]["data"] = base64.b64encode(data).decode()
+    return event
+
+
+def changes(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("dynamoStreamEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["dynamodb"]["SequenceNumber"] = f"s{number}"
+        record["dynamodb"]["NewImage"]["traceparent"] = {"S": sender(number)}
+    return event
+
+
+def kafka(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("kafkaEventMsk.json")
+    topic, (first, *_) = next(iter(event["records"].items()))
+    event["records"] = {topic: [copy.deepcopy(first) for _ in range(3)]}
+    for number, record in enumerate(event["records"][topic], 1):
+        record["offset"] = number
+        record["headers"] = [{"traceparent": list(sender(number).encode())}]
+    return event
+
+
+def notifications(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("snsEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["Sns"]["MessageAttributes"] = {"traceparent": {"Type": "String", "Value": sender(number)}}
+    return event
+
+
+@pytest.mark.parametrize("make", [shuffled_kinesis, changes, kafka, notifications])
+def test_every_kind_of_batch(make: Any, load_event: Callable[[str], Any]) -> None:
+    tracer = recording_tracer()
+    event = make(load_event)
+    process_all(tracer, event)
+    *processed, totals, root = tracer.spans
+    assert [span.context.trace_id for span in processed] == [1, 2, 3]
+    assert {span.kind.name for span in processed} == {"CONSUMER"}
+    assert [linked(span) for span in processed] == [[root.context.trace_id]] * 3
+    assert [span.attributes["messaging.batch.message_count"] for span in processed] == [3, 3, 3]
+    assert all(span.attributes["lambent.message.queue_delay"] >= 0 for span in processed)  # type: ignore[operator]  # a number
+    assert linked(root) == linked(totals) == [1, 2, 3]
+    assert totals.name.endswith(".batch")
+
+
+@pytest.mark.parametrize("make", [shuffled_kinesis, changes])
+def test_a_shard_stops_at_the_first(make: Any, load_event: Callable[[str], Any]) -> None:
+    tracer = recording_tracer()
+    count = 0
+
+    @tracer.batch_handler
+    def handler(record: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise ValueError("no")
+
+    assert handler(make(load_event), LambdaContext()) == {
+        "batchItemFailures": [{"itemIdentifier": "s2"}, {"itemIdentifier": "s3"}]
+    }
+    assert count == 2
 
 
 def test_async_record_functions_run_at_once_and_keep_their_spans() -> None:

@@ -226,13 +226,15 @@ def _handler(
     def failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> bool:
         """Note a failed record; return whether those after it must wait for it."""
         message = batch.of.get(id(raw))
-        if message is None or not message.id:
+        if (
+            message is None or not message.id or "recordId" in message.raw
+        ):  # Firehose has an answer of its own
             raise error  # where single records cannot be reported, the whole batch has failed
         failures.add(id(raw))
         from lambent.diagnostics import say
 
         say(f"record {message.id} failed: {type(error).__name__}: {error}")
-        return _ordered(message)
+        return bool(message.group)  # in a FIFO queue or a shard, what comes after it must wait
 
     def answer(batch: Batch, failures: set[int]) -> dict[str, Any]:
         identifiers = [each.id for each in batch.messages if id(each.raw) in failures]
@@ -265,7 +267,7 @@ def _handler(
                     return failed(batch, failures, raw, error)
                 return False
 
-            if any(not each.id or _ordered(each) for each in batch.messages) or not batch.messages:
+            if any(each.group or not each.id for each in batch.messages) or not batch.messages:
                 for place, raw in enumerate(batch.raws):
                     if await one(raw):
                         failures.update(map(id, batch.raws[place:]))
@@ -306,13 +308,6 @@ def _driven(function: Callable[..., Any]) -> Callable[..., Any]:
         return called
 
     return look_like(handler, function)
-
-
-def _ordered(message: Record) -> bool:
-    """Whether a failure stops what comes after it: in FIFO queues and in the shards of streams."""
-    source = message.raw.get("eventSourceARN")
-    fair = isinstance(source, str) and ":sqs:" in source and not source.endswith(".fifo")
-    return bool(message.group) and not fair
 
 
 def _takes_context(function: Any) -> bool:

@@ -54,13 +54,12 @@ def canary(tracer: Tracer) -> None:
     global _canary  # noqa: PLW0603  # a matter of the process, as `_cold` is
     if _canary:
         _canary = False
-        with tracer.start_span(
-            "cold_start_canary", SpanContext(0, 0), attributes={"faas.coldstart": True}
-        ) as span:
-            if span.is_recording():
-                from lambent.diagnostics import say
+        span = tracer.start_span("cold_start_canary", SpanContext(0, 0), attributes={"faas.coldstart": True})
+        span.end()
+        if isinstance(span, Span):
+            from lambent.diagnostics import say
 
-                say(f"cold_start_canary is trace {span.context.trace_id:032x}")
+            say(f"cold_start_canary is trace {span.context.trace_id:032x}")
 
 
 class Invocation:
@@ -94,10 +93,14 @@ class Invocation:
         self._ends = end_on_exit
         self._more = more
         self._description: Description | None = None
-        self._deadline = _deadline(context)
+        left = _remaining(context)
+        self._deadline = None if left is None else monotonic() + left
         self._response: object = None
         self._has_response = False
         try:
+            recorder = tracer.recorder
+            if left and recorder is not None:
+                recorder.due = left
             self._span = self._start(event, name, kind, attributes)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
@@ -123,20 +126,20 @@ class Invocation:
         self._description = description
         described: dict[str, object] = {
             "faas.trigger": description.trigger,
-            "faas.coldstart": _take_cold_start(config.initialization_type),
+            "faas.coldstart": _take_cold_start(config.initialization_type) if _cold else False,
         }
         function: object = config.function_name
         try:
-            _describe_context(described, self._context)
-            function = getattr(self._context, "function_name", None) or function
+            function = _describe_context(described, self._context) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
-        described.update(description.attributes)
+        if description.attributes:
+            described.update(description.attributes)
         if description.source:
             described["lambent.trigger"] = description.source
             if description.origin:
                 described["lambent.trigger.origin"] = description.origin
-        if "http/dup" in config.semconv:
+        if config.semconv and "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
             from lambent.capture import payload
@@ -150,12 +153,10 @@ class Invocation:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            **{
-                "context": parent if self._parent is None else self._parent,
-                "kind": description.kind if kind is None else kind,
-                "attributes": described,
-                **self._more,
-            },
+            parent if self._parent is None else self._parent,
+            description.kind if kind is None else kind,
+            described,
+            **self._more,
         )
         if not self._ends and isinstance(span, Span):
             span._end_on_exit = False
@@ -257,26 +258,39 @@ class Invocation:
             self._span.set_status(2)
 
 
-def _deadline(context: object) -> float | None:
-    """Return the monotonic time at which Lambda ends this invocation, None where nobody says."""
+def _remaining(context: object) -> float | None:
+    """Return the seconds until Lambda ends this invocation, None where nobody says."""
     try:
         left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
         # A mock's answer is no number, and nobody's deadline.
-        return monotonic() + left / 1000 if isinstance(left, (int, float)) else None
+        return left / 1000 if isinstance(left, (int, float)) else None
     except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
         return None
 
 
-def _describe_context(attributes: dict[str, object], context: object) -> None:
+def _describe_context(attributes: dict[str, object], context: object) -> object:
+    """Add what the context says of the invocation; return the name of the function."""
     request_id = getattr(context, "aws_request_id", None)
     if isinstance(request_id, str) and request_id:
         attributes["faas.invocation_id"] = request_id
     arn = getattr(context, "invoked_function_arn", None)
     if isinstance(arn, str) and arn:
-        attributes["cloud.resource_id"] = arn
-        parts = arn.split(":")
-        if len(parts) > 4 and parts[4]:
-            attributes["cloud.account.id"] = parts[4]
+        attributes.update(_of_arn.get(arn) or _read_arn(arn))
+    return getattr(context, "function_name", None)
+
+
+_of_arn: dict[str, dict[str, str]] = {}
+"""What the last ARN says: it is nearly always the same one."""
+
+
+def _read_arn(arn: str) -> dict[str, str]:
+    found = {"cloud.resource_id": arn}
+    parts = arn.split(":")
+    if len(parts) > 4 and parts[4]:
+        found["cloud.account.id"] = parts[4]
+    _of_arn.clear()
+    _of_arn[arn] = found
+    return found
 
 
 def _add_older_names(attributes: dict[str, object]) -> None:
@@ -295,18 +309,6 @@ def _say(key: str, text: str) -> None:
     say_once(key, f"{text}; the function is not affected")
 
 
-def _begin(
-    tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object], root: dict[str, Any]
-) -> Invocation | None:
-    try:
-        event = arguments[0] if arguments else keywords.get("event")
-        context = arguments[1] if len(arguments) > 1 else keywords.get("context")
-        return Invocation(tracer, event, context, **root).__enter__()
-    except Exception as error:  # noqa: BLE001  # see the head of this module
-        _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
-        return None
-
-
 def _fail(invocation: Invocation | None, exc: BaseException) -> None:
     if invocation is not None:
         invocation.__exit__(type(exc), exc, exc.__traceback__)
@@ -314,7 +316,8 @@ def _fail(invocation: Invocation | None, exc: BaseException) -> None:
 
 def _succeed(invocation: Invocation | None, response: object) -> None:
     if invocation is not None:
-        invocation.set_response(response)
+        invocation._response = response
+        invocation._has_response = True
         invocation.__exit__(None, None, None)
 
 
@@ -324,7 +327,13 @@ def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R
         return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
-        return _begin(tracer, args, kwargs, root)
+        try:
+            event = args[0] if args else kwargs.get("event")
+            context = args[1] if len(args) > 1 else kwargs.get("context")
+            return Invocation(tracer, event, context, **root).__enter__()
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+            return None
 
     wrapped = around(function, begin, _fail, _succeed)
     wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped

@@ -7,7 +7,7 @@ from time import time_ns
 from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
-from lambent.limits import SCALARS, clean_name, clean_time
+from lambent.limits import NAMES, SCALARS, clean_name, clean_time, learn_names
 from lambent.span import NonRecordingSpan, Span
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 _current = CURRENT.get
+_are_names = NAMES.issuperset
 _shared_ids: KernelIds | None = None
 
 
@@ -74,7 +75,8 @@ class Tracer:
         count = config.limits.attributes
         self.attribute_count = 1 << 62 if count is None else count
         self._ids = ids if ids is not None else _ids_for(config)
-        self._new_span_id = self._ids.span_id
+        # Of a pool that is empty the generator knows more.
+        self._pop_span_id = getattr(self._ids, "pop", None) or self._ids.span_id
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
             from lambent.sampling import sampler_of
@@ -91,6 +93,10 @@ class Tracer:
             # Its file is made with the first span: a process that traces nothing needs none.
             self.on_start = self._begin_recording
             self._watching_starts = (self._begin_recording,)
+        if config.session_name or config.backend == "honeyhive":
+            from lambent.session import attach
+
+            attach(self)
         if config.processors:
             from lambent.delivery.processors import ProcessorChain
 
@@ -215,19 +221,23 @@ class Tracer:
         plain: dict[str, object] | None = None
         if type(attributes) is dict and self.plain_limits and len(attributes) <= self.attribute_count:
             try:
-                for key, value in attributes.items():
-                    if type(value) not in SCALARS or type(key) is not str:
-                        break
-                else:
-                    if "" not in attributes:
+                if _are_names(attributes) or learn_names(attributes):
+                    for value in attributes.values():
+                        if type(value) not in SCALARS:
+                            break
+                    else:
                         plain = attributes.copy()
-            except RuntimeError:  # another thread changes them
+            except Exception:  # noqa: BLE001  # another thread changes them, or a key that is none
                 plain = None
+        try:
+            span_id = self._pop_span_id()
+        except IndexError:
+            span_id = self._ids.span_id()
         span = Span(
             self,
             name if type(name) is str else clean_name(name),
             trace_id,
-            self._new_span_id(),
+            span_id,
             parent,
             kind,
             self.clock() if start_time is None else clean_time(start_time, self.clock),
@@ -408,12 +418,12 @@ def _delivery(config: Config) -> SyncDelivery:
 
 def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     """Return the parent that a `context` argument names; an invalid one means a new trace."""
-    if isinstance(context, Span):
-        return context
     if isinstance(context, NonRecordingSpan):
         context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
+    if isinstance(context, Span):
+        return context
     from lambent.otel import parent_in
 
     return parent_in(context)

@@ -208,7 +208,7 @@ def _adjust(tracer: lambent.Tracer, name: str, id_generator: Any) -> None:
             span_id = staticmethod(id_generator.generate_span_id)
 
         tracer._ids = Ids()
-        tracer._new_span_id = Ids.span_id
+        tracer._pop_span_id = Ids.span_id
     tracer.delivery.ready()
 
 

@@ -124,6 +124,16 @@ class Record:
         return getattr(self, name)
 
 
+RARE = frozenset(
+    {"eventSource", "records", "getObjectContext", "tasks", "info", "fieldName", "methodArn", "raw_path",
+     "actionGroup", "awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext",
+     "LogicalResourceId", "CodePipeline.job", "LifecycleEventHookExecutionId", "invokingEvent", "SecretId",
+     "bot", "Details", "request", "directive", "header", "protocolData", "templateArn", "eventType",
+     "clickType", "deviceEvent", "flowDirection", "labelingJobArn", "applicationArn", "serverId",
+     "AutoScalingGroupARN", "requestPayload", "Cause", "Execution"}
+)  # fmt: skip
+"""A key of each event that `rare` knows, but for those with a state machine's context somewhere inside."""
+
 _RECORDS = {
     "aws:sqs": "messaging", "aws:sns": "messaging", "aws:kinesis": "messaging", "aws:s3": "data",
     "aws:dynamodb": "data", "aws:ses": "services", "aws:codecommit": "services",
@@ -148,7 +158,7 @@ def recognise(event: object, context: object = None) -> Description:
             from lambent.triggers.messaging import describe_event
 
             return describe_event(event)
-        elif event:
+        elif dict in map(type, event.values()) or not RARE.isdisjoint(event):
             from lambent.triggers.rare import find
 
             found = find(event)
