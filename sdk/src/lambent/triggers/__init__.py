@@ -35,6 +35,7 @@ CONTEXT = frozenset(
 """The names that are taken for context where a carrier is mixed with a payload."""
 
 _PLACES = ("headers", "metadata", "_trace", "_context")
+_TELLING = CONTEXT.union(_PLACES)
 
 
 class Description:
@@ -177,10 +178,20 @@ def recognise(event: object, context: object = None) -> Description:
 def _direct(event: object, context: object) -> Description:
     """Describe what nobody known sent: its caller may have given a client context, or headers."""
     client = getattr(context, "client_context", None)
-    carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+    carrier: dict[str, str] = {}
+    if client is not None:
+        carrier = headers(
+            client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None)
+        )
     if not carrier and isinstance(event, dict):
-        carrier = carrier_in(event) or headers(event.get("headers"))
-    return Description("other", carrier=carrier)
+        for name in event:
+            if type(name) is str and name.lower() in _TELLING:
+                carrier = carrier_in(event) or headers(event.get("headers"))
+                break
+    return Description("other", carrier=carrier) if carrier else _UNKNOWN
+
+
+_UNKNOWN = Description("other")
 
 
 def _of_records(batch: list[object]) -> Description | None:
