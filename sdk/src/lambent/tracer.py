@@ -124,16 +124,9 @@ class Tracer:
 
         Those of an earlier call come first. They must not raise: they run inside the function's code.
         """
-        from lambent.delivery.watching import ends, starts
+        from lambent.delivery.watching import watch
 
-        if on_start is not None:
-            self._watching_starts += (on_start,)
-            self.on_start = starts(self._watching_starts)
-        if on_end is not None:
-            self._watching_ends += (on_end,)
-            deliver = ends(self._watching_ends, self.delivery.on_end)
-            holder, name = (self, "on_end") if self.recorder is None else (self.recorder, "deliver")
-            setattr(holder, name, deliver)  # what the recorder does comes first
+        watch(self, on_start, on_end)
 
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
