@@ -116,6 +116,10 @@ MEANINGS: dict[str, str] = {
         "Case, `-` and `_` do not matter."
     ),
     "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
+    "upstream": (
+        "Add a span for the time between the event's origin and the invocation, under a service name of "
+        "its own: see [Events](triggers.md)."
+    ),
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
     "session_name": (

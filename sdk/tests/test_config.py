@@ -71,6 +71,7 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "capture_size": ("100", 100, 100),
     "redact_keys": ("Tax-Number, pin", ("tax-number", "pin"), ["Tax-Number", "pin"]),
     "redact_pattern": (r"\d+-\d+", r"\d+-\d+", r"\d+-\d+"),
+    "upstream": ("true", True, True),
     "project": ("p", "p", "p"),
     "source": ("prod", "prod", "prod"),
     "session_name": ("s", "s", "s"),

@@ -153,6 +153,10 @@ def recognise(event: object, context: object = None) -> Description:
             if isinstance(inner, dict) and "method" in inner and "routeArn" not in event:
                 return http.describe_v2(event, request, inner)
             found = http.describe(event, request)
+            if found is None and "requestPayload" in event:
+                from lambent.triggers.rare import find
+
+                found = find(event)
         elif isinstance(event.get("Records"), list):
             found = _of_records(event["Records"])
         elif "detail-type" in event and "source" in event:
@@ -246,7 +250,10 @@ def last(arn: str) -> str:
 
 def put(attributes: dict[str, object], key: str, value: object) -> None:
     """Set an attribute to a value that is plain and says something."""
-    if (isinstance(value, str) and value) or type(value) in (int, bool):
+    if type(value) is str:
+        if value:
+            attributes[key] = value
+    elif isinstance(value, (int, str)):
         attributes[key] = value
 
 
