@@ -120,10 +120,7 @@ class Tracer:
         on_start: Callable[[Span, object], None] | None = None,
         on_end: Callable[[Span], None] | None = None,
     ) -> None:
-        """Have functions called with each recording span as it starts, and as it ends, before delivery.
-
-        Those of an earlier call come first. They must not raise: they run inside the function's code.
-        """
+        """Have functions called with each recording span as it starts, and as it ends, before delivery."""
         from lambent.delivery.watching import watch
 
         watch(self, on_start, on_end)
