@@ -116,9 +116,17 @@ MEANINGS: dict[str, str] = {
         "Case, `-` and `_` do not matter."
     ),
     "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
+    "upstream": (
+        "Add a span for the time between the event's origin and the invocation, under a service name of "
+        "its own: see [Events](triggers.md)."
+    ),
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
-    "session_name": "The resource attribute `lambent.session_name`.",
+    "session_name": (
+        "The name of sessions, which it switches on: see [Sessions](../how-to/trace-your-code.md#sessions). "
+        "With the backend `honeyhive` they are always on, named after the function by default. Also the "
+        "resource attribute `lambent.session_name`."
+    ),
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
     "instrument": (
@@ -130,6 +138,10 @@ MEANINGS: dict[str, str] = {
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."
+    ),
+    "otel_provider": (
+        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or "
+        "`feed` from it: it goes on, and the spans that it records go to lambent as well."
     ),
     "set_global": "Make this tracer the default one, though another was made before it.",
     "attribute_count_limit": (
