@@ -138,6 +138,16 @@ def test_the_whole_trace_of_a_batch() -> None:
     )
 
 
+def test_one_message_has_one_sender() -> None:
+    tracer = recording_tracer()
+    process_all(tracer, batch(message(1, sender(11))))
+    one, totals, root = tracer.spans
+    assert {span.context.trace_id for span in (one, totals, root)} == {11}
+    assert one.parent == root.parent == SpanContext(11, 11, True, 1)
+    assert linked(root) == [11]
+    assert [link.context.span_id for link in one.links] == [root.context.span_id]
+
+
 def test_the_totals_reach_from_the_first_to_the_last() -> None:
     tracer = recording_tracer()
     process_all(tracer, batch(message(1), message(2)), lambda record: tracer.fake_clock.advance(1))
