@@ -93,7 +93,8 @@ def messages(attributes: dict[str, Any]) -> dict[str, Any]:
 def kafka(headers: list[list[str]]) -> dict[str, Any]:
     record = {
         "topic": "orders", "partition": 0, "offset": 1, "timestamp": 1763740800000,
-        "timestampType": "CREATE_TIME", "value": "e30=", "headers": [{name: list(value.encode())} for name, value in headers],
+        "timestampType": "CREATE_TIME", "value": "e30=",
+        "headers": [{name: list(value.encode())} for name, value in headers],
     }  # fmt: skip
     return {"eventSource": "aws:kafka", "eventSourceArn": "arn", "records": {"orders-0": [record]}}
 
