@@ -116,6 +116,10 @@ MEANINGS: dict[str, str] = {
         "Case, `-` and `_` do not matter."
     ),
     "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
+    "upstream": (
+        "Add a span for the time between the event's origin and the invocation, under a service name of "
+        "its own: see [Events](triggers.md)."
+    ),
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
     "session_name": (
@@ -134,6 +138,10 @@ MEANINGS: dict[str, str] = {
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."
+    ),
+    "otel_provider": (
+        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or "
+        "`feed` from it: it goes on, and the spans that it records go to lambent as well."
     ),
     "set_global": "Make this tracer the default one, though another was made before it.",
     "attribute_count_limit": (

@@ -208,6 +208,7 @@ OPTIONS: tuple[Option, ...] = (
     ("capture_size", ("LAMBENT_CAPTURE_SIZE",), _count, 4096),
     ("redact_keys", ("LAMBENT_REDACT_KEYS",), _words, ()),
     ("redact_pattern", ("LAMBENT_REDACT_PATTERN",), _pattern, ""),
+    ("upstream", ("LAMBENT_UPSTREAM",), _flag, False),
     ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
     ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
@@ -216,6 +217,7 @@ OPTIONS: tuple[Option, ...] = (
     ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
     ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
+    ("otel_provider", ("LAMBENT_OTEL_PROVIDER",), _one_of("replace", "feed"), "replace"),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
@@ -289,6 +291,7 @@ class Config:
     capture_size: int
     redact_keys: tuple[str, ...]
     redact_pattern: str
+    upstream: bool
     project: str
     source: str
     session_name: str
@@ -297,6 +300,7 @@ class Config:
     instrument: tuple[str, ...]
     disabled_instrumentations: tuple[str, ...]
     count_spans: bool
+    otel_provider: str
     set_global: bool
     limits: Limits
     handler: str
@@ -346,7 +350,7 @@ def read(
 ) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
 
-    `implied` is the backend where neither names one, by itself or by the variables of its key.
+    `implied` is the backend where neither names one; a variable of some backend's key does not.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -379,12 +383,8 @@ def read(
         values["resource_attributes"] = {**from_environment, **resource}  # type: ignore[dict-item]  # checked
     values["backend_named"] = bool(values["backend"])
     if not values["backend"]:
-        for variable, name in _IMPLIED:
-            if env.get(variable, "").strip():
-                values["backend"] = name
-                break
-        else:
-            values["backend"] = implied
+        keys = (name for variable, name in _IMPLIED if env.get(variable, "").strip())
+        values["backend"] = implied or next(keys, "")
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config

@@ -151,9 +151,14 @@ class Invocation:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
+        above: object = parent if self._parent is None else self._parent
+        if config.upstream:
+            from lambent.upstream import begin
+
+            above = begin(tracer, description, above) or above
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            parent if self._parent is None else self._parent,
+            above,
             description.kind if kind is None else kind,
             described,
             **self._more,
@@ -183,7 +188,7 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = [*self._more.get("links", ()), *links(tracer, description.records)]
+            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, description.records)]
         return parent
 
     def set_response(self, response: object) -> None:
