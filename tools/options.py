@@ -98,7 +98,12 @@ MEANINGS: dict[str, str] = {
     "recorder_folder": "The folder of the flight recorder's file.",
     "sampler": "Which traces are kept. Argument: a name or an object with the `Sampler` protocol.",
     "sampler_argument": "The ratio, 0 to 1, of the `traceidratio` samplers.",
-    "propagators": "Which formats of context are read from events, the first that fits wins.",
+    "propagators": (
+        "Which formats of context are read and written: `tracecontext`, `baggage`, `b3`, `b3multi`, `xray`, "
+        "`xray-lambda`, `none`, or a propagator of an installed package. The first that finds a parent wins."
+    ),
+    "xray_sampling": "Follow X-Ray's decision: its \"not sampled\" switches an invocation's spans off.",
+    "cold_start_canary": "Make one span of its own, `cold_start_canary`, in each new environment.",
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
     "capture": (
         "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "
@@ -111,9 +116,17 @@ MEANINGS: dict[str, str] = {
         "Case, `-` and `_` do not matter."
     ),
     "redact_pattern": "A regular expression: what matches it in captured text is replaced.",
+    "upstream": (
+        "Add a span for the time between the event's origin and the invocation, under a service name of "
+        "its own: see [Events](triggers.md)."
+    ),
     "project": "The resource attribute `lambent.project`.",
     "source": "The resource attribute `lambent.source`.",
-    "session_name": "The resource attribute `lambent.session_name`.",
+    "session_name": (
+        "The name of sessions, which it switches on: see [Sessions](../how-to/trace-your-code.md#sessions). "
+        "With the backend `honeyhive` they are always on, named after the function by default. Also the "
+        "resource attribute `lambent.session_name`."
+    ),
     "test_mode": "Nothing leaves the process: spans are recorded, and kept in memory up to the queue's size.",
     "disable_http_tracing": "Leave the function's own HTTP calls alone, whatever instrumentation is present.",
     "instrument": (
@@ -125,6 +138,10 @@ MEANINGS: dict[str, str] = {
     "count_spans": (
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."
+    ),
+    "otel_provider": (
+        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or "
+        "`feed` from it: it goes on, and the spans that it records go to lambent as well."
     ),
     "set_global": "Make this tracer the default one, though another was made before it.",
     "attribute_count_limit": (

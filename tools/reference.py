@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tools import triggers
 from tools.options import MEANINGS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
@@ -471,6 +472,7 @@ def main() -> int:
         REFERENCE / "environment.md": environment(),
         REFERENCE / "lambda-api.md": service(),
         REFERENCE / "function-files.md": files(),
+        REFERENCE / "triggers.md": with_table(REFERENCE / "triggers.md", triggers.table()),
         HOW_TO / "choose-a-backend.md": with_table(HOW_TO / "choose-a-backend.md", backends()),
     }
     stale = []

@@ -17,6 +17,7 @@ request.
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -54,8 +55,7 @@ def serve(delay=0.0, port=0):
         pass
 
     Handler.delay = delay
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name="local-openai")
     thread.start()
     try:
@@ -257,6 +257,16 @@ def embeddings(request):
 
 
 # How it is answered.
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each connection; one that breaks off is the client's business."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class OpenAIHandler(BaseHTTPRequestHandler):

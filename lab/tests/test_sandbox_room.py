@@ -82,13 +82,36 @@ async def test_the_room_is_lambdas(tmp_path: Path) -> None:
     need_mounts(cannot)
     assert (seen["cwd"], seen["file"], seen["runtime"]) == ("/var/task", "/var/task/app.py", "/var/runtime")
     assert seen["lambent"] == "/opt/python/lambent/__init__.py"
-    assert seen["opt"] == ["python"]
+    assert sorted(seen["opt"]) == ["lambent", "python"]
     assert seen["prefix"] == "/var/lang"
     assert seen["tmp"] == []
     assert seen["size"] == 512 * 1024 * 1024
     assert seen["written"] is None
     assert seen["refused"] == ["Read-only file system"] * 4
     assert host() == before
+
+
+KILLS = """
+def handler(event, context):
+    if event:
+        held = bytearray(600 * 1024 * 1024)
+    with open("/proc/vmstat") as file:
+        return [int(line.split()[1]) for line in file if line.startswith("oom_kill ")]
+"""
+
+
+async def test_what_the_kernel_kills_elsewhere_is_not_the_functions_affair(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path / "one")
+    (tmp_path / "one" / "app.py").write_text(KILLS)
+    async with Environment(spec) as environment, Environment(spec) as other:
+        seen = []
+        for event in (b"0", b"1", b"0", b"1", b"0"):
+            result = await environment.invoke(event)
+            seen.append(json.loads(result.payload))
+            await other.invoke(b"1")
+        need_mounts(environment.box.cannot)
+        assert [each for each in seen if isinstance(each, list)] == [[0], [1], [2]]
+        assert json.loads((await other.invoke(b"0")).payload) == [5]
 
 
 @pytest.mark.parametrize("where", ["tmp", "var"])

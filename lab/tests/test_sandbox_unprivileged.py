@@ -194,7 +194,12 @@ def test_the_share_of_the_cpu_holds_over_seconds(run: Run, memory_mb: int, files
     assert answer["frozen"]
 
 
-OOM = "def handler(event, context):\n    data = bytearray(event * 1024 * 1024)\n    return len(data)\n"
+OOM = """
+def handler(event, context):
+    data = bytearray(event * 1024 * 1024)
+    with open("/proc/vmstat") as file:
+        return [int(line.split()[1]) for line in file if line.startswith("oom_kill ")]
+"""
 
 
 def test_out_of_memory_is_told_without_root(run: Run) -> None:
@@ -202,6 +207,8 @@ def test_out_of_memory_is_told_without_root(run: Run) -> None:
     (status, error, peak), again = answer["results"]
     assert (status, error["errorType"], peak) == ("error", "Runtime.OutOfMemory", 128)
     assert again[0] == "success"
+    if not any(text.startswith("kills: ") for text in answer["box"]["cannot"]):
+        assert again[1] == [1], "of its own, and none of the host's"
 
 
 ORPHANS = """

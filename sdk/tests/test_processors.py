@@ -17,7 +17,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
@@ -87,6 +87,43 @@ def test_processors_are_called_in_order() -> None:
     tracer.close()
     steps = ["start s", "end s", "flush", "flush", "shutdown"]
     assert calls == [(name, step) for step in steps for name in "ab"]  # closing flushes once more
+
+
+def test_all_are_told_of_an_ending_before_one_is_given_the_end() -> None:
+    class Ending(Recorder):
+        def _on_ending(self, span: Any) -> None:
+            assert not span.is_recording()
+            assert isinstance(span, trace.Span)
+            self.calls.append((self.name, f"ending {getattr(span, 'name', '')}"))
+
+    class Ours(lambent.SpanProcessor):
+        def __init__(self, calls: list[tuple[str, str]]) -> None:
+            self.calls = calls
+
+        def _on_ending(self, span: Span) -> None:
+            self.calls.append(("ours", f"ending {span.name}"))
+
+    calls: list[tuple[str, str]] = []
+    both = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # so it is in there
+    both.add_span_processor(Ending(calls, "c"))
+    tracer = lambent.init(
+        processors=[Ending(calls, "a"), Recorder(calls, "without"), Ours(calls), both], exporter="none"
+    )
+    with tracer.trace("s"):
+        pass
+    tracer.close()
+    assert [call for call in calls if call[1].split()[0] in ("ending", "end")] == [
+        ("a", "ending s"), ("ours", "ending s"), ("c", "ending s"),
+        ("a", "end s"), ("without", "end s"), ("c", "end s"),
+    ]  # fmt: skip
+
+    reference: list[tuple[str, str]] = []
+    provider = TracerProvider()
+    for name in "ab":
+        provider.add_span_processor(Ending(reference, name))
+    provider.get_tracer("sdk").start_span("s").end()
+    assert [call[0] for call in reference if call[1] != "start s"] == ["a", "b", "a", "b"], "as the SDK does"
+    provider.shutdown()
 
 
 def test_a_processor_is_given_real_objects_of_opentelemetrys() -> None:

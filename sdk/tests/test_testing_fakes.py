@@ -171,7 +171,7 @@ class Processor:
         self.seen.append(span.name)
 
 
-@pytest.mark.parametrize("options", [{"recorder": False}, {"recorder": True}])
+@pytest.mark.parametrize("options", [{"recorder": False}, {"recorder": True}, {"session_name": "shop"}])
 def test_a_tracer_that_was_there_before(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -199,6 +199,9 @@ def test_a_tracer_that_was_there_before(
             recorded,
             expect("orders", "load", attributes={"processed": True, "faas.coldstart": True}),
         )
+        sessions = {span.attributes.get("session.id") for span in recorded.spans}
+        assert len(sessions) == 1
+        assert (sessions == {None}) is ("session_name" not in options)
         assert recorded.spans[0].resource.attributes["service.name"] == "orders"
     assert len(elsewhere.spans) == 2
     handler({}, LambdaContext())

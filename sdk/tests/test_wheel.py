@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SDK = Path(__file__).parents[1]
-LIMIT_KB = 120  # the budget: a layer's or a package's share that nobody notices
+LIMIT_KB = 200  # the budget: docs/design/wheel.md
 
 
 @pytest.fixture(scope="module")

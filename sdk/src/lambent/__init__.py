@@ -14,11 +14,14 @@ Importing this loads nothing else: each public name is found when it is first us
 
 from __future__ import annotations
 
+import sys
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import exporters, logging, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
+    from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
     from lambent.context import SpanContext, current_span
@@ -47,12 +50,15 @@ __all__ = [
     "Tracer",
     "__version__",
     "atrace",
+    "carriers",
     "current_span",
     "enrich_session",
     "enrich_span",
     "exporters",
+    "extract",
     "get_tracer",
     "init",
+    "inject",
     "logging",
     "propagation",
     "sampling",
@@ -77,10 +83,13 @@ _HOMES = {
     "StatusCode": "codes",
     "Tracer": "tracer",
     "atrace": "decorators",
+    "carriers": "",
     "current_span": "context",
     "enrich_session": "enrich",
     "enrich_span": "enrich",
     "exporters": "",
+    "extract": "carriers",
+    "inject": "carriers",
     "logging": "",
     "propagation": "",
     "sampling": "",
@@ -146,11 +155,39 @@ def _start(config: Config) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or _default is _provisional or config.set_global:
         _default = tracer
+        if not config.disabled:
+            _serve(tracer)
+    if config.cold_start_canary:
+        from lambent.handler import canary
+
+        canary(tracer)
     if config.instrument and not config.disabled:
         from lambent.instrument import start
 
         start(tracer)
     return tracer
+
+
+def _serve(tracer: Tracer) -> None:
+    """Have OpenTelemetry's API find the tracer: now if there is one, else once there is."""
+    if "opentelemetry" in sys.modules:
+        from lambent.otel import serve
+
+        serve(tracer)
+    elif _Waiting not in sys.meta_path:
+        sys.meta_path.insert(0, _Waiting)
+
+
+class _Waiting:
+    """Stands on the import path until something named opentelemetry is imported; finds nothing itself."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "opentelemetry":
+            sys.meta_path.remove(_Waiting)
+            from lambent.otel import serve
+
+            serve(None)
 
 
 def get_tracer() -> Tracer:

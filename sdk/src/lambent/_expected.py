@@ -68,6 +68,7 @@ def assert_trace(spans: Any, *roots: Child, ordered: bool = True, exact: bool = 
 
     Raises AssertionError with both trees in one, `-` before what was expected and `+` before what was found.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     wanted = Expected("", roots)
     lines = _children(wanted, _trees(spans), ordered, exact)
     if any(mark != " " for mark, _ in lines):
@@ -92,7 +93,8 @@ class _Found:
             self.key = span.trace_id, span.span_id
             self.parent = span.trace_id, span.parent_span_id
             self.kind, code, message = span.kind, span.status, span.status_message
-            self.start, end, self.scope = span.start_ns, span.end_ns, span.scope
+            self.start, end = span.start_ns, span.end_ns
+            self.scope = span.scope.partition(" ")[0]  # its version comes after it
             self.events = [(each["name"], each["attributes"]) for each in span.events]
             self.links = [((each["trace_id"], each["span_id"]), each["attributes"]) for each in span.links]
         else:

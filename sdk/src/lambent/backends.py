@@ -207,7 +207,9 @@ class _Values:
             return self._key()
         if name == "AWS_REGION":
             name = "region"
-        if name in {"region", "project", "source", "session_name"}:
+        if name == "session_name":
+            return self._config.session_name or self._config.function_name
+        if name in {"region", "project", "source"}:
             return str(getattr(self._config, name))
         if name == "cluster":
             named = self._environ.get("CORALOGIX_REGION", "").strip().lower()

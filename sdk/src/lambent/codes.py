@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
 
-__all__ = ["Code", "SpanKind", "Status", "StatusCode"]
+__all__ = ["Code", "SpanKind", "Status", "StatusCode", "number_of"]
 
 
 class Code(int):
@@ -83,6 +83,17 @@ class StatusCode(Code):
     UNSET: ClassVar[StatusCode]
     OK: ClassVar[StatusCode]
     ERROR: ClassVar[StatusCode]
+
+
+def number_of(kind: object) -> int:
+    """Return the number of a span kind, ours or OpenTelemetry's; of what is none, INTERNAL's."""
+    try:
+        return int(SpanKind.of(kind))
+    except ValueError as error:
+        from lambent.diagnostics import say_once
+
+        say_once("kind", f"{error}; INTERNAL is used")
+        return 0
 
 
 SpanKind._define("INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object]
 
-__all__ = ["OPTIONS", "Config", "known", "read", "with_variables"]
+__all__ = ["OPTIONS", "Config", "known", "read", "trace_header", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -200,12 +200,15 @@ OPTIONS: tuple[Option, ...] = (
     ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on"),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, ""),
     ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage")),
+    ("xray_sampling", ("LAMBENT_XRAY_SAMPLING",), _flag, False),
+    ("cold_start_canary", ("LAMBENT_COLD_START_CANARY",), _flag, False),
     ("semconv", ("OTEL_SEMCONV_STABILITY_OPT_IN",), _words, ()),
     ("capture", ("LAMBENT_CAPTURE",), _capture, "none"),
     ("capture_depth", ("LAMBENT_CAPTURE_DEPTH",), _count, 8),
     ("capture_size", ("LAMBENT_CAPTURE_SIZE",), _count, 4096),
     ("redact_keys", ("LAMBENT_REDACT_KEYS",), _words, ()),
     ("redact_pattern", ("LAMBENT_REDACT_PATTERN",), _pattern, ""),
+    ("upstream", ("LAMBENT_UPSTREAM",), _flag, False),
     ("project", ("HH_PROJECT", "LAMBENT_PROJECT"), _text, ""),
     ("source", ("HH_SOURCE", "LAMBENT_SOURCE"), _text, ""),
     ("session_name", ("HH_SESSION_NAME", "LAMBENT_SESSION_NAME"), _text, ""),
@@ -214,6 +217,7 @@ OPTIONS: tuple[Option, ...] = (
     ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
     ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
+    ("otel_provider", ("LAMBENT_OTEL_PROVIDER",), _one_of("replace", "feed"), "replace"),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
@@ -279,12 +283,15 @@ class Config:
     sampler: str | Sampler
     sampler_argument: str
     propagators: tuple[str, ...]
+    xray_sampling: bool
+    cold_start_canary: bool
     semconv: tuple[str, ...]
     capture: str
     capture_depth: int
     capture_size: int
     redact_keys: tuple[str, ...]
     redact_pattern: str
+    upstream: bool
     project: str
     source: str
     session_name: str
@@ -293,6 +300,7 @@ class Config:
     instrument: tuple[str, ...]
     disabled_instrumentations: tuple[str, ...]
     count_spans: bool
+    otel_provider: str
     set_global: bool
     limits: Limits
     handler: str
@@ -342,7 +350,7 @@ def read(
 ) -> Config:
     """Return the configuration of these arguments and this environment (default: the process's).
 
-    `implied` is the backend where neither names one, by itself or by the variables of its key.
+    `implied` is the backend where neither names one; a variable of some backend's key does not.
 
     Raises ConfigError for an unknown or a wrong argument.
     """
@@ -375,15 +383,16 @@ def read(
         values["resource_attributes"] = {**from_environment, **resource}  # type: ignore[dict-item]  # checked
     values["backend_named"] = bool(values["backend"])
     if not values["backend"]:
-        for variable, name in _IMPLIED:
-            if env.get(variable, "").strip():
-                values["backend"] = name
-                break
-        else:
-            values["backend"] = implied
+        keys = (name for variable, name in _IMPLIED if env.get(variable, "").strip())
+        values["backend"] = implied or next(keys, "")
     config = Config(values, given, env)
     known[:] = [*known[-7:], config]
     return config
+
+
+def trace_header() -> str:
+    """Return X-Ray's header of this invocation: the one variable that changes while the process lives."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
 
 
 def with_variables(variables: Mapping[str, str], call: Callable[[], object]) -> object:

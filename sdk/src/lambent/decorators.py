@@ -10,6 +10,8 @@ from __future__ import annotations
 from lambent.enrich import event_type_of, named, tracer_here
 from lambent.errors import ConfigError
 from lambent.span import Span
+from lambent.tracer import Tracer
+from lambent.values import arguments_of, as_text, flatten
 from lambent.wrapping import around, drop_own_frame, kind_of
 
 TYPE_CHECKING = False
@@ -41,9 +43,11 @@ if TYPE_CHECKING:
         user_properties: object
         redact: Iterable[str]
 
-    Prepared: TypeAlias = tuple[dict[str, object] | None, Capture | None, Capture | None]
+    Prepared: TypeAlias = "tuple[dict[str, object] | None, str, _Keeper | None, _Keeper | None]"
 
 __all__ = ["Tracing", "atrace", "trace", "trace_class"]
+
+_PLAIN = frozenset({int, float, bool})
 
 _OPTIONS = (
     "tracer", "event_type", "event_name", "inputs", "outputs", "metadata", "config", "metrics", "feedback",
@@ -86,7 +90,7 @@ class Tracing:
         """Start the span of a block, and return it."""
         state = self._beginning(self._name or "block", None)((), {})
         self._blocks.append(state)
-        return state.span if isinstance(state, _Captured) else state
+        return state[0] if type(state) is tuple else state
 
     def __exit__(
         self,
@@ -111,13 +115,16 @@ class Tracing:
         """Return what starts the span of one call."""
         own = self._tracer
         read: Any = None
+        has_defaults = function is not None  # until a call without arguments shows that there are none
         from weakref import WeakKeyDictionary
 
-        last: tuple[Config | None, Prepared] = (None, (None, None, None))
+        last: tuple[Config | None, Prepared] = (None, (None, "", None, None))
         earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
+        if isinstance(own, Tracer):  # the first call takes no longer than the others, then
+            last = (own.config, self._prepare(own.config, name))
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            nonlocal read, last
+            nonlocal read, last, has_defaults
             try:
                 tracer = own or tracer_here()
                 config = tracer.config
@@ -125,18 +132,20 @@ class Tracing:
                 if known is not config:
                     ready = earlier[config] = earlier.get(config) or self._prepare(config, name)
                     last = (config, ready)
-                attributes, inputs, outputs = ready
+                attributes, prefix, inputs, outputs = ready
                 span = tracer.start_span(name, None, 0, attributes)
-                if (inputs is not None or outputs is not None) and type(span) is Span:
-                    prefix = "honeyhive_" if config.backend == "honeyhive" else "lambent."
-                    if inputs is not None and function is not None:
-                        if read is None:
-                            from lambent.values import arguments_of
-
-                            read = arguments_of(function)
-                        _keep_inputs(span, prefix, read(args, kwargs), inputs)
-                    if outputs is not None:
-                        return _Captured(span.__enter__(), f"{prefix}outputs.result", outputs)
+                if type(span) is not Span:
+                    return span.__enter__()
+                if inputs is not None and (has_defaults or args or kwargs):
+                    if read is None:
+                        read = arguments_of(function)
+                    arguments = read(args, kwargs)
+                    if arguments:
+                        _keep_inputs(span, prefix, arguments, inputs)
+                    elif not args and not kwargs:
+                        has_defaults = False
+                if outputs is not None:
+                    return span.__enter__(), prefix, outputs
                 return span.__enter__()
             except Exception as error:  # noqa: BLE001  # see the head of this module
                 _say(error)
@@ -153,38 +162,42 @@ class Tracing:
         wanted = config.capture
         if honeyhive and "capture" not in config.arguments and not config.variables.get("LAMBENT_CAPTURE"):
             wanted = "both"  # what that product's own SDK does
-        keeper: Capture | None = None
+        keeper: _Keeper | None = None
         captures = []
         for own, word in ((self._inputs, "request"), (self._outputs, "response")):
             # A value that is given stands for what would be captured.
             wants = own if isinstance(own, bool) else own is None and wanted in {word, "both"}
             if wants and keeper is None:
-                from lambent.capture import Capture
-
-                keeper = Capture(
-                    depth=config.capture_depth,
-                    size=config.capture_size,
-                    keys=(*config.redact_keys, *self._redact),
-                    pattern=config.redact_pattern,
-                )
+                keeper = _Keeper(config, self._redact)
             captures.append(keeper if wants else None)
-        return named(honeyhive, given) or None, captures[0], captures[1]
+        prefix = "honeyhive_" if honeyhive else "lambent."
+        return named(honeyhive, given) or None, prefix, captures[0], captures[1]
 
 
-class _Captured:
-    """A span that will be given what its function returns."""
+class _Keeper:
+    """What makes values fit to be kept. It is loaded with the first value that is not plain."""
 
-    __slots__ = ("keeper", "name", "span")
+    def __init__(self, config: Config, redact: tuple[str, ...]) -> None:
+        self._config = config
+        self._redact = redact
+        self._made: Capture | None = None
+        self.size = config.capture_size
 
-    def __init__(self, span: Span, name: str, keeper: Capture) -> None:
-        self.span = span
-        self.name = name
-        self.keeper = keeper
+    def clean(self, value: object) -> Any:
+        """Return what may be kept of a value."""
+        if self._made is None:
+            from lambent.capture import Capture
+
+            self._made = Capture(
+                depth=self._config.capture_depth,
+                size=self.size,
+                keys=(*self._config.redact_keys, *self._redact),
+                pattern=self._config.redact_pattern,
+            )
+        return self._made.clean(value)
 
 
-def _keep_inputs(span: Span, prefix: str, arguments: dict[str, Any], keeper: Capture) -> None:
-    from lambent.values import as_text
-
+def _keep_inputs(span: Span, prefix: str, arguments: dict[str, Any], keeper: _Keeper) -> None:
     for name, value in arguments.items():
         try:
             kept: Any = keeper.clean({name: value})
@@ -207,22 +220,24 @@ def _succeed(state: Any, response: object) -> None:
     if type(state) is Span:
         state.__exit__(None, None, None)
         return
-    if isinstance(state, _Captured):
-        try:
-            from lambent.values import flatten
-
-            attributes: dict[str, object] = {}
-            flatten(attributes, state.name, state.keeper.clean(response))
-            state.span.set_attributes(attributes)
-        except Exception as error:  # noqa: BLE001  # see the head of this module
-            _say(error)
-        state = state.span
+    if type(state) is tuple:
+        state, prefix, keeper = state
+        name = prefix + "outputs.result"
+        if type(response) in _PLAIN:
+            state.set_attribute(name, response)
+        elif response is not None:
+            try:
+                attributes: dict[str, object] = {}
+                flatten(attributes, name, keeper.clean(response))
+                state.set_attributes(attributes)
+            except Exception as error:  # noqa: BLE001  # see the head of this module
+                _say(error)
     if state is not None:
         state.__exit__(None, None, None)
 
 
 def _fail(state: Any, exc: BaseException) -> None:
-    span = state.span if isinstance(state, _Captured) else state
+    span = state[0] if type(state) is tuple else state
     if span is None:
         return
     if isinstance(span, Span) and span._passed is exc:

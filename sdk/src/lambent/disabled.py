@@ -4,11 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
-    from typing import Self, TypeVar
+    from typing import Any, Self, TypeVar
 
     from lambent.config import Config
+    from lambent.otel.provider import Provider
     from lambent.resource import Resource
     from lambent.stats import Stats
 
@@ -73,7 +74,19 @@ class DisabledTracer:
         """Return a span that keeps nothing."""
         return _SPAN
 
-    trace = start_as_current_span = invocation = start_span
+    trace = start_as_current_span = invocation = process = start_span
+
+    def records(self, event: object, name: str | None = None) -> Iterator[Any]:
+        """Give the records of an event."""
+        from lambent.batches import records
+
+        return records(self, event, name)  # type: ignore[arg-type]  # what is needed of a tracer, it has
+
+    def batch_handler(self, function: Any = None, **names: Any) -> Any:
+        """Make a function for one record a Lambda handler for batches: what it answers is not tracing."""
+        from lambent.batches import decorate
+
+        return decorate(self, function, **names)  # type: ignore[arg-type]  # as above
 
     def handler(self, function: F) -> F:
         """Return the handler as it is."""
@@ -86,6 +99,13 @@ class DisabledTracer:
         from lambent.resource import detect
 
         return detect(self.config, __version__)
+
+    @property
+    def provider(self) -> Provider:
+        """A provider of OpenTelemetry's API whose tracers make spans that keep nothing."""
+        from lambent.otel import provider_of
+
+        return provider_of(self)  # type: ignore[arg-type]  # it has the methods of a tracer
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Return True: there is nothing to deliver."""

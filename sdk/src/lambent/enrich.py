@@ -124,9 +124,12 @@ def _current_of(tracer: object) -> AnySpan | None:
     """Return the innermost active span, of one tracer if any is named."""
     span: Any = CURRENT.get()
     if tracer is not None:
-        while isinstance(span, Span) and span._tracer is not tracer:
+        # One tracer may have several faces, one for each scope: what they share is where the spans go.
+        wanted = getattr(tracer, "delivery", tracer)
+        while isinstance(span, Span) and span._tracer.delivery is not wanted:
             span = span._parent
-        if getattr(span, "_tracer", tracer) is not tracer:
+        maker = getattr(span, "_tracer", None)
+        if maker is not None and maker.delivery is not wanted:
             return None
     return span if hasattr(span, "set_attributes") else None
 
@@ -236,7 +239,9 @@ def enrich_session(
     given = {name: value for name, value in locals().items() if value is not None and name != "tracer"}
     try:
         span: Any = _current_of(tracer)
-        while isinstance(getattr(span, "_parent", None), Span) and span._parent._tracer is span._tracer:
+        while isinstance(getattr(span, "_parent", None), Span) and (
+            span._parent._tracer.delivery is span._tracer.delivery
+        ):
             span = span._parent
         return _give(span, given)
     except Exception as failure:  # noqa: BLE001  # as above

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from lambent.config import trace_header
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.span import Span
 from lambent.triggers import Description, recognise
@@ -16,6 +17,7 @@ from lambent.wrapping import around
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextvars import Token
     from types import TracebackType
     from typing import Any, ParamSpec, Self, TypeVar
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["Invocation", "wrap"]
+__all__ = ["Invocation", "canary", "wrap"]
 
 _OLDER_NAMES = {
     "http.request.method": "http.method",
@@ -38,7 +40,7 @@ _OLDER_NAMES = {
 }
 
 # A process is cold once, however many tracers and handlers it has.
-_cold = True
+_cold = _canary = True
 
 
 def _take_cold_start(initialization_type: str) -> bool:
@@ -47,12 +49,28 @@ def _take_cold_start(initialization_type: str) -> bool:
     return was_cold and initialization_type != "provisioned-concurrency"
 
 
+def canary(tracer: Tracer) -> None:
+    """Make a trace of one span, the first time in a process, and say which: a trace that is easy to find."""
+    global _canary  # noqa: PLW0603  # a matter of the process, as `_cold` is
+    if _canary:
+        _canary = False
+        span = tracer.start_span("cold_start_canary", SpanContext(0, 0), attributes={"faas.coldstart": True})
+        span.end()
+        if isinstance(span, Span):
+            from lambent.diagnostics import say
+
+            say(f"cold_start_canary is trace {span.context.trace_id:032x}")
+
+
 class Invocation:
     """The handling of one event, as a context manager; `tracer.handler` is made of it.
 
     The block runs inside the root span, which is what `with … as span` gives. At its end the
     spans are delivered in the time that the invocation has left.
     """
+
+    _baggage: Mapping[str, str] | None = None
+    _token: Token[Mapping[str, str]] | None = None
 
     def __init__(
         self,
@@ -75,10 +93,14 @@ class Invocation:
         self._ends = end_on_exit
         self._more = more
         self._description: Description | None = None
-        self._deadline = _deadline(context)
+        left = _remaining(context)
+        self._deadline = None if left is None else monotonic() + left
         self._response: object = None
         self._has_response = False
         try:
+            recorder = tracer.recorder
+            if left and recorder is not None:
+                recorder.due = left
             self._span = self._start(event, name, kind, attributes)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
@@ -97,31 +119,27 @@ class Invocation:
         parent: SpanContext | None = None
         try:
             description = recognise(event, self._context)
-            carrier = self._carrier or description.carrier
-            if carrier:
-                from lambent.propagation import extract
-
-                parent = extract(carrier, config.propagators)
+            parent = self._origin(description)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
             description = Description("other")
         self._description = description
         described: dict[str, object] = {
             "faas.trigger": description.trigger,
-            "faas.coldstart": _take_cold_start(config.initialization_type),
+            "faas.coldstart": _take_cold_start(config.initialization_type) if _cold else False,
         }
         function: object = config.function_name
         try:
-            _describe_context(described, self._context)
-            function = getattr(self._context, "function_name", None) or function
+            function = _describe_context(described, self._context) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
-        described.update(description.attributes)
+        if description.attributes:
+            described.update(description.attributes)
         if description.source:
             described["lambent.trigger"] = description.source
             if description.origin:
                 described["lambent.trigger.origin"] = description.origin
-        if "http/dup" in config.semconv:
+        if config.semconv and "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
             from lambent.capture import payload
@@ -133,14 +151,17 @@ class Invocation:
             current = CURRENT.get()
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
+        above: object = parent if self._parent is None else self._parent
+        if config.upstream:
+            from lambent.upstream import begin
+
+            above = begin(tracer, description, above) or above
         span = tracer.start_span(
             name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            **{
-                "context": parent if self._parent is None else self._parent,
-                "kind": description.kind if kind is None else kind,
-                "attributes": described,
-                **self._more,
-            },
+            above,
+            description.kind if kind is None else kind,
+            described,
+            **self._more,
         )
         if not self._ends and isinstance(span, Span):
             span._end_on_exit = False
@@ -151,6 +172,25 @@ class Invocation:
             extracted(self._carrier or description.carrier or {}, parent, span)
         return span
 
+    def _origin(self, description: Description) -> SpanContext | None:
+        """Return who called, as the propagators have it; keep the baggage, and the links of a batch."""
+        tracer = self._tracer
+        config = tracer.config
+        parent: SpanContext | None = None
+        carrier = self._carrier or description.carrier
+        environment = trace_header() if "xray-lambda" in config.propagators else ""
+        if carrier or environment:
+            from lambent.propagation import flat, parent_of
+
+            if self._carrier:
+                carrier = flat(carrier, every=True)
+            parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
+        if description.records:
+            from lambent.batches import links
+
+            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, description.records)]
+        return parent
+
     def set_response(self, response: object) -> None:
         """Tell what the function answers, so that an HTTP status code reaches the span."""
         self._response = response
@@ -158,6 +198,10 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
+        if self._baggage:
+            from lambent.propagation.baggage import attach
+
+            self._token = attach(self._baggage)
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
             watchdog = self._tracer.watchdog or self._tracer._guard()
@@ -182,6 +226,14 @@ class Invocation:
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         delivery = self._tracer.delivery
         try:
+            if self._token is not None:
+                from lambent.propagation.baggage import detach
+
+                detach(self._token)
+            if self._description is not None and self._description.records:
+                from lambent.batches import finish
+
+                finish()
             if self._tracer.watchdog is not None:
                 self._tracer.watchdog.disarm(self._span)
             if delivery.counter is not None:
@@ -211,26 +263,39 @@ class Invocation:
             self._span.set_status(2)
 
 
-def _deadline(context: object) -> float | None:
-    """Return the monotonic time at which Lambda ends this invocation, None where nobody says."""
+def _remaining(context: object) -> float | None:
+    """Return the seconds until Lambda ends this invocation, None where nobody says."""
     try:
         left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
         # A mock's answer is no number, and nobody's deadline.
-        return monotonic() + left / 1000 if isinstance(left, (int, float)) else None
+        return left / 1000 if isinstance(left, (int, float)) else None
     except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
         return None
 
 
-def _describe_context(attributes: dict[str, object], context: object) -> None:
+def _describe_context(attributes: dict[str, object], context: object) -> object:
+    """Add what the context says of the invocation; return the name of the function."""
     request_id = getattr(context, "aws_request_id", None)
     if isinstance(request_id, str) and request_id:
         attributes["faas.invocation_id"] = request_id
     arn = getattr(context, "invoked_function_arn", None)
     if isinstance(arn, str) and arn:
-        attributes["cloud.resource_id"] = arn
-        parts = arn.split(":")
-        if len(parts) > 4 and parts[4]:
-            attributes["cloud.account.id"] = parts[4]
+        attributes.update(_of_arn.get(arn) or _read_arn(arn))
+    return getattr(context, "function_name", None)
+
+
+_of_arn: dict[str, dict[str, str]] = {}
+"""What the last ARN says: it is nearly always the same one."""
+
+
+def _read_arn(arn: str) -> dict[str, str]:
+    found = {"cloud.resource_id": arn}
+    parts = arn.split(":")
+    if len(parts) > 4 and parts[4]:
+        found["cloud.account.id"] = parts[4]
+    _of_arn.clear()
+    _of_arn[arn] = found
+    return found
 
 
 def _add_older_names(attributes: dict[str, object]) -> None:
@@ -249,16 +314,6 @@ def _say(key: str, text: str) -> None:
     say_once(key, f"{text}; the function is not affected")
 
 
-def _begin(tracer: Tracer, arguments: tuple[object, ...], keywords: dict[str, object]) -> Invocation | None:
-    try:
-        event = arguments[0] if arguments else keywords.get("event")
-        context = arguments[1] if len(arguments) > 1 else keywords.get("context")
-        return Invocation(tracer, event, context).__enter__()
-    except Exception as error:  # noqa: BLE001  # see the head of this module
-        _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
-        return None
-
-
 def _fail(invocation: Invocation | None, exc: BaseException) -> None:
     if invocation is not None:
         invocation.__exit__(type(exc), exc, exc.__traceback__)
@@ -266,17 +321,24 @@ def _fail(invocation: Invocation | None, exc: BaseException) -> None:
 
 def _succeed(invocation: Invocation | None, response: object) -> None:
     if invocation is not None:
-        invocation.set_response(response)
+        invocation._response = response
+        invocation._has_response = True
         invocation.__exit__(None, None, None)
 
 
-def wrap(tracer: Tracer, function: Callable[P, R]) -> Callable[P, R]:
+def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R]:
     """Return the handler with each of its calls an invocation of its own, unless they are already."""
     if getattr(function, "_lambent_tracer", None) is tracer:
         return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
-        return _begin(tracer, args, kwargs)
+        try:
+            event = args[0] if args else kwargs.get("event")
+            context = args[1] if len(args) > 1 else kwargs.get("context")
+            return Invocation(tracer, event, context, **root).__enter__()
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+            return None
 
     wrapped = around(function, begin, _fail, _succeed)
     wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped

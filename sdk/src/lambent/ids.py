@@ -22,11 +22,13 @@ __all__ = ["KernelIds"]
 class KernelIds:
     """Ids from `os.urandom`, fetched `at_once` (1: nothing is kept for later)."""
 
-    __slots__ = ("__weakref__", "_at_once", "_pool")
+    __slots__ = ("__weakref__", "_at_once", "_pool", "pop")
 
     def __init__(self, at_once: int = 256) -> None:
         self._at_once = at_once
         self._pool: list[int] = []
+        self.pop = self._pool.pop
+        """Return a new span id if there is one at hand, or raise IndexError: `span_id` without its call."""
         os.register_at_fork(after_in_child=self._pool.clear)
 
     def span_id(self) -> int:

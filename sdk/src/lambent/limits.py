@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "NAMES",
     "SCALARS",
     "Limits",
     "are_plain",
@@ -23,10 +24,14 @@ __all__ = [
     "clean_name",
     "clean_time",
     "clean_value",
+    "learn_names",
     "put_attribute",
 ]
 
 SCALARS = frozenset({str, int, float, bool})
+NAMES: set[str] = set()
+"""Names that attributes have had, each a text that is not empty: these need not be looked at again."""
+_MOST_NAMES = 1024
 _DEEPEST = 24
 """How deep values may lie in each other: decoders of protobuf refuse a whole request beyond 100
 messages, and each list or mapping is two or three."""
@@ -162,6 +167,16 @@ def are_plain(attributes: Attributes) -> bool:
     for key, value in attributes.items():
         if type(value) not in SCALARS or type(key) is not str or not key:
             return False
+    return True
+
+
+def learn_names(attributes: Attributes) -> bool:
+    """Return whether every name is one; remember them if so."""
+    for name in attributes:
+        if type(name) is not str or not name:
+            return False
+    if len(NAMES) < _MOST_NAMES:
+        NAMES.update(attributes)
     return True
 
 

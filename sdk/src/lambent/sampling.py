@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lambent.config import Config
     from lambent.context import SpanContext, TraceState
     from lambent.parts import Link
 
@@ -22,6 +23,8 @@ __all__ = [
     "Sampler",
     "TraceIdRatio",
     "sampler_named",
+    "sampler_of",
+    "undecided",
 ]
 
 _RATIO_BITS = 64
@@ -128,7 +131,7 @@ class ParentBased:
     """Follows the parent's decision; asks `root` where there is no parent."""
 
     def __init__(self, root: Sampler) -> None:
-        self._root = root
+        self.root = root
         self.description = f"ParentBased{{root:{root.description}}}"
 
     def should_sample(
@@ -142,8 +145,34 @@ class ParentBased:
     ) -> Decision:
         """Return the parent's decision or the root sampler's."""
         if parent is None:
-            return self._root.should_sample(None, trace_id, name, kind, attributes, links)
+            return self.root.should_sample(None, trace_id, name, kind, attributes, links)
         return Decision(bool(parent.trace_flags & 1), None, parent.trace_state)
+
+
+def sampler_of(config: Config) -> Sampler:
+    """Return the sampler that is configured; an argument that cannot be right is said once."""
+    if not isinstance(config.sampler, str):
+        return config.sampler
+    try:
+        return sampler_named(config.sampler, config.sampler_argument)
+    except ValueError as error:
+        from lambent.diagnostics import say_once
+
+        say_once("sampler argument", f"{error}; every trace is kept")
+        return sampler_named(config.sampler)
+
+
+def undecided(parent: SpanContext, sampler: Sampler | None) -> SpanContext:
+    """Return a parent that said "not sampled" without meaning us, with the decision made here.
+
+    The sampler that is asked about traces without a parent decides; without one the trace is kept.
+    """
+    from lambent.context import SpanContext
+
+    kept = True
+    if isinstance(sampler, ParentBased):
+        kept = sampler.root.should_sample(None, parent.trace_id, "", 0, None, ()).sampled
+    return SpanContext(parent.trace_id, parent.span_id, True, parent.trace_flags | kept, parent.trace_state)
 
 
 def sampler_named(name: str, argument: str = "") -> Sampler:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextvars import Token
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from lambent.codes import SpanKind, Status
     from lambent.context import AnySpan, TraceState
@@ -46,6 +46,8 @@ class Span:
     _recorded_exception: BaseException | None = None
     _passed: BaseException | None = None
     """The last exception that left a child, recorded there: see `lambent.decorators`."""
+    _session: Any = None
+    """What begins and ends with this span: see `lambent.session`."""
     _end_on_exit = True
     _record_exception = True
     _set_status_on_exception = True

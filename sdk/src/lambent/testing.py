@@ -23,9 +23,8 @@ from types import SimpleNamespace
 import lambent
 from lambent import diagnostics, handler
 from lambent._expected import Expected, assert_trace, expect, show_trace
-from lambent.config import read
+from lambent.config import Config, read
 from lambent.context import CURRENT
-from lambent.delivery.watching import ends, starts
 from lambent.exporters.memory import MemoryExporter
 from lambent.propagation.baggage import BAGGAGE
 from lambent.tracer import Tracer
@@ -144,16 +143,21 @@ class RecordingTracer(Tracer):
     """A tracer that keeps what it records, with a clock and ids of the test's."""
 
     def __init__(
-        self, arguments: Mapping[str, object], environ: Mapping[str, str], like: RecordingTracer | None = None
+        self,
+        arguments: Mapping[str, object],
+        environ: Mapping[str, str],
+        like: RecordingTracer | None = None,
+        config: Config | None = None,
     ) -> None:
         self.exporter: MemoryExporter = like.exporter if like is not None else MemoryExporter()
         self.fake_clock: FakeClock = like.fake_clock if like is not None else FakeClock()
         memory: dict[str, object] = {"exporter": self.exporter}
         if like is not None:  # what the code under test asks for gives way, what a test asks for does not
             arguments, memory = {**arguments, **memory, "exporters": None}, {}
-        config = read({**memory, **arguments}, environ)
         super().__init__(
-            config, clock=self.fake_clock, ids=like._ids if like is not None else SequentialIds()
+            config or read({**memory, **arguments}, environ),
+            clock=self.fake_clock,
+            ids=like._ids if like is not None else SequentialIds(),
         )
 
     @property
@@ -179,28 +183,39 @@ def isolated() -> Iterator[None]:
     """Give a block the state of a new process, and bring back the earlier one.
 
     The first invocation in it is a cold start; there is no default tracer, no current span, no baggage with
-    its session, and nothing has been said on stderr.
+    its session, no provider of OpenTelemetry's API, and nothing has been said on stderr.
     """
-    places: list[tuple[object, str, object]] = [
-        (lambent, "_default", None),
-        (lambent, "init", lambent.init),
-        (handler, "_cold", True),
-        (diagnostics, "_said", set()),
-    ]
-    before = [(place, name, getattr(place, name)) for place, name, _ in places]
+    places: dict[tuple[object, str], object] = {
+        (lambent, "_default"): None,
+        (lambent, "init"): lambent.init,
+        (handler, "_cold"): True,
+        (diagnostics, "_said"): set(),
+    }
+    api = sys.modules.get("opentelemetry.trace")
+    if api is not None:
+        places.update(_api(api))
+    before = {place: getattr(*place) for place in places}
     span, baggage = CURRENT.get(), BAGGAGE.get()
     try:
-        for place, name, value in places:
-            setattr(place, name, value)
+        for place, value in places.items():
+            setattr(*place, value)
         CURRENT.set(None)
         BAGGAGE.set({})
         yield
     finally:
-        for place, name, value in before:
-            setattr(place, name, value)
+        if api is None and "opentelemetry.trace" in sys.modules:
+            before |= _api(sys.modules["opentelemetry.trace"])  # imported meanwhile
+        for place, value in before.items():
+            setattr(*place, value)
         # By value: a fixture may end in another context than it began in.
         CURRENT.set(span)
         BAGGAGE.set(baggage)
+
+
+def _api(api: object) -> dict[tuple[object, str], object]:
+    from opentelemetry.util._once import Once
+
+    return {(api, "_TRACER_PROVIDER"): None, (api, "_TRACER_PROVIDER_SET_ONCE"): Once()}
 
 
 @contextmanager
@@ -212,52 +227,53 @@ def tracer(*, environ: Mapping[str, str] | None = None, **arguments: object) -> 
     """
     with isolated():
         made = recording_tracer(environ=environ, **arguments)
-        lambent._default = made
 
         def init(**given: object) -> Tracer:
             return RecordingTracer({**arguments, **given}, environ or {}, made)
 
         lambent.init = init
+        _make_default(made)
         try:
             yield made
         finally:
             made.close()
 
 
-_SWAPPED = (
-    *("clock", "_ids", "_new_span_id", "delivery", "recorder", "watchdog", "_watches"),
-    *("on_end", "on_start", "_watching_starts"),
-)
+def _make_default(tracer: Tracer) -> None:
+    lambent._default = tracer
+    serve = getattr(lambent, "_serve", None)
+    if serve is not None:
+        serve(tracer)
 
 
 @contextmanager
 def recording(existing: Tracer) -> Iterator[RecordingTracer]:
     """Have a tracer that is there already record into memory for a block, as `tracer()` does.
 
-    For functions whose module makes its tracer when it is imported. The tracer keeps its resource, sampler,
-    limits and processors; what it gives holds the `spans`, the `fake_clock` and makes contexts.
+    For functions whose module makes its tracer when it is imported. The tracer stays as it was configured,
+    but for where and when spans leave; what this gives holds the `spans` and the `fake_clock`, and makes
+    contexts.
     """
-    with tracer() as made:
-        lambent._default = existing
-        # What an instance does not have, it has from its class.
-        before = {name: vars(existing)[name] for name in _SWAPPED if name in vars(existing)}
-        chain = existing.delivery.processors
-        begin = existing._begin_recording
+    with tracer() as base:
+        config, chain = existing.config, existing.delivery.processors
+        changed = {"exporters": (base.exporter,), "mode": "sync", "recorder": False, "watchdog": False}
+        values = {**vars(config), **changed, "processors": ()}
+        twin = RecordingTracer({}, {}, base, Config(values, config.arguments, config.variables))
+        if chain is not None:
+            twin.delivery.processors = chain
+            twin._watch(chain.on_start, chain.on_end)
+        held = vars(existing)  # the same mapping all along: a tracer's other faces share it
+        before = dict(held)
+        held.clear()
+        held.update(vars(twin), _provider=before.get("_provider"))
+        _make_default(existing)
         try:
-            vars(existing).update({name: vars(made)[name] for name in _SWAPPED if name in vars(made)})
-            made.delivery.processors = chain
-            existing._watches = False
-            watching = tuple(each for each in existing._watching_starts if each != begin)
-            existing._watching_starts = watching
-            existing.on_start = starts(watching) if watching else None
-            if existing._watching_ends:
-                existing.on_end = ends(existing._watching_ends, made.delivery.on_end)
-            yield made
+            yield twin
         finally:
-            made.delivery.processors = None
-            for name in _SWAPPED:
-                vars(existing).pop(name, None)
-            vars(existing).update(before)
+            twin.delivery.processors = None  # they are the tracer's own, and go on
+            twin.delivery.close(0)
+            held.clear()
+            held.update(before)
 
 
 _MILLIS, _ISO, _ID = 1_700_000_000_000, "2023-11-14T22:13:20.000Z", "00000000-0000-4000-8000-{:012d}"

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from time import time_ns
 
-from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext, adopt
+from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext
 from lambent.delivery.sync import SyncDelivery
 from lambent.ids import KernelIds
-from lambent.limits import SCALARS, clean_name, clean_time
+from lambent.limits import NAMES, SCALARS, clean_name, clean_time, learn_names
 from lambent.span import NonRecordingSpan, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, ParamSpec, Protocol, TypeVar
 
+    from lambent.batches import Process
     from lambent.config import Config
     from lambent.current import CurrentSpan
     from lambent.delivery.recorder import Recorder
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
     from lambent.limits import Attributes
+    from lambent.otel.provider import Provider
     from lambent.parts import Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 _current = CURRENT.get
+_are_names = NAMES.issuperset
 _shared_ids: KernelIds | None = None
 
 
@@ -58,6 +61,7 @@ class Tracer:
 
     on_end: Callable[[Span], None]
     """What a span is handed to when it ends; `_watch` puts more before delivery."""
+    _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
 
@@ -71,10 +75,13 @@ class Tracer:
         count = config.limits.attributes
         self.attribute_count = 1 << 62 if count is None else count
         self._ids = ids if ids is not None else _ids_for(config)
-        self._new_span_id = self._ids.span_id
+        # Of a pool that is empty the generator knows more.
+        self._pop_span_id = getattr(self._ids, "pop", None) or self._ids.span_id
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
-            self._sampler = _sampler(config)
+            from lambent.sampling import sampler_of
+
+            self._sampler = sampler_of(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
         self.on_start: Callable[[Span, object], None] | None = None
@@ -86,6 +93,10 @@ class Tracer:
             # Its file is made with the first span: a process that traces nothing needs none.
             self.on_start = self._begin_recording
             self._watching_starts = (self._begin_recording,)
+        if config.session_name or config.backend == "honeyhive":
+            from lambent.session import attach
+
+            attach(self)
         if config.processors:
             from lambent.delivery.processors import ProcessorChain
 
@@ -109,18 +120,10 @@ class Tracer:
         on_start: Callable[[Span, object], None] | None = None,
         on_end: Callable[[Span], None] | None = None,
     ) -> None:
-        """Have functions called with each recording span as it starts, and as it ends, before delivery.
+        """Have functions called with each recording span as it starts, and as it ends, before delivery."""
+        from lambent.delivery.watching import watch
 
-        Those of an earlier call come first. They must not raise: they run inside the function's code.
-        """
-        from lambent.delivery.watching import ends, starts
-
-        if on_start is not None:
-            self._watching_starts += (on_start,)
-            self.on_start = starts(self._watching_starts)
-        if on_end is not None:
-            self._watching_ends += (on_end,)
-            self.on_end = ends(self._watching_ends, self.delivery.on_end)
+        watch(self, on_start, on_end)
 
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
@@ -155,6 +158,15 @@ class Tracer:
             self._identity = detect(self.config, __version__), InstrumentationScope("lambent", __version__)
         return self._identity
 
+    @property
+    def provider(self) -> Provider:
+        """The tracer as OpenTelemetry's instrumentations take it. LambentError without opentelemetry-api."""
+        if self._provider is not None:
+            return self._provider
+        from lambent.otel import provider_of
+
+        return provider_of(self)
+
     # Spans.
 
     def start_span(  # noqa: C901, PLR0912  # the hot path: each call that is spared is a tenth of it
@@ -178,7 +190,9 @@ class Tracer:
         """
         given = _current() if context is None else _parent_in(context)
         if kind != 0 and (type(kind) is not int or not 0 < kind < 5):
-            kind = _kind(kind)
+            from lambent.codes import number_of
+
+            kind = number_of(kind)
         trace_state = EMPTY_TRACE_STATE
         parent: Span | SpanContext | None
         if given is None:
@@ -197,19 +211,23 @@ class Tracer:
         plain: dict[str, object] | None = None
         if type(attributes) is dict and self.plain_limits and len(attributes) <= self.attribute_count:
             try:
-                for key, value in attributes.items():
-                    if type(value) not in SCALARS or type(key) is not str:
-                        break
-                else:
-                    if "" not in attributes:
+                if _are_names(attributes) or learn_names(attributes):
+                    for value in attributes.values():
+                        if type(value) not in SCALARS:
+                            break
+                    else:
                         plain = attributes.copy()
-            except RuntimeError:  # another thread changes them
+            except Exception:  # noqa: BLE001  # another thread changes them, or a key that is none
                 plain = None
+        try:
+            span_id = self._pop_span_id()
+        except IndexError:
+            span_id = self._ids.span_id()
         span = Span(
             self,
             name if type(name) is str else clean_name(name),
             trace_id,
-            self._new_span_id(),
+            span_id,
             parent,
             kind,
             self.clock() if start_time is None else clean_time(start_time, self.clock),
@@ -237,7 +255,8 @@ class Tracer:
     def _unsampled(self, trace_id: int, parent: SpanContext | None) -> NonRecordingSpan:
         self.delivery.sampled_out += 1
         state = parent.trace_state if parent is not None else None
-        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, 0, state), self)
+        random = parent.trace_flags & 2 if parent is not None else 0
+        return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, random, state), self)
 
     def _sampled(
         self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
@@ -325,6 +344,32 @@ class Tracer:
 
         return Invocation(self, event, context, name=name, kind=kind, attributes=attributes, **more)
 
+    # Batches.
+
+    def records(self, event: object, name: str | None = None) -> Iterator[Any]:
+        """Give an event's records for a loop with `process`, then make a span with the batch's totals."""
+        from lambent.batches import records
+
+        return records(self, event, name)
+
+    def process(
+        self, record: object, name: str | None = None, attributes: Attributes | None = None
+    ) -> Process:
+        """Return a context manager around one record: its span, a child of the sender's."""
+        from lambent.batches import Process
+
+        return Process(self, record, name, attributes)
+
+    def batch_handler(self, function: Callable[..., Any] | None = None, **names: Any) -> Callable[..., Any]:
+        """Make a function for one record, sync or async, a Lambda handler for batches; a decorator.
+
+        `name`, `batch_name`, `invocation_name` and `kind` are those of the spans. Records that raise are
+        answered as `batchItemFailures`, which the event source must be told to read.
+        """
+        from lambent.batches import decorate
+
+        return decorate(self, function, **names)
+
     # Delivery.
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
@@ -361,52 +406,14 @@ def _delivery(config: Config) -> SyncDelivery:
     return make(config)
 
 
-def _kind(kind: object) -> int:
-    from lambent.codes import SpanKind
-
-    try:
-        return int(SpanKind.of(kind))
-    except ValueError as error:
-        from lambent.diagnostics import say_once
-
-        say_once("kind", f"{error}; INTERNAL is used")
-        return 0
-
-
 def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
     """Return the parent that a `context` argument names; an invalid one means a new trace."""
-    if isinstance(context, Span):
-        return context
     if isinstance(context, NonRecordingSpan):
         context = context.context
     if isinstance(context, SpanContext):
         return context if context.is_valid else None
-    try:
-        values = getattr(context, "values", None)
-        candidates = list(values()) if callable(values) else [context]
-        for candidate in candidates:
-            if isinstance(candidate, (Span, NonRecordingSpan)):
-                return candidate
-            get_span_context = getattr(candidate, "get_span_context", None)
-            foreign = get_span_context() if callable(get_span_context) else None
-            if foreign is not None and foreign.is_valid:
-                return adopt(foreign)
-    except Exception as error:  # noqa: BLE001  # another library's object: no reason for a function to fail
-        from lambent.diagnostics import say_once
+    if isinstance(context, Span):
+        return context
+    from lambent.otel import parent_in
 
-        say_once("parent", f"a context of {type(context).__name__} cannot be read: {type(error).__name__}")
-    return None
-
-
-def _sampler(config: Config) -> Sampler | None:
-    from lambent.sampling import sampler_named
-
-    if not isinstance(config.sampler, str):
-        return config.sampler
-    try:
-        return sampler_named(config.sampler, config.sampler_argument)
-    except ValueError as error:
-        from lambent.diagnostics import say_once
-
-        say_once("sampler argument", f"{error}; every trace is kept")
-        return sampler_named(config.sampler)
+    return parent_in(context)

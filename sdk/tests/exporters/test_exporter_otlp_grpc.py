@@ -442,8 +442,8 @@ assert "GRPC_VERBOSITY" not in os.environ
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "lambent: lost 1 of 1 spans: 127.0.0.1:9: unreachable" in done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert "lambent: kept 1 of 1 spans for another try: 127.0.0.1:9: unreachable" in done.stderr
 
 
 def test_an_instrumented_grpc_does_not_trace_the_export(

@@ -139,6 +139,26 @@ def test_the_next_process_delivers(
         assert not partial
 
 
+def test_another_functions_death_is_not_its_own(
+    lab: CountingLab, make: Callable[..., Function], tmp_path: Path
+) -> None:
+    function = make()
+    other = lab.function(
+        "other", code=tmp_path, handler="app.handler", env={"LAMBENT_RECORDER": "off"}, timeout=20
+    )
+    assert function.invoke({}).ok
+    time.sleep(
+        0.1
+    )  # for the watchdog to note how many were killed so far; if it is later, so much the better
+    assert not other.invoke({"how": "memory"}).ok
+    assert not function.invoke({"how": "exit"}).ok
+    assert not other.invoke({"how": "memory"}).ok
+    assert function.invoke({}).ok
+    spans = wait_for(lab, lambda found: len([each for each in found if each.name == "orders"]) >= 3)
+    reasons = {span.attributes.get("lambent.termination.reason") for span in spans}
+    assert reasons == {None, "crash"}
+
+
 def test_an_invocation_that_finishes_after_the_alarm(lab: CountingLab, make: Callable[..., Function]) -> None:
     function = make(timeout=4, env={"LAMBENT_DEADLINE_MARGIN": "2000"})
     assert function.invoke({"how": "slow", "seconds": 2.5}).ok

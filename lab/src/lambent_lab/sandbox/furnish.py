@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 NO_NAMES = "names: sandbox.localdomain is not known to the function, 127.0.0.1 is the same"
 _HOSTS = Path("/etc/hosts")
+_VMSTAT = Path("/proc/vmstat")
+HOSTS_KILLS = (
+    "kills: /proc/vmstat counts what the whole host has killed for want of memory, so a function may think "
+    "that a crash was one of these"
+)
 _TMP, _VAR, _OPT, _DEV, _PROC = (Path(p) for p in ("/tmp", "/var", "/opt", "/dev", "/proc"))  # noqa: S108 - the function's /tmp, not a file of ours
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
@@ -161,12 +166,17 @@ def _system(
 ) -> list[str]:
     """Mount what belongs to the system, /dev, /proc and files of /etc, and return what could not be done."""
     cannot: list[str] = []
-    for place, handle in etc:
+    without = {_HOSTS: NO_NAMES, _VMSTAT: HOSTS_KILLS}
+
+    def put(place: Path, handle: int) -> None:
         try:
             _bind(handle, place)
         except OSError:
-            if place == _HOSTS:
-                cannot.append(NO_NAMES)
+            cannot.extend([without[place]] if place in without else [])
+
+    for place, handle in etc:
+        if place != _VMSTAT:
+            put(place, handle)
     try:
         _mount_devices(hold)
     except OSError as error:
@@ -175,6 +185,7 @@ def _system(
         _mount_proc(user, own_processes=own_processes)
     except OSError as error:
         cannot.append(f"processes: the host's can be listed in /proc ({error.strerror})")
+    put(_VMSTAT, dict(etc)[_VMSTAT])  # there is a /proc of its own now, or the host's for good
     return cannot
 
 
@@ -213,8 +224,21 @@ def closed(visible: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(path for path in found if path is not None and path != Path("/")))
 
 
+def vmstat(scratch: Path, kills: int) -> Path:
+    """Write /proc/vmstat as Lambda's machine would have it, where all that is killed is the function's own.
+
+    Returns the file that stands for it. Programs look there for how they died: lambent's recorder for one.
+    """
+    known = _VMSTAT.read_text() if _VMSTAT.is_file() else "oom_kill 0\n"
+    lines = [line for line in known.splitlines() if not line.startswith("oom_kill ")]
+    path = scratch / "vmstat"
+    path.write_text("\n".join([*lines, f"oom_kill {kills}", ""]))  # in place: it is bound by its inode
+    path.chmod(0o644)
+    return path
+
+
 def _etc(scratch: Path, user: User | None) -> list[tuple[Path, Path]]:
-    """Write the files that replace some of /etc; return the place and the file of each."""
+    """Write the files that replace some of /etc and /proc; return the place and the file of each."""
     known = _HOSTS.read_text(errors="surrogateescape") if _HOSTS.is_file() else ""
     texts = {"hosts": f"{known}\n127.0.0.1 sandbox.localdomain sandbox\n"}
     if user is not None:
@@ -225,7 +249,7 @@ def _etc(scratch: Path, user: User | None) -> list[tuple[Path, Path]]:
         path.write_text(text, errors="surrogateescape")
         path.chmod(0o644)
         files.append((_HOSTS.parent / name, path))
-    return files
+    return [*files, (_VMSTAT, vmstat(scratch, 0))]
 
 
 def python_in(folders: Folders, home: Path | None) -> Path | None:

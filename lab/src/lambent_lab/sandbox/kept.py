@@ -117,6 +117,7 @@ class KeptRoom(Room):
     def __init__(self, line: Line, folders: Folders, answer: dict[str, Any], *, private: bool) -> None:
         self._line = line
         self.places = places_of(folders)
+        self.scratch = folders.scratch
         self.tmp = answer["tmp"]
         self.cannot = (
             "user: what the lab's user may read can be read, but for the home folder",

@@ -28,12 +28,24 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.sandbox import limits, syscalls, users
 from lambent_lab.sandbox.crowds import UserCrowd
-from lambent_lab.sandbox.furnish import NO_NAMES, Folders, Places, Tmp, closed, furnish, places_of, python_in
+from lambent_lab.sandbox.furnish import (
+    HOSTS_KILLS,
+    NO_NAMES,
+    Folders,
+    Places,
+    Tmp,
+    closed,
+    furnish,
+    places_of,
+    python_in,
+    vmstat,
+)
 from lambent_lab.sandbox.network import HostNetwork, Network, PrivateNetwork
 from lambent_lab.sandbox.spawn import Start, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from lambent_lab.sandbox.box import Box
     from lambent_lab.sandbox.crowds import Crowd
@@ -57,6 +69,8 @@ class Room(ABC):
     can_wait = False  # whether it costs little to have one that is not used
     own_processes = False  # whether the user's processes are counted for this room alone
     cannot: tuple[str, ...] = ()
+    scratch: Path | None = None  # holds what is shown in the room and can change
+    _kills = 0
 
     async def start(
         self,
@@ -70,6 +84,10 @@ class Room(ABC):
 
         Raises OSError when it cannot be started, or not join.
         """
+        kills = box.memory.kills()
+        if self.scratch is not None and kills != self._kills:
+            vmstat(self.scratch, kills)
+            self._kills = kills
         ours, theirs = socket.socketpair()
         cwd = str(self.places.task_root)
         passed: list[int] = []
@@ -146,6 +164,7 @@ class FolderRoom(Room):
             f"files: no mounts ({why}), so code and layer have their real paths, can be written, "
             "and /tmp is the host's",
             NO_NAMES,
+            HOSTS_KILLS,
             f"user: {users.why_not()}" if os.geteuid() else "user: the function runs as root, like the lab",
         )
 
@@ -199,7 +218,9 @@ class MountRoom(Room):
             for handle in handles.values():
                 os.close(handle)
             raise
-        return cls(handles, places, user, how, (*why, *cannot))
+        room = cls(handles, places, user, how, (*why, *cannot))
+        room.scratch = folders.scratch
+        return room
 
     async def _spawn(self, start: Start) -> Child:
         def enter() -> Child:

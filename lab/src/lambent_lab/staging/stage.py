@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambent_lab.staging import archive, client, layers, node, scripts
+from lambent_lab.staging import archive, client, layers, node, requirements, scripts
 from lambent_lab.staging.interpreter import clean_home
 from lambent_lab.staging.package import doubts, package
 from lambent_lab.staging.runtimes import Runtime, choose
@@ -59,6 +59,12 @@ def stage(spec: FunctionSpec) -> Stage:
             taken.append(package(path, runtime.python, bytecode=spec.bytecode))  # noqa: PERF401 - each as soon as it is taken
         archive.check_size("The function's code with its layers", sum(kept.size for kept in taken))
         code, *layered = [kept.path for kept in taken]
+        asked, about_packages = requirements.layer(
+            spec.code, layered, runtime.python, taken, bytecode=spec.bytecode
+        )
+        if asked is not None:
+            archive.check_size("The function's code with its packages", sum(kept.size for kept in taken))
+            layered = [asked, *layered]
         if runtime.python is not None:
             own = layers.sdk(code, layered, runtime.python, taken, bytecode=spec.bytecode)
             layered = [own, *layered] if own is not None else layered
@@ -76,7 +82,11 @@ def stage(spec: FunctionSpec) -> Stage:
             client=_client(spec, runtime, taken),
             layer=layer,
             extensions=extensions,
-            notes=(*runtime.notes, *(text for path in (spec.code, *spec.layers) for text in doubts(path))),
+            notes=(
+                *runtime.notes,
+                *about_packages,
+                *(text for path in (spec.code, *spec.layers) for text in doubts(path)),
+            ),
             taken=tuple(taken),
         )
     except BaseException:

@@ -18,7 +18,8 @@ import lambent
 from lambent.compat._returning import tell_returned
 from lambent.config import read
 from lambent.diagnostics import say_once
-from lambent.triggers import headers, recognise
+from lambent.propagation import flat
+from lambent.triggers import recognise
 from lambent.triggers.http import outcome
 from lambent.wrapping import around
 
@@ -208,7 +209,7 @@ def _adjust(tracer: lambent.Tracer, name: str, id_generator: Any) -> None:
             span_id = staticmethod(id_generator.generate_span_id)
 
         tracer._ids = Ids()
-        tracer._new_span_id = Ids.span_id
+        tracer._pop_span_id = Ids.span_id
     tracer.delivery.ready()
 
 
@@ -266,7 +267,7 @@ class TracedHandler:
                 carrier = self._get_carrier(event)
             elif isinstance(event, dict):
                 carrier = event.get("headers")
-            carrier = _flat(carrier)
+            carrier = flat(carrier, every=True)
             if carrier and self._extract is not None and more.get("parent") is None:
                 more["parent"] = self._extract(carrier)
         except Exception as error:  # noqa: BLE001  # the program's own functions, and whatever an event holds
@@ -312,19 +313,6 @@ def _succeed(invocation: Invocation, response: object) -> None:
             invocation.span.set_status(2)
     invocation.set_response(response)
     invocation.__exit__(None, None, None)
-
-
-def _flat(carrier: Any) -> dict[str, str] | None:
-    """Return a carrier with lower-case names; messages' attributes are read as what they hold."""
-    if not isinstance(carrier, dict):
-        return None
-    plain: dict[object, object] = {}
-    for name, value in carrier.items():
-        if isinstance(value, dict):
-            plain[name] = value.get("stringValue") or value.get("StringValue") or value.get("Value")
-        else:
-            plain[name] = value
-    return headers(plain)
 
 
 def traced_handler(
@@ -388,7 +376,9 @@ def default_extractor(event: Any, context: Any) -> SpanAttributes:
         value = getattr(context, name, None)
         if isinstance(value, str):
             attributes[attribute] = value
-    carrier = dict(found.carrier) or (_flat(event.get("headers")) if isinstance(event, dict) else None)
+    carrier = dict(found.carrier) or (
+        flat(event.get("headers"), every=True) if isinstance(event, dict) else None
+    )
     return SpanAttributes(found.trigger, attributes, found.name or None, carrier or None, found.kind)
 
 

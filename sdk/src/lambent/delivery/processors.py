@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from lambent.otel.readable import Translator
     from lambent.span import Span
+    from lambent.tracer import Tracer
 
-__all__ = ["ProcessorChain", "SpanProcessor"]
+__all__ = ["ProcessorChain", "SpanProcessor", "add"]
 
 
 class SpanProcessor:
@@ -52,6 +53,12 @@ class _Member:
         self.name = type(processor).__name__
         self.foreign = _is_opentelemetrys(processor)
         self.on_start = getattr(processor, "on_start", None)
+        # Not stable yet in OpenTelemetry's SDK, whose older versions have none; its own one does nothing.
+        base = getattr(sys.modules.get("opentelemetry.sdk.trace"), "SpanProcessor", None)
+        own = getattr(type(processor), "_on_ending", None)
+        self.on_ending: Any = None
+        if own is not getattr(base, "_on_ending", None):
+            self.on_ending = getattr(processor, "_on_ending", None)
         self.on_end = getattr(processor, "on_end", None)
         self.force_flush = getattr(processor, "force_flush", None)
         self.shutdown = getattr(processor, "shutdown", None)
@@ -67,12 +74,22 @@ class ProcessorChain:
     """The processors of one tracer, in order."""
 
     def __init__(self, processors: Sequence[object]) -> None:
-        self._members = [_Member(processor) for processor in processors]
+        self._members: tuple[_Member, ...] = ()
+        self._ending: tuple[_Member, ...] = ()
         self._translator: Translator | None = None
-        if any(member.foreign for member in self._members):
+        for processor in processors:
+            self.add(processor)
+
+    def add(self, processor: object) -> None:
+        """Put one more at the end."""
+        member = _Member(processor)
+        if member.foreign and self._translator is None:
             from lambent.otel.readable import Translator
 
             self._translator = Translator()
+        self._members += (member,)
+        if member.on_ending is not None:
+            self._ending += (member,)
 
     def on_start(self, span: Span, context: object) -> None:
         """Show a started span to each processor."""
@@ -96,10 +113,16 @@ class ProcessorChain:
             CURRENT.reset(token)
 
     def on_end(self, span: Span) -> None:
-        """Hand a finished span to each processor."""
+        """Hand a finished span to each processor, after each has been told that it ends."""
         token = CURRENT.set(SUPPRESSED)
         readable: ReadableSpan | None = None
         try:
+            for member in self._ending:
+                try:
+                    translator = self._translator if member.foreign else None
+                    member.on_ending(translator.live(span) if translator is not None else span)
+                except Exception as error:  # noqa: BLE001  # as above
+                    _say(member, "_on_ending", error)
             for member in self._members:
                 if member.on_end is None:
                     continue
@@ -154,6 +177,15 @@ class ProcessorChain:
         """After a fork: what was under way is the parent's."""
         for member in self._members:
             member.bounded.renew()
+
+
+def add(tracer: Tracer, processor: object) -> None:
+    """Put one more processor behind a tracer's others, for the spans that start from now on."""
+    chain = tracer.delivery.processors
+    if chain is None:
+        tracer.delivery.processors = chain = ProcessorChain(())
+        tracer._watch(chain.on_start, chain.on_end)  # noqa: SLF001  # made for this
+    chain.add(processor)
 
 
 def _say(member: _Member, what: str, error: Exception) -> None:

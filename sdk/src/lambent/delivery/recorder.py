@@ -20,7 +20,7 @@ import sys
 from _imp import source_hash as check
 from _struct import Struct
 from _thread import allocate_lock
-from marshal import dump, dumps
+from marshal import dumps
 from mmap import MADV_RANDOM, mmap
 from time import time_ns
 
@@ -40,11 +40,10 @@ __all__ = [
     "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
-MAGIC = b"lambent\x02"
+MAGIC = b"lambent\x03"
 """The last byte is the version of the layout."""
 
-SLOTS = 32
-"""How many recorders, alive or left behind, a folder holds at most."""
+SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
 
 FIRST = 4096
 """Where the first segment begins; what is mapped has to begin at a page."""
@@ -97,16 +96,14 @@ class Recorder:
         self._count = (size - FIRST) // self._segment
         self.off = False
         self.path = ""
-        self.gave_way = 0
-        """How many spans were lost from the ring to later ones."""
+        self.gave_way = 0  # spans that were lost from the ring to later ones
         self.cut = 0  # bytes of spans too large for the ring
-        self.leftovers: list[str] = []
-        """Files that others had made when this one was: living recorders, or what dead ones left."""
+        self.leftovers: list[str] = []  # files that others had made: living recorders, or dead ones
         self.claimed: dict[str, Leftover] = {}
-        self.tracer: Tracer | None = None
-        """Who delivers what is left over."""
-        self.deliver: Callable[[Span], None] = _nowhere
-        """What a span is handed to when its end has been recorded."""
+        self.due = 0.0  # seconds that the invocation has whose root starts next, where that is known
+        self.told: Span | None = None  # the last root whose start says when its invocation is due
+        self.tracer: Tracer | None = None  # who delivers what is left over
+        self.deliver: Callable[[Span], None] = _nowhere  # takes a span when its end has been recorded
         self._clear()
 
     def _clear(self) -> None:
@@ -223,7 +220,11 @@ class Recorder:
                 )  # fmt: skip
                 span._recorded = len(attributes)
             else:
-                data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
+                values = fields(span)
+                if self.due and type(parent) is not Span:
+                    values += (span.start_time + int(self.due * 1e9),)
+                    self.due, self.told = 0.0, span
+                data = dumps(values, 2)  # type: ignore[arg-type]  # or ValueError
                 if span._recorded >= 0:
                     span._recorded = len(attributes)
             self._write(data + check(KEY, data))
@@ -234,10 +235,10 @@ class Recorder:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
             if span._recorded == len(span._attributes):
-                dump((span._span_id, span.end_time), self._ring, 2)
+                data = dumps((span._span_id, span.end_time), 2)
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
-                self._write(data + check(KEY, data))
+            self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # as above
             _put(self, span, started=False)
         self.deliver(span)
@@ -400,8 +401,7 @@ def fingerprint(config: Config) -> bytes:
     return check(0, repr(identity).encode("utf-8", "replace"))
 
 
-recorders: set[Recorder] = set()
-"""Those of this process that are not closed."""
+recorders: set[Recorder] = set()  # those of this process that are not closed
 _watched = False
 
 

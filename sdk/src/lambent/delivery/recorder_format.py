@@ -3,10 +3,11 @@
     file     := head (HEAD_SIZE bytes), zeros up to FIRST, segments
     head     := magic, Python version, segment size, file size, fingerprint, time of creation, check
     segment  := "SEGM", zeros, number, check, records, zeros; all zeros while it is empty
-    record   := value, check (8 bytes); an end has no check
+    record   := value, check (8 bytes)
     value    := what `marshal.dumps(..., 2)` makes of one of these:
                 (trace id, span id, parent id, kind, name, start, attributes)            a start
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
+                (the same, deadline)                                                     an invocation's root
                 (span id, end)                                                           an end
                 ((span id, ...),)                                                        acknowledged
                 ("invocation", span id of the root, deadline, now)
@@ -17,7 +18,7 @@ Rules:
 * A record's check covers its value. It is the keyed hash (SipHash) that Python makes for its own .pyc files:
   part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
   Python, and so does the file.
-* An end is believed when it names a span that is open, by its 64 bits, and a time not before its start.
+* An end is believed when it names a span that is open, and a time not before its start.
 * A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
 * Numbers put segments into order. Within a segment records lie in the order of their writing. One that is
   used again is filled with zeros before: behind its last record there is nothing.
@@ -226,10 +227,7 @@ def _records(segment: bytes, content: Content) -> Iterator[object]:
         except (ValueError, IndexError, struct_error):
             after = len(segment)
             value = None
-        if _is_end(value):
-            yield value
-            position = after
-        elif segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after]):
+        if segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after]):
             if broken:
                 content.damaged += 1  # it was in the middle, not at the end
                 broken = False
@@ -243,8 +241,11 @@ def _records(segment: bytes, content: Content) -> Iterator[object]:
             position = segment.find(b"(", position + 1)
 
 
-def _is_end(value: object) -> bool:
-    return type(value) is tuple and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
+def _ids(found: tuple[object, ...]) -> list[int]:
+    ids = [each for each in found if isinstance(each, int)]
+    if len(ids) < len(found):
+        raise ValueError("no ids")
+    return ids
 
 
 def _take(value: object, content: Content, acknowledged: set[int]) -> None:
@@ -254,23 +255,22 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
             if span is None or span.end_time or not span.start_time <= time < span.start_time + _LONGEST:
                 return
             span.end_time = time
-        case (_, _, _, _, _, _, _) | (_, _, _, _, _, _, _, _, _):
-            span = Recorded(value)
+        case (_, _, _, _, _, _, _, *more) if len(more) in {0, 2, 3}:
+            span = Recorded(value[:9])
+            match more:
+                case (_, _, int(deadline)) if 0 < deadline < _LARGEST:
+                    content.deadlines[span.span_id] = deadline
             before = content.spans.get(span.span_id)
             if before is None or not before.end_time:
                 content.spans[span.span_id] = span
             time = max(span.start_time, span.end_time)
         case (tuple(ids),):
-            if not all(isinstance(span_id, int) for span_id in ids):
-                raise ValueError("no ids")
-            acknowledged.update(ids)
+            acknowledged.update(_ids(ids))
             return
         case ("marked", int(lane), tuple(ids)) if -1 <= lane < 32:
-            if not all(isinstance(span_id, int) for span_id in ids):
-                raise ValueError("no ids")
             if lane < 0:
-                content.unconfirmed.update(ids)
-            for span_id in ids if lane >= 0 else ():
+                content.unconfirmed.update(_ids(ids))
+            for span_id in _ids(ids) if lane >= 0 else ():
                 content.taken[span_id] = content.taken.get(span_id, 0) | 1 << lane
             return
         case ("invocation", int(span_id), int(deadline), int(time)) if 0 < deadline < _LARGEST:

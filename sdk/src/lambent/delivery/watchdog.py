@@ -76,7 +76,7 @@ class Watchdog:
         if self._recorder is None:
             if isinstance(root, Span):
                 self._open[root._span_id] = root
-        elif isinstance(root, Span):
+        elif self._recorder.told is not root and isinstance(root, Span):
             self._recorder.invocation(root._span_id, remaining)
 
     def disarm(self, root: AnySpan) -> None:

@@ -215,6 +215,8 @@ class OtlpGrpcExporter(Exporter):
             reason = _SAID.get(outcome) or f"answered {code}"
             reason += (f": {text}" if text else "") + (f" ({note})" if note else "")
         result = self._lost(count, reason, retries)
+        result.again = outcome in {"unreached", "untrusted"} or (outcome == "peer" and code in _RETRYABLE)
+        result.unconfirmed = outcome in {"late", "broken"}
         result.quiet = outcome == "unreached" and self._quiet_refused
         return result
 

@@ -35,6 +35,7 @@ CONTEXT = frozenset(
 """The names that are taken for context where a carrier is mixed with a payload."""
 
 _PLACES = ("headers", "metadata", "_trace", "_context")
+_TELLING = CONTEXT.union(_PLACES)
 
 
 class Description:
@@ -124,6 +125,16 @@ class Record:
         return getattr(self, name)
 
 
+RARE = frozenset(
+    {"eventSource", "records", "getObjectContext", "tasks", "info", "fieldName", "methodArn", "raw_path",
+     "actionGroup", "awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext",
+     "LogicalResourceId", "CodePipeline.job", "LifecycleEventHookExecutionId", "invokingEvent", "SecretId",
+     "bot", "Details", "request", "directive", "header", "protocolData", "templateArn", "eventType",
+     "clickType", "deviceEvent", "flowDirection", "labelingJobArn", "applicationArn", "serverId",
+     "AutoScalingGroupARN", "requestPayload", "Cause", "Execution"}
+)  # fmt: skip
+"""A key of each event that `rare` knows, but for those with a state machine's context somewhere inside."""
+
 _RECORDS = {
     "aws:sqs": "messaging", "aws:sns": "messaging", "aws:kinesis": "messaging", "aws:s3": "data",
     "aws:dynamodb": "data", "aws:ses": "services", "aws:codecommit": "services",
@@ -142,13 +153,17 @@ def recognise(event: object, context: object = None) -> Description:
             if isinstance(inner, dict) and "method" in inner and "routeArn" not in event:
                 return http.describe_v2(event, request, inner)
             found = http.describe(event, request)
+            if found is None and "requestPayload" in event:
+                from lambent.triggers.rare import find
+
+                found = find(event)
         elif isinstance(event.get("Records"), list):
             found = _of_records(event["Records"])
         elif "detail-type" in event and "source" in event:
             from lambent.triggers.messaging import describe_event
 
             return describe_event(event)
-        elif event:
+        elif dict in map(type, event.values()) or not RARE.isdisjoint(event):
             from lambent.triggers.rare import find
 
             found = find(event)
@@ -167,10 +182,23 @@ def recognise(event: object, context: object = None) -> Description:
 def _direct(event: object, context: object) -> Description:
     """Describe what nobody known sent: its caller may have given a client context, or headers."""
     client = getattr(context, "client_context", None)
-    carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
+    carrier: dict[str, str] = {}
+    if client is not None:
+        carrier = headers(
+            client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None)
+        )
+    if not carrier and callable(getattr(context, "w3c", None)):
+        # Newer runtime clients take the context out of the client context.
+        carrier = headers(context.w3c())  # type: ignore[attr-defined]  # it is there
     if not carrier and isinstance(event, dict):
-        carrier = carrier_in(event) or headers(event.get("headers"))
-    return Description("other", carrier=carrier)
+        for name in event:
+            if type(name) is str and name.lower() in _TELLING:
+                carrier = carrier_in(event) or headers(event.get("headers"))
+                break
+    return Description("other", carrier=carrier) if carrier else _UNKNOWN
+
+
+_UNKNOWN = Description("other")
 
 
 def _of_records(batch: list[object]) -> Description | None:
@@ -225,7 +253,10 @@ def last(arn: str) -> str:
 
 def put(attributes: dict[str, object], key: str, value: object) -> None:
     """Set an attribute to a value that is plain and says something."""
-    if (isinstance(value, str) and value) or type(value) in (int, bool):
+    if type(value) is str:
+        if value:
+            attributes[key] = value
+    elif isinstance(value, (int, str)):
         attributes[key] = value
 
 
@@ -254,8 +285,8 @@ def seconds(value: object) -> float:
 def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str]:
     """Return headers by their names in lower case.
 
-    Of several values the last counts, as in Lambda's own `headers`; only lists that may come in pieces
-    (W3C's `tracestate` and `baggage`) are put together. Bytes are read as UTF-8.
+    Of several values the last counts, as in Lambda's own `headers`; those of context are put together, as
+    HTTP does, for the propagators to judge. Bytes are read as UTF-8.
     """
     found = {} if found is None else found
     if isinstance(given, dict):
@@ -267,7 +298,7 @@ def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str
                 values = value if isinstance(value, (list, tuple)) else (value,)
                 parts = [each for each in map(_decoded, values) if each is not None]
                 if parts:
-                    found[key] = ",".join(parts) if key in ("tracestate", "baggage") else parts[-1]
+                    found[key] = ",".join(parts) if key in CONTEXT else parts[-1]
     return found
 
 

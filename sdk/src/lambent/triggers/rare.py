@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from lambent.triggers import RARE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.triggers import Description
 
 __all__ = ["find"]
-
-_MARKS = frozenset(
-    {"awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext", "LogicalResourceId",
-     "CodePipeline.job", "LifecycleEventHookExecutionId", "invokingEvent", "SecretId", "bot", "Details",
-     "request", "directive", "header", "protocolData", "templateArn", "eventType", "clickType", "deviceEvent",
-     "flowDirection", "labelingJobArn", "applicationArn", "serverId", "AutoScalingGroupARN", "requestPayload",
-     "Cause", "Execution"}
-)  # fmt: skip
-"""One of the keys of each event that `services` knows: who has none of them need not load it."""
 
 
 def find(event: dict[str, object]) -> Description | None:
@@ -47,7 +40,7 @@ def find(event: dict[str, object]) -> Description | None:
 
         found = describe(event, None)
     if found is None and (
-        not _MARKS.isdisjoint(event)
+        not RARE.isdisjoint(event)
         or any(type(each) is dict and ("Execution" in each or "context" in each) for each in event.values())
     ):
         from lambent.triggers.services import describe as describe_service

@@ -1,0 +1,329 @@
+"""Batches of messages: a span for each record in its sender's trace, one with the totals, and what failed.
+
+Records are looped over with `records`, each handled in `process`; `batch_handler` makes a Lambda handler of a
+function for one record. Whatever fails on our side is said once, and the record is handled without its span.
+"""
+
+from __future__ import annotations
+
+from _contextvars import ContextVar  # as in `lambent.context`
+
+from lambent.context import CURRENT, NonRecordingSpan, SpanContext
+from lambent.parts import Link
+from lambent.propagation import parent_of
+from lambent.triggers import Description, recognise, record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextvars import Token
+    from types import TracebackType
+    from typing import Any, Self
+
+    from lambent.context import AnySpan
+    from lambent.limits import Attributes
+    from lambent.tracer import Tracer
+    from lambent.triggers import Record
+
+__all__ = ["Batch", "Process", "decorate", "finish", "links", "records"]
+
+_CONSUMER = 4
+_BATCH: ContextVar[Batch | None] = ContextVar("lambent-batch", default=None)
+
+
+def links(tracer: Tracer, messages: Sequence[Record]) -> list[Link]:
+    """Return a link to the sender of each record, each once."""
+    found: dict[tuple[int, int], Link] = {}
+    for each in messages:
+        context, _ = parent_of(each.carrier, tracer.config, None, message=True)
+        if context is not None:
+            found.setdefault((context.trace_id, context.span_id), Link(context))
+    return list(found.values())
+
+
+class Batch:
+    """The records of one event, and what became of them; current within its block."""
+
+    def __init__(self, tracer: Tracer, event: object, name: str | None) -> None:
+        self.tracer = tracer
+        described = Description("other")
+        try:
+            described = recognise(event)
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say(error)
+        self.messages = described.records
+        self.of = {id(each.raw): each for each in self.messages}
+        given = event.get("Records") if isinstance(event, dict) else None
+        self.raws: Sequence[Any] = [each.raw for each in self.messages] or (
+            given if isinstance(given, list) else []
+        )
+        self.attributes = described.attributes
+        self.name = name or f"{described.source or 'records'}.batch"
+        self.open = bool(self.messages) and not tracer.config.disabled
+        self.start = tracer.clock() if self.open else 0
+        self.done = self.failed = self.redelivered = 0
+        self.delay = 0.0
+
+    def __enter__(self) -> Self:
+        self.parent = CURRENT.get()
+        self.outer = _BATCH.get()
+        _BATCH.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.finish()
+        if _BATCH.get() is self:  # a loop that was left may be closed much later, in another one
+            _BATCH.set(self.outer)
+
+    def finish(self) -> None:
+        """Make the span with the totals: once, from the first record to the last."""
+        if not self.open:
+            return
+        self.open = False
+        count = len(self.messages)
+        try:
+            span = self.tracer.start_span(
+                self.name,
+                self.parent,
+                _CONSUMER,
+                {
+                    **self.attributes,
+                    "messaging.batch.message_count": count,
+                    "lambent.batch.succeeded": self.done,
+                    "lambent.batch.failed": self.failed,
+                    "lambent.batch.unprocessed": max(0, count - self.done - self.failed),
+                    "lambent.batch.redelivered": self.redelivered,
+                    "lambent.batch.queue_delay_max": self.delay,
+                },
+                links(self.tracer, self.messages),
+                self.start,
+            )
+            if self.failed:
+                span.set_status(2, f"{self.failed} of {count} records failed")
+            span.end()
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say(error)
+
+
+def records(tracer: Tracer, event: object, name: str | None = None) -> Iterator[Any]:
+    """Give the records of an event as they stand in it, and make the span with the totals after the last."""
+    with Batch(tracer, event, name) as batch:
+        yield from batch.raws
+
+
+def finish() -> None:
+    """Make the span with the totals of a loop that was left: it may live as long as its exception does."""
+    batch = _BATCH.get()
+    if batch is not None:
+        batch.__exit__()
+
+
+class Process:
+    """The handling of one record, as a context manager: `with tracer.process(record) as span`.
+
+    The span is a child of the record's sender, or of the current span where the record names none, and linked
+    to the current one. An exception that leaves the block makes it ERROR and goes on.
+    """
+
+    def __init__(
+        self, tracer: Tracer, raw: object, name: str | None = None, attributes: Attributes | None = None
+    ) -> None:
+        self._token: Token[Any] | None = None
+        self._baggage: object = None
+        self._batch = batch = _BATCH.get()
+        self._span: AnySpan
+        try:
+            message = (batch.of.get(id(raw)) if batch is not None else None) or record(raw)
+            self._span = self._start(tracer, message, name, attributes)
+        except Exception as error:  # noqa: BLE001  # see the head of this module
+            _say(error)
+            self._span = NonRecordingSpan(SpanContext(0, 0))
+
+    def _start(
+        self, tracer: Tracer, message: Record | None, name: str | None, attributes: Attributes | None
+    ) -> AnySpan:
+        batch, current = self._batch, CURRENT.get()
+        if message is None:
+            return tracer.start_span(name or "process", None, _CONSUMER, attributes)
+        parent, self._baggage = parent_of(message.carrier, tracer.config, tracer._sampler, message=True)
+        described = dict(message.attributes)
+        if batch is not None and batch.messages:
+            described["messaging.batch.message_count"] = len(batch.messages)
+        system: Any = message.raw.get("attributes")
+        received = system.get("ApproximateReceiveCount") if isinstance(system, dict) else None
+        if isinstance(received, str) and received.isascii() and received.isdigit():
+            described["lambent.message.redelivery_count"] = again = max(0, int(received) - 1)
+            if batch is not None and again:
+                batch.redelivered += 1
+        if message.sent:
+            # The clocks of two machines: a message is not received before it is sent.
+            delay = max(0.0, round(tracer.clock() / 1e9 - message.sent, 6))
+            described["lambent.message.queue_delay"] = delay
+            if batch is not None:
+                batch.delay = max(batch.delay, delay)
+        if attributes:
+            described.update(attributes)
+        return tracer.start_span(
+            name or message.name,
+            parent,
+            _CONSUMER,
+            described,
+            [Link(current.context)] if current is not None and parent is not None else None,
+        )
+
+    def __enter__(self) -> AnySpan:
+        if self._baggage:
+            from lambent.propagation.baggage import attach
+
+            self._token = attach(self._baggage)  # type: ignore[arg-type]  # what `parent_of` read
+        return self._span.__enter__()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            from lambent.propagation.baggage import detach
+
+            detach(self._token)
+        self._span.__exit__(exc_type, exc, traceback)
+        if self._batch is not None:
+            if exc is None:
+                self._batch.done += 1
+            else:
+                self._batch.failed += 1
+
+
+def decorate(
+    tracer: Tracer,
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    batch_name: str | None = None,
+    invocation_name: str | None = None,
+    kind: object = None,
+) -> Callable[..., Any]:
+    """Return the handler, or, without a function, the decorator that makes it."""
+
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _handler(tracer, function, name, batch_name, {"name": invocation_name, "kind": kind})
+
+    return wrapped if function is None else wrapped(function)
+
+
+def _handler(
+    tracer: Tracer,
+    function: Callable[..., Any],
+    name: str | None,
+    batch_name: str | None,
+    root: dict[str, object],
+) -> Callable[..., Any]:
+    """Return a Lambda handler that calls the function for each record; see `Tracer.batch_handler`."""
+    from lambent.handler import wrap
+    from lambent.wrapping import kind_of, look_like
+
+    rest = (slice(1), slice(2))[_takes_context(function)]
+
+    def failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> bool:
+        """Note a failed record; return whether those after it must wait for it."""
+        message = batch.of.get(id(raw))
+        if (
+            message is None or not message.id or "recordId" in message.raw
+        ):  # Firehose has an answer of its own
+            raise error  # where single records cannot be reported, the whole batch has failed
+        failures.add(id(raw))
+        from lambent.diagnostics import say
+
+        say(f"record {message.id} failed: {type(error).__name__}: {error}")
+        return bool(message.group)  # in a FIFO queue or a shard, what comes after it must wait
+
+    def answer(batch: Batch, failures: set[int]) -> dict[str, Any]:
+        identifiers = [each.id for each in batch.messages if id(each.raw) in failures]
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in identifiers]}
+
+    def handler(event: Any, context: Any = None) -> dict[str, Any]:
+        with Batch(tracer, event, batch_name) as batch:
+            failures: set[int] = set()
+            for place, raw in enumerate(batch.raws):
+                try:
+                    with tracer.process(raw, name):
+                        function(*(raw, context)[rest])
+                except Exception as error:  # noqa: BLE001  # reported, and on the record's span
+                    if failed(batch, failures, raw, error):
+                        failures.update(map(id, batch.raws[place:]))
+                        break
+            return answer(batch, failures)
+
+    async def coroutine(event: Any, context: Any = None) -> dict[str, Any]:
+        from asyncio import gather
+
+        with Batch(tracer, event, batch_name) as batch:
+            failures: set[int] = set()
+
+            async def one(raw: Any) -> bool:
+                try:
+                    with tracer.process(raw, name):
+                        await function(*(raw, context)[rest])
+                except Exception as error:  # noqa: BLE001  # as above
+                    return failed(batch, failures, raw, error)
+                return False
+
+            if any(each.group or not each.id for each in batch.messages) or not batch.messages:
+                for place, raw in enumerate(batch.raws):
+                    if await one(raw):
+                        failures.update(map(id, batch.raws[place:]))
+                        break
+            else:
+                await gather(*map(one, batch.raws))
+            return answer(batch, failures)
+
+    chosen = coroutine if kind_of(function) == "coroutine" else handler
+    look_like(chosen, function)
+    traced = chosen if tracer.config.disabled else wrap(tracer, chosen, **root)
+    return _driven(traced) if chosen is coroutine else traced
+
+
+def _driven(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a coroutine function as what Lambda calls: in a loop that lives as long as the process.
+
+    Called where a loop runs already, it is awaited there.
+    """
+    import asyncio
+    from contextvars import copy_context
+
+    from lambent.wrapping import look_like
+
+    runners: list[asyncio.Runner] = []
+
+    def handler(event: Any, context: Any = None) -> Any:
+        called = function(event, context)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if not runners:
+                import atexit
+
+                runners.append(asyncio.Runner())
+                atexit.register(runners[0].close)
+            return runners[0].run(called, context=copy_context())
+        return called
+
+    return look_like(handler, function)
+
+
+def _takes_context(function: Any) -> bool:
+    """Whether a function for one record takes the Lambda context too, as a second argument."""
+    inner = getattr(function, "__wrapped__", function)
+    bound = hasattr(inner, "__self__")
+    if not hasattr(inner, "__code__") and not bound:
+        inner, bound = type(inner).__call__, True
+    code = getattr(getattr(inner, "__func__", inner), "__code__", None)
+    if code is None or code.co_argcount < 2 + bound:
+        return False
+    required = code.co_argcount - len(getattr(inner, "__defaults__", None) or ())
+    return bool(required > 1 + bound or code.co_varnames[1 + bound] in ("context", "lambda_context"))
+
+
+def _say(error: Exception) -> None:
+    from lambent.diagnostics import say_once
+
+    say_once("batch", f"a record is not traced ({type(error).__name__}: {error}); it is handled all the same")

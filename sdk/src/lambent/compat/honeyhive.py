@@ -1,0 +1,261 @@
+"""`honeyhive` on top of lambent: change the import, keep the program.
+
+    from lambent.compat.honeyhive import HoneyHiveTracer, trace, enrich_span
+
+Spans go to HoneyHive, under its names, unless the configuration says another backend. What of the original's
+arguments means nothing here is said once and left out; its HTTP API (datasets, experiments) is not here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+import lambent
+from lambent import enrich as _enrich
+from lambent.config import read
+from lambent.decorators import atrace as _atrace
+from lambent.decorators import trace as _trace
+from lambent.decorators import trace_class
+from lambent.diagnostics import say_once
+from lambent.disabled import DisabledTracer
+from lambent.enrich import EventType
+from lambent.errors import ConfigError
+from lambent.tracer import Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar, overload
+
+    from lambent.decorators import Tracing
+    from lambent.enrich import Enrichment
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = [
+    "EventType",
+    "HoneyHiveTracer",
+    "atrace",
+    "clear_registry",
+    "enrich_session",
+    "enrich_span",
+    "flush",
+    "get_default_tracer",
+    "set_default_tracer",
+    "trace",
+    "trace_class",
+]
+
+_NOTHING_HERE = frozenset(
+    {"disable_batch", "inputs", "is_evaluation", "run_id", "dataset_id", "datapoint_id", "link_carrier",
+     "requests_session", "config", "session_config", "evaluation_config", "cache_enabled", "cache_max_size",
+     "cache_ttl", "disable_tracing", "max_attributes", "max_events", "max_links", "max_span_size"}
+)  # fmt: skip
+_FIELDS = (
+    "metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "user_properties",
+)  # fmt: skip
+_OF_TRACE = frozenset({*_FIELDS, "tracer", "event_type", "event_name", "redact"})
+_OF_SPANS = frozenset(
+    {"context", "kind", "links", "start_time", "record_exception", "set_status_on_exception"}
+)
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `HoneyHiveTracer` as those of `lambent.init`."""
+    for name in _NOTHING_HERE & given.keys():
+        if given.pop(name):
+            say_once(
+                f"honeyhive {name}", f"HoneyHiveTracer({name}=…) has no meaning in lambent and is left out"
+            )
+    if given.pop("verbose", False):
+        given.setdefault("log_level", "debug")
+    key = given.pop("ingestion_api_key", None)
+    if key and not given.get("api_key"):
+        given["api_key"] = key
+    return given
+
+
+class _Methods:
+    """What a tracer of HoneyHive's has besides a tracer of lambent's."""
+
+    if TYPE_CHECKING:
+        config: Any
+        start_span: Any
+        force_flush: Any
+
+    def trace(self, name: str, event_type: object = None, **more: Any) -> Any:
+        """Start a span; what is no argument of `start_span` becomes an attribute."""
+        if event_type is None and not more:
+            return self.start_span(name)
+        attributes = {**(more.pop("attributes", None) or {})}
+        for key in more.keys() - _OF_SPANS:
+            attributes[key] = more.pop(key)
+        if event_type is not None:
+            given = {"event_type": _known(event_type), "event_name": name}
+            attributes.update(_enrich.named(self.config.backend == "honeyhive", given))
+        return self.start_span(name, attributes=attributes, **more)
+
+    def enrich_span(self, *values: Any, **more: Any) -> Enrichment:
+        """Say more about the current span of this tracer."""
+        return enrich_span(*values, **{**more, "tracer": self})
+
+    def enrich_session(self, metadata: Any = None, **more: Any) -> bool:
+        """Say more about the session."""
+        return enrich_session(more.pop("session_id", None), metadata, **{**more, "tracer": self})
+
+    def flush(self, timeout_millis: float = 30000) -> bool:
+        """Deliver what is finished; return whether all of it was taken."""
+        return bool(self.force_flush(timeout_millis))
+
+    @property
+    def project_name(self) -> str:
+        """The project."""
+        return str(self.config.project)
+
+    @property
+    def source_environment(self) -> str:
+        """The source."""
+        return str(self.config.source)
+
+    @property
+    def is_test_mode(self) -> bool:
+        """Whether nothing leaves the process."""
+        return bool(self.config.test_mode)
+
+    is_initialized = True
+
+
+class _Disabled(_Methods, DisabledTracer):  # type: ignore[misc]  # its `trace` takes an event type as well
+    """Switched off."""
+
+
+class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
+    """A tracer. `HoneyHiveTracer.init(api_key=…, project=…)`, or the same without `.init`."""
+
+    def __new__(cls, *_: object, **arguments: Any) -> Self:
+        """Return a new tracer; one that does nothing where tracing is switched off."""
+        tracer: Any = lambent._start(read(_arguments(arguments), implied="honeyhive"))
+        tracer.__class__ = cls if isinstance(tracer, Tracer) else _Disabled
+        return tracer  # type: ignore[no-any-return]  # one of the two
+
+    def __init__(self, *_: object, **_arguments: object) -> None:
+        """Do nothing: it is made already."""
+
+    @classmethod
+    def init(cls, *ignored: object, **arguments: Any) -> Self:
+        """Return a new tracer. Makes no network call."""
+        return cls(*ignored, **arguments)
+
+    @classmethod
+    def flush_all(cls, timeout_millis: float = 30000) -> bool:
+        """Deliver what the default tracer has finished."""
+        return flush(None, timeout_millis)
+
+
+def _known(event_type: object) -> object:
+    """Return the event type, None for one that does not exist: a program must not fail for a label."""
+    try:
+        return _enrich.event_type_of(event_type)
+    except ConfigError as error:
+        say_once("event type", str(error))
+        return None
+
+
+def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[str, Any]) -> Any:
+    function = None
+    if callable(event_type) and not isinstance(event_type, str):
+        function, event_type = event_type, None
+    others = {name: more.pop(name) for name in more.keys() - _OF_TRACE}
+    if others:  # source, project, user_id …
+        more["metadata"] = {**(more.get("metadata") or {}), **others}
+    made = decorate(event_type=event_type and _known(event_type), event_name=event_name, **more)
+    return made if function is None else made(function)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def trace(event_type: F, /) -> F: ...
+    @overload
+    def trace(event_type: str | None = None, event_name: str | None = None, **more: Any) -> Tracing: ...
+
+
+def trace(event_type: Any = None, event_name: str | None = None, **more: Any) -> Any:
+    """Trace each call of a function: `@trace`, `@trace(event_type="tool", event_name=…, tracer=…)`."""
+    return _tracing(_trace, event_type, event_name, more)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def atrace(event_type: F, /) -> F: ...
+    @overload
+    def atrace(event_type: str | None = None, event_name: str | None = None, **more: Any) -> Tracing: ...
+
+
+def atrace(event_type: Any = None, event_name: str | None = None, **more: Any) -> Any:
+    """Trace each call of a coroutine function."""
+    return _tracing(_atrace, event_type, event_name, more)
+
+
+def _enriched(function: Callable[..., Any], values: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    given = {**dict(zip(_FIELDS, values, strict=False)), **more}
+    metadata = {**(given.pop("attributes", None) or {})}
+    for name in given.keys() - {*_FIELDS, "tracer", "event_type", "event_name"}:
+        metadata[name] = given.pop(name)
+    if metadata:
+        given["metadata"] = {**(given.get("metadata") or {}), **metadata}
+    return function(**given)
+
+
+def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
+    """Say more about the current span, as a call (true if it took it) or as a block.
+
+    What is no argument is metadata. An `error` of None is none.
+    """
+    if attributes is not None:
+        more["attributes"] = attributes
+    instance = more.pop("tracer_instance", None)
+    if instance is not None:
+        more.setdefault("tracer", instance)
+    more.pop("verbose", None)
+    if "update_event_id" in more:
+        more["event_id"] = more.pop("update_event_id")
+    return _enriched(_enrich.enrich_span, values, more)  # type: ignore[no-any-return]  # what that returns
+
+
+def enrich_session(session_id: str | None = None, metadata: Any = None, **more: Any) -> bool:
+    """Say more about the session that is under way."""
+    del session_id  # there is one: that of the current trace
+    if metadata is not None:
+        more["metadata"] = metadata
+    more.pop("event_id", None)
+    more.pop("tracer_instance", None)
+    return bool(_enriched(_enrich.enrich_session, (), more))
+
+
+def set_default_tracer(tracer: Any) -> None:
+    """Make a tracer the one that is used where none is named; None: none."""
+    lambent._default = tracer
+
+
+def get_default_tracer() -> Any:
+    """Return that tracer, or None."""
+    return lambent._default
+
+
+def clear_registry() -> None:
+    """Forget it."""
+    set_default_tracer(None)
+
+
+def flush(tracer: Any = None, timeout_millis: float = 30000) -> bool:
+    """Deliver what a tracer has finished, the default one if none is named."""
+    tracer = tracer or lambent._default
+    return tracer is None or bool(tracer.force_flush(timeout_millis))
+
+
+for _name in ("tracer", "tracer.otel_tracer", "tracer.decorators", "decorators", "models"):
+    # The original's modules: their names all lead here.
+    sys.modules[f"{__name__}.{_name}"] = sys.modules[__name__]
+tracer = models = decorators = otel_tracer = sys.modules[__name__]

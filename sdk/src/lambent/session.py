@@ -1,0 +1,94 @@
+"""Sessions: which spans belong to one piece of work, here and in the functions it calls.
+
+Rules
+- A session is on where it is asked for: by the backend `honeyhive`, or by a `session_name`.
+- The outermost span of a trace in this process begins one, with an id made here and no network call. Spans
+  inside it have its id. A caller's session, which its baggage names, goes on instead of a new one.
+- The id is in the baggage until that span ends, so that whatever is called takes it along. An id left there
+  by a span that has ended, or by another tracer, is nobody's.
+"""
+
+from __future__ import annotations
+
+from lambent.propagation.baggage import BAGGAGE, detach
+from lambent.span import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.tracer import Tracer
+
+__all__ = ["SessionId", "attach"]
+
+
+class SessionId(str):
+    """An id that was made here, and whose it is."""
+
+    __slots__ = ("owner",)
+    owner: object
+    """The tracer's delivery; None once the session has ended."""
+
+
+class _Sessions:
+    def __init__(self, tracer: Tracer) -> None:
+        config = tracer.config
+        honeyhive = config.backend == "honeyhive"
+        # What goes out is under the name that the backend's own SDK reads; both are understood.
+        self._entry = "session_id" if honeyhive else "session.id"
+        self._names = (
+            ("honeyhive.session_id", "traceloop.association.properties.session_id") if honeyhive else ()
+        )
+        self._fixed = config.variables.get("HH_SESSION_ID", "").strip() if honeyhive else ""
+        self._name = config.session_name or config.function_name
+        self._naming = "honeyhive_session_name" if honeyhive else "lambent.session_name"
+        self._ids = tracer._ids
+        self._owner = tracer.delivery
+
+    def started(self, span: Span, _context: object) -> None:
+        """Give a span its session's id."""
+        parent = span._parent
+        session: object = None
+        while isinstance(parent, Span):
+            if parent._tracer.delivery is self._owner:
+                session = parent._attributes.get("session.id")
+                break
+            parent = parent._parent
+        if session is None:
+            session = self._begin(span)
+        span.set_attribute("session.id", session)
+        for name in self._names:
+            span.set_attribute(name, session)
+
+    def _begin(self, span: Span) -> str:
+        """Begin a session with its outermost span, or enter the one that is under way; return its id."""
+        entries = BAGGAGE.get()
+        found = entries.get(self._entry) or entries.get("session.id") or entries.get("session_id")
+        if type(found) is SessionId and found.owner is self._owner:
+            return str(found)
+        upstream = found if found and type(found) is not SessionId else ""
+        session = SessionId(upstream or self._fixed or _uuid(self._ids.trace_id()))
+        session.owner = self._owner
+        span._session = session, BAGGAGE.set({**entries, self._entry: session})
+        if self._name:
+            span.set_attribute(self._naming, self._name)
+        return str(session)
+
+    def ended(self, span: Span) -> None:
+        """End the session with the span that began it."""
+        begun = span._session
+        if begun is not None:
+            session, token = begun
+            session.owner = span._session = None
+            detach(token)
+
+
+def _uuid(number: int) -> str:
+    """Return 128 random bits as a random UUID, version 4 (RFC 9562)."""
+    number = number & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def attach(tracer: Tracer) -> None:
+    """Give a tracer sessions."""
+    sessions = _Sessions(tracer)
+    tracer._watch(sessions.started, sessions.ended)

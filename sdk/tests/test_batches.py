@@ -1,0 +1,513 @@
+"""Batches: a span for each record in its sender's trace, the totals, and what is answered to Lambda."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import lambent
+from lambent.context import SpanContext
+from lambent.propagation import baggage
+from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent.span import Span
+
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
+NOW = 1_700_000_000_000  # the fake clock's start, in milliseconds
+
+
+def sender(number: int, flags: int = 1) -> str:
+    return f"00-{number:032x}-{number:016x}-{flags:02x}"
+
+
+def message(number: int, parent: str = "", arn: str = QUEUE, **more: Any) -> dict[str, Any]:
+    attributes = {"traceparent": {"stringValue": parent, "dataType": "String"}} if parent else {}
+    return {
+        "messageId": f"m{number}",
+        "receiptHandle": "h",
+        "body": f'{{"n": {number}}}',
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": str(NOW - 1500),
+            "ApproximateFirstReceiveTimestamp": str(NOW),
+            **more,
+        },
+        "messageAttributes": attributes,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": arn,
+        "awsRegion": "eu-west-1",
+    }
+
+
+def batch(*messages: dict[str, Any]) -> dict[str, Any]:
+    return {"Records": list(messages)}
+
+
+def fifo(count: int) -> dict[str, Any]:
+    return batch(
+        *(
+            message(n, sender(n), f"{QUEUE}.fifo", MessageGroupId="g", SequenceNumber=str(n))
+            for n in range(1, count + 1)
+        )
+    )
+
+
+def by_name(tracer: RecordingTracer, name: str) -> list[Span]:
+    return [span for span in tracer.spans if span.name == name]
+
+
+def linked(span: Span) -> list[int]:
+    return [link.context.trace_id for link in span.links]
+
+
+def process_all(
+    tracer: RecordingTracer, event: Any, fail: Callable[[Any], None] = lambda record: None
+) -> None:
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        for record in tracer.records(event):
+            with tracer.process(record):
+                fail(record)
+
+    handler(event, LambdaContext())
+
+
+def test_the_whole_trace_of_a_batch() -> None:
+    tracer = recording_tracer()
+    event = batch(
+        message(1, sender(11)),
+        message(2, sender(12), ApproximateReceiveCount="3"),
+        message(3),
+        message(4, sender(11)),
+    )
+    before = copy.deepcopy(event)
+    process_all(tracer, event)
+    assert event == before
+    first, second, third, fourth, totals, root = tracer.spans
+    assert linked(root) == [11, 12], "each sender once"
+    assert [span.name for span in tracer.spans[:4]] == ["process orders"] * 4
+    assert {span.kind.name for span in tracer.spans} == {"CONSUMER"}
+    for span, number in ((first, 11), (second, 12), (fourth, 11)):
+        assert span.parent == SpanContext(number, number, True, 1)
+        assert span.context.trace_id == number
+        assert [link.context.span_id for link in span.links] == [root.context.span_id]
+    assert third.parent is not None
+    assert third.parent.span_id == root.context.span_id, "who sent no context stays with the invocation"
+    assert third.links == ()
+    assert (
+        first.attributes.items()
+        >= {
+            "messaging.system": "aws_sqs",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": "orders",
+            "messaging.message.id": "m1",
+            "messaging.batch.message_count": 4,
+            "lambent.message.redelivery_count": 0,
+            "lambent.message.queue_delay": 1.5,
+        }.items()
+    )
+    assert second.attributes["lambent.message.redelivery_count"] == 2
+    assert totals.name == "sqs.batch"
+    assert totals.parent is not None
+    assert totals.parent.span_id == root.context.span_id
+    assert linked(totals) == [11, 12]
+    assert (
+        totals.attributes.items()
+        >= {
+            "messaging.system": "aws_sqs",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": "orders",
+            "messaging.batch.message_count": 4,
+            "lambent.batch.succeeded": 4,
+            "lambent.batch.failed": 0,
+            "lambent.batch.unprocessed": 0,
+            "lambent.batch.redelivered": 1,
+            "lambent.batch.queue_delay_max": 1.5,
+        }.items()
+    )
+
+
+def test_the_totals_reach_from_the_first_to_the_last() -> None:
+    tracer = recording_tracer()
+    process_all(tracer, batch(message(1), message(2)), lambda record: tracer.fake_clock.advance(1))
+    (totals,) = by_name(tracer, "sqs.batch")
+    assert totals.end_time is not None
+    assert totals.end_time - totals.start_time == 2_000_000_000
+
+
+def test_a_message_from_the_future_has_waited_no_time() -> None:
+    tracer = recording_tracer()
+    process_all(tracer, batch(message(1, SentTimestamp=str(NOW + 5000))))
+    assert tracer.spans[0].attributes["lambent.message.queue_delay"] == 0.0
+
+
+def test_the_link_limit() -> None:
+    tracer = recording_tracer(limits={"links": 3})
+    process_all(tracer, batch(*(message(n, sender(n)) for n in range(1, 6))))
+    root = tracer.spans[-1]
+    assert (len(root.links), root.dropped_links) == (3, 2)
+
+
+def test_an_exception_that_leaves_the_loop() -> None:
+    tracer = recording_tracer()
+
+    def fail(record: Any) -> None:
+        if record["messageId"] == "m2":
+            raise KeyError("k")
+
+    with pytest.raises(KeyError) as caught:
+        process_all(tracer, batch(message(1), message(2), message(3)), fail)
+    first, second, totals, root = tracer.spans
+    assert [span.status.status_code for span in (first, second, root)] == [0, 2, 2]
+    assert [event.name for event in second.events] == ["exception"]
+    assert totals.attributes["lambent.batch.succeeded"] == 1
+    assert totals.attributes["lambent.batch.failed"] == 1
+    assert totals.attributes["lambent.batch.unprocessed"] == 1
+    assert totals.status.description == "1 of 3 records failed"
+    # What was left open by the exception does not mix with the next batch.
+    process_all(tracer, batch(message(1), message(2)))
+    del caught
+    assert [span.name for span in tracer.spans[4:]] == ["process orders"] * 2 + [
+        "sqs.batch",
+        "process orders",
+    ]
+
+
+def test_baggage_of_the_sender_is_current_in_its_record() -> None:
+    tracer = recording_tracer()
+    seen: list[dict[str, str]] = []
+    one = message(1, sender(1))
+    one["messageAttributes"]["baggage"] = {"stringValue": "user=Zo%C3%AB", "dataType": "String"}
+    process_all(tracer, batch(one, message(2)), lambda record: seen.append(dict(baggage.current())))
+    assert seen == [{"user": "Zoë"}, {}]
+    assert baggage.current() == {}
+
+
+def test_a_sender_that_is_not_sampled() -> None:
+    tracer = recording_tracer()
+    process_all(tracer, batch(message(1, sender(1, 0)), message(2, sender(2))))
+    assert [span.name for span in tracer.spans] == ["process orders", "sqs.batch", "process orders"]
+    assert tracer.spans[0].context.trace_id == 2
+    assert tracer.spans[1].attributes["lambent.batch.succeeded"] == 2
+
+
+@pytest.mark.parametrize("sampled", [0, 1])
+def test_xrays_header_of_a_message_counts_without_being_named(sampled: int) -> None:
+    tracer = recording_tracer()
+    header = f"Root=1-{1:08x}-{2:024x};Parent={3:016x};Sampled={sampled}"
+    process_all(
+        tracer, batch(message(1, AWSTraceHeader=header), message(2, sender(9), AWSTraceHeader=header))
+    )
+    trace_id = int(f"{1:08x}{2:024x}", 16)
+    assert [span.context.trace_id for span in tracer.spans[:2]] == [trace_id, 9]
+    assert linked(tracer.spans[-1]) == [trace_id, 9]
+    tracer = recording_tracer(propagators="none")
+    process_all(tracer, batch(message(1, AWSTraceHeader=header)))
+    assert linked(tracer.spans[-1]) == []
+
+
+def test_a_record_alone() -> None:
+    tracer = recording_tracer()
+    with tracer.process(message(1, sender(5)), "mine", {"customer.id": "c"}) as span:
+        span.set_attribute("a", 1)
+    (span,) = tracer.spans
+    assert (span.name, span.context.trace_id, span.links) == ("mine", 5, ())
+    assert span.attributes["customer.id"] == "c"
+    assert "messaging.batch.message_count" not in span.attributes
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, {"Records": None}, {"Records": [1, {"a": 2}]}, {"Records": [None]}, [], "x"]
+)
+def test_what_is_no_batch(event: Any) -> None:
+    tracer = recording_tracer()
+    process_all(tracer, event)
+    handled: list[Any] = []
+    assert tracer.batch_handler(handled.append)(event, LambdaContext()) == {"batchItemFailures": []}
+    given = event.get("Records") if isinstance(event, dict) else None
+    assert handled == (given or [])
+
+
+# batch_handler.
+
+
+def failing(*numbers: int) -> tuple[Callable[[Any], None], list[str]]:
+    handled: list[str] = []
+
+    def function(record: Any) -> None:
+        """Handle one."""
+        handled.append(record["messageId"])
+        if record["messageId"] in {f"m{number}" for number in numbers}:
+            raise ValueError(f"bad {record['messageId']}")
+
+    return function, handled
+
+
+def answer(*numbers: int) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": f"m{number}"} for number in numbers]}
+
+
+def test_failed_records_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    tracer = recording_tracer()
+    function, handled = failing(2, 4)
+    handler = tracer.batch_handler(function)
+    assert handler.__name__ == "function"
+    assert handler.__doc__ == "Handle one."
+    event = batch(*(message(n, sender(n)) for n in range(1, 6)))
+    assert handler(event, LambdaContext()) == answer(2, 4)
+    assert handled == ["m1", "m2", "m3", "m4", "m5"]
+    spans = tracer.spans
+    assert [span.status.status_code for span in spans[:5]] == [0, 2, 0, 2, 0]
+    assert spans[1].status.description == "ValueError: bad m2"
+    assert spans[1].events[0].attributes["exception.type"] == "ValueError"
+    assert spans[5].attributes["lambent.batch.failed"] == 2
+    assert spans[5].status.status_code == 2
+    assert spans[6].status.status_code == 0, "the invocation has answered"
+    assert capsys.readouterr().err.count("record m2 failed: ValueError: bad m2") == 1
+
+
+def test_a_fifo_queue_stops_at_the_first() -> None:
+    tracer = recording_tracer()
+    function, handled = failing(2)
+    assert tracer.batch_handler(function)(fifo(4), LambdaContext()) == answer(2, 3, 4)
+    assert handled == ["m1", "m2"]
+    (totals,) = by_name(tracer, "sqs.batch")
+    assert [
+        totals.attributes[f"lambent.batch.{each}"] for each in ("succeeded", "failed", "unprocessed")
+    ] == [1, 1, 2]
+
+
+def test_groups_of_a_standard_queue_are_no_order() -> None:
+    tracer = recording_tracer()
+    function, handled = failing(1)
+    event = batch(message(1, MessageGroupId="tenant"), message(2, MessageGroupId="tenant"))
+    assert tracer.batch_handler(function)(event, LambdaContext()) == answer(1)
+    assert handled == ["m1", "m2"]
+
+
+def test_names_and_context() -> None:
+    tracer = recording_tracer()
+    seen: list[Any] = []
+
+    @tracer.batch_handler(
+        name="sqs.process", batch_name="sqs.totals", invocation_name="lambent.invoke", kind="SERVER"
+    )
+    def handler(record: Any, context: Any) -> None:
+        seen.append(context)
+
+    context = LambdaContext()
+    assert handler(batch(message(1)), context) == answer()
+    assert seen == [context]
+    assert [span.name for span in tracer.spans] == ["sqs.process", "sqs.totals", "lambent.invoke"]
+    assert tracer.spans[-1].kind.name == "SERVER"
+
+
+class Worker:
+    def method(self, record: Any) -> None: ...
+    def with_context(self, record: Any, context: Any) -> None: ...
+    def __call__(self, record: Any) -> None: ...
+
+
+def with_default(record: Any, retries: int = 3) -> None:
+    assert retries == 3
+
+
+def with_optional_context(record: Any, context: Any = None) -> None:
+    assert context is not None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Worker().method,
+        Worker().with_context,
+        Worker(),
+        with_default,
+        with_optional_context,
+        partial(with_default, retries=3),
+        lambda record: None,
+        [].append,
+        print,
+    ],
+    ids=repr,
+)
+def test_any_callable_for_a_record(function: Any) -> None:
+    assert recording_tracer().batch_handler(function)(batch(message(1)), LambdaContext()) == answer()
+
+
+def test_what_is_no_exception_goes_through() -> None:
+    tracer = recording_tracer()
+
+    @tracer.batch_handler
+    def handler(record: Any) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        handler(batch(message(1), message(2)), LambdaContext())
+    assert [span.name for span in tracer.spans] == ["process orders", "sqs.batch", "process orders"]
+
+
+def test_sources_without_partial_failures_fail_as_a_whole(load_event: Callable[[str], Any]) -> None:
+    tracer = recording_tracer()
+    event = load_event("snsEvent.json")
+    event["Records"] *= 2
+
+    @tracer.batch_handler
+    def handler(record: Any) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        handler(event, LambdaContext())
+    assert tracer.spans[-1].status.status_code == 2
+
+
+def shuffled_kinesis(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("kinesisStreamEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["kinesis"]["sequenceNumber"] = f"s{number}"
+        data = json.dumps({"n": number, "traceparent": sender(number)}).encode()
+        record["kinesis"]["data"] = base64.b64encode(data).decode()
+    return event
+
+
+def changes(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("dynamoStreamEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["dynamodb"]["SequenceNumber"] = f"s{number}"
+        record["dynamodb"]["NewImage"]["traceparent"] = {"S": sender(number)}
+    return event
+
+
+def kafka(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("kafkaEventMsk.json")
+    topic, (first, *_) = next(iter(event["records"].items()))
+    event["records"] = {topic: [copy.deepcopy(first) for _ in range(3)]}
+    for number, record in enumerate(event["records"][topic], 1):
+        record["offset"] = number
+        record["headers"] = [{"traceparent": list(sender(number).encode())}]
+    return event
+
+
+def notifications(load_event: Callable[[str], Any]) -> Any:
+    event = load_event("snsEvent.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for number, record in enumerate(event["Records"], 1):
+        record["Sns"]["MessageAttributes"] = {"traceparent": {"Type": "String", "Value": sender(number)}}
+    return event
+
+
+@pytest.mark.parametrize("make", [shuffled_kinesis, changes, kafka, notifications])
+def test_every_kind_of_batch(make: Any, load_event: Callable[[str], Any]) -> None:
+    tracer = recording_tracer()
+    event = make(load_event)
+    process_all(tracer, event)
+    *processed, totals, root = tracer.spans
+    assert [span.context.trace_id for span in processed] == [1, 2, 3]
+    assert {span.kind.name for span in processed} == {"CONSUMER"}
+    assert [linked(span) for span in processed] == [[root.context.trace_id]] * 3
+    assert [span.attributes["messaging.batch.message_count"] for span in processed] == [3, 3, 3]
+    assert all(span.attributes["lambent.message.queue_delay"] >= 0 for span in processed)  # type: ignore[operator]  # a number
+    assert linked(root) == linked(totals) == [1, 2, 3]
+    assert totals.name.endswith(".batch")
+
+
+@pytest.mark.parametrize("make", [shuffled_kinesis, changes])
+def test_a_shard_stops_at_the_first(make: Any, load_event: Callable[[str], Any]) -> None:
+    tracer = recording_tracer()
+    count = 0
+
+    @tracer.batch_handler
+    def handler(record: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise ValueError("no")
+
+    assert handler(make(load_event), LambdaContext()) == {
+        "batchItemFailures": [{"itemIdentifier": "s2"}, {"itemIdentifier": "s3"}]
+    }
+    assert count == 2
+
+
+def test_async_record_functions_run_at_once_and_keep_their_spans() -> None:
+    tracer = recording_tracer()
+    together: list[str] = []
+    all_there = asyncio.Event()
+
+    @tracer.batch_handler
+    async def handler(record: Any) -> None:
+        together.append(record["messageId"])
+        if len(together) == 3:
+            all_there.set()
+        await asyncio.wait_for(all_there.wait(), 20)
+        current = lambent.current_span()
+        assert current is not None
+        current.set_attribute("mine", record["messageId"])
+        if record["messageId"] == "m2":
+            raise ValueError("bad")
+
+    event = batch(*(message(n, sender(n)) for n in range(1, 4)))
+    assert handler(event, LambdaContext()) == answer(2)
+    for span in by_name(tracer, "process orders")[:3]:
+        assert span.attributes["mine"] == span.attributes["messaging.message.id"]
+        assert span.context.trace_id == int(str(span.attributes["mine"])[1:])
+    together.clear()
+    all_there.clear()
+    assert handler(event, LambdaContext()) == answer(2), "in the same loop, once more"
+
+
+def test_async_and_in_order() -> None:
+    tracer = recording_tracer()
+    handled: list[str] = []
+
+    @tracer.batch_handler
+    async def handler(record: Any) -> None:
+        await asyncio.sleep(0)
+        handled.append(record["messageId"])
+        if record["messageId"] == "m2":
+            raise ValueError("bad")
+
+    assert handler(fifo(3), LambdaContext()) == answer(2, 3)
+    assert handled == ["m1", "m2"]
+    assert [span.status.status_code for span in by_name(tracer, "process orders.fifo")] == [0, 2, 0]
+
+
+async def test_async_where_a_loop_runs() -> None:
+    tracer = recording_tracer()
+
+    @tracer.batch_handler
+    async def handler(record: Any) -> None:
+        await asyncio.sleep(0)
+
+    assert await handler(batch(message(1)), LambdaContext()) == answer()
+    assert [span.name for span in tracer.spans] == ["process orders", "sqs.batch", "process orders"]
+
+
+def test_switched_off_it_answers_all_the_same() -> None:
+    tracer = lambent.init(disabled=True)
+    function, handled = failing(1)
+    assert tracer.batch_handler(function)(batch(message(1), message(2)), None) == answer(1)
+
+    @tracer.batch_handler()
+    async def handler(record: Any) -> None:
+        function(record)
+
+    assert handler(batch(message(1), message(2)), None) == answer(1)
+    for record in tracer.records(batch(message(3))):
+        with tracer.process(record) as span:
+            span.set_attribute("a", 1)
+            function(record)
+    assert handled == ["m1", "m2", "m1", "m2", "m3"]

@@ -1,0 +1,305 @@
+"""`lambent.compat.honeyhive`: what programs written for HoneyHive's SDK import, call and pass."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import lambent
+from lambent.compat.honeyhive import (
+    EventType,
+    HoneyHiveTracer,
+    atrace,
+    clear_registry,
+    enrich_session,
+    enrich_span,
+    flush,
+    get_default_tracer,
+    set_default_tracer,
+    trace,
+    trace_class,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPECIFIED = {
+    "api_key": "test-key",
+    "project": "test-project",
+    "source": "development",
+    "session_name": "lambda-basic-test",
+    "test_mode": True,
+    "disable_http_tracing": True,
+    "timeout": 5.0,
+}
+
+
+@pytest.fixture
+def tracer() -> Iterator[HoneyHiveTracer]:
+    made = HoneyHiveTracer.init(**SPECIFIED)
+    yield made
+    made.close()
+
+
+def spans(tracer: Any) -> dict[str, Any]:
+    (exporter,) = tracer.delivery.exporters
+    return {span.name: span for span in exporter.spans}
+
+
+# Imports.
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".tracer", ".tracer.otel_tracer", ".tracer.decorators", ".decorators", ".models"]
+)
+def test_each_module_has_the_names(name: str) -> None:
+    module = importlib.import_module(f"lambent.compat.honeyhive{name}")
+    for each in (
+        "HoneyHiveTracer",
+        "trace",
+        "atrace",
+        "trace_class",
+        "enrich_span",
+        "enrich_session",
+        "EventType",
+    ):
+        assert hasattr(module, each)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from lambent.compat.honeyhive.tracer.otel_tracer import HoneyHiveTracer, enrich_span",
+        "from lambent.compat.honeyhive.models import EventType",
+        "import lambent.compat.honeyhive.tracer.decorators as d; d.trace",
+        "import lambent.compat.honeyhive; lambent.compat.honeyhive.tracer.otel_tracer.enrich_span",
+        "from lambent.compat import honeyhive; honeyhive.models.EventType",
+    ],
+)
+def test_a_submodule_may_be_the_first_import(statement: str, run_python: Any) -> None:
+    run_python(f"{statement}\nimport sys\nassert 'lambent.compat.honeyhive' in sys.modules")
+
+
+def test_what_is_not_there_says_so() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("lambent.compat.honeyhive.nothing")
+
+
+# The tracer.
+
+
+def test_init_takes_what_the_specification_shows(tracer: HoneyHiveTracer) -> None:
+    assert isinstance(tracer, HoneyHiveTracer)
+    assert isinstance(tracer, lambent.Tracer)
+    assert lambent.get_tracer() is tracer
+    config = tracer.config
+    assert (config.project, config.source, config.session_name) == (
+        "test-project",
+        "development",
+        "lambda-basic-test",
+    )
+    assert (config.test_mode, config.disable_http_tracing, config.timeout) == (True, True, 5.0)
+    assert (tracer.project_name, tracer.source_environment) == ("test-project", "development")
+    assert (tracer.is_test_mode, tracer.is_initialized) == (True, True)
+
+
+def test_the_class_may_be_called() -> None:
+    tracer = HoneyHiveTracer(api_key="k", test_mode=True)
+    assert type(tracer) is HoneyHiveTracer
+    assert tracer.force_flush(timeout_millis=100) is True
+    tracer.close()
+
+
+@pytest.mark.parametrize(
+    ("variables", "backend"),
+    [
+        ({}, "honeyhive"),
+        ({"HH_API_KEY": "k"}, "honeyhive"),
+        ({"CORALOGIX_API_KEY": "k"}, "honeyhive"),
+        ({"LAMBENT_BACKEND": "coralogix"}, "coralogix"),
+    ],
+)
+def test_the_backend_is_honeyhive_unless_another_is_named(
+    variables: dict[str, str], backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    tracer = HoneyHiveTracer.init(test_mode=True)
+    assert tracer.config.backend == backend
+    tracer.close()
+
+
+def test_the_key_does_not_go_to_somebody_elses_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    tracer = HoneyHiveTracer.init(api_key="the-key")
+    (exporter,) = tracer.delivery.exporters
+    assert "the-key" not in repr(vars(exporter))
+    tracer.close()
+
+
+def test_an_unknown_argument_is_an_error() -> None:
+    with pytest.raises(lambent.ConfigError, match="did you mean 'project'"):
+        HoneyHiveTracer.init(projekt="x")
+
+
+def test_arguments_without_a_meaning_are_said(capfd: pytest.CaptureFixture[str]) -> None:
+    tracer = HoneyHiveTracer.init(
+        test_mode=True, run_id="r", disable_batch=False, verbose=True, ingestion_api_key="hh_ingst_x"
+    )
+    said = capfd.readouterr().err
+    assert "run_id" in said
+    assert "disable_batch" not in said  # it asks for nothing
+    assert "hh_ingst_x" not in said
+    assert (tracer.config.log_level, tracer.config.api_key) == ("debug", "hh_ingst_x")
+    tracer.close()
+
+
+def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    tracer = HoneyHiveTracer.init(**SPECIFIED)
+    with tracer.trace("x", event_type="tool", key=1) as span, tracer.start_span("y"):
+        span.set_attribute("a", 1)
+    assert not tracer.enrich_span(metadata={"a": 1})
+    assert tracer.flush() is True
+
+    @trace(tracer=tracer, event_type="tool")
+    def work() -> int:
+        return 3
+
+    assert work() == 3
+    tracer.close()
+
+
+def test_trace_takes_an_event_type_and_attributes(tracer: HoneyHiveTracer) -> None:
+    with tracer.trace("plain"):
+        pass
+    with tracer.trace("typed", event_type=EventType.model, attributes={"a": 1}, size=2, kind=3) as span:
+        assert lambent.current_span() is span
+    with tracer.trace("positional", "chain"):
+        pass
+    found = spans(tracer)
+    assert found["typed"].attributes["honeyhive_event_type"] == "model"
+    assert (found["typed"].attributes["a"], found["typed"].attributes["size"]) == (1, 2)
+    assert found["typed"].kind.name == "PRODUCER"
+    assert found["positional"].attributes["honeyhive_event_type"] == "chain"
+
+
+# Decorators.
+
+
+def test_the_decorators(tracer: HoneyHiveTracer) -> None:
+    @trace
+    def bare() -> int:
+        return 1
+
+    @trace()
+    def called() -> int:
+        return 2
+
+    @trace(tracer=tracer, event_type="tool", event_name="named", user_id="u-1")
+    def full(value: int) -> int:
+        return value
+
+    @trace("model", "positional")
+    def positional() -> None: ...
+
+    @atrace(tracer=tracer, event_type=EventType.tool)
+    async def coroutine() -> int:
+        await asyncio.sleep(0)
+        return 3
+
+    assert (bare(), called(), full(5), positional(), asyncio.run(coroutine())) == (1, 2, 5, None, 3)
+    found = spans(tracer)
+    assert len(found) == 5
+    named = found["named"].attributes
+    assert (named["honeyhive_event_type"], named["honeyhive_metadata.user_id"]) == ("tool", "u-1")
+    assert (named["honeyhive_inputs.value"], named["honeyhive_outputs.result"]) == (5, 5)
+    assert found["positional"].attributes["honeyhive_event_type"] == "model"
+
+
+def test_a_tracer_that_could_not_be_made_is_none() -> None:
+    # As the specification's basic function has it: `tracer = None` where the init failed.
+    @trace(tracer=None, event_type="tool", event_name="basic_operation")
+    def process(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    assert process({"a": 1}) == {"a": 1}
+
+
+def test_a_kind_of_event_that_does_not_exist_is_said(
+    tracer: HoneyHiveTracer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @trace(event_type="tol")
+    def work() -> int:
+        return 1
+
+    assert work() == 1
+    assert "did you mean 'tool'" in capfd.readouterr().err
+
+
+def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
+    @trace_class
+    class Service:
+        def work(self) -> int:
+            return 1
+
+    assert Service().work() == 1
+    assert len(spans(tracer)) == 1
+
+
+# Enrichment.
+
+
+def test_enrichment_as_a_call_and_as_a_block(tracer: HoneyHiveTracer) -> None:
+    assert not enrich_span(metadata={"a": 1})
+    with tracer.start_span("outer") as outer:
+        assert enrich_span(metadata={"a": {"b": 1}}, outputs={"done": True}, error=None, tracer=tracer)
+        assert enrich_span({"attribute": 1}, feature="chat", tracer_instance=tracer)
+        assert tracer.enrich_span(metrics={"score": 0.5}, user_properties={"plan": "pro"})
+        with enrich_span(tracer=tracer, metadata={"in": "block"}, outputs={"x": 1}, error=None) as span:
+            assert span is outer
+        assert enrich_session("session-1", {"who": "me"})
+        assert tracer.enrich_session({"how": "well"}, session_id="session-1")
+    attributes = spans(tracer)["outer"].attributes
+    expected = {
+        "honeyhive_metadata.a.b": 1,
+        "honeyhive_outputs.done": True,
+        "honeyhive_metadata.attribute": 1,
+        "honeyhive_metadata.feature": "chat",
+        "honeyhive_metrics.score": 0.5,
+        "honeyhive_user_properties.plan": "pro",
+        "honeyhive_metadata.in": "block",
+        "honeyhive_outputs.x": 1,
+        "honeyhive_metadata.who": "me",
+        "honeyhive_metadata.how": "well",
+    }
+    assert {name: attributes.get(name) for name in expected} == expected
+
+
+# The default tracer.
+
+
+def test_the_default_tracer(tracer: HoneyHiveTracer) -> None:
+    other = HoneyHiveTracer.init(test_mode=True)
+    assert get_default_tracer() is tracer
+    set_default_tracer(other)
+    assert get_default_tracer() is other
+    assert flush(timeout_millis=100) is True
+    assert flush(tracer, 100) is True
+    assert HoneyHiveTracer.flush_all(100) is True
+    clear_registry()
+    assert get_default_tracer() is None
+    other.close()
+
+
+def test_all_of_it_loads_nothing_of_opentelemetry(run_python: Any) -> None:
+    run_python(
+        "from lambent.compat.honeyhive import HoneyHiveTracer, trace, enrich_span\n"
+        "tracer = HoneyHiveTracer.init(api_key='k', project='p', test_mode=True)\n"
+        "with tracer.trace('x'): enrich_span(metadata={'a': 1})\n"
+        "import sys\n"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
+    )
