@@ -74,19 +74,15 @@ TREES = {
 def test_a_web_framework_that_traces_itself(
     program: Callable[..., Any], site: str, caller: str, order: str
 ) -> None:
-    """Its span is below lambent's root, unless the request names a caller: then that is its parent."""
+    """Its span is below lambent's root, whose parent is the caller that the request names."""
     first = "from opentelemetry import trace" if order == "OpenTelemetry first" else ""
     header = f'"traceparent": "00-{"1" * 32}-{caller}-01",' if caller else ""
     source = PROGRAM.replace("{first}", first).replace("{site}", SITES[site])
     run = program(source.replace("{event}", EVENT.replace("{header}", header)))
     assert run.output["statusCode"] == 200
-    root = ["lambent: GET SERVER"]
-    if caller:
-        assert run.outline == root + TREES[site]
-        assert {each.parent_id for each in run.roots} == {caller}
-        assert {each.trace_id for each in run.spans} == {"1" * 32}
-    else:
-        assert run.outline == root + [f"  {line}" for line in TREES[site]]
+    assert run.outline == ["lambent: GET SERVER", *[f"  {line}" for line in TREES[site]]]
+    assert run.roots[0].parent_id == caller
+    assert not caller or {each.trace_id for each in run.spans} == {"1" * 32}
 
 
 GLOBALS = """
@@ -127,3 +123,42 @@ def test_a_tracer_that_a_library_got_before_lambent_was_there(program: Callable[
     call = run.one("call")
     assert run.output["traceparent"] == f"00-{call.trace_id}-{call.span_id}-01"
     assert {span.version for span in run.spans[1:]} == {"3.1"}
+
+
+EXTRACTS = """
+import json
+import lambent
+tracer = lambent.init()
+from opentelemetry import context, propagate, trace
+MESSAGE = {"traceparent": "00-" + "3" * 32 + "-" + "4" * 16 + "-01"}
+
+def named(carrier, *given):
+    found = trace.get_current_span(propagate.extract(carrier, *given)).get_span_context()
+    return [f"{found.trace_id:032x}"[:4], f"{found.span_id:016x}"] if found.is_valid else None
+
+@tracer.handler
+def handler(event, context_):
+    with tracer.trace("inside") as span:
+        request = event.get("headers", {})
+        own = f"{span.context.span_id:016x}"
+        return [
+            [each if each is None or each[1] != own else "inside" for each in found]
+            for found in [[named(request), named({}), named(MESSAGE), named(request, context.Context())]]
+        ][0]
+
+{event}
+print(json.dumps([handler(event, None), handler({"headers": event["headers"]}, None), named(MESSAGE), named({})]))
+"""
+
+
+def test_what_is_extracted_within_an_invocation(program: Callable[..., Any]) -> None:
+    """The headers of the invocation's own request name its current span; all else names what it names."""
+    header = f'"traceparent": "00-{"1" * 32}-{"2" * 16}-01",'
+    run = program(EXTRACTS.replace("{event}", EVENT.replace("{header}", header)))
+    request, message = ["1111", "2" * 16], ["3333", "4" * 16]
+    assert run.output == [
+        ["inside", "inside", message, request],
+        [request, None, message, request],
+        message,
+        None,
+    ]

@@ -320,5 +320,5 @@ def handler(event, context):
     assert result.payload == 1
     assert "uninstrumented" not in result.log
     root, get = sorted(result.spans, key=lambda span: span.kind != "SERVER")[:2]
-    assert (get.name, get.parent_span_id, get.scope) == ("GET", root.span_id, "redis")
+    assert (get.name, get.parent_span_id, get.scope) == ("GET", root.span_id, "redis 1")
     assert {span.resource["service.name"] for span in (root, get)} == {"own"}
