@@ -140,14 +140,13 @@ def named(carrier, *given):
 def handler(event, context_):
     with tracer.trace("inside") as span:
         request = event.get("headers", {})
-        own = f"{span.context.span_id:016x}"
-        return [
-            [each if each is None or each[1] != own else "inside" for each in found]
-            for found in [[named(request), named({}), named(MESSAGE), named(request, context.Context())]]
-        ][0]
+        inside = named({}, trace.set_span_in_context(span))
+        found = [named(request), named({}), named(MESSAGE), named(request, context.Context())]
+        return ["inside" if each == inside else each for each in found]
 
 {event}
-print(json.dumps([handler(event, None), handler({"headers": event["headers"]}, None), named(MESSAGE), named({})]))
+other = {"headers": event["headers"]}
+print(json.dumps([handler(event, None), handler(other, None), named(MESSAGE), named({})]))
 """
 
 

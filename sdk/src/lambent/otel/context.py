@@ -167,10 +167,8 @@ runtime = RuntimeContext()
 
 
 def _within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Context]:
-    def extract_(
-        carrier: object, context: Context | None = None, *arguments: Any, **keywords: Any
-    ) -> Context:
-        extracted = extract(carrier, context, *arguments, **keywords)
+    def nearest(carrier: object, context: Context | None = None, *args: Any, **kwargs: Any) -> Context:
+        extracted = extract(carrier, context, *args, **kwargs)
         span: Any = CURRENT.get()
         if context is None and isinstance(span, Span) and span.end_time is None:
             root: Any = span
@@ -186,7 +184,7 @@ def _within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Con
                 return Context({**extracted, runtime.span_key: span})
         return extracted
 
-    return look_like(extract_, extract)
+    return look_like(nearest, extract)
 
 
 def install(module: Any) -> None:
