@@ -18,7 +18,6 @@ from opentelemetry.context.context import Context, _RuntimeContext
 
 from lambent.context import CURRENT, SUPPRESSED, NonRecordingSpan, adopt
 from lambent.span import Span
-from lambent.wrapping import look_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,7 +183,8 @@ def _within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Con
                 return Context({**extracted, runtime.span_key: span})
         return extracted
 
-    return look_like(nearest, extract)
+    nearest.__wrapped__ = extract  # type: ignore[attr-defined]  # as functools.wraps has it
+    return nearest
 
 
 def install(module: Any) -> None:
