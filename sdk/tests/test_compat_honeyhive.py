@@ -140,6 +140,25 @@ def test_the_key_does_not_go_to_somebody_elses_endpoint(monkeypatch: pytest.Monk
     tracer.close()
 
 
+def test_sessions() -> None:
+    from lambent.exporters.memory import MemoryExporter
+
+    tracer = HoneyHiveTracer.init(exporter=MemoryExporter(), session_id="mine")
+    assert tracer.session_id == "mine"
+    with tracer.trace("x"):
+        assert tracer.session_id == "mine"
+    assert spans(tracer)["x"].attributes["honeyhive.session_id"] == "mine"
+    tracer.close()
+    tracer = HoneyHiveTracer.init(exporter=MemoryExporter())
+    assert tracer.session_id is None
+    seen = []
+    for _ in range(2):
+        with tracer.trace("x"):
+            seen.append(tracer.session_id)
+    assert len({*seen} - {None}) == 2
+    tracer.close()
+
+
 def test_an_unknown_argument_is_an_error() -> None:
     with pytest.raises(lambent.ConfigError, match="did you mean 'project'"):
         HoneyHiveTracer.init(projekt="x")

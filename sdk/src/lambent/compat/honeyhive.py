@@ -108,6 +108,12 @@ class _Methods:
         return bool(self.force_flush(timeout_millis))
 
     @property
+    def session_id(self) -> str | None:
+        """The session of the current span, None outside."""
+        found: str | None = getattr(lambent.current_span(), "attributes", {}).get("session.id")
+        return found or self.config.variables.get("HH_SESSION_ID")
+
+    @property
     def project_name(self) -> str:
         """The project."""
         return str(self.config.project)
@@ -134,7 +140,11 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
 
     def __new__(cls, *_: object, **arguments: Any) -> Self:
         """Return a new tracer; one that does nothing where tracing is switched off."""
-        tracer: Any = lambent._start(read(_arguments(arguments), implied="honeyhive"))
+        session = arguments.pop("session_id", None)
+        config = read(_arguments(arguments), implied="honeyhive")
+        if session:
+            config.__dict__["variables"] = {**config.variables, "HH_SESSION_ID": str(session)}
+        tracer: Any = lambent._start(config)
         tracer.__class__ = cls if isinstance(tracer, Tracer) else _Disabled
         return tracer  # type: ignore[no-any-return]  # one of the two
 
