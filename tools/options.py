@@ -139,6 +139,10 @@ MEANINGS: dict[str, str] = {
         "Put the number of spans that each invocation made on its root span, as `lambent.spans`: whoever "
         "receives them can tell whether any is missing."
     ),
+    "otel_provider": (
+        "What to do about a provider that something else sets for OpenTelemetry's API: `replace` it, or "
+        "`feed` from it: it goes on, and the spans that it records go to lambent as well."
+    ),
     "set_global": "Make this tracer the default one, though another was made before it.",
     "attribute_count_limit": (
         "How many attributes a span, event or link holds, where no narrower limit is set; 128."

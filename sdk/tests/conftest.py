@@ -49,6 +49,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CURRENT.reset(token)
     for delivery in set(sync._open) - before:
         delivery.close(0.001)
+    _leave_the_api()
     from lambent.delivery import recorder
 
     for path in recorder.OWN:
@@ -57,6 +58,16 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         each.in_child()
     recorder.recorders.clear()
     recorder.OWN.clear()
+
+
+def _leave_the_api() -> None:
+    """Have OpenTelemetry's API as it is when nobody has set a provider."""
+    api: Any = sys.modules.get("opentelemetry.trace")
+    runtime: Any = sys.modules.get("lambent.otel.context")
+    if api is not None and runtime is not None:
+        api._TRACER_PROVIDER = None
+        api._TRACER_PROVIDER_SET_ONCE = api.Once()
+        runtime.runtime.leave_http = False
 
 
 @pytest.fixture(params=sorted(path.name for path in EVENTS.glob("*.json")))

@@ -77,6 +77,7 @@ VALUES: dict[str, tuple[str, object, object]] = {
     "session_name": ("s", "s", "s"),
     "test_mode": ("1", True, True),
     "disable_http_tracing": ("yes", True, True),
+    "otel_provider": ("Feed", "feed", "feed"),
     "set_global": ("on", True, True),
     "count_spans": ("true", True, True),
     "instrument": ("botocore, Requests", ("botocore", "requests"), ["botocore", "requests"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import awslambdaric.lambda_context
 import pytest
 
 import lambent
@@ -126,6 +127,13 @@ def test_then_the_tracers_own_sampler_decides(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_no_of_a_caller_who_traces_is_followed() -> None:
     assert invoke(recording_tracer(), http(traceparent=f"{W3C[:-1]}0")) is None
+
+
+def test_a_runtime_client_that_takes_the_context_out_of_the_client_context() -> None:
+    context = awslambdaric.lambda_context.LambdaContext("r", {"w3c": {"traceparent": W3C}}, None, 0)
+    tracer = recording_tracer()
+    tracer.handler(lambda event, context: None)({}, context)
+    assert tracer.spans[0].context.trace_id == 9
 
 
 # Baggage.

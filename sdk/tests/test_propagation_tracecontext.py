@@ -128,6 +128,13 @@ def test_the_named_formats_are_asked_in_order(capsys: pytest.CaptureFixture[str]
     assert extract({}, ("tracecontext",)) is None
 
 
+def test_sent_more_than_once() -> None:
+    assert extract([("traceparent", "x"), ("traceparent", GOOD)], ("tracecontext",)) is not None
+    assert extract({"traceparent": [GOOD, GOOD]}, ("tracecontext",)) is None
+    assert extract({"traceparent": f"{GOOD},"}, ("tracecontext",)) is not None
+    assert extract({"traceparent": "," * 10_000}, ("tracecontext",)) is None
+
+
 def test_values_that_are_no_text() -> None:
     assert extract_tracecontext({"traceparent": 7}) is None  # type: ignore[dict-item]  # wrong on purpose
     context = extract_tracecontext({"traceparent": GOOD, "tracestate": 7})  # type: ignore[dict-item]  # the same

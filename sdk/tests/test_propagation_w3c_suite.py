@@ -7,11 +7,16 @@ would send.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 import lambent
 from lambent.propagation import extract, flat
 from lambent.testing import LambdaContext, recording_tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRACE, SPAN = "12345678901234567890123456789012", "1234567890123456"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -111,11 +116,39 @@ TRACESTATE: dict[str, list[tuple[list[str], dict[str, str]]]] = {
 }  # fmt: skip
 
 
-def sent_by_a_function(headers: Headers, requests: int = 1) -> list[dict[str, str]]:
-    """Return what a function sends when it is called with these headers, as API Gateway joins them."""
+def http_event(headers: Headers) -> dict[str, Any]:
+    """Return payload 2.0, where repeated headers come joined."""
     joined: dict[str, str] = {}
     for name, value in headers:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return {"requestContext": {"http": {"method": "POST"}}, "headers": joined}
+
+
+def rest_event(headers: Headers) -> dict[str, Any]:
+    """Return payload 1.0, where repeated headers come as lists too."""
+    lists: dict[str, list[str]] = {}
+    for name, value in headers:
+        lists.setdefault(name, []).append(value)
+    return {
+        "httpMethod": "POST", "resource": "/", "path": "/", "requestContext": {"path": "/"},
+        "headers": {name: values[-1] for name, values in lists.items()}, "multiValueHeaders": lists,
+    }  # fmt: skip
+
+
+def alb_event(headers: Headers) -> dict[str, Any]:
+    """Return what a load balancer sends that is set to multi-value headers."""
+    event = rest_event(headers)
+    del event["headers"], event["resource"]
+    return {**event, "requestContext": {"elb": {"targetGroupArn": "arn"}}}
+
+
+EVENTS = [http_event, rest_event, alb_event]
+
+
+def sent_by_a_function(
+    headers: Headers, requests: int = 1, make: Callable[[Headers], dict[str, Any]] = http_event
+) -> list[dict[str, str]]:
+    """Return what a function sends when it is called with these headers."""
     tracer = recording_tracer()
     sent: list[dict[str, str]] = []
 
@@ -125,7 +158,7 @@ def sent_by_a_function(headers: Headers, requests: int = 1) -> list[dict[str, st
             with tracer.trace(f"request {number}"):
                 sent.append(lambent.inject({}))
 
-    handler({"requestContext": {"http": {"method": "POST"}}, "headers": joined}, LambdaContext())
+    handler(make(headers), LambdaContext())
     return sent
 
 
@@ -137,9 +170,10 @@ def cases(table: dict[str, list[tuple[list[object], object]]]) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize("make", EVENTS)
 @pytest.mark.parametrize(("headers", "goes_on"), cases(TRACEPARENT))  # type: ignore[arg-type]  # a table
-def test_traceparent(headers: Headers, goes_on: bool) -> None:
-    (sent,) = sent_by_a_function(headers)
+def test_traceparent(headers: Headers, goes_on: bool, make: Any) -> None:
+    (sent,) = sent_by_a_function(headers, make=make)
     version, trace_id, span_id, flags = sent["traceparent"].split("-")
     assert (version, flags) == ("00", "01")
     assert (trace_id == TRACE) == goes_on
@@ -147,10 +181,11 @@ def test_traceparent(headers: Headers, goes_on: bool) -> None:
     assert (extract(headers, ("tracecontext",)) is not None) == goes_on
 
 
+@pytest.mark.parametrize("make", EVENTS)
 @pytest.mark.parametrize(("states", "entries"), cases(TRACESTATE))  # type: ignore[arg-type]  # a table
-def test_tracestate(states: list[str], entries: dict[str, str]) -> None:
+def test_tracestate(states: list[str], entries: dict[str, str], make: Any) -> None:
     headers = [("traceparent", GOOD), *[("tracestate", state) for state in states]]
-    (sent,) = sent_by_a_function(headers)
+    (sent,) = sent_by_a_function(headers, make=make)
     assert sent["traceparent"].split("-")[1] == TRACE
     parsed = extract(sent, ("tracecontext",))
     assert parsed is not None

@@ -14,6 +14,8 @@ Importing this loads nothing else: each public name is found when it is first us
 
 from __future__ import annotations
 
+import sys
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False
@@ -153,6 +155,8 @@ def _start(config: Config) -> Tracer:
         tracer = RecordingTracer(config)
     if _default is None or _default is _provisional or config.set_global:
         _default = tracer
+        if not config.disabled:
+            _serve(tracer)
     if config.cold_start_canary:
         from lambent.handler import canary
 
@@ -162,6 +166,28 @@ def _start(config: Config) -> Tracer:
 
         start(tracer)
     return tracer
+
+
+def _serve(tracer: Tracer) -> None:
+    """Have OpenTelemetry's API find the tracer: now if there is one, else once there is."""
+    if "opentelemetry" in sys.modules:
+        from lambent.otel import serve
+
+        serve(tracer)
+    elif _Waiting not in sys.meta_path:
+        sys.meta_path.insert(0, _Waiting)
+
+
+class _Waiting:
+    """Stands on the import path until something named opentelemetry is imported; finds nothing itself."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "opentelemetry":
+            sys.meta_path.remove(_Waiting)
+            from lambent.otel import serve
+
+            serve(None)
 
 
 def get_tracer() -> Tracer:

@@ -217,6 +217,7 @@ OPTIONS: tuple[Option, ...] = (
     ("instrument", ("LAMBENT_INSTRUMENT",), _words, ()),
     ("disabled_instrumentations", ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",), _words, ()),
     ("count_spans", ("LAMBENT_COUNT_SPANS",), _flag, False),
+    ("otel_provider", ("LAMBENT_OTEL_PROVIDER",), _one_of("replace", "feed"), "replace"),
     ("set_global", ("LAMBENT_SET_GLOBAL",), _flag, False),
     ("attribute_count_limit", ("OTEL_ATTRIBUTE_COUNT_LIMIT",), _count, None),
     ("attribute_length_limit", ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",), _count, None),
@@ -299,6 +300,7 @@ class Config:
     instrument: tuple[str, ...]
     disabled_instrumentations: tuple[str, ...]
     count_spans: bool
+    otel_provider: str
     set_global: bool
     limits: Limits
     handler: str

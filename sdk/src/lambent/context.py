@@ -111,7 +111,9 @@ class SpanContext:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SpanContext):
-            return NotImplemented
+            if not hasattr(other, "trace_flags"):
+                return NotImplemented
+            other = adopt(other)  # OpenTelemetry's
         return (
             self.trace_id == other.trace_id
             and self.span_id == other.span_id

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from lambent.config import Config
+    from lambent.otel.provider import Provider
     from lambent.resource import Resource
     from lambent.stats import Stats
 
@@ -98,6 +99,13 @@ class DisabledTracer:
         from lambent.resource import detect
 
         return detect(self.config, __version__)
+
+    @property
+    def provider(self) -> Provider:
+        """A provider of OpenTelemetry's API whose tracers make spans that keep nothing."""
+        from lambent.otel import provider_of
+
+        return provider_of(self)  # type: ignore[arg-type]  # it has the methods of a tracer
 
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Return True: there is nothing to deliver."""

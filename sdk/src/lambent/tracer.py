@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
     from lambent.limits import Attributes
+    from lambent.otel.provider import Provider
     from lambent.parts import Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.sampling import Sampler
@@ -60,6 +61,7 @@ class Tracer:
 
     on_end: Callable[[Span], None]
     """What a span is handed to when it ends; `_watch` puts more before delivery."""
+    _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
 
@@ -118,18 +120,10 @@ class Tracer:
         on_start: Callable[[Span, object], None] | None = None,
         on_end: Callable[[Span], None] | None = None,
     ) -> None:
-        """Have functions called with each recording span as it starts, and as it ends, before delivery.
+        """Have functions called with each recording span as it starts, and as it ends, before delivery."""
+        from lambent.delivery.watching import watch
 
-        Those of an earlier call come first. They must not raise: they run inside the function's code.
-        """
-        from lambent.delivery.watching import ends, starts
-
-        if on_start is not None:
-            self._watching_starts += (on_start,)
-            self.on_start = starts(self._watching_starts)
-        if on_end is not None:
-            self._watching_ends += (on_end,)
-            self.on_end = ends(self._watching_ends, self.delivery.on_end)
+        watch(self, on_start, on_end)
 
     def _begin_recording(self, span: Span, context: object) -> None:
         from lambent.delivery.recorder import attach
@@ -163,6 +157,15 @@ class Tracer:
 
             self._identity = detect(self.config, __version__), InstrumentationScope("lambent", __version__)
         return self._identity
+
+    @property
+    def provider(self) -> Provider:
+        """The tracer as OpenTelemetry's instrumentations take it. LambentError without opentelemetry-api."""
+        if self._provider is not None:
+            return self._provider
+        from lambent.otel import provider_of
+
+        return provider_of(self)
 
     # Spans.
 
@@ -411,6 +414,6 @@ def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
         return context if context.is_valid else None
     if isinstance(context, Span):
         return context
-    from lambent.foreign import parent_in
+    from lambent.otel import parent_in
 
     return parent_in(context)

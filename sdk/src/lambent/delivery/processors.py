@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from lambent.otel.readable import Translator
     from lambent.span import Span
+    from lambent.tracer import Tracer
 
-__all__ = ["ProcessorChain", "SpanProcessor"]
+__all__ = ["ProcessorChain", "SpanProcessor", "add"]
 
 
 class SpanProcessor:
@@ -73,13 +74,22 @@ class ProcessorChain:
     """The processors of one tracer, in order."""
 
     def __init__(self, processors: Sequence[object]) -> None:
-        self._members = [_Member(processor) for processor in processors]
-        self._ending = [member for member in self._members if member.on_ending is not None]
+        self._members: tuple[_Member, ...] = ()
+        self._ending: tuple[_Member, ...] = ()
         self._translator: Translator | None = None
-        if any(member.foreign for member in self._members):
+        for processor in processors:
+            self.add(processor)
+
+    def add(self, processor: object) -> None:
+        """Put one more at the end."""
+        member = _Member(processor)
+        if member.foreign and self._translator is None:
             from lambent.otel.readable import Translator
 
             self._translator = Translator()
+        self._members += (member,)
+        if member.on_ending is not None:
+            self._ending += (member,)
 
     def on_start(self, span: Span, context: object) -> None:
         """Show a started span to each processor."""
@@ -167,6 +177,15 @@ class ProcessorChain:
         """After a fork: what was under way is the parent's."""
         for member in self._members:
             member.bounded.renew()
+
+
+def add(tracer: Tracer, processor: object) -> None:
+    """Put one more processor behind a tracer's others, for the spans that start from now on."""
+    chain = tracer.delivery.processors
+    if chain is None:
+        tracer.delivery.processors = chain = ProcessorChain(())
+        tracer._watch(chain.on_start, chain.on_end)  # noqa: SLF001  # made for this
+    chain.add(processor)
 
 
 def _say(member: _Member, what: str, error: Exception) -> None:

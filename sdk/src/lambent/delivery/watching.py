@@ -11,8 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent.span import Span
+    from lambent.tracer import Tracer
 
-__all__ = ["ends", "starts"]
+__all__ = ["ends", "starts", "watch"]
+
+
+def watch(
+    tracer: Tracer,
+    on_start: Callable[[Span, object], None] | None,
+    on_end: Callable[[Span], None] | None,
+) -> None:
+    """Have these called for a tracer's spans, after those that are called already."""
+    if on_start is not None:
+        tracer._watching_starts += (on_start,)
+        tracer.on_start = starts(tracer._watching_starts)
+    if on_end is not None:
+        tracer._watching_ends += (on_end,)
+        deliver = ends(tracer._watching_ends, tracer.delivery.on_end)
+        if tracer.recorder is None:
+            tracer.on_end = deliver
+        else:  # what it does comes first
+            tracer.recorder.deliver = deliver
 
 
 def starts(watchers: tuple[Callable[[Span, object], None], ...]) -> Callable[[Span, object], None]:

@@ -25,6 +25,10 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
     header = carrier.get("traceparent")
     if not isinstance(header, str):
         return None
+    if "," in header:  # Sent more than once: there is no telling which counts, unless only one is a parent.
+        every = [extract({**carrier, "traceparent": each}) for each in header.split(",")]
+        found = [each for each in every if each is not None]
+        return found[0] if len(found) == 1 else None
     parts = header.strip().split("-")
     if len(parts) < 4:
         return None

@@ -187,6 +187,9 @@ def _direct(event: object, context: object) -> Description:
         carrier = headers(
             client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None)
         )
+    if not carrier and callable(getattr(context, "w3c", None)):
+        # Newer runtime clients take the context out of the client context.
+        carrier = headers(context.w3c())  # type: ignore[attr-defined]  # it is there
     if not carrier and isinstance(event, dict):
         for name in event:
             if type(name) is str and name.lower() in _TELLING:
@@ -282,8 +285,8 @@ def seconds(value: object) -> float:
 def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str]:
     """Return headers by their names in lower case.
 
-    Of several values the last counts, as in Lambda's own `headers`; only lists that may come in pieces
-    (W3C's `tracestate` and `baggage`) are put together. Bytes are read as UTF-8.
+    Of several values the last counts, as in Lambda's own `headers`; those of context are put together, as
+    HTTP does, for the propagators to judge. Bytes are read as UTF-8.
     """
     found = {} if found is None else found
     if isinstance(given, dict):
@@ -295,7 +298,7 @@ def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str
                 values = value if isinstance(value, (list, tuple)) else (value,)
                 parts = [each for each in map(_decoded, values) if each is not None]
                 if parts:
-                    found[key] = ",".join(parts) if key in ("tracestate", "baggage") else parts[-1]
+                    found[key] = ",".join(parts) if key in CONTEXT else parts[-1]
     return found
 
 

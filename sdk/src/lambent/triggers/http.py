@@ -51,7 +51,7 @@ def describe_v2(event: Raw, request: Raw, http: Raw) -> Description:
 
 def describe_v1(event: Raw, request: Raw) -> Description:
     """Describe an event with payload 1.0: a REST API's, or an HTTP API's that asked for it."""
-    carrier = headers(event.get("headers"), headers(event.get("multiValueHeaders")))
+    carrier = headers(event.get("multiValueHeaders"), headers(event.get("headers")))
     attributes: dict[str, object] = {}
     method = _method(attributes, event.get("httpMethod"))
     put(attributes, "url.path", text(request.get("path")) or event.get("path"))
@@ -125,7 +125,7 @@ def _handed_on(carrier: dict[str, str], request: Raw) -> dict[str, str]:
 
 def _balancer(event: Raw) -> Description:
     """Describe a target group's event; a load balancer has no routes, and leaves the query encoded."""
-    carrier = headers(event.get("headers"), headers(event.get("multiValueHeaders")))
+    carrier = headers(event.get("multiValueHeaders"), headers(event.get("headers")))
     attributes: dict[str, object] = {}
     method = _method(attributes, event.get("httpMethod"))
     put(attributes, "url.path", event.get("path"))
@@ -149,7 +149,7 @@ def _lattice(event: Raw, request: Raw, source: str) -> Description:
 
 def _websocket(event: Raw, request: Raw) -> Description:
     """Describe one of a WebSocket's events; only the first, CONNECT, is a request with headers."""
-    carrier = headers(event.get("headers"), headers(event.get("multiValueHeaders")))
+    carrier = headers(event.get("multiValueHeaders"), headers(event.get("headers")))
     attributes: dict[str, object] = {"network.protocol.name": "websocket"}
     route = text(request.get("routeKey"))
     put(attributes, "http.route", route)
@@ -174,7 +174,7 @@ def _websocket(event: Raw, request: Raw) -> Description:
 def _authorizer(event: Raw, request: Raw) -> Description:
     """Describe an authorizer's question: its answer is a policy, not a response."""
     route = text(event.get("resource")) or text(event.get("routeKey")).partition(" ")[2]
-    carrier = headers(event.get("headers"), headers(event.get("multiValueHeaders")))
+    carrier = headers(event.get("multiValueHeaders"), headers(event.get("headers")))
     sent = request.get("requestTimeEpoch") or request.get("timeEpoch")
     return Description(
         "other", f"authorize {route}".rstrip(), None, carrier, source="apigateway.authorizer", sent=sent

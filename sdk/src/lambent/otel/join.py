@@ -1,0 +1,123 @@
+"""Another SDK's provider beside lambent. Loaded when there is one.
+
+What happens is said once, and decided by the option `otel_provider`, whichever of the two came first:
+
+- `replace`: lambent serves the API. The other one is given no more spans to export; those that its tracers
+  still make, since some libraries keep theirs, are fed to lambent.
+- `feed`: the other one serves the API and exports as it did. Each span it records is fed to lambent too.
+
+A provider that takes no processors cannot be fed from, so it is replaced.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+
+import lambent
+from lambent.context import adopt
+from lambent.diagnostics import say
+from lambent.span import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lambent.tracer import Tracer
+
+__all__ = ["join", "welcome"]
+
+_joined: list[object] = []
+
+
+def join(tracer: Tracer, other: Any) -> bool:
+    """Come to terms with the provider that the API has; return whether the API keeps it."""
+    can_feed = hasattr(other, "add_span_processor")
+    feeds = can_feed and tracer.config.otel_provider == "feed"
+    if not any(each is other for each in _joined):
+        _joined.append(other)
+        name = f"{type(other).__module__}.{type(other).__qualname__}"
+        if can_feed:
+            _feed(other, alone=not feeds)
+        say(
+            f"OpenTelemetry's API has a provider, {name}: it keeps the API, and its spans go to lambent too"
+            if feeds
+            else f"OpenTelemetry's API had a provider, {name}: lambent has replaced it"
+            + (" (LAMBENT_OTEL_PROVIDER=feed takes its spans and leaves it)" if can_feed else "")
+        )
+    return feeds
+
+
+def welcome(tracer: Tracer, set_other: Callable[[], None]) -> bool:
+    """Decide about a provider that is about to be set; return whether it was."""
+    ours = trace._TRACER_PROVIDER
+    set_other()
+    other = trace._TRACER_PROVIDER
+    if other is not ours and not join(tracer, other):
+        trace._TRACER_PROVIDER = ours
+        return False
+    return True
+
+
+def _feed(other: Any, *, alone: bool) -> None:
+    others: Any = getattr(other, "_active_span_processor", None)
+    members = getattr(others, "_span_processors", None)
+    if alone and isinstance(members, tuple):
+        others._span_processors = tuple([_Retired(member) for member in members])
+    other.add_span_processor(_Feed())
+
+
+class _Processor:
+    """What OpenTelemetry's SDK takes for a processor."""
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        """Take no notice."""
+
+    def on_end(self, span: Any) -> None:
+        """Take no notice."""
+
+    _on_ending = on_end
+
+    def shutdown(self) -> None:
+        """Have nothing to let go of."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002  # the SDK's signature
+        """Have nothing to send."""
+        return True
+
+
+class _Retired(_Processor):
+    """One that is given no spans any more; it still sends those that it has."""
+
+    def __init__(self, processor: Any) -> None:
+        self.__dict__.update(shutdown=processor.shutdown, force_flush=processor.force_flush)
+
+
+class _Feed(_Processor):
+    """Hands the spans that another SDK has recorded to the default tracer."""
+
+    def on_end(self, span: Any) -> None:
+        """Take a finished `ReadableSpan`."""
+        tracer = lambent._default
+        context = span.context
+        if tracer is None or tracer.provider.closed or not context.trace_flags.sampled:
+            return
+        maker, scope = tracer, span.instrumentation_scope
+        if scope is not None:
+            maker = tracer.provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
+        ids = context.trace_id, context.span_id
+        parent = None if span.parent is None else adopt(span.parent)
+        twin = Span(maker, span.name, *ids, parent, span.kind.value, span.start_time)
+        twin._trace_state = adopt(context).trace_state
+        twin._start_attributes(span.attributes or {})
+        for event in span.events:
+            twin.add_event(event.name, event.attributes, event.timestamp)
+        if span.links:
+            twin._add_links(span.links)
+        twin.set_status(span.status)
+        for what in ("dropped_attributes", "dropped_events", "dropped_links"):
+            setattr(twin, what, getattr(twin, what) + getattr(span, what))
+        tracer.delivery.started += 1
+        if tracer.on_start is not None:
+            tracer.on_start(twin, None)
+        twin.end(span.end_time)

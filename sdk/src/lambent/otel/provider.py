@@ -1,0 +1,274 @@
+"""`tracer.provider`: a tracer as a TracerProvider of OpenTelemetry's API. Loaded with `opentelemetry.trace`.
+
+- What the API hands out are lambent's own spans, under the scope of the library that asked. As the API has
+  it, a `with` block around one ends it and does not make it current.
+- `get_span_context()` of any lambent span gives OpenTelemetry's kind from now on: its SDK insists on it.
+- The API is served by the default tracer: the first one, or the last made with `set_global=True`. What the
+  API gave away goes on with the next of these once its own is closed; before that, it records nothing.
+- Another provider that was there first, or comes later, is dealt with in `lambent.otel.join`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.trace.propagation import _SPAN_KEY
+from opentelemetry.util._once import Once
+
+import lambent
+from lambent.context import NonRecordingSpan
+from lambent.otel.context import runtime
+from lambent.span import Span
+from lambent.tracer import Tracer
+
+try:
+    from opentelemetry.util._decorator import _agnosticcontextmanager
+except ImportError:  # before 1.23: it decorates no async functions there, and its own SDK does not either
+    _agnosticcontextmanager = contextmanager  # type: ignore[assignment]  # the same, but for that
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Any, Self
+
+    from lambent.context import SpanContext
+    from lambent.limits import Attributes
+    from lambent.resource import InstrumentationScope, Resource
+
+__all__ = ["ApiSpan", "ApiTracer", "Provider", "api_context", "install", "serve"]
+
+
+def api_context(context: SpanContext) -> trace.SpanContext:
+    """Return a span context of ours as one of OpenTelemetry's."""
+    return trace.SpanContext(
+        context.trace_id,
+        context.span_id,
+        context.is_remote,
+        trace.TraceFlags(context.trace_flags),
+        trace.TraceState(list(context.trace_state.items())) if context.trace_state else None,
+    )
+
+
+def _get_span_context(self: Span | NonRecordingSpan) -> Any:
+    """Return what identifies this span elsewhere."""
+    return api_context(self.context)
+
+
+class ApiSpan(Span):
+    """A span that was started through the API."""
+
+    _api_context: trace.SpanContext | None = None
+
+    def get_span_context(self) -> Any:
+        """Return what identifies this span elsewhere: always the same object."""
+        if self._api_context is None:
+            self._api_context = api_context(self.context)
+        return self._api_context
+
+    @property
+    def parent(self) -> Any:
+        """The context of the span that this one is a child of."""
+        parent = self._parent
+        return parent.get_span_context() if isinstance(parent, Span) else parent
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None and self.is_recording():
+            self.fail(exc)
+        self.end()
+
+
+class _ApiNonRecordingSpan(NonRecordingSpan):
+    """One that is not sampled."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+
+
+class ApiTracer(Tracer):
+    """A tracer under another scope, as the API hands it out. All but the scope is the tracer's own."""
+
+    __slots__ = ("_of_api", "_scope")
+
+    def __init__(self, tracer: Tracer, scope: InstrumentationScope, *, api: bool) -> None:
+        self.__dict__ = tracer.__dict__  # the same one, so that what changes there changes here
+        self._scope = scope
+        self._of_api = api
+
+    @property
+    def scope(self) -> InstrumentationScope:
+        """The library that makes the spans."""
+        return self._scope
+
+    def start_span(
+        self,
+        name: str,
+        context: Any = None,
+        kind: Any = 0,
+        attributes: Attributes | None = None,
+        links: Sequence[Any] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> Any:
+        """Start a span, a child of the current one or of the one in `context`; it is not made current."""
+        if self.delivery.closed:
+            tracer: Any = self._next() or trace.NoOpTracer()
+            return tracer.start_span(name, context, kind, attributes, links, start_time)
+        span: Any = super().start_span(
+            name,
+            context,
+            getattr(kind, "value", kind),
+            attributes,
+            links or None,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+        )
+        span.__class__ = ApiSpan if type(span) is Span else _ApiNonRecordingSpan
+        return span
+
+    @_agnosticcontextmanager
+    def start_as_current_span(  # type: ignore[override]  # the API's own kind of context manager
+        self,
+        name: str,
+        context: Any = None,
+        kind: Any = 0,
+        attributes: Attributes | None = None,
+        links: Sequence[Any] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[Any]:
+        """Start a span for a `with` block, or decorate a function, as the API has it."""
+        span = self.start_span(
+            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        )
+        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span
+
+    def _next(self) -> trace.Tracer | None:
+        provider = trace._TRACER_PROVIDER
+        if not self._of_api or not isinstance(provider, Provider) or provider.closed:
+            return None
+        scope = self._scope
+        tracer: trace.Tracer = provider.get_tracer(
+            scope.name, scope.version, scope.schema_url, scope.attributes
+        )
+        return tracer
+
+
+class Provider(trace.TracerProvider):
+    """A TracerProvider that makes the spans of one tracer."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._tracers: dict[object, ApiTracer] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether it makes no spans, or no more."""
+        return self._tracer.config.disabled or self._tracer.delivery.closed
+
+    @property
+    def resource(self) -> Resource:
+        """Who makes the spans."""
+        return self._tracer.resource
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Any = None,
+    ) -> Any:
+        """Return the tracer for a library's spans: the same one for the same arguments."""
+        if self._tracer.config.disabled:
+            return trace.NoOpTracer()
+        key = (instrumenting_module_name, instrumenting_library_version, schema_url,
+               repr(sorted(attributes.items())) if attributes else "")  # fmt: skip
+        tracer = self._tracers.get(key)
+        if tracer is None:
+            from lambent.limits import clean_attributes, clean_name
+            from lambent.resource import InstrumentationScope
+
+            name, version, url = [clean_name(text) if text else "" for text in key[:3]]
+            scope = InstrumentationScope(
+                name, version, url, clean_attributes(attributes or {}, None, None)[0]
+            )
+            tracer = ApiTracer(self._tracer, scope, api=trace._TRACER_PROVIDER is self)
+            tracer = self._tracers.setdefault(key, tracer)
+        return tracer
+
+    def add_span_processor(self, span_processor: Any) -> None:
+        """Have a processor, lambent's or one of OpenTelemetry's SDK, called for the spans from now on."""
+        if not self._tracer.config.disabled:
+            from lambent.delivery.processors import add
+
+            add(self._tracer, span_processor)
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Deliver what is finished, within the time given (default: the configured timeout)."""
+        return self._tracer.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        """Close the tracer."""
+        self._tracer.close()
+
+
+class _Guard(Once):
+    """Decides about a provider that somebody sets while a tracer of ours serves the API."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done = True
+
+    def do_once(self, func: Callable[[], None]) -> bool:
+        tracer = lambent._default
+        if self._done and tracer is not None:
+            from lambent.otel.join import welcome
+
+            return welcome(tracer, func)
+        func()
+        return True
+
+
+def serve(tracer: Tracer) -> None:
+    """Have the API find this tracer, or join the provider that it finds already."""
+    runtime.leave_http = tracer.config.disable_http_tracing
+    other = trace._TRACER_PROVIDER
+    if other is not None and not isinstance(other, Provider):
+        from lambent.otel.join import join
+
+        if join(tracer, other):
+            return
+    trace._TRACER_PROVIDER = tracer.provider
+    trace._TRACER_PROVIDER_SET_ONCE = _Guard()
+
+
+def install(module: Any) -> None:
+    """Make lambent's spans spans of the API, and have the default tracer serve it."""
+    module.Span.register(Span)
+    module.NonRecordingSpan.register(NonRecordingSpan)
+    module.Tracer.register(ApiTracer)
+    Span.get_span_context = _get_span_context  # type: ignore[method-assign]  # see the head of this module
+    NonRecordingSpan.get_span_context = _get_span_context  # type: ignore[method-assign]  # as above
+    runtime.span_key = _SPAN_KEY
+    tracer = lambent._default
+    if tracer is not None and not tracer.config.disabled:
+        serve(tracer)
