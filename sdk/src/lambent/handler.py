@@ -178,6 +178,8 @@ class Invocation:
         config = tracer.config
         parent: SpanContext | None = None
         carrier = self._carrier or description.carrier
+        if not carrier and len(description.records) == 1:
+            carrier = description.records[0].carrier  # one message has one sender: that is who called
         environment = trace_header() if "xray-lambda" in config.propagators else ""
         if carrier or environment:
             from lambent.propagation import flat, parent_of
