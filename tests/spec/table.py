@@ -269,9 +269,9 @@ import json
 @pytest.mark.parametrize(
     ("kind", "met"),
     [
-        ("network_timeout", {"flushed": False, "problem": ""}),
-        ("api_unavailable", {"flushed": False, "problem": ""}),
-        ("disk_full", {"flushed": False, "problem": "[Errno 28] No space left on device"}),
+        ("network_timeout", {"delivered": False, "problem": ""}),
+        ("api_unavailable", {"delivered": False, "problem": ""}),
+        ("disk_full", {"delivered": False, "problem": "[Errno 28] No space left on device"}),
     ],
 )
 def test_the_failure_is_met(kind, met):
