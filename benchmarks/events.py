@@ -7,6 +7,7 @@ Results go to .bench/events.json.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import random
 import statistics
@@ -14,14 +15,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that this file runs by its path
 
 from benchmarks.harness.peers_file import Peer, read  # noqa: E402 - needs the path above
 from benchmarks.harness.results import machine  # noqa: E402 - as above
+from benchmarks.harness.rie import CACHE, PACKAGE, from_wheel  # noqa: E402 - as above
 from benchmarks.harness.venvs import PeerUnavailableError, Workshop, find_python  # noqa: E402 - as above
+
+if TYPE_CHECKING:
+    import zipfile
 
 SAMPLES = ROOT / "sdk" / "tests"
 TRACEPARENT = "00-{:032x}-b7ad6b7169203331-01"
@@ -59,6 +64,37 @@ def samples() -> dict[str, Any]:
     """Every sample of an event."""
     files = sorted([*SAMPLES.glob("events/*.json"), *SAMPLES.glob("more_events/*.json")])
     return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def generated() -> dict[str, Any]:
+    """The events that `sam local generate-event` makes, with its defaults, out of aws-sam-cli's wheel.
+
+    Fetched once and kept. Raises RieUnavailableError.
+    """
+    kept = CACHE / f"{PACKAGE}-events.json"
+    if not kept.exists():
+        found = from_wheel(_templates)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found))
+    events: dict[str, Any] = json.loads(kept.read_text())
+    return events
+
+
+def _templates(wheel: zipfile.ZipFile) -> dict[str, Any]:
+    root = "samcli/lib/generated_sample_events/"
+    found: dict[str, Any] = {}
+    for service, kinds in json.loads(wheel.read(f"{root}event-mapping.json")).items():
+        for kind, rules in kinds.items():
+            text = wheel.read(f"{root}events/{service}/{rules['filename']}.json").decode()
+            for tag, rule in rules.get("tags", {}).items():
+                value = str(rule["default"])
+                if rule.get("encoding") == "base64":
+                    value = base64.b64encode(value.encode()).decode()
+                value = json.dumps(value)[1:-1]
+                for name in (tag, tag.replace("-", "_")):
+                    text = text.replace(f"{{{{{{{name}}}}}}}", value)
+            found[f"{service} {kind}"] = json.loads(text)
+    return found
 
 
 def measure(python: Path, tool: str, given: dict[str, Any], calls: int) -> dict[str, dict[str, float]]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from benchmarks import events
+from benchmarks.harness.rie import RieUnavailableError
 from benchmarks.harness.venvs import PeerUnavailableError
+
+from lambent.triggers import recognise
 
 PYTHON = Path(sys.executable)
 
@@ -39,3 +42,16 @@ def test_the_report_says_what_is_over_its_budget(capsys: pytest.CaptureFixture[s
     assert "2.00x" in capsys.readouterr().out
     assert events.report(rounds, {"a": {"ns": 2_000_000, "callers": 0}}) == 1
     assert events.report({"lambent": [one(16_000, 1)]}, {"a": {"ns": 1, "callers": 0}}) == 1
+
+
+def test_the_events_that_sam_generates_are_recognised() -> None:
+    try:
+        every = events.generated()
+    except RieUnavailableError as reason:
+        pytest.skip(str(reason))
+    assert len(every) > 60
+    # Nothing defines these two: they are what a caller of its own sends.
+    assert {name for name, event in every.items() if not recognise(event).source} == {
+        "batch get-job",
+        "batch submit-job",
+    }

@@ -52,7 +52,7 @@ def lambent() -> Callable[[Any], int]:
             parent, _ = parent_of(found.carrier, tracer.config, None)
             callers = parent is not None
         if found.records:
-            callers = len(links(tracer, found.records))
+            callers = len(links(tracer, event, found))
         return callers
 
     return describe
