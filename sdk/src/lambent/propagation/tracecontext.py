@@ -101,4 +101,5 @@ def inject(context: SpanContext, carrier: MutableMapping[str, str]) -> None:
         f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
     )
     if context.trace_state:
-        carrier["tracestate"] = context.trace_state.to_header()
+        members = [f"{key}={value}" for key, value in context.trace_state.items()]
+        carrier["tracestate"] = ",".join(members[:_MAX_ENTRIES])
