@@ -36,6 +36,9 @@ class Printer(Protocol):
     def changed(self, name: str) -> None:
         """A function's code has changed."""
 
+    def revised(self, kind: str, what: str) -> None:
+        """The file has changed: a function was added, altered or removed, or there is a problem with it."""
+
     def flush(self) -> None:
         """Write what has been told."""
 
@@ -81,6 +84,11 @@ class Lines:
     def changed(self, name: str) -> None:
         """Say that the next invocation runs new code."""
         self._write(f"{name} has changed: its next invocation runs the new code.")
+
+    def revised(self, kind: str, what: str) -> None:
+        """Say what a change of the file has changed."""
+        said = {"added": "is served now", "altered": "has been altered", "removed": "is served no more"}
+        self._write(f"{what} {said[kind]}." if kind in said else f"The file cannot be followed: {what}")
 
     def ended(self) -> None:
         """Say that it is over."""
@@ -137,6 +145,10 @@ class JsonLines:
     def changed(self, name: str) -> None:
         """Write which function's code has changed."""
         self._write({"event": "changed", "function": name})
+
+    def revised(self, kind: str, what: str) -> None:
+        """Write what a change of the file has changed."""
+        self._write({"event": kind, "message" if kind == "problem" else "function": what})
 
     def ended(self) -> None:
         """Write that it is over."""

@@ -15,18 +15,22 @@ from lambent_lab.commands import options
 from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from concurrent.futures import Future
 
     from lambent_lab.commands.events import Printer
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Invocation
     from lambent_lab.service import Lab
+    from lambent_lab.service.api.functions import Desk
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
+    from lambent_lab.service.serving import Endpoint
+    from lambent_lab.service.watch import File
 
 _SAVE_S = 0.5  # how often received spans are stored
+_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".json", ".template"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,9 @@ class Plan:
     show_default=True,
     help="The port for that.",
 )
-@click.option("--watch", "watching", is_flag=True, help="Serve from new environments when code changes.")
+@click.option(
+    "--watch", "watching", is_flag=True, help="Follow changes of the code, of layers and of the file itself."
+)
 @click.option(
     "--max-environments",
     metavar="N",
@@ -136,7 +142,9 @@ def command(
     from lambent_lab.service import Lab
     from lambent_lab.traces import Store
 
-    configuration = _configuration(file, parameters, layers, empty=empty)
+    path = None if empty else _path(file)
+    source = _Source(path, file, parameters, layers)
+    configuration = source.read()
     plan = Plan(
         host=host,
         port=port,
@@ -156,12 +164,12 @@ def command(
             kept.traces(1)  # a file that is not ours is said before anything runs,
             if store is not None:
                 kept.make()  # and one that was asked for and cannot be made as well
-            _serve(lab, configuration, plan, printer)
+            _serve(lab, source, configuration, plan, printer)
     except (KeyboardInterrupt, SystemExit):
         printer.ended()
 
 
-def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer) -> None:
+def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, printer: Printer) -> None:
     """Set everything up, say so, and write what happens until somebody ends it."""
     import asyncio
 
@@ -182,21 +190,32 @@ def _serve(lab: Lab, configuration: Configuration, plan: Plan, printer: Printer)
     def on_line(name: str) -> Callable[[str], None]:
         return lambda line: happened.tell(partial(printer.line, name, line))
 
+    def tell(kind: str, what: str) -> None:
+        happened.tell(partial(printer.revised, kind, what))
+
     for definition in configuration.definitions:
         setup.deploy(lab, definition, on_line(definition.name))
-    also = {one.other_name: one.name for one in configuration.definitions if one.other_name}
     desk = Desk(lab.core, layers=configuration.layers, on_line=on_line)
-    server = lab.listen(Endpoint(desk, also), plan.host, plan.port)
-    rie = None
-    if plan.rie is not None:
-        rie = lab.listen(Endpoint(desk, {**also, "function": plan.rie}), plan.host, plan.rie_port)
+    named: list[dict[str, str]] = [{}] if plan.rie is None else [{}, {"function": plan.rie}]
+    endpoints = [(Endpoint(desk, {**_other_names(configuration), **names}), names) for names in named]
+    ports = (plan.port, plan.rie_port)
+    servers = [lab.listen(each, plan.host, port) for (each, _), port in zip(endpoints, ports, strict=False)]
+    server, rie = servers[0], servers[1] if len(servers) > 1 else None
     with ExitStack() as stack:
         watching: Future[None] | None = None
         if plan.watching:
             functions = [lab.core.functions[one.name] for one in configuration.definitions]
             seen = asyncio.Event()
+            if source.file is not None:
+                source.file.revise = _revision(source, configuration, desk, endpoints, on_line, tell)
             watching = lab.begin(
-                watch(lab.core, functions, lambda name: happened.tell(partial(printer.changed, name)), seen)
+                watch(
+                    lab.core,
+                    functions,
+                    lambda name: happened.tell(partial(printer.changed, name)),
+                    seen,
+                    source.file,
+                )
             )
             stack.callback(watching.cancel)
             lab.run(seen.wait())  # whoever reads that it is ready may change code at once
@@ -232,17 +251,79 @@ def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:
     return adjust
 
 
-def _configuration(
-    file: str | None, parameters: tuple[str, ...], layers: tuple[str, ...], *, empty: bool
-) -> Configuration:
-    from lambent_lab.commands.inputs import locate
-    from lambent_lab.service.files import Configuration, Definition, find, load
+def _other_names(configuration: Configuration) -> dict[str, str]:
+    return {one.other_name: one.name for one in configuration.definitions if one.other_name}
 
-    mapped = {arn: Path(path).absolute() for arn, path in (_pair(text, "--layer") for text in layers)}
-    if empty:
-        if file is not None or parameters:
+
+def _revision(
+    source: _Source,
+    configuration: Configuration,
+    desk: Desk,
+    endpoints: list[tuple[Endpoint, dict[str, str]]],
+    on_line: Callable[[str], Callable[[str], None]],
+    tell: Callable[[str, str], None],
+) -> Callable[[], Awaitable[Iterable[Deployed]]]:
+    """Return what follows a change of the file, in the lab's event loop."""
+    import asyncio
+
+    from lambent_lab.service.revise import revise
+
+    async def follow() -> Iterable[Deployed]:
+        nonlocal configuration
+        core = desk.core
+        try:
+            after = await asyncio.to_thread(source.read)
+            changes = await revise(core, configuration, after, on_line)
+        except UsageError as error:
+            tell("problem", str(error))
+        else:
+            configuration = after
+            desk.layers = dict(after.layers)
+            for endpoint, meant in endpoints:
+                endpoint.rename({**_other_names(after), **meant})
+            for kind, what in changes:
+                tell(kind, what)
+        return [core.functions[one.name] for one in configuration.definitions if one.name in core.functions]
+
+    return follow
+
+
+class _Source:
+    """Where the functions come from: a file, one function's place, or nothing at first."""
+
+    def __init__(
+        self, path: Path | None, given: str | None, parameters: tuple[str, ...], layers: tuple[str, ...]
+    ) -> None:
+        from lambent_lab.service.watch import File
+
+        self._given = given
+        pairs = (_pair(text, "--layer") for text in layers)
+        self._mapped = {arn: Path(place).absolute() for arn, place in pairs}
+        self._parameters = dict(_pair(text, "--parameter") for text in parameters)
+        single = path is not None and not path.is_file() and path.suffix not in _SUFFIXES
+        self.file: File | None = None if path is None or single else File(path.absolute())
+        if path is None and (given is not None or parameters):
             raise UsageError("--empty starts without functions: leave it out, or the file.")
-        return Configuration(definitions=(), layers=mapped)
+
+    def read(self) -> Configuration:
+        """Return what there is now. Raises UsageError."""
+        from lambent_lab.commands.inputs import locate
+        from lambent_lab.service.files import Configuration, Definition, load
+
+        if self.file is not None:
+            configuration = load(self.file.path, parameters=self._parameters, layers=self._mapped)
+            return replace(configuration, layers={**configuration.layers, **self._mapped})
+        if self._given is None:
+            return Configuration(definitions=(), layers=self._mapped)
+        location = locate(self._given)
+        chosen = {"name": location.name, "code": location.code.absolute(), "handler": location.handler}
+        return Configuration(definitions=(Definition(options=chosen),), layers=self._mapped)
+
+
+def _path(file: str | None) -> Path:
+    """Return the file that is meant, which need not be there. Raises UsageError."""
+    from lambent_lab.service.files import find
+
     path = Path(file) if file is not None else find(Path())
     if path is None:
         raise UsageError(
@@ -254,13 +335,7 @@ def _configuration(
         if found is None:
             raise UsageError(f"There is no lambent.yaml, lambent.toml or template.yaml in {path}.")
         path = found
-    if not path.is_file() and path.suffix not in {".yaml", ".yml", ".toml", ".json", ".template"}:
-        location = locate(str(file))
-        chosen = {"name": location.name, "code": location.code.absolute(), "handler": location.handler}
-        return Configuration(definitions=(Definition(options=chosen),), layers=mapped)
-    given = dict(_pair(text, "--parameter") for text in parameters)
-    configuration = load(path, parameters=given, layers=mapped)
-    return replace(configuration, layers={**configuration.layers, **mapped})
+    return path
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -74,6 +74,10 @@ class Endpoint:
         self._alias = dict(alias or {})
         self._server: http.Server | None = None
 
+    def rename(self, alias: Mapping[str, str]) -> None:
+        """Have other names in Invoke's path mean functions, from now on."""
+        self._alias = dict(alias)
+
     async def listen(self, host: str, port: int) -> None:
         """Begin to answer. Raises LabError when the port cannot be had."""
         try:

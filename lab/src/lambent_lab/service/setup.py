@@ -20,24 +20,28 @@ if TYPE_CHECKING:
 
 def deploy(lab: Lab, definition: Definition, on_line: Callable[[str], None] | None = None) -> Function:
     """Make the function that a file defines, with its concurrency and alias. Raises UsageError."""
-    options: dict[str, Any] = dict(definition.options)
-    if definition.source is not None:
-        options["code"] = _written(lab.core, definition)
-    try:
-        spec = FunctionSpec(**options)
-    except UsageError as error:
-        raise UsageError(f"{definition.name}: {error}") from error
-    function = lab.add(spec, definition.about, on_line=on_line)
-    deployed = lab.core.functions[definition.name]
-    deployed.record.tags.update(definition.tags)
-    lab.run(_furnish(lab.core, deployed, definition))
+    function = lab.add(spec_of(lab.core, definition), definition.about, on_line=on_line)
+    lab.run(furnish(lab.core, lab.core.functions[definition.name], definition))
     return function
 
 
-async def _furnish(core: Core, deployed: Deployed, definition: Definition) -> None:
+def spec_of(core: Core, definition: Definition) -> FunctionSpec:
+    """Return the spec of the function that a file defines. Raises UsageError."""
+    options: dict[str, Any] = dict(definition.options)
+    if definition.source is not None:
+        options["code"] = _written(core, definition)
+    try:
+        return FunctionSpec(**options)
+    except UsageError as error:
+        raise UsageError(f"{definition.name}: {error}") from error
+
+
+async def furnish(core: Core, deployed: Deployed, definition: Definition) -> None:
+    """Give a function the tags, the concurrency and the alias that its file says. Raises ServiceError."""
+    deployed.record.tags.update(definition.tags)
     if definition.reserved is not None:
         core.reserve(deployed, definition.reserved)
-    if definition.alias is not None:
+    if definition.alias is not None and definition.alias not in deployed.record.aliases:
         version = await core.publish(deployed)
         deployed.record.add_alias(definition.alias, version.number)
     if definition.provisioned:

@@ -5,6 +5,8 @@ Rules
 - A folder is known by its path, not by its inode: a build that removes it and makes it again has changed it,
   as has whoever points a link elsewhere.
 - A function that has got other code or layers over the API is watched there from then on.
+- The file that says which functions there are is looked at by its size and time, twice in a row: whoever
+  writes it may not be through.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 from lambent_lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from lambent_lab.service.core import Core, Deployed
 
@@ -57,6 +59,33 @@ class Place:
         return any(self.target == path or self.target in path.parents for path in changed)
 
 
+class File:
+    """A file that says which functions there are.
+
+    `revise` follows its change and returns the functions to watch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.revise: Callable[[], Awaitable[Iterable[Deployed]]] | None = None
+        self._read = self._last = self._look()  # made before it is read: what changes meanwhile has changed
+
+    def _look(self) -> tuple[int, int, int, int] | None:
+        try:
+            about = self.path.stat()
+        except OSError:
+            return None
+        return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+    def changed(self) -> bool:
+        """Tell, once, that it has changed and does so no more."""
+        before, self._last = self._last, self._look()
+        if self._last != before or self._last == self._read:
+            return False
+        self._read = self._last
+        return True
+
+
 def places(deployed: Deployed) -> tuple[Place, ...]:
     """Return what a function's `$LATEST` is made of, as it is now."""
     spec = deployed.record.latest.spec
@@ -70,27 +99,36 @@ def moved(before: Iterable[Place], now: Iterable[Place]) -> bool:
 
 
 async def watch(
-    core: Core, deployed: Iterable[Deployed], told: Callable[[str], None], ready: asyncio.Event | None = None
+    core: Core,
+    deployed: Iterable[Deployed],
+    told: Callable[[str], None],
+    ready: asyncio.Event | None = None,
+    file: File | None = None,
 ) -> None:
     """Reload functions whose files change, until cancelled; `told` hears the name of each.
 
     `ready` is set when changes are seen from now on, or when this ends. Functions made later over the API
-    have packages, which do not change. Raises LabError when the system lets nobody watch.
+    have packages, which do not change; those that come with a change of `file` are watched as well. Raises
+    LabError when the system lets nobody watch.
     """
     try:
-        await _watch(core, deployed, told, ready or asyncio.Event())
+        await _watch(core, deployed, told, ready or asyncio.Event(), file)
     finally:
         if ready is not None:
             ready.set()  # whoever waits for it looks at the outcome
 
 
 async def _watch(
-    core: Core, deployed: Iterable[Deployed], told: Callable[[str], None], ready: asyncio.Event
+    core: Core,
+    deployed: Iterable[Deployed],
+    told: Callable[[str], None],
+    ready: asyncio.Event,
+    file: File | None,
 ) -> None:
     known = {function: places(function) for function in deployed}
     # What was replaced while nobody watched its new folder is loaded once more when somebody does.
     again: set[Deployed] = set()
-    while known:
+    while known or file is not None:
         folders = {place.folder for found in known.values() for place in found if place.identity is not None}
         async with aclosing(_turns(folders)) as turns:
             async for changed in turns:
@@ -104,6 +142,8 @@ async def _watch(
                         core.reload(function)
                         told(function.name)
                 again = replaced
+                if file is not None and file.revise is not None and file.changed():
+                    now = {function: places(function) for function in await file.revise()}
                 if now != known:
                     known = now
                     break
