@@ -10,16 +10,37 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lambent
 from lambent.context import SpanContext
 from lambent.propagation import baggage
 from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
+from lambent.wire import protobuf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent.span import Span
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def mutate(value: Any, draw: Callable[[Any], Any], junk: Any) -> Any:
+    """Return a record with one of its values, at any depth, replaced or removed."""
+    if not isinstance(value, dict) or not value:
+        return draw(junk)
+    key = draw(st.sampled_from(sorted(value)))
+    action = draw(st.sampled_from(["deeper", "deeper", "replace", "remove"]))
+    if action == "remove":
+        return {name: inner for name, inner in value.items() if name != key}
+    return {**value, key: mutate(value[key], draw, junk) if action == "deeper" else draw(junk)}
+
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 NOW = 1_700_000_000_000  # the fake clock's start, in milliseconds
@@ -138,6 +159,16 @@ def test_the_whole_trace_of_a_batch() -> None:
     )
 
 
+def test_one_message_has_one_sender() -> None:
+    tracer = recording_tracer()
+    process_all(tracer, batch(message(1, sender(11))))
+    one, totals, root = tracer.spans
+    assert {span.context.trace_id for span in (one, totals, root)} == {11}
+    assert one.parent == root.parent == SpanContext(11, 11, True, 1)
+    assert linked(root) == [11]
+    assert [link.context.span_id for link in one.links] == [root.context.span_id]
+
+
 def test_the_totals_reach_from_the_first_to_the_last() -> None:
     tracer = recording_tracer()
     process_all(tracer, batch(message(1), message(2)), lambda record: tracer.fake_clock.advance(1))
@@ -237,6 +268,28 @@ def test_what_is_no_batch(event: Any) -> None:
     assert tracer.batch_handler(handled.append)(event, LambdaContext()) == {"batchItemFailures": []}
     given = event.get("Records") if isinstance(event, dict) else None
     assert handled == (given or [])
+
+
+@given(data=st.data())
+def test_whatever_a_record_holds_it_is_handled(data: st.DataObject, load_event: Callable[[str], Any]) -> None:
+    name = data.draw(
+        st.sampled_from(["sqsEvent", "snsEvent", "kinesisStreamEvent", "dynamoStreamEvent", "s3Event"])
+    )
+    event = load_event(f"{name}.json")
+    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]
+    for place in range(data.draw(st.integers(1, 3))):
+        event["Records"][place] = mutate(event["Records"][place], data.draw, JUNK)
+    before = copy.deepcopy(event)
+    tracer = recording_tracer(propagators="tracecontext,baggage,xray,b3")
+    handled: list[Any] = []
+    process_all(tracer, event, handled.append)
+    records = [each for each in event["Records"] if isinstance(each, dict)]
+    assert [id(each) for each in handled if isinstance(each, dict)] == [id(each) for each in records]
+    handled.clear()
+    assert tracer.batch_handler(handled.append)(event, LambdaContext()) == {"batchItemFailures": []}
+    assert len(handled) >= len(records)
+    assert repr(event) == repr(before)  # NaN is not equal to itself
+    assert protobuf.encode(tracer.spans)
 
 
 # batch_handler.

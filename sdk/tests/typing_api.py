@@ -140,6 +140,22 @@ lambent.init(
 )
 
 
+@tracer.batch_handler
+def handle_record(record: dict[str, str], context: object) -> None:
+    assert_type(lambent.extract(record), SpanContext | None)
+
+
+@tracer.batch_handler(name="sqs.process", kind="SERVER")
+async def handle_record_later(record: dict[str, str]) -> None:
+    print(lambent.inject({}, SpanContext(1, 2)), lambent.carriers.message_attributes())
+
+
+def handle_batch(event: dict[str, object]) -> None:
+    for record in tracer.records(event):
+        with tracer.process(record, attributes={"a": 1}) as span:
+            span.set_attribute("id", record["messageId"])
+
+
 def test_of_the_users() -> None:
     fake = recording_tracer(environ={"OTEL_SERVICE_NAME": "s"}, project="p")
     assert_type(fake, RecordingTracer)

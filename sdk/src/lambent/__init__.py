@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambent import carriers, exporters, logging, propagation, sampling, testing, wire
+    from lambent import carriers, exporters, llm, logging, propagation, sampling, testing, wire
     from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
@@ -59,6 +59,7 @@ __all__ = [
     "get_tracer",
     "init",
     "inject",
+    "llm",
     "logging",
     "propagation",
     "sampling",
@@ -90,6 +91,7 @@ _HOMES = {
     "exporters": "",
     "extract": "carriers",
     "inject": "carriers",
+    "llm": "",
     "logging": "",
     "propagation": "",
     "sampling": "",

@@ -31,14 +31,21 @@ _CONSUMER = 4
 _BATCH: ContextVar[Batch | None] = ContextVar("lambent-batch", default=None)
 
 
-def links(tracer: Tracer, messages: Sequence[Record]) -> list[Link]:
-    """Return a link to the sender of each record, each once."""
+_described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextVar(
+    "lambent-described", default=None
+)
+
+
+def links(tracer: Tracer, event: object, described: Description) -> list[Link]:
+    """Return a link to the sender of each record, each once; remember them for the loop over the records."""
     found: dict[tuple[int, int], Link] = {}
-    for each in messages:
+    for each in described.records:
         context, _ = parent_of(each.carrier, tracer.config, None, message=True)
         if context is not None:
             found.setdefault((context.trace_id, context.span_id), Link(context))
-    return list(found.values())
+    senders = list(found.values())
+    _described.set((event, described, senders))
+    return senders
 
 
 class Batch:
@@ -47,8 +54,14 @@ class Batch:
     def __init__(self, tracer: Tracer, event: object, name: str | None) -> None:
         self.tracer = tracer
         described = Description("other")
+        self.senders: list[Link] = []
         try:
-            described = recognise(event)
+            known = _described.get()
+            if known is not None and known[0] is event:
+                _, described, self.senders = known
+            else:
+                described = recognise(event)
+                self.senders = links(tracer, event, described)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say(error)
         self.messages = described.records
@@ -95,7 +108,7 @@ class Batch:
                     "lambent.batch.redelivered": self.redelivered,
                     "lambent.batch.queue_delay_max": self.delay,
                 },
-                links(self.tracer, self.messages),
+                self.senders,
                 self.start,
             )
             if self.failed:
@@ -113,6 +126,7 @@ def records(tracer: Tracer, event: object, name: str | None = None) -> Iterator[
 
 def finish() -> None:
     """Make the span with the totals of a loop that was left: it may live as long as its exception does."""
+    _described.set(None)
     batch = _BATCH.get()
     if batch is not None:
         batch.__exit__()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lambent.context import AnySpan
 
-    C = TypeVar("C", bound="MutableMapping[str, Any]")
+    C = TypeVar("C", dict[str, str], dict[str, Any], MutableMapping[str, str])
     P = TypeVar("P", dict[str, Any], str, bytes)
 
 __all__ = [

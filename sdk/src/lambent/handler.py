@@ -119,7 +119,7 @@ class Invocation:
         parent: SpanContext | None = None
         try:
             description = recognise(event, self._context)
-            parent = self._origin(description)
+            parent = self._origin(event, description)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
             description = Description("other")
@@ -172,12 +172,14 @@ class Invocation:
             extracted(self._carrier or description.carrier or {}, parent, span)
         return span
 
-    def _origin(self, description: Description) -> SpanContext | None:
+    def _origin(self, event: object, description: Description) -> SpanContext | None:
         """Return who called, as the propagators have it; keep the baggage, and the links of a batch."""
         tracer = self._tracer
         config = tracer.config
         parent: SpanContext | None = None
         carrier = self._carrier or description.carrier
+        if not carrier and len(description.records) == 1:
+            carrier = description.records[0].carrier  # one message has one sender: that is who called
         environment = trace_header() if "xray-lambda" in config.propagators else ""
         if carrier or environment:
             from lambent.propagation import flat, parent_of
@@ -188,7 +190,7 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, description.records)]
+            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, event, description)]
         return parent
 
     def set_response(self, response: object) -> None:

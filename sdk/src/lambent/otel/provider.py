@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -18,6 +19,7 @@ from opentelemetry.util._once import Once
 
 import lambent
 from lambent.context import NonRecordingSpan
+from lambent.hooks import when_imported
 from lambent.otel.context import runtime
 from lambent.span import Span
 from lambent.tracer import Tracer
@@ -251,6 +253,8 @@ class _Guard(Once):
 def serve(tracer: Tracer) -> None:
     """Have the API find this tracer, or join the provider that it finds already."""
     runtime.leave_http = tracer.config.disable_http_tracing
+    if "propagators" in tracer.config.arguments:  # what the environment names the API finds by itself
+        when_imported("opentelemetry.propagate", partial(_propagate, tracer.config.propagators))
     other = trace._TRACER_PROVIDER
     if other is not None and not isinstance(other, Provider):
         from lambent.otel.join import join
@@ -259,6 +263,12 @@ def serve(tracer: Tracer) -> None:
             return
     trace._TRACER_PROVIDER = tracer.provider
     trace._TRACER_PROVIDER_SET_ONCE = _Guard()
+
+
+def _propagate(names: tuple[str, ...], module: Any) -> None:
+    from lambent.otel.propagators import composite
+
+    module.set_global_textmap(composite(names))
 
 
 def install(module: Any) -> None:

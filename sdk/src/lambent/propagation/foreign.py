@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from typing import Any
 
-__all__ = ["extract", "inject"]
+__all__ = ["extract", "inject", "propagator"]
 
 _loaded: dict[str, Any] = {}
 
 
-def _propagator(name: str) -> Any:
+def propagator(name: str) -> Any:
+    """Return the propagator that an installed package has under this name, None without one."""
     if name not in _loaded:
         _loaded[name] = None
         from importlib.metadata import entry_points
@@ -43,14 +44,14 @@ def _say(name: str, text: str) -> None:
 
 def extract(name: str, carrier: Mapping[str, str]) -> SpanContext | None:
     """Return the context that this propagator finds in a flat carrier, None without one."""
-    propagator = _propagator(name)
-    if propagator is None:
+    found = propagator(name)
+    if found is None:
         return None
     try:
         from opentelemetry.context import Context
         from opentelemetry.trace import get_current_span
 
-        context = adopt(get_current_span(propagator.extract(carrier, Context())).get_span_context())
+        context = adopt(get_current_span(found.extract(carrier, Context())).get_span_context())
     except Exception as error:  # noqa: BLE001  # another package's code
         _say(name, f"it fails ({type(error).__name__}: {error})")
         return None
@@ -59,8 +60,8 @@ def extract(name: str, carrier: Mapping[str, str]) -> SpanContext | None:
 
 def inject(name: str, context: SpanContext, carrier: MutableMapping[str, str]) -> None:
     """Have this propagator write the context into a carrier."""
-    propagator = _propagator(name)
-    if propagator is None:
+    found = propagator(name)
+    if found is None:
         return
     try:
         from opentelemetry import trace
@@ -69,6 +70,6 @@ def inject(name: str, context: SpanContext, carrier: MutableMapping[str, str]) -
         state = trace.TraceState(list(context.trace_state.items()))
         flags = trace.TraceFlags(context.trace_flags)
         theirs = trace.SpanContext(context.trace_id, context.span_id, context.is_remote, flags, state)
-        propagator.inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(theirs), Context()))
+        found.inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(theirs), Context()))
     except Exception as error:  # noqa: BLE001  # another package's code
         _say(name, f"it fails ({type(error).__name__}: {error})")
