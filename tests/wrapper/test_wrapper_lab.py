@@ -96,7 +96,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layer with some of what is installed for these tests, and what that needs."""
     layer = tmp_path_factory.mktemp("layer")
-    wanted, done = ["mangum", "aws-lambda-powertools"], set()
+    wanted, done = ["mangum", "aws-lambda-powertools", "opentelemetry-api"], set()
     while wanted:
         found = importlib.metadata.distribution(wanted.pop())
         if found.name in done:
@@ -289,3 +289,36 @@ resolve = powertools.resolve
         assert result.payload["statusCode"] == status, (result.payload, result.log)  # type: ignore[index, call-overload]  # an object
         (root,) = result.spans
         assert root.attributes["http.response.status_code"] == status
+
+
+def test_what_was_instrumented_before_the_function_made_its_tracer_goes_to_that(
+    lab: Lab, packages: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "opentelemetry/instrumentation").mkdir(parents=True)
+    (tmp_path / "redis.py").write_text("def get(): return 1\n")
+    (tmp_path / "opentelemetry/instrumentation/redis.py").write_text("""
+import redis
+class RedisInstrumentor:
+    is_instrumented_by_opentelemetry = False
+    def instrument(self, tracer_provider, **options):
+        tracer, call = tracer_provider.get_tracer("redis", "1"), redis.get
+        def get():
+            with tracer.start_as_current_span("GET"):
+                return call()
+        redis.get = get
+    def uninstrument(self):
+        print("uninstrumented")
+""")
+    (tmp_path / "app.py").write_text("""
+import lambent, redis
+redis.get()
+tracer = lambent.init(service_name="own")
+def handler(event, context):
+    return redis.get()
+""")
+    result = run(lab, tmp_path, "app.handler", None, (packages,), LAMBENT_INSTRUMENT="redis", **SCRIPT)
+    assert result.payload == 1
+    assert "uninstrumented" not in result.log
+    root, get = sorted(result.spans, key=lambda span: span.kind != "SERVER")[:2]
+    assert (get.name, get.parent_span_id, get.scope) == ("GET", root.span_id, "redis 1")
+    assert {span.resource["service.name"] for span in (root, get)} == {"own"}
