@@ -122,6 +122,8 @@ class Tracing:
         earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
         if isinstance(own, Tracer):  # the first call takes no longer than the others, then
             last = (own.config, self._prepare(own.config, name))
+            if last[1][2] is not None and function is not None:
+                read = arguments_of(function)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             nonlocal read, last, has_defaults

@@ -126,7 +126,9 @@ class RuntimeContext(_RuntimeContext):
             pair: Any
             for pair in token:
                 pair[0].reset(pair[1])
-        elif self._before is not None:  # attached before lambent was there
+        elif self._before is None:
+            raise ValueError(f"{token!r} is no token of an attach")
+        else:  # attached before lambent was there
             self._before.detach(token)
             self.attach(self._before.get_current())
 
