@@ -24,6 +24,7 @@ check: venv  ## ruff, mypy, the code in README and docs
 bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved run; writes the README's tables
 	$(BIN)/python benchmarks/run.py --readme
 	$(BIN)/python benchmarks/emulators.py --readme
+	$(BIN)/python benchmarks/events.py
 
 faults: venv  ## every way of delivery, of ending and of a collector; writes docs/reference/delivery-matrix.md
 	$(BIN)/python tools/faults.py

@@ -12,13 +12,14 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+T = TypeVar("T")
 PACKAGE = "aws-sam-cli==1.170.0"
 PATH = "/2015-03-31/functions/function/invocations"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lambent" / "rie"
@@ -39,6 +40,17 @@ def binary(cache: Path = CACHE) -> Path:
     found = cache / PACKAGE / "aws-lambda-rie"
     if found.exists():
         return found
+    content = from_wheel(lambda wheel: wheel.read(f"samcli/local/rapid/aws-lambda-rie-{machine}"))
+    found.parent.mkdir(parents=True, exist_ok=True)
+    partial = found.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(content)
+    partial.chmod(0o755)
+    partial.replace(found)  # two processes may fetch it at once
+    return found
+
+
+def from_wheel(read: Callable[[zipfile.ZipFile], T]) -> T:
+    """Return what is read from the wheel, fetched from the package index. Raises RieUnavailableError."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
         done = subprocess.run(
@@ -53,13 +65,7 @@ def binary(cache: Path = CACHE) -> Path:
             last = done.stderr.strip().splitlines()[-1:] or ["pip said nothing"]
             raise RieUnavailableError(f"{PACKAGE} could not be downloaded: {last[0]}")
         with zipfile.ZipFile(wheels[0]) as wheel:
-            content = wheel.read(f"samcli/local/rapid/aws-lambda-rie-{machine}")
-    found.parent.mkdir(parents=True, exist_ok=True)
-    partial = found.with_suffix(f".{os.getpid()}")
-    partial.write_bytes(content)
-    partial.chmod(0o755)
-    partial.replace(found)  # two processes may fetch it at once
-    return found
+            return read(wheel)
 
 
 class Rie:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lambent
+from lambent import triggers
 from lambent.context import SpanContext
 from lambent.propagation import baggage
 from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
@@ -475,6 +476,19 @@ def test_every_kind_of_batch(make: Any, load_event: Callable[[str], Any]) -> Non
     assert all(span.attributes["lambent.message.queue_delay"] >= 0 for span in processed)  # type: ignore[operator]  # a number
     assert linked(root) == linked(totals) == [1, 2, 3]
     assert totals.name.endswith(".batch")
+
+
+def test_every_sample_with_records(event_name: str, load_event: Callable[[str], Any]) -> None:
+    event = load_event(event_name)
+    expected = list(triggers.records(event))
+    tracer = recording_tracer()
+    handled: list[Any] = []
+    process_all(tracer, event, handled.append)
+    if expected:
+        assert [id(each) for each in handled] == [id(each.raw) for each in expected]
+        *processed, totals, _ = tracer.spans
+        assert [span.name for span in processed] == [each.name for each in expected]
+        assert totals.attributes["lambent.batch.succeeded"] == len(expected)
 
 
 @pytest.mark.parametrize("make", [shuffled_kinesis, changes])

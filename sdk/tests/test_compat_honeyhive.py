@@ -140,6 +140,55 @@ def test_the_key_does_not_go_to_somebody_elses_endpoint(monkeypatch: pytest.Monk
     tracer.close()
 
 
+def test_spans_leave_without_a_decorated_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lambent.exporters import Exporter, Result
+
+    class Batches(Exporter):
+        waits = False
+
+        def __init__(self) -> None:
+            self.batches: list[list[str]] = []
+
+        def export(self, spans: Any, timeout: float) -> Result:
+            self.batches.append([span.name for span in spans])
+            return Result()
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    exporter = Batches()
+    tracer = HoneyHiveTracer.init(exporter=exporter, recorder=False)
+    with tracer.start_span("root"), tracer.start_span("inner"):
+        pass
+    assert exporter.batches == [["inner", "root"]]
+
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        with tracer.start_span("within"):
+            pass
+
+    handler({}, None)
+    assert [len(batch) for batch in exporter.batches] == [2, 2]
+    tracer.close()
+
+
+def test_sessions() -> None:
+    from lambent.exporters.memory import MemoryExporter
+
+    tracer = HoneyHiveTracer.init(exporter=MemoryExporter(), session_id="mine")
+    assert tracer.session_id == "mine"
+    with tracer.trace("x"):
+        assert tracer.session_id == "mine"
+    assert spans(tracer)["x"].attributes["honeyhive.session_id"] == "mine"
+    tracer.close()
+    tracer = HoneyHiveTracer.init(exporter=MemoryExporter())
+    assert tracer.session_id is None
+    seen: list[str | None] = []
+    for _ in range(2):
+        with tracer.trace("x"):
+            seen.append(tracer.session_id)
+    assert len({*seen} - {None}) == 2
+    tracer.close()
+
+
 def test_an_unknown_argument_is_an_error() -> None:
     with pytest.raises(lambent.ConfigError, match="did you mean 'project'"):
         HoneyHiveTracer.init(projekt="x")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +133,44 @@ def test_the_response_reaches_the_span(
         assert span.attributes["http.response.status_code"] == 500
         assert span.status.status_code.name == "ERROR"
         assert lambent.current_span() is None
+
+
+PYTHONS = sorted(
+    {
+        str(found)
+        for folder in (Path("/usr/bin"), Path("/usr/local/bin"), *Path.home().glob(".pyenv/versions/3.*/bin"))
+        for found in folder.glob("python3.1[1-9]")
+    }
+    | {sys.executable}
+)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_response_in_every_python_there_is(python: str) -> None:
+    program = """
+from lambent.compat.lambda_otel_lite import LambdaSpanProcessor, init_telemetry, traced_handler
+from lambent.exporters.memory import MemoryExporter
+
+memory = MemoryExporter()
+tracer, provider = init_telemetry("x", span_processors=[LambdaSpanProcessor(memory)])
+
+def handler(code):
+    for _ in range(1):
+        try:
+            with traced_handler(tracer, provider, "x"):
+                return {"statusCode": code}
+        except ValueError:
+            pass
+
+for code in (200, 500, 404):
+    assert handler(code) == {"statusCode": code}
+print([span.attributes["http.status_code"] for span in memory.spans])
+"""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(lambent.__file__).parents[1])}
+    done = subprocess.run(
+        [python, "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[200, 500, 404]\n", "")
 
 
 def test_the_response_of_a_coroutine(tracer: Any, provider: Any, exporter: InMemorySpanExporter) -> None:

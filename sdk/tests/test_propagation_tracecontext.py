@@ -128,6 +128,13 @@ def test_the_named_formats_are_asked_in_order(capsys: pytest.CaptureFixture[str]
     assert extract({}, ("tracecontext",)) is None
 
 
+def test_more_entries_than_a_receiver_must_take_are_not_sent() -> None:
+    state = TraceState({f"k{number}": "v" for number in range(33)})
+    carrier: dict[str, str] = {}
+    inject(SpanContext(1, 2, False, 1, state), carrier)
+    assert list(parse_trace_state(carrier["tracestate"])) == list(state)[:32]
+
+
 def test_sent_more_than_once() -> None:
     assert extract([("traceparent", "x"), ("traceparent", GOOD)], ("tracecontext",)) is not None
     assert extract({"traceparent": [GOOD, GOOD]}, ("tracecontext",)) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -593,15 +593,3 @@ def test_long_data_is_not_looked_into() -> None:
     data = event["Records"][0]["kinesis"]["data"]
     event["Records"][0]["kinesis"]["data"] = data[:-4] + "A" * 2_000_000
     assert records(event)[0].carrier == {}
-
-
-@pytest.mark.skipif(importlib.util.find_spec("samcli") is None, reason="aws-sam-cli is not installed")
-def test_the_events_that_sam_generates() -> None:
-    from samcli.lib.generated_sample_events.events import Events  # type: ignore[import-not-found]
-
-    library = Events()
-    for service, events in library.event_mapping.items():
-        for name, event in events.items():
-            tags = {tag: rule["default"] for tag, rule in event.get("tags", {}).items()}
-            found = recognise(json.loads(library.generate_event(service, name, tags)))
-            assert found.source or service == "batch", f"{service} {name}"

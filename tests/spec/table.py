@@ -6,6 +6,8 @@ How
 - `script`: the block runs as a program of its own, in a fresh process; `then` calls what it defines.
 - `pytest`: the block is a test file; pytest runs it.
 
+What a program shall print is `prints`.
+
 `after` names blocks of the same document that come first; `names` is code for what a fragment assumes.
 `mended` lists text that is replaced: for the lab's address, for a shorter time, or because it is visibly
 broken. The package's name is changed everywhere, and nothing else. Assertions in a block are part of it;
@@ -40,6 +42,7 @@ class Entry:
     events: tuple[Any, ...] = ({},)
     env: dict[str, str] = field(default_factory=dict)
     check: Callable[[Sequence[Result]], None] | None = None
+    prints: str = ""
     attempts: int = 1
 
 
@@ -259,6 +262,22 @@ with ThreadPoolExecutor(8) as pool:
         how="pytest",
         does="The function meets a collector that hangs, one that is gone, a full memory and a full disk.",
         names="import pytest\nfrom spec_names import inject_failure, invoke_lambda_function\n",
+        then="""\
+import json
+
+
+@pytest.mark.parametrize(
+    ("kind", "met"),
+    [
+        ("network_timeout", {"delivered": False, "problem": ""}),
+        ("api_unavailable", {"delivered": False, "problem": ""}),
+        ("disk_full", {"delivered": False, "problem": "[Errno 28] No space left on device"}),
+    ],
+)
+def test_the_failure_is_met(kind, met):
+    with inject_failure(kind):
+        assert json.loads(invoke_lambda_function({"test": kind})["body"]) == met
+""",
     ),
     # 001: performance testing.
     "001:18": Entry(
@@ -457,19 +476,18 @@ with traced_handler(tracer, provider, "custom"):
 assert provider.force_flush()
 provider.shutdown()
 """,
+        prints='"name": "custom"',
     ),
     "002:200": Entry(
         how="script",
         does="Processors run in their order: what the first one sets, the second one prints.",
         names=_LITE,
         then="""\
-import contextlib, io
-
-printed = io.StringIO()
-with contextlib.redirect_stdout(printed), traced_handler(tracer, provider, "chained") as span:
+with traced_handler(tracer, provider, "chained") as span:
     assert span.attributes["start_cpu_percent"] >= 0
 provider.shutdown()
 """,
+        prints='"start_cpu_percent": ',
     ),
     # 003: manual instrumentation.
     "003:85": Entry(

@@ -149,20 +149,6 @@ def values(lab: Lab) -> Iterator[dict[str, str]]:
         yield {"@OPENAI@": url, "@OTLP@": lab.otlp_url}
 
 
-# These need what OpenTelemetry's API is told of lambent.
-_BRIDGED = {"000:965", "000:1051", "003:128", "003:239"}
-
-
-@pytest.fixture(autouse=True)
-def bridge(request: pytest.FixtureRequest) -> None:
-    """Expect failures as long as there is no bridge."""
-    import lambent
-
-    place = getattr(request.node, "callspec", None)
-    if place and place.params.get("place") in _BRIDGED and not hasattr(lambent.Tracer, "provider"):
-        request.applymarker(pytest.mark.xfail(strict=False))
-
-
 @pytest.mark.parametrize("place", FUNCTIONS)
 def test_function(place: str, lab: Lab, values: dict[str, str], tmp_path: Path) -> None:
     results = run_function(place, lab, tmp_path / "code", values)
@@ -177,6 +163,7 @@ def test_process(place: str, tmp_path: Path) -> None:
     for attempt in range(attempts):
         done = run_process(place, tmp_path / str(attempt))
         if done.returncode == 0:
+            assert ENTRIES[place].prints in done.stdout
             return
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
     if attempts > 1 and "AssertionError" in done.stdout + done.stderr and load > processors:

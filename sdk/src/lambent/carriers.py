@@ -1,7 +1,7 @@
 """Trace context into what is sent, and out of what came: `lambent.inject` and `lambent.extract`.
 
 The formats are those of the tracer's `propagators`. What a helper is given stays as it is; it returns what is
-to be sent, where the service carries context. Nothing here fails because of what it is given.
+to be sent, where the service carries context. Nothing that came from elsewhere makes any of them fail.
 """
 
 from __future__ import annotations

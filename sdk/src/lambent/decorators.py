@@ -122,6 +122,8 @@ class Tracing:
         earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
         if isinstance(own, Tracer):  # the first call takes no longer than the others, then
             last = (own.config, self._prepare(own.config, name))
+            if last[1][2] is not None and function is not None:
+                read = arguments_of(function)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             nonlocal read, last, has_defaults
@@ -178,8 +180,9 @@ class _Keeper:
     """What makes values fit to be kept. It is loaded with the first value that is not plain."""
 
     def __init__(self, config: Config, redact: tuple[str, ...]) -> None:
-        self._config = config
-        self._redact = redact
+        # Not the configuration: what is kept for it as long as it lives must not keep it alive.
+        self._depth, self._pattern = config.capture_depth, config.redact_pattern
+        self._keys = (*config.redact_keys, *redact)
         self._made: Capture | None = None
         self.size = config.capture_size
 
@@ -188,12 +191,7 @@ class _Keeper:
         if self._made is None:
             from lambent.capture import Capture
 
-            self._made = Capture(
-                depth=self._config.capture_depth,
-                size=self.size,
-                keys=(*self._config.redact_keys, *self._redact),
-                pattern=self._config.redact_pattern,
-            )
+            self._made = Capture(depth=self._depth, size=self.size, keys=self._keys, pattern=self._pattern)
         return self._made.clean(value)
 
 

@@ -282,7 +282,7 @@ def _describe_context(attributes: dict[str, object], context: object) -> object:
         attributes["faas.invocation_id"] = request_id
     arn = getattr(context, "invoked_function_arn", None)
     if isinstance(arn, str) and arn:
-        attributes.update(_of_arn.get(arn) or _read_arn(arn))
+        attributes.update(_of_arn.get(arn) or _read_arn(arn, getattr(context, "function_version", None)))
     return getattr(context, "function_name", None)
 
 
@@ -290,9 +290,12 @@ _of_arn: dict[str, dict[str, str]] = {}
 """What the last ARN says: it is nearly always the same one."""
 
 
-def _read_arn(arn: str) -> dict[str, str]:
+def _read_arn(arn: str, version: object) -> dict[str, str]:
     found = {"cloud.resource_id": arn}
     parts = arn.split(":")
+    if len(parts) > 7:  # an alias, or a version: the resource is the version that runs
+        named = [version] if isinstance(version, str) and version not in {"", "$LATEST"} else []
+        found = {"cloud.resource_id": ":".join([*parts[:7], *named]), "aws.lambda.invoked_arn": arn}
     if len(parts) > 4 and parts[4]:
         found["cloud.account.id"] = parts[4]
     _of_arn.clear()

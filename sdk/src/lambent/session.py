@@ -1,7 +1,8 @@
 """Sessions: which spans belong to one piece of work, here and in the functions it calls.
 
 Rules
-- A session is on where it is asked for: by the backend `honeyhive`, or by a `session_name`.
+- A session is on where it is asked for: by the backend `honeyhive`, or by a `session_name`. In test mode
+  nothing goes to the backend, and only the name asks.
 - The outermost span of a trace in this process begins one, with an id made here and no network call. Spans
   inside it have its id. A caller's session, which its baggage names, goes on instead of a new one.
 - The id is in the baggage until that span ends, so that whatever is called takes it along. An id left there

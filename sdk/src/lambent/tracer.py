@@ -93,7 +93,7 @@ class Tracer:
             # Its file is made with the first span: a process that traces nothing needs none.
             self.on_start = self._begin_recording
             self._watching_starts = (self._begin_recording,)
-        if config.session_name or config.backend == "honeyhive":
+        if config.session_name or (config.backend == "honeyhive" and not config.test_mode):
             from lambent.session import attach
 
             attach(self)

@@ -6,9 +6,10 @@ URL of AWS's interface emulator on the port that is asked for; the container is 
 
 from __future__ import annotations
 
-import atexit
 import os
 from typing import Any
+
+from lab_exit import at_exit  # type: ignore[import-not-found]  # from this folder
 
 from lambent_lab import Lab
 from lambent_lab.service.api.functions import Desk
@@ -24,7 +25,7 @@ class Container:
     def __init__(self, handler: str, port: int, environment: dict[str, str]) -> None:
         self._lab = Lab()
         self._lab.__enter__()
-        atexit.register(self._lab.close)
+        at_exit(self._lab.close)
         own = {name: value for name, value in environment.items() if not name.startswith("AWS_LAMBDA_")}
         function = self._lab.function(
             environment.get("AWS_LAMBDA_FUNCTION_NAME", "function"),

@@ -26,6 +26,6 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
                     os.posix_fallocate(filler.fileno(), 0, 1 << 40)
         except OSError as error:
             problem = str(error)
-    flushed = tracer.force_flush(timeout_millis=500)
-    body = {"flushed": flushed, "problem": problem}
-    return {"statusCode": 200 if flushed and not problem else 500, "body": json.dumps(body)}
+    delivered = tracer.force_flush(timeout_millis=500) and not tracer.stats().dropped
+    body = {"delivered": delivered, "problem": problem}
+    return {"statusCode": 200 if delivered and not problem else 500, "body": json.dumps(body)}

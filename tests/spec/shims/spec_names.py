@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_exit import at_exit  # type: ignore[import-not-found]  # from this folder
+
 from lambent_lab import Lab
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _current = ["working_sdk_test"]
 @cache
 def _lab() -> Lab:
     lab = Lab()
-    atexit.register(lab.close)
+    at_exit(lab.close)
     return lab.__enter__()
 
 

@@ -21,6 +21,7 @@ from lambent.diagnostics import say_once
 from lambent.disabled import DisabledTracer
 from lambent.enrich import EventType
 from lambent.errors import ConfigError
+from lambent.span import Span
 from lambent.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ class _Methods:
         return bool(self.force_flush(timeout_millis))
 
     @property
+    def session_id(self) -> str | None:
+        """The session of the current span, None outside."""
+        found: str | None = getattr(lambent.current_span(), "attributes", {}).get("session.id")
+        return found or self.config.variables.get("HH_SESSION_ID")
+
+    @property
     def project_name(self) -> str:
         """The project."""
         return str(self.config.project)
@@ -134,9 +141,16 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
 
     def __new__(cls, *_: object, **arguments: Any) -> Self:
         """Return a new tracer; one that does nothing where tracing is switched off."""
-        tracer: Any = lambent._start(read(_arguments(arguments), implied="honeyhive"))
-        tracer.__class__ = cls if isinstance(tracer, Tracer) else _Disabled
-        return tracer  # type: ignore[no-any-return]  # one of the two
+        session = arguments.pop("session_id", None)
+        config = read(_arguments(arguments), implied="honeyhive")
+        if session:
+            config.__dict__["variables"] = {**config.variables, "HH_SESSION_ID": str(session)}
+        made: Any = lambent._start(config)
+        made.__class__ = cls if isinstance(made, Tracer) else _Disabled
+        tracer: Self = made
+        if config.function_name and not (config.disabled or config.test_mode or config.max_concurrency):
+            _deliver_at_the_end(tracer)
+        return tracer
 
     def __init__(self, *_: object, **_arguments: object) -> None:
         """Do nothing: it is made already."""
@@ -150,6 +164,25 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
     def flush_all(cls, timeout_millis: float = 30000) -> bool:
         """Deliver what the default tracer has finished."""
         return flush(None, timeout_millis)
+
+
+def _deliver_at_the_end(tracer: Tracer) -> None:
+    """Export with the end of the outermost span: these programs do not decorate their handlers.
+
+    Not inside an invocation of lambent's own, which exports at its end, and not where somebody else does.
+    """
+    delivery = tracer.delivery
+    deliver = delivery.on_end
+
+    def on_end(span: Span) -> None:
+        deliver(span)
+        if not isinstance(span._parent, Span) and not delivery.active and delivery.mode in {"sync", "async"}:
+            extension = getattr(delivery, "_extension", None)
+            if extension is None or not extension.alive:
+                tracer.force_flush()
+
+    delivery.on_end = on_end  # type: ignore[method-assign]  # for this tracer only
+    tracer._watch(on_end=lambda _span: None)  # so that it is looked up again
 
 
 def _known(event_type: object) -> object:

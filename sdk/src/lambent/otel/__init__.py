@@ -28,6 +28,7 @@ _PARTS = {
     "opentelemetry.context": "lambent.otel.context",
     "opentelemetry.trace": "lambent.otel.provider",
     "opentelemetry.baggage": "lambent.otel.context",
+    "opentelemetry.propagate": "lambent.otel.context",
 }
 _asked: set[str] = set()
 

@@ -4,6 +4,8 @@
   current context is the one attached last, with span and entries replaced where lambent's have changed since.
 - Attaching a context makes its span lambent's current one. A span of another library is current as
   `Foreign`, which carries its context and passes on what is written to it; OpenTelemetry sees the other one.
+- A web framework that traces itself takes the caller that the request's headers name for its parent, or none.
+  What stands between the two in Lambda is the invocation: its current span is given in the caller's place.
 - While lambent exports (`SUPPRESSED` is current), a context says what OpenTelemetry's instrumentations heed.
 """
 
@@ -124,7 +126,9 @@ class RuntimeContext(_RuntimeContext):
             pair: Any
             for pair in token:
                 pair[0].reset(pair[1])
-        elif self._before is not None:  # attached before lambent was there
+        elif self._before is None:
+            raise ValueError(f"{token!r} is no token of an attach")
+        else:  # attached before lambent was there
             self._before.detach(token)
             self.attach(self._before.get_current())
 
@@ -163,8 +167,33 @@ class RuntimeContext(_RuntimeContext):
 runtime = RuntimeContext()
 
 
+def _within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Context]:
+    def nearest(carrier: object, context: Context | None = None, *args: Any, **kwargs: Any) -> Context:
+        extracted = extract(carrier, context, *args, **kwargs)
+        span: Any = CURRENT.get()
+        if context is None and isinstance(span, Span) and span.end_time is None:
+            root: Any = span
+            while isinstance(root._parent, Span):
+                root = root._parent
+            named = extracted.get(runtime.span_key)
+            caller: Any = named and named.get_span_context()  # type: ignore[attr-defined]  # it is a span
+            if root.attributes.get("faas.trigger") == "http" and (
+                not caller
+                or not caller.is_valid
+                or (root.parent is not None and root.parent.span_id == caller.span_id)
+            ):
+                return Context({**extracted, runtime.span_key: span})
+        return extracted
+
+    nearest.__wrapped__ = extract  # type: ignore[attr-defined]  # as functools.wraps has it
+    return nearest
+
+
 def install(module: Any) -> None:
     """Take over from `opentelemetry.context`, or learn what `opentelemetry.baggage` keeps where."""
+    if module.__name__ == "opentelemetry.propagate":
+        module.extract = _within_the_invocation(module.extract)
+        return
     if module.__name__ == "opentelemetry.baggage":
         from lambent.propagation.baggage import BAGGAGE
 

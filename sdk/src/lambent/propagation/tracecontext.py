@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["extract", "inject", "parse_trace_state"]
 
-_HEX = frozenset("0123456789abcdef")
+_HEX = "0123456789abcdef"
 _KEY_START = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _KEY = _KEY_START | frozenset("_-*/")
 _MAX_ENTRIES = 32
@@ -38,7 +38,7 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
         or len(trace_id) != 32
         or len(span_id) != 16
         or len(flags) != 2
-        or not _HEX.issuperset(version + trace_id + span_id + flags)
+        or (version + trace_id + span_id + flags).strip(_HEX)  # nothing is left of what is all of it
         or version == "ff"
         or (version == "00" and len(parts) != 4)
     ):
@@ -101,4 +101,5 @@ def inject(context: SpanContext, carrier: MutableMapping[str, str]) -> None:
         f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
     )
     if context.trace_state:
-        carrier["tracestate"] = context.trace_state.to_header()
+        members = [f"{key}={value}" for key, value in context.trace_state.items()]
+        carrier["tracestate"] = ",".join(members[:_MAX_ENTRIES])

@@ -57,6 +57,8 @@ def describe(
         "messaging.batch.message_count": len(records),
     }
     place = "multiple_sources" if len(places) > 1 else places.pop() if places else ""
+    if place.startswith("arn:"):
+        place = last(place)
     if place and place != "multiple_sources":
         attributes["messaging.destination.name"] = place
     origin = ""
@@ -125,13 +127,13 @@ def _cloud_event(attributes: dict[str, object], event: Raw, subject: str = "") -
 
 def message_in(raw: Raw) -> dict[str, str]:
     """Return the carrier of an SQS message."""
-    carrier = _attributes(raw.get("messageAttributes"), "stringValue", "binaryValue")
+    given = raw.get("messageAttributes")
+    carrier = _attributes(given, "stringValue", "binaryValue") if given else {}
     if CONTEXT.isdisjoint(carrier):
         carrier.update(_unwrap(raw.get("body"))[1])
     system = raw.get("attributes")
-    header = system.get("AWSTraceHeader") if isinstance(system, dict) else None
-    if isinstance(header, str):
-        carrier.setdefault("x-amzn-trace-id", header)
+    if type(system) is dict and "AWSTraceHeader" in system and type(system["AWSTraceHeader"]) is str:
+        carrier.setdefault("x-amzn-trace-id", system["AWSTraceHeader"])
     return carrier
 
 
@@ -294,7 +296,7 @@ def _read_stream(record: Record) -> None:
 
 
 def _source_name(record: Record) -> str:
-    return last(text(record.raw.get("eventSourceARN")))
+    return text(record.raw.get("eventSourceARN"))
 
 
 def _topic_name(record: Record) -> str:

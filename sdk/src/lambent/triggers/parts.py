@@ -91,6 +91,9 @@ def seconds(value: object) -> float:
     return number if 0.0 < number < 1e11 else 0.0
 
 
+_TEXT = {str}
+
+
 def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str]:
     """Return headers by their names in lower case.
 
@@ -99,6 +102,13 @@ def headers(given: object, found: dict[str, str] | None = None) -> dict[str, str
     """
     found = {} if found is None else found
     if isinstance(given, dict):
+        try:
+            names = "".join(given)
+            if names == names.lower() and {*map(type, given.values())} == _TEXT:  # as HTTP APIs do
+                found.update(given)
+                return found
+        except TypeError:
+            pass  # a name that is no text
         for name, value in given.items():
             if type(name) is str and type(value) is str:
                 found[name.lower()] = value
