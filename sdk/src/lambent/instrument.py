@@ -52,7 +52,7 @@ groq groq @groq groq
 httpx httpx httpx:HTTPXClientInstrumentor
 httpx2 httpx2 httpx:HTTPX2ClientInstrumentor
 jinja2
-kafka-python|kafka kafka
+kafka|kafka-python kafka
 langchain langchain_core @langchain langchain
 litellm litellm @litellm
 llama-index llama_index.core @llama_index llamaindex
@@ -62,7 +62,7 @@ mistralai mistralai @mistralai mistralai
 mysql mysql.connector
 mysqlclient MySQLdb
 openai openai @openai openai_v2 openai
-openai-agents agents @openai_agents openai_agents_v2 openai_agents
+openai-agents agents @openai_agents openai_agents
 pika
 psycopg
 psycopg2
@@ -157,7 +157,8 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
 
 def _package(module: str) -> str:
     """Return what pip calls the package of an instrumentor."""
-    return _full(module.partition(":")[0]).replace(".", "-").replace("_", "-")
+    name = _full(module.partition(":")[0]).replace(".", "-").replace("_", "-")
+    return f"{name}-python" if name.endswith("-instrumentation-kafka") else name
 
 
 def _full(module: str) -> str:
