@@ -69,7 +69,6 @@ class Invocation:
     spans are delivered in the time that the invocation has left.
     """
 
-    _baggage: Mapping[str, str] | None = None
     _token: Token[Mapping[str, str]] | None = None
 
     def __init__(
@@ -186,7 +185,12 @@ class Invocation:
 
             if self._carrier:
                 carrier = flat(carrier, every=True)
-            parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
+            parent, baggage = parent_of(carrier, config, tracer._sampler, environment)
+            if baggage:
+                from lambent.propagation.baggage import attach
+
+                # Before the root span starts: it may say which session goes on.
+                self._token = attach(baggage)
         if description.records:
             from lambent.batches import links
 
@@ -200,10 +204,6 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
-        if self._baggage:
-            from lambent.propagation.baggage import attach
-
-            self._token = attach(self._baggage)
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
             watchdog = self._tracer.watchdog or self._tracer._guard()
@@ -228,10 +228,6 @@ class Invocation:
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         delivery = self._tracer.delivery
         try:
-            if self._token is not None:
-                from lambent.propagation.baggage import detach
-
-                detach(self._token)
             if self._description is not None and self._description.records:
                 from lambent.batches import finish
 
@@ -244,6 +240,10 @@ class Invocation:
                 delivery.untold = False
                 self._span.set_attributes(delivery.stats().attributes())
             self._span.__exit__(exc_type, exc, traceback)
+            if self._token is not None:
+                from lambent.propagation.baggage import detach
+
+                detach(self._token)
             delivery.end(self._span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
