@@ -64,7 +64,7 @@ def layer(
 def _looked_up(
     file: Path, _state: tuple[int, ...], there: frozenset[str]
 ) -> tuple[list[importlib.metadata.Distribution], str, list[str]]:
-    """Return the packages that a file asks for beyond those there, which these are, and what is to be said."""
+    """Return the packages that a file asks for and are not there, a text that tells them, and what to say."""
     wanted, notes = _read(file)
     found, missing = _closure([each for each in wanted if canonicalize_name(each.name) not in there], there)
     if missing:
