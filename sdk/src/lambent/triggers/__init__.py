@@ -118,9 +118,9 @@ class Record:
         self._read = read
 
     def __getattr__(self, name: str) -> object:
-        if name not in Record.__slots__:
+        if name not in ("attributes", "group", "id", "name", "sent"):
             raise AttributeError(f"a record has no attribute {name!r}")
-        self.group, self.id, self.sent = "", "", 0.0
+        self.group, self.id, self.sent, self.name, self.attributes = "", "", 0.0, "", {}
         self._read(self)
         return getattr(self, name)
 
@@ -190,7 +190,9 @@ def _direct(event: object, context: object) -> Description:
     if not carrier and callable(getattr(context, "w3c", None)):
         # Newer runtime clients take the context out of the client context.
         carrier = headers(context.w3c())  # type: ignore[attr-defined]  # it is there
-    if not carrier and isinstance(event, dict):
+    if carrier:
+        return Description("other", carrier=carrier, source="direct")
+    if isinstance(event, dict):
         for name in event:
             if type(name) is str and name.lower() in _TELLING:
                 carrier = carrier_in(event) or headers(event.get("headers"))
