@@ -17,7 +17,8 @@ from opentelemetry.semconv._incubating import attributes as incubating
 
 from lambent.limits import SCALARS
 from lambent.testing import LambdaContext, recording_tracer
-from lambent.triggers import Description, Record, recognise, record, records, seconds
+from lambent.triggers import Description, recognise, record, records
+from lambent.triggers.parts import Record, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

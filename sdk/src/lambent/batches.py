@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lambent.context import AnySpan
     from lambent.limits import Attributes
     from lambent.tracer import Tracer
-    from lambent.triggers import Record
+    from lambent.triggers.parts import Record
 
 __all__ = ["Batch", "Process", "decorate", "finish", "links", "records"]
 
