@@ -8,8 +8,6 @@ is used. What the function instruments by itself is left as it is.
 
 from __future__ import annotations
 
-from functools import partial
-
 from lambent.hooks import forget, when_imported
 
 TYPE_CHECKING = False
@@ -98,10 +96,10 @@ def start(tracer: Tracer) -> None:
     undo = _undo.setdefault(tracer, [])
     for name, watch, modules, named in _wanted(tracer.config):
         module, _, method = watch.partition(":")
-        callback: Callable[[Any], object] = partial(_instrument, tracer, name, modules, named)
+        callback = _later(_instrument, tracer, name, modules, named)
         if method:
-            callback = partial(_before, method, callback)
-        undo.append(partial(forget, module, callback))
+            callback = _later(_before, method, callback)
+        undo.append(_later(forget, module, callback))
         when_imported(module, callback)
 
 
@@ -153,6 +151,10 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
 
             say_once(f"instrument {word}", f"{word!r} may not be meant: a library is called {near[0]!r}")
         yield short, label, [label, f"@{label}"], True
+
+
+def _later(call: Callable[..., object], *arguments: object) -> Callable[..., object]:
+    return lambda *more: call(*arguments, *more)  # functools.partial, without loading functools
 
 
 def _package(module: str) -> str:
