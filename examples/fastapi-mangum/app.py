@@ -1,13 +1,13 @@
 """A FastAPI application in Lambda by way of Mangum, traced by lambent.
 
-API Gateway sends everything to one function, so the route is FastAPI's to know: a dependency names the root
-span by it. Coroutines, tasks and the threads in which FastAPI runs plain functions all see their span.
+FastAPI makes spans of its own through OpenTelemetry's API: they land in the invocation's trace. Coroutines,
+tasks, background tasks and the threads in which FastAPI runs plain functions all see their span.
 """
 
 import asyncio
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 from mangum import Mangum
 from pydantic import BaseModel, Field
 
@@ -19,14 +19,27 @@ ORDERS = {1001: {"id": 1001, "item": "book", "quantity": 2}}
 PRICES = {"book": 12, "lamp": 40}
 
 
-async def name_by_route(request: Request):
+app = FastAPI(title="orders")
+
+
+async def in_invocation(scope, receive, send):
+    """Serve a request below the invocation's span, as if a proxy had passed it on.
+
+    API Gateway sends everything to one function: which route it took is FastAPI's to know, and names the
+    invocation's span. FastAPI takes the context from the headers, where its caller's still is.
+    """
     span = lambent.current_span()
-    route = request.scope["route"].path
-    span.update_name(f"{request.method} {route}")
-    span.set_attribute("http.route", route)
-
-
-app = FastAPI(title="orders", dependencies=[Depends(name_by_route)])
+    carrier = {}
+    lambent.inject(carrier)
+    ours = [(name.encode(), value.encode()) for name, value in carrier.items()]
+    scope["headers"] = [pair for pair in scope["headers"] if pair[0].decode() not in carrier] + ours
+    try:
+        await app(scope, receive, send)
+    finally:
+        route = scope.get("route")
+        if route is not None:
+            span.update_name(f"{scope['method']} {route.path}")
+            span.set_attribute("http.route", route.path)
 
 
 class Order(BaseModel):
@@ -76,4 +89,4 @@ def confirm(order):
         span.set_attribute("order.quantity", order.quantity)
 
 
-handler = tracer.handler(Mangum(app, lifespan="off"))
+handler = tracer.handler(Mangum(in_invocation, lifespan="off"))

@@ -66,6 +66,16 @@ def serve(delay=0.0, port=0):
         thread.join()
 
 
+def start(**options):
+    """Serve for as long as the process lives, and return the base URL."""
+    serving = serve(**options)
+    _lasting.append(serving)
+    return serving.__enter__()
+
+
+_lasting = []
+
+
 # What is answered.
 
 

@@ -306,3 +306,20 @@ def test_a_template_that_is_followed_says_so_to_people(folder: Path) -> None:
         (folder / "lambent.yaml").unlink()
         run.wait_for("The file cannot be followed: ")
         assert run.end() == 0
+
+
+def test_where_no_traces_can_be_kept_they_are_kept_elsewhere(folder: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "hello", folder / "hello")
+    (folder / ".lambent").write_text("in the way, as a folder that cannot be written would be")
+    with serving(folder, "hello/app.handler", "--otlp") as run:
+        text = run.wait_for("Ctrl-C ends it.")
+        said = text.splitlines()[0]
+        assert "traces.db cannot be written, so traces are kept in " in said
+        url = text.split(" at ", 1)[1].split()[0]
+        invoke(url, "hello", {"name": "you"})
+        run.wait_for("REPORT RequestId: ")
+        assert run.end() == 0
+    kept = Path(said.partition("LAMBENT_TRACES=")[2].split()[0])
+    with Store(kept) as store:
+        assert store.trace("last")
+    shutil.rmtree(kept.parent)

@@ -231,6 +231,51 @@ async def test_what_was_streamed_before_the_end_of_the_process_stays(make: Make,
     assert (after.payload, after.cold) == (b"fine", True)
 
 
+async def test_out_of_memory_in_the_middle_of_a_response(make: Make) -> None:
+    """The caller keeps what it has, and learns with the end of the stream what has happened."""
+    hungry = (
+        "s = Stream()\ns.send(b'half')\nheld = []\n"
+        "while True:\n    held.append(bytearray(b'x') * 4_000_000)\n    s.send(b'.')"
+    )
+    sink, after = Sink(), Sink()
+    async with asyncio.timeout(60), Environment(make(RUNTIME, memory_mb=128)) as environment:
+        result = await environment.invoke(event(hungry), sink=sink)
+        again = await environment.invoke(event("s = Stream()\ns.send(b'fine')\ns.end()"), sink=after)
+        collected = await environment.invoke(event(hungry))
+    assert sink.data.startswith(b"half")
+    ((kind, body),) = sink.ends
+    assert (kind, json.loads(body)["errorType"]) == ("Runtime.OutOfMemory", "Runtime.OutOfMemory")
+    assert (result.status, result.function_error, result.streamed) == ("error", "Unhandled", True)
+    assert result.max_memory_mb == 128
+    assert re.search(r"Status: error\tError Type: Runtime.OutOfMemory", result.log[-1])
+    assert (again.status, again.cold, after.data) == ("success", True, b"fine")
+    assert json.loads(collected.payload)["errorType"] == "Runtime.OutOfMemory"
+
+
+DEAF = """
+call('POST', f'invocation/{REQUEST}/response', b'1')
+os.closerange(0, 1024)
+time.sleep(1000)
+"""
+
+
+async def test_a_runtime_that_hangs_up_for_good_is_not_waited_for(make: Make) -> None:
+    async with asyncio.timeout(120), Environment(make(RUNTIME, timeout_s=900)) as environment:
+        result = await environment.invoke(event(DEAF))
+        assert (result.status, result.payload) == ("success", b"1")
+        again = await environment.invoke(event("call('POST', f'invocation/{REQUEST}/response', b'2')"))
+    assert (again.status, again.payload, again.cold) == ("success", b"2", True)
+
+
+async def test_a_runtime_that_takes_its_time_is_waited_for(make: Make) -> None:
+    """It has closed everything as well, and yet comes back."""
+    late = DEAF.replace("1000", "0.6") + "os.open('/dev/null', os.O_RDWR); os.dup(0); os.dup(0)\n"
+    async with asyncio.timeout(120), Environment(make(RUNTIME, timeout_s=60)) as environment:
+        assert (await environment.invoke(event(late))).status == "success"
+        again = await environment.invoke(event("call('POST', f'invocation/{REQUEST}/response', b'2')"))
+    assert (again.payload, again.cold) == (b"2", False)
+
+
 async def test_a_slow_caller_slows_the_function_down_until_its_timeout(make: Make) -> None:
     spec = make(RUNTIME, timeout_s=2)
 

@@ -136,6 +136,7 @@ async def test_without_mounts_the_real_folders_and_a_private_tmpdir(
     spec = spec_of(tmp_path / "code")
     seen, cannot = await look(spec)
     assert any(text.startswith("files: no mounts") for text in cannot)
+    assert any(text.startswith("processes: ") and "kill, the lab" in text for text in cannot)
     assert seen["cwd"] != str(spec.code)
     assert seen["file"] == seen["cwd"] + "/app.py"
     assert seen["tmpdir"] != "/tmp"

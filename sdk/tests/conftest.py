@@ -20,6 +20,7 @@ from lambent import diagnostics, handler
 from lambent.context import CURRENT, SpanContext, TraceFlags, TraceState
 from lambent.delivery import sync
 from lambent.parts import Link
+from lambent.propagation.baggage import BAGGAGE
 from lambent.resource import InstrumentationScope, Resource
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
@@ -44,9 +45,10 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(handler, "_cold", True)
     monkeypatch.setattr(handler, "_canary", True)
     before = set(sync._open)
-    token = CURRENT.set(None)
+    token, entries = CURRENT.set(None), BAGGAGE.set({})
     yield
     CURRENT.reset(token)
+    BAGGAGE.reset(entries)
     for delivery in set(sync._open) - before:
         delivery.close(0.001)
     _leave_the_api()

@@ -239,6 +239,30 @@ def test_trace_takes_an_event_type_and_attributes(tracer: HoneyHiveTracer) -> No
 # Decorators.
 
 
+def test_the_tracer_decorates_too(tracer: HoneyHiveTracer) -> None:
+    other = HoneyHiveTracer.init(test_mode=True)
+
+    def work() -> int:
+        return 1
+
+    assert (other.trace(event_type="tool")(work)(), other.trace(work)()) == (1, 1)
+    assert [len(each.delivery.exporters[0].spans) for each in (other, tracer)] == [2, 0]  # type: ignore[attr-defined]
+    other.close()
+
+
+def test_instrumentors_are_given_the_provider() -> None:
+    class Instrumentor:
+        given: Any = None
+
+        def instrument(self, tracer_provider: Any) -> None:
+            self.given = tracer_provider
+
+    instrumentor = Instrumentor()
+    tracer = HoneyHiveTracer.init(test_mode=True, instrumentors=[instrumentor])
+    assert instrumentor.given is tracer.provider
+    tracer.close()
+
+
 def test_the_decorators(tracer: HoneyHiveTracer) -> None:
     @trace
     def bare() -> int:

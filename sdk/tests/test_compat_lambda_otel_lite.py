@@ -329,6 +329,25 @@ def test_a_span_may_outlive_its_block(tracer: Any, provider: Any, exporter: InMe
     assert one(exporter).name == "long"
 
 
+def test_the_second_value_is_a_provider(tracer: Any, provider: Any, exporter: InMemorySpanExporter) -> None:
+    from opentelemetry import trace
+
+    library = provider.get_tracer("library", "1.0")
+    api = trace.get_tracer("application")
+    second = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(second))
+    for given in (tracer, library, api):
+        with traced_handler(given, provider, "root") as root:
+            assert trace.get_current_span().get_span_context().span_id == root.context.span_id
+            with library.start_as_current_span("child"):
+                pass
+        child: Any
+        child, done = second.get_finished_spans()
+        assert (child.parent.span_id, child.instrumentation_scope.name) == (done.context.span_id, "library")
+        second.clear()
+    assert provider.resource is tracer.resource
+
+
 # Context.
 
 

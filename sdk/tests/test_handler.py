@@ -670,3 +670,27 @@ def test_an_exception_that_refuses_assignments(tracer: RecordingTracer) -> None:
         decorated()
     assert [span.status.description for span in tracer.spans] == [f"FrozenError: {n}" for n in (1, 2, 3)]
     assert lambent.current_span() is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "version", "resource"),
+    [
+        ("", "$LATEST", ""),
+        (":live", "7", ":7"),
+        (":live", "$LATEST", ""),
+        (":7", "7", ":7"),
+        (":live", None, ""),
+    ],
+)
+def test_the_resource_is_the_version_behind_an_alias(suffix: str, version: str | None, resource: str) -> None:
+    handler_module._of_arn.clear()
+    context = LambdaContext()
+    arn = context.invoked_function_arn
+    context.invoked_function_arn = arn + suffix
+    context.function_version = version  # type: ignore[assignment]  # None, as from a mock
+    tracer = recording_tracer()
+    tracer.handler(lambda event, context: None)({}, context)
+    attributes = tracer.spans[0].attributes
+    assert attributes["cloud.resource_id"] == arn + resource
+    assert attributes.get("aws.lambda.invoked_arn") == (arn + suffix if suffix else None)
+    tracer.close()

@@ -94,6 +94,29 @@ def handler(event, context):
     assert set(modules) - set(HOT) == {"lambent.handler", "lambent.triggers", "lambent.wrapping"}
 
 
+def test_the_wrapper_adds_one_more(run_python: Any) -> None:
+    program = """
+class Client:
+    def _get_handler(self, path):
+        return lambda event, context: path
+sys.modules["awslambdaric.bootstrap"] = Client()
+from lambent.wrapper import handler
+"""
+    modules = loaded(run_python, program, {**LAMBDA, "LAMBENT_HANDLER": "app.handler"})
+    assert set(modules) - set(HOT) == {
+        "lambent.handler",
+        "lambent.triggers",
+        "lambent.wrapper",
+        "lambent.wrapping",
+    }
+
+
+def test_naming_libraries_adds_two(run_python: Any) -> None:
+    env = {**LAMBDA, "LAMBENT_INSTRUMENT": "botocore,requests"}
+    modules = loaded(run_python, "import lambent; lambent.init()", env)
+    assert set(modules) - set(HOT) == {"lambent.hooks", "lambent.instrument"}
+
+
 def test_the_first_invocation(run_python: Any) -> None:
     program = """
 import lambent

@@ -45,7 +45,7 @@ ALLOWED = {
     ("lambent.triggers.http", "urllib"),
     ("lambent.triggers.data", "urllib"),
     # So is reading a time that is given as text.
-    ("lambent.triggers", "datetime"),
+    ("lambent.triggers.parts", "datetime"),
     # Percent-coding, as above.
     ("lambent.propagation.baggage", "urllib"),
     # Writing a given time as text asks no clock.

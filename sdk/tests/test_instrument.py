@@ -248,3 +248,15 @@ BaseHandler().load_middleware()
         "loading False",
         "closing",
     ]
+
+
+def test_many_tracers_leave_nothing(run: Run) -> None:
+    program = """
+from lambent import hooks, instrument
+tracer.close()
+for _ in range(300):
+    lambent.init(instrument="auto").close()
+assert instrument._undo == hooks._waiting == {}
+import redis
+"""
+    assert run(program, "auto", has=REDIS) == ["made", "executed redis", "closing"]

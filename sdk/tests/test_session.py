@@ -17,6 +17,8 @@ from lambent.testing import LambdaContext
 
 FUNCTION = {"AWS_LAMBDA_FUNCTION_NAME": "orders", "LAMBENT_RECORDER": "false"}
 
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
+
 
 @pytest.fixture(autouse=True)
 def in_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +119,67 @@ def test_a_callers_session_goes_on(entry: str) -> None:
     baggage.detach(token)
     invoke(tracer)
     assert "upstream" not in sessions_of(exporter)[2:]
+
+
+def test_a_callers_session_comes_with_the_event() -> None:
+    exporter = MemoryExporter()
+    tracer = lambent.init(exporter=exporter, session_name="s")
+
+    @tracer.handler
+    def handler(event: object, context: object) -> dict[str, str]:
+        return dict(baggage.current())
+
+    headers = {"traceparent": f"00-{1:032x}-{2:016x}-01", "baggage": "session.id=theirs,user=me"}
+    event = {"version": "2.0", "headers": headers, "requestContext": {"http": {"method": "GET", "path": "/"}}}
+    assert handler(event, LambdaContext()) == {"session.id": "theirs", "user": "me"}
+    assert dict(baggage.current()) == {}
+    assert "theirs" not in handler({}, LambdaContext()).values()
+    first, second = sessions_of(exporter)
+    assert first == "theirs"
+    assert second not in {None, "theirs"}
+
+
+def test_records_go_on_with_their_senders_sessions() -> None:
+    exporter = MemoryExporter()
+    tracer = lambent.init(exporter=exporter, session_name="s")
+    found: list[str | None] = []
+
+    def message(number: int, session: str) -> dict[str, object]:
+        attributes = {
+            "traceparent": {"stringValue": f"00-{number:032x}-{number:016x}-01", "dataType": "String"},
+            "baggage": {"stringValue": session, "dataType": "String"},
+        }
+        return {"messageId": str(number), "eventSource": "aws:sqs", "body": "", "attributes": {},
+                "eventSourceARN": QUEUE, "messageAttributes": attributes}  # fmt: skip
+
+    @tracer.handler
+    def handler(event: dict[str, list[object]], context: object) -> None:
+        for record in event["Records"]:
+            with tracer.process(record) as span:
+                found.append(baggage.current().get("session.id"))
+                assert isinstance(span, lambent.Span)
+                assert span.attributes["session.id"] == found[-1]
+
+    handler({"Records": [message(1, "session.id=one"), message(2, "user=me")]}, LambdaContext())
+    root = exporter.spans[-1].attributes["session.id"]
+    assert found == ["one", root]
+
+
+def test_an_inferred_span_is_in_its_invocations_session() -> None:
+    exporter = MemoryExporter()
+    tracer = lambent.init(exporter=exporter, session_name="s", upstream=True)
+    at = str(int(tracer.clock() / 1e6) - 50)
+    record = {"messageId": "1", "eventSource": "aws:sqs", "body": "", "messageAttributes": {},
+              "attributes": {"SentTimestamp": at}, "eventSourceARN": QUEUE}  # fmt: skip
+
+    @tracer.handler
+    def handler(event: object, context: object) -> str | None:
+        return baggage.current().get("session.id")
+
+    session = handler({"Records": [record]}, LambdaContext())
+    assert len(exporter.spans) > 1
+    assert set(sessions_of(exporter)) == {session}
+    assert dict(baggage.current()) == {}
 
 
 def test_a_new_trace_inside_belongs_to_the_session() -> None:

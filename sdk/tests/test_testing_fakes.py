@@ -7,8 +7,10 @@ import json
 import time
 import unittest
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import opentelemetry.trace
 import pytest
 from awslambdaric.lambda_context import LambdaContext as RealContext
 
@@ -27,9 +29,6 @@ from lambent.testing import (
 )
 from lambent.triggers import recognise
 from lambent_lab import events as lab_events
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_clock_that_stands() -> None:
@@ -295,3 +294,53 @@ def test_the_payloads_of_events() -> None:
     assert event("sqs", headers={"a": "b"})["Records"][0]["messageAttributes"]
     with pytest.raises(ValueError, match="no events of 'fax': the sources are apigw-v1"):
         event("fax")
+
+
+# OpenTelemetry's API.
+
+
+def test_the_api_finds_the_tracer_of_the_block() -> None:
+    trace: Any = opentelemetry.trace
+    before = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
+    held = trace.get_tracer("library")  # as libraries do, once
+    for _ in range(2):
+        with testing.tracer() as tracer:
+            assert trace.get_tracer_provider() is tracer.provider
+            with tracer.trace("ours"), trace.get_tracer("library").start_as_current_span("theirs"):
+                held.start_span("of one from before").end()
+            assert_trace(
+                tracer,
+                expect("ours", expect("theirs", "of one from before", scope="library"), scope="lambent"),
+            )
+        assert before == (trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE)
+
+
+def test_the_api_finds_a_tracer_that_records() -> None:
+    trace = opentelemetry.trace
+    elsewhere = testing.MemoryExporter()
+    tracer = lambent.init(exporter=elsewhere)
+    held = tracer.provider.get_tracer("library")
+    with testing.recording(tracer) as recorded:
+        assert trace.get_tracer_provider() is tracer.provider
+        with tracer.trace("ours"):
+            held.start_span("theirs").end()
+        assert_trace(recorded, expect("ours", expect("theirs", scope="library")))
+    held.start_span("after").end()
+    assert [span.name for span in elsewhere.spans] == ["after"]
+    tracer.close()
+
+
+def test_the_api_is_found_in_a_block_for_the_first_time(run_python: Any) -> None:
+    program = f"""
+import sys
+sys.path.append({str(Path(opentelemetry.trace.__file__).parents[2])!r})
+from lambent import testing
+for number in range(2):
+    with testing.tracer() as tracer:
+        from opentelemetry import trace
+        with tracer.trace("ours"), trace.get_tracer("library").start_as_current_span("theirs"):
+            pass
+        testing.assert_trace(tracer, testing.expect("ours", "theirs"))
+    assert trace._TRACER_PROVIDER is None, number
+"""
+    run_python(program)

@@ -1,4 +1,4 @@
-"""The example `fastapi-mangum`, run in the lab: its answers and its whole traces."""
+"""The example `fastapi-mangum`, run in the lab: its answers, its traces, and what FastAPI adds to them."""
 
 from __future__ import annotations
 
@@ -6,120 +6,154 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lambent.testing import assert_trace, expect
+from lambent.testing import Expected, assert_trace, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.examples.conftest import Run
 
+    from lambent_lab.service import Result
+
+    RootSays = Callable[..., dict[str, Any]]
+
 NAME = "fastapi-mangum"
 
 
-def request(method: str, path: str, status: int, route: str) -> dict[str, Any]:
-    return {
+def trace(
+    result: Result, says: RootSays, method: str, path: str, status: int, *children: Expected, route: str = ""
+) -> Expected:
+    """The invocation, the request as FastAPI sees it, and what happened in it."""
+    request = {
         "http.request.method": method,
-        "url.path": path,
+        "http.route": route or path,
         "http.response.status_code": status,
-        "http.route": route,
+        "url.path": path,
     }
+    ends: dict[str, Any] = {"status": "ERROR" if status >= 500 else "UNSET", "events": []}
+    errors = [{"error.type": kind} if status >= 500 else {} for kind in ("500", "ExceptionGroup")]
+    theirs = {
+        "network.protocol.version": "1.1",
+        "server.address": "shop.execute-api.eu-west-1.amazonaws.com",
+        "server.port": 443,
+        "url.scheme": "https",
+    }
+    return expect(
+        f"{method} {route or path}",
+        expect(
+            f"{method} {route or path}",
+            *children,
+            attributes={**request, **theirs, **errors[1]},
+            kind="SERVER",
+            scope="fastapi",
+            **ends,
+        ),
+        attributes={**says(result), **request, **errors[0]},
+        kind="SERVER",
+        scope="lambent",
+        links=[],
+        **ends,
+    )
 
 
-def test_a_route_in_a_thread(run: Run, root_says: Callable[..., dict[str, Any]]) -> None:
+def fastapi(what: str, function: str, *children: Expected, **more: Any) -> Expected:
+    attributes = {"code.function.name": f"app.{function}", **more.pop("attributes", {})}
+    return expect(
+        f"fastapi.{what}", *children, attributes=attributes, kind="INTERNAL", scope="fastapi", **more
+    )
+
+
+def test_a_route_in_a_thread(run: Run, root_says: RootSays) -> None:
     result = run(NAME, "get-order")
-    assert result.payload["statusCode"] == 200  # type: ignore[call-overload,index]  # a mapping
+    assert json.loads(result.payload["body"])["item"] == "book"  # type: ignore[arg-type,call-overload,index]  # a text
+    load = expect("load order", attributes={"order.id": 1001, "order.found": True}, scope="lambent")
     assert_trace(
         result,
-        expect(
-            "GET /orders/{number}",
-            expect("load order", attributes={"order.id": 1001, "order.found": True}, kind="INTERNAL"),
-            attributes={**root_says(result), **request("GET", "/orders/1001", 200, "/orders/{number}")},
-            kind="SERVER",
-            status="UNSET",
-            events=[],
-            links=[],
-            scope="lambent",
+        trace(
+            result,
+            root_says,
+            *("GET", "/orders/1001", 200),
+            fastapi("dependencies", "get_order"),
+            fastapi("endpoint", "get_order", load, status="UNSET"),
+            fastapi("serialization", "get_order"),
+            route="/orders/{number}",
         ),
         exact=True,
     )
-    root = next(span for span in result.spans if span.kind == "SERVER")
+    root = next(span for span in result.spans if "faas.trigger" in span.attributes)
     assert (root.trace_id, root.parent_span_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    assert {span.trace_id for span in result.spans} == {root.trace_id}
     assert root.service == "fastapi-orders"
 
 
-def test_what_is_not_there(run: Run, root_says: Callable[..., dict[str, Any]]) -> None:
+def test_what_is_not_there(run: Run, root_says: RootSays) -> None:
     result = run(NAME, "unknown-order")
+    load = expect("load order", attributes={"order.id": 7, "order.found": False}, status="UNSET", events=[])
     assert_trace(
         result,
-        expect(
-            "GET /orders/{number}",
-            expect("load order", attributes={"order.id": 7, "order.found": False}, status="UNSET", events=[]),
-            attributes={**root_says(result), **request("GET", "/orders/7", 404, "/orders/{number}")},
-            status="UNSET",
-            events=[],
+        trace(
+            result,
+            root_says,
+            *("GET", "/orders/7", 404),
+            fastapi("dependencies", "get_order"),
+            fastapi("endpoint", "get_order", load),
+            route="/orders/{number}",
         ),
         exact=True,
     )
 
 
-def test_tasks_and_a_background_task(run: Run, root_says: Callable[..., dict[str, Any]]) -> None:
+def test_tasks_and_a_background_task(run: Run, root_says: RootSays) -> None:
     result = run(NAME, "post-order")
     body = json.loads(result.payload["body"])  # type: ignore[arg-type,call-overload,index]  # a text
     assert body == {"item": "lamp", "total": 80, "in_stock": True}
+    price = expect("look up price", attributes={"order.item": "lamp"}, seconds=lambda s: s >= 0.01)
+    stock = expect("look up stock", attributes={"order.item": "lamp"}, seconds=lambda s: s >= 0.02)
+    confirm = expect("send confirmation", attributes={"order.quantity": 2}, kind="PRODUCER")
     assert_trace(
         result,
-        expect(
-            "POST /orders",
-            expect("look up price", attributes={"order.item": "lamp"}, seconds=lambda s: s >= 0.01),
-            expect("look up stock", attributes={"order.item": "lamp"}, seconds=lambda s: s >= 0.02),
-            expect("send confirmation", attributes={"order.quantity": 2}, kind="PRODUCER"),
-            attributes={**root_says(result), **request("POST", "/orders", 201, "/orders")},
-            kind="SERVER",
-            status="UNSET",
+        trace(
+            result,
+            root_says,
+            *("POST", "/orders", 201),
+            fastapi("dependencies", "post_order"),
+            fastapi("endpoint", "post_order", price, stock),
+            fastapi("serialization", "post_order"),
+            fastapi("background_task", "confirm", confirm),
         ),
         exact=True,
     )
 
 
-def test_a_body_that_is_refused(run: Run, root_says: Callable[..., dict[str, Any]]) -> None:
+def test_a_body_that_is_refused(run: Run, root_says: RootSays) -> None:
     result = run(NAME, "wrong-order")
-    assert_trace(
-        result,
-        expect(
-            "POST /orders",
-            attributes={**root_says(result), **request("POST", "/orders", 422, "/orders")},
-            status="UNSET",
-            events=[],
-        ),
-        exact=True,
-    )
+    inner = fastapi("dependencies", "post_order", status="UNSET")
+    assert_trace(result, trace(result, root_says, "POST", "/orders", 422, inner), exact=True)
 
 
-def test_an_exception_of_the_application(run: Run, root_says: Callable[..., dict[str, Any]]) -> None:
+def test_an_exception_of_the_application(run: Run, root_says: RootSays) -> None:
     result = run(NAME, "unknown-item")
-    assert result.payload["statusCode"] == 500  # type: ignore[call-overload,index]  # a mapping
+    price = expect(
+        "look up price",
+        attributes={"order.item": "desk"},
+        status=("ERROR", "KeyError: 'desk'"),
+        events=[("exception", {"exception.type": "KeyError"})],
+    )
+    stock = expect(
+        "look up stock",
+        attributes={"order.item": "desk"},
+        status=("ERROR", re.compile("CancelledError")),
+        events=["exception"],
+    )
+    failed: dict[str, Any] = {"attributes": {"error.type": "ExceptionGroup"}, "status": "ERROR"}
     assert_trace(
         result,
-        expect(
-            "POST /orders",
-            expect(
-                "look up price",
-                attributes={"order.item": "desk"},
-                status=("ERROR", "KeyError: 'desk'"),
-                events=[("exception", {"exception.type": "KeyError"})],
-            ),
-            expect(
-                "look up stock",
-                attributes={"order.item": "desk"},
-                status=("ERROR", re.compile("CancelledError")),
-                events=["exception"],
-            ),
-            attributes={
-                **root_says(result),
-                **request("POST", "/orders", 500, "/orders"),
-                "error.type": "500",
-            },
-            status="ERROR",
+        trace(
+            result,
+            root_says,
+            *("POST", "/orders", 500),
+            fastapi("dependencies", "post_order"),
+            fastapi("endpoint", "post_order", price, stock, **failed),
         ),
         exact=True,
     )

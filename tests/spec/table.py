@@ -120,10 +120,10 @@ def _cold_start(results: Sequence[Result]) -> None:
 
 def _openai(results: Sequence[Result]) -> None:
     _answers(results)
-    (result,) = results
-    assert "Test from Lambda" in _body(result)["response"]
-    spans = {span.name: span for span in result.spans}
-    assert spans["ChatCompletion"].parent_span_id == spans["lambda-openai-test"].span_id, result.log
+    for result in results:
+        assert "Test from Lambda" in _body(result)["response"]
+        spans = {span.name: span for span in result.spans}
+        assert spans["ChatCompletion"].parent_span_id == spans["lambda-openai-test"].span_id, result.log
 
 
 def _memory(results: Sequence[Result]) -> None:
@@ -212,6 +212,7 @@ ENTRIES: dict[str, Entry] = {
             "OPENAI_BASE_URL": "@OPENAI@",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "@OTLP@",
         },
+        events=({}, {}),
         check=_openai,
     ),
     "000:1051": Entry(
@@ -378,7 +379,7 @@ assert tester.container is None
     ),
     "001:990": Entry(
         how="script",
-        does="Cold and warm starts are measured in the lab, and the targets (500 ms, 100 ms) are met.",
+        does="Cold and warm starts are measured in the lab, each answers 200, the targets are met.",
         after=("001:852",),
         names=_ANY,
         # A failed invocation would count as none at all, and no invocation as a fast one.

@@ -10,6 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/lambent"}
+PACKAGES = (
+    "mangum",
+    "aws-lambda-powertools",
+    "opentelemetry-api",
+    "opentelemetry-instrumentation-requests",
+    "opentelemetry-instrumentation-threading",
+    "requests",
+)
 SHAPES = {
     "plain.py": "def handler(event, context):\n    return event\n",
     "lambda_.py": "handler = lambda event, context: event\n",
@@ -96,7 +106,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layer with some of what is installed for these tests, and what that needs."""
     layer = tmp_path_factory.mktemp("layer")
-    wanted, done = ["mangum", "aws-lambda-powertools", "opentelemetry-api"], set()
+    wanted, done = list(PACKAGES), set()
     while wanted:
         found = importlib.metadata.distribution(wanted.pop())
         if found.name in done:
@@ -322,3 +332,64 @@ def handler(event, context):
     root, get = sorted(result.spans, key=lambda span: span.kind != "SERVER")[:2]
     assert (get.name, get.parent_span_id, get.scope) == ("GET", root.span_id, "redis 1")
     assert {span.resource["service.name"] for span in (root, get)} == {"own"}
+
+
+PLAIN = """
+import threading
+import requests
+
+def get(found):
+    found.append(requests.get("http://127.0.0.1:{port}/").text)
+
+def handler(event, context):
+    found = []
+    get(found)
+    thread = threading.Thread(target=get, args=(found,))
+    thread.start()
+    thread.join()
+    return found
+"""
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_plain_function_with_its_libraries(lab: Lab, packages: Path, tmp_path: Path, mode: str) -> None:
+    """As users have it: a function without a word of tracing, a layer, and variables."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers["traceparent"].encode())
+
+        def log_message(self, *args: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        (tmp_path / "app.py").write_text(PLAIN.replace("{port}", str(server.server_address[1])))
+        function = lab.function(
+            f"f{next(_numbers)}",
+            code=tmp_path,
+            handler="app.handler",
+            memory=1024,
+            timeout=60,
+            layers=[packages],
+            env={
+                **SCRIPT,
+                "LAMBENT_INSTRUMENT": "auto",
+                "LAMBENT_MODE": mode,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+            },
+        )
+        results = [function.invoke({}) for _ in range(2)]
+        server.shutdown()
+        thread.join()
+    for result in results:
+        assert result.ok, result.log
+        (root,) = [span for span in result.spans if span.kind == "SERVER"]
+        gets = [span for span in result.spans if span.name == "GET"]
+        assert [span.parent_span_id for span in gets] == [root.span_id] * 2
+        headers = json.loads(json.dumps(result.payload))
+        assert {header[3:52] for header in headers} == {f"{span.trace_id}-{span.span_id}" for span in gets}
+        assert len(result.spans) == 3, "exports are not traced"

@@ -18,7 +18,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from lambent_lab import aftermath, initphase, invocation
+from lambent_lab import aftermath, hangup, initphase, invocation
 from lambent_lab.extensions import Broken
 from lambent_lab.invocation import Failure, Invocation, Status
 from lambent_lab.protocol import Answer, ResponseTooLarge, ResponseTruncated
@@ -91,7 +91,7 @@ class Course:
         elif instance.fresh:
             failure = await self._await_init(initphase.init_limit_s(spec), "init")
             run.init_inside = failure is not None
-        elif not await instance.wait_idle(spec.timeout_s):
+        elif not await hangup.comes_back(instance, spec.timeout_s):
             # It ended after its last response, or does not come back: a new process serves this one.
             await shut_down(instance, "FAILURE")
             run.init_inside = run.cold = True

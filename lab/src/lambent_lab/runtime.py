@@ -273,6 +273,11 @@ class Endpoint:
         assert self._server is not None
         return f"{self._server.host}:{self._server.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._server.connections if self._server is not None else 0
+
     async def start(self, sock: socket.socket | None = None) -> None:
         """Listen: on a socket that was made for it, or on any free port."""
         self._server = await Server.start(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lambent.context import AnySpan
     from lambent.limits import Attributes
     from lambent.tracer import Tracer
-    from lambent.triggers import Record
+    from lambent.triggers.parts import Record
 
 __all__ = ["Batch", "Process", "decorate", "finish", "links", "records"]
 
@@ -143,7 +143,6 @@ class Process:
         self, tracer: Tracer, raw: object, name: str | None = None, attributes: Attributes | None = None
     ) -> None:
         self._token: Token[Any] | None = None
-        self._baggage: object = None
         self._batch = batch = _BATCH.get()
         self._span: AnySpan
         try:
@@ -159,7 +158,13 @@ class Process:
         batch, current = self._batch, CURRENT.get()
         if message is None:
             return tracer.start_span(name or "process", None, _CONSUMER, attributes)
-        parent, self._baggage = parent_of(message.carrier, tracer.config, tracer._sampler, message=True)
+        parent, baggage = parent_of(message.carrier, tracer.config, tracer._sampler, message=True)
+        if baggage:
+            from lambent.propagation.baggage import attach
+            from lambent.propagation.baggage import current as entries
+
+            # Before the span starts: the sender's session goes on in it.
+            self._token = attach({**entries(), **baggage})
         described = dict(message.attributes)
         if batch is not None and batch.messages:
             described["messaging.batch.message_count"] = len(batch.messages)
@@ -186,20 +191,16 @@ class Process:
         )
 
     def __enter__(self) -> AnySpan:
-        if self._baggage:
-            from lambent.propagation.baggage import attach
-
-            self._token = attach(self._baggage)  # type: ignore[arg-type]  # what `parent_of` read
         return self._span.__enter__()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._span.__exit__(exc_type, exc, traceback)
         if self._token is not None:
             from lambent.propagation.baggage import detach
 
             detach(self._token)
-        self._span.__exit__(exc_type, exc, traceback)
         if self._batch is not None:
             if exc is None:
                 self._batch.done += 1

@@ -50,6 +50,17 @@ class CurrentSpan:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function with each of its calls in a span of its own."""
-        from lambent.wrapping import in_block
+        from lambent.wrapping import around
 
-        return in_block(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
+        def begin(_args: object, _kwargs: object) -> CurrentSpan:
+            block = CurrentSpan(self._tracer, self._end_on_exit, self._arguments)
+            block.__enter__()
+            return block
+
+        def fail(block: CurrentSpan, exc: BaseException) -> None:
+            block.__exit__(type(exc), exc, exc.__traceback__)
+
+        def succeed(block: CurrentSpan, _response: object) -> None:
+            block.__exit__(None, None, None)
+
+        return around(function, begin, fail, succeed)

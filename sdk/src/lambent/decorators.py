@@ -59,7 +59,8 @@ class Tracing:
     """What `trace(…)` returns: a decorator, and a context manager for a block that is no function."""
 
     def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
-        self._tracer = given.pop("tracer", None)
+        tracer = given.pop("tracer", None)
+        self._tracer = getattr(tracer, "whole", None) or tracer
         self._name: str | None = given.get("event_name")
         self._awaits = awaits
         self._redact: tuple[str, ...] = tuple(given.pop("redact", ()))

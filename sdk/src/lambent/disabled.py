@@ -67,6 +67,8 @@ _SPAN = _DisabledSpan()
 class DisabledTracer:
     """The methods of `lambent.Tracer`, doing nothing."""
 
+    whole = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
 

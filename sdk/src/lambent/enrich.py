@@ -109,9 +109,10 @@ def named(honeyhive: bool, given: Mapping[str, object]) -> dict[str, object]:
     return attributes
 
 
-def tracer_here() -> Tracer:
-    """Return the tracer of the current span, else the default one."""
-    return getattr(CURRENT.get(), "_tracer", None) or lambent._default or lambent.get_tracer()
+def tracer_here(given: Any = None) -> Tracer:
+    """Return the tracer that is given, else that of the current span, else the default one."""
+    tracer = given or getattr(CURRENT.get(), "_tracer", None) or lambent._default or lambent.get_tracer()
+    return getattr(tracer, "whole", None) or tracer
 
 
 def _names_of(span: object) -> bool:
@@ -203,7 +204,7 @@ def enrich_span(
             result = Enrichment(_give(span, given))
             result._span = span
             return result
-        maker: Any = tracer or tracer_here()
+        maker: Any = tracer_here(tracer)
 
         def enters() -> Any:
             span = maker.start_span(event_name)

@@ -69,7 +69,6 @@ class Invocation:
     spans are delivered in the time that the invocation has left.
     """
 
-    _baggage: Mapping[str, str] | None = None
     _token: Token[Mapping[str, str]] | None = None
 
     def __init__(
@@ -186,7 +185,12 @@ class Invocation:
 
             if self._carrier:
                 carrier = flat(carrier, every=True)
-            parent, self._baggage = parent_of(carrier, config, tracer._sampler, environment)
+            parent, baggage = parent_of(carrier, config, tracer._sampler, environment)
+            if baggage:
+                from lambent.propagation.baggage import attach
+
+                # Before the root span starts: it may say which session goes on.
+                self._token = attach(baggage)
         if description.records:
             from lambent.batches import links
 
@@ -200,10 +204,6 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
-        if self._baggage:
-            from lambent.propagation.baggage import attach
-
-            self._token = attach(self._baggage)
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
             watchdog = self._tracer.watchdog or self._tracer._guard()
@@ -228,10 +228,6 @@ class Invocation:
             _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         delivery = self._tracer.delivery
         try:
-            if self._token is not None:
-                from lambent.propagation.baggage import detach
-
-                detach(self._token)
             if self._description is not None and self._description.records:
                 from lambent.batches import finish
 
@@ -244,6 +240,10 @@ class Invocation:
                 delivery.untold = False
                 self._span.set_attributes(delivery.stats().attributes())
             self._span.__exit__(exc_type, exc, traceback)
+            if self._token is not None:
+                from lambent.propagation.baggage import detach
+
+                detach(self._token)
             delivery.end(self._span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
@@ -282,7 +282,7 @@ def _describe_context(attributes: dict[str, object], context: object) -> object:
         attributes["faas.invocation_id"] = request_id
     arn = getattr(context, "invoked_function_arn", None)
     if isinstance(arn, str) and arn:
-        attributes.update(_of_arn.get(arn) or _read_arn(arn))
+        attributes.update(_of_arn.get(arn) or _read_arn(arn, getattr(context, "function_version", None)))
     return getattr(context, "function_name", None)
 
 
@@ -290,9 +290,12 @@ _of_arn: dict[str, dict[str, str]] = {}
 """What the last ARN says: it is nearly always the same one."""
 
 
-def _read_arn(arn: str) -> dict[str, str]:
+def _read_arn(arn: str, version: object) -> dict[str, str]:
     found = {"cloud.resource_id": arn}
     parts = arn.split(":")
+    if len(parts) > 7:  # an alias, or a version: the resource is the version that runs
+        named = [version] if isinstance(version, str) and version not in {"", "$LATEST"} else []
+        found = {"cloud.resource_id": ":".join([*parts[:7], *named]), "aws.lambda.invoked_arn": arn}
     if len(parts) > 4 and parts[4]:
         found["cloud.account.id"] = parts[4]
     _of_arn.clear()

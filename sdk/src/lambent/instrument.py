@@ -8,8 +8,6 @@ is used. What the function instruments by itself is left as it is.
 
 from __future__ import annotations
 
-from functools import partial
-
 from lambent.hooks import forget, when_imported
 
 TYPE_CHECKING = False
@@ -52,7 +50,7 @@ groq groq @groq groq
 httpx httpx httpx:HTTPXClientInstrumentor
 httpx2 httpx2 httpx:HTTPX2ClientInstrumentor
 jinja2
-kafka-python|kafka kafka
+kafka|kafka-python kafka
 langchain langchain_core @langchain langchain
 litellm litellm @litellm
 llama-index llama_index.core @llama_index llamaindex
@@ -62,7 +60,7 @@ mistralai mistralai @mistralai mistralai
 mysql mysql.connector
 mysqlclient MySQLdb
 openai openai @openai openai_v2 openai
-openai-agents agents @openai_agents openai_agents_v2 openai_agents
+openai-agents agents @openai_agents openai_agents
 pika
 psycopg
 psycopg2
@@ -98,10 +96,10 @@ def start(tracer: Tracer) -> None:
     undo = _undo.setdefault(tracer, [])
     for name, watch, modules, named in _wanted(tracer.config):
         module, _, method = watch.partition(":")
-        callback: Callable[[Any], object] = partial(_instrument, tracer, name, modules, named)
+        callback = _later(_instrument, tracer, name, modules, named)
         if method:
-            callback = partial(_before, method, callback)
-        undo.append(partial(forget, module, callback))
+            callback = _later(_before, method, callback)
+        undo.append(_later(forget, module, callback))
         when_imported(module, callback)
 
 
@@ -155,9 +153,14 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
         yield short, label, [label, f"@{label}"], True
 
 
+def _later(call: Callable[..., object], *arguments: object) -> Callable[..., object]:
+    return lambda *more: call(*arguments, *more)  # functools.partial, without loading functools
+
+
 def _package(module: str) -> str:
     """Return what pip calls the package of an instrumentor."""
-    return _full(module.partition(":")[0]).replace(".", "-").replace("_", "-")
+    name = _full(module.partition(":")[0]).replace(".", "-").replace("_", "-")
+    return f"{name}-python" if name.endswith("-instrumentation-kafka") else name
 
 
 def _full(module: str) -> str:

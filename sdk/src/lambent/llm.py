@@ -177,7 +177,7 @@ class _Block:
     def __init__(
         self, tracer: Any, name: str, kind: int, given: Mapping[str, object], attributes: dict[str, object]
     ) -> None:
-        maker = tracer or tracer_here()
+        maker = tracer_here(tracer)
         config = maker.config
         self._clock: Callable[[], int] = getattr(maker, "clock", time_ns)
         self._capture: Capture | None = None

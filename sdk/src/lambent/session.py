@@ -47,26 +47,26 @@ class _Sessions:
     def started(self, span: Span, _context: object) -> None:
         """Give a span its session's id."""
         parent = span._parent
-        session: object = None
-        while isinstance(parent, Span):
-            if parent._tracer.delivery is self._owner:
-                session = parent._attributes.get("session.id")
-                break
+        while isinstance(parent, Span) and parent._tracer.delivery is not self._owner:
             parent = parent._parent
-        if session is None:
-            session = self._begin(span)
+        session: object = parent._attributes.get("session.id") if isinstance(parent, Span) else None
+        if session is None or not isinstance(parent, Span) or parent.end_time is not None:
+            session = self._begin(span, session)
         span.set_attribute("session.id", session)
         for name in self._names:
             span.set_attribute(name, session)
 
-    def _begin(self, span: Span) -> str:
-        """Begin a session with its outermost span, or enter the one that is under way; return its id."""
+    def _begin(self, span: Span, known: object) -> str:
+        """Begin a session with its outermost span, or enter the one that is under way; return its id.
+
+        `known`: the id of a parent's that has ended already.
+        """
         entries = BAGGAGE.get()
         found = entries.get(self._entry) or entries.get("session.id") or entries.get("session_id")
         if type(found) is SessionId and found.owner is self._owner:
             return str(found)
         upstream = found if found and type(found) is not SessionId else ""
-        session = SessionId(upstream or self._fixed or _uuid(self._ids.trace_id()))
+        session = SessionId(known or upstream or self._fixed or _uuid(self._ids.trace_id()))
         session.owner = self._owner
         span._session = session, BAGGAGE.set({**entries, self._entry: session})
         if self._name:

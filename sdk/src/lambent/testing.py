@@ -187,8 +187,10 @@ def isolated() -> Iterator[None]:
     """
     places: dict[tuple[object, str], object] = {
         (lambent, "_default"): None,
+        (lambent, "_provisional"): None,
         (lambent, "init"): lambent.init,
         (handler, "_cold"): True,
+        (handler, "_canary"): True,
         (diagnostics, "_said"): set(),
     }
     api = sys.modules.get("opentelemetry.trace")
@@ -215,7 +217,10 @@ def isolated() -> Iterator[None]:
 def _api(api: object) -> dict[tuple[object, str], object]:
     from opentelemetry.util._once import Once
 
-    return {(api, "_TRACER_PROVIDER"): None, (api, "_TRACER_PROVIDER_SET_ONCE"): Once()}
+    from lambent.otel.context import runtime
+
+    found: dict[tuple[object, str], object] = {(runtime, "leave_http"): False}
+    return found | {(api, "_TRACER_PROVIDER"): None, (api, "_TRACER_PROVIDER_SET_ONCE"): Once()}
 
 
 @contextmanager
@@ -231,19 +236,12 @@ def tracer(*, environ: Mapping[str, str] | None = None, **arguments: object) -> 
         def init(**given: object) -> Tracer:
             return RecordingTracer({**arguments, **given}, environ or {}, made)
 
-        lambent.init = init
-        _make_default(made)
+        lambent.init, lambent._default = init, made
+        lambent._serve(made)
         try:
             yield made
         finally:
             made.close()
-
-
-def _make_default(tracer: Tracer) -> None:
-    lambent._default = tracer
-    serve = getattr(lambent, "_serve", None)
-    if serve is not None:
-        serve(tracer)
 
 
 @contextmanager
@@ -266,7 +264,8 @@ def recording(existing: Tracer) -> Iterator[RecordingTracer]:
         before = dict(held)
         held.clear()
         held.update(vars(twin), _provider=before.get("_provider"))
-        _make_default(existing)
+        lambent._default = existing
+        lambent._serve(existing)
         try:
             yield twin
         finally:

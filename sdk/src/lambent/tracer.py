@@ -64,6 +64,7 @@ class Tracer:
     _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
+    whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time_ns, ids: Ids | None = None) -> None:
         self.config = config

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lambent.resource import Resource
 from lambent.tracer import Tracer
-from lambent.triggers import seconds, text
+from lambent.triggers.parts import seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import sys
 
-from lambent.context import CURRENT
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from typing import Any, ParamSpec, TypeVar
 
     P = ParamSpec("P")
     R = TypeVar("R")
     T = TypeVar("T")
 
-__all__ = ["around", "drop_own_frame", "in_block", "kind_of", "look_like"]
+__all__ = ["around", "drop_own_frame", "kind_of", "look_like"]
 
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # inspect.CO_…, without inspect
 # What functools.update_wrapper copies; from 3.14 on annotations are computed when asked for, not here.
@@ -103,7 +100,14 @@ def around(
     `begin` gets the arguments; `fail` and `succeed` get what it returned, with the exception or the
     response (None from an async generator and from a context manager, which have none).
     """
-    make = _MAKERS[kind or kind_of(function)]
+    kind = kind or kind_of(function)
+    make = _around_sync
+    if kind == "coroutine":
+        make = _around_coroutine
+    elif kind != "sync":
+        from lambent.yielding import MAKERS
+
+        make = MAKERS[kind]
     return look_like(make(function, begin, fail, succeed), function)
 
 
@@ -137,149 +141,3 @@ def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
         return response
 
     return coroutine
-
-
-def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
-    def generator(*args: Any, **kwargs: Any) -> Any:
-        outside = CURRENT.get()
-        state = begin(args, kwargs)
-        try:
-            # What `yield from` does, but the block is active only while the generator runs: between
-            # two values the reader's own span is the current one.
-            inner = call(*args, **kwargs)
-            item = next(inner)
-            while True:
-                inside = CURRENT.get()
-                CURRENT.set(outside)
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    outside = _swap(inside)
-                    inner.close()
-                    raise
-                except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
-                    outside = _swap(inside)
-                    drop_own_frame(exc)
-                    item = inner.throw(exc)
-                else:
-                    outside = _swap(inside)
-                    item = next(inner) if sent is None else inner.send(sent)
-        except StopIteration as stop:
-            response = stop.value
-        except BaseException as exc:
-            drop_own_frame(exc)
-            fail(state, exc)
-            CURRENT.set(outside)
-            raise
-        succeed(state, response)
-        CURRENT.set(outside)
-        return response
-
-    return generator
-
-
-def _around_async_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
-    async def async_generator(*args: Any, **kwargs: Any) -> Any:
-        outside = CURRENT.get()
-        state = begin(args, kwargs)
-        try:
-            # As above: values, exceptions and the closing go through.
-            inner = call(*args, **kwargs)
-            item = await anext(inner)
-            while True:
-                inside = CURRENT.get()
-                CURRENT.set(outside)
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    outside = _swap(inside)
-                    await inner.aclose()
-                    raise
-                except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
-                    outside = _swap(inside)
-                    drop_own_frame(exc)
-                    item = await inner.athrow(exc)
-                else:
-                    outside = _swap(inside)
-                    item = await inner.asend(sent)
-        except StopAsyncIteration:
-            pass
-        except BaseException as exc:
-            drop_own_frame(exc)
-            fail(state, exc)
-            CURRENT.set(outside)
-            raise
-        succeed(state, None)
-        CURRENT.set(outside)
-
-    return async_generator
-
-
-def _swap(span: Any) -> Any:
-    """Make the span current and return the one that was."""
-    before = CURRENT.get()
-    CURRENT.set(span)
-    return before
-
-
-def _around_manager(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
-    from contextlib import contextmanager
-
-    @contextmanager
-    def manager(*args: Any, **kwargs: Any) -> Any:
-        state = begin(args, kwargs)
-        try:
-            with call(*args, **kwargs) as value:
-                yield value
-        except BaseException as exc:
-            drop_own_frame(exc)
-            fail(state, exc)
-            raise
-        succeed(state, None)
-
-    return manager
-
-
-def _around_async_manager(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
-    from contextlib import asynccontextmanager
-
-    @asynccontextmanager
-    async def manager(*args: Any, **kwargs: Any) -> Any:
-        state = begin(args, kwargs)
-        try:
-            async with call(*args, **kwargs) as value:
-                yield value
-        except BaseException as exc:
-            drop_own_frame(exc)
-            fail(state, exc)
-            raise
-        succeed(state, None)
-
-    return manager
-
-
-_MAKERS = {
-    "sync": _around_sync,
-    "coroutine": _around_coroutine,
-    "generator": _around_generator,
-    "async generator": _around_async_generator,
-    "manager": _around_manager,
-    "async manager": _around_async_manager,
-}
-
-
-def in_block(function: Callable[P, R], block: Callable[[], AbstractContextManager[object]]) -> Callable[P, R]:
-    """Return the function running each of its calls inside a new block."""
-
-    def begin(_args: object, _kwargs: object) -> AbstractContextManager[object]:
-        manager = block()
-        manager.__enter__()
-        return manager
-
-    def fail(manager: AbstractContextManager[object], exc: BaseException) -> None:
-        manager.__exit__(type(exc), exc, exc.__traceback__)
-
-    def succeed(manager: AbstractContextManager[object], _response: object) -> None:
-        manager.__exit__(None, None, None)
-
-    return around(function, begin, fail, succeed)

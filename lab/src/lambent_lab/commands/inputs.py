@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from lambent_lab import strictjson
 from lambent_lab.errors import UsageError
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lambent_lab.identifiers import Family
+    from lambent_lab.traces import Store
 
 _SUFFIXES = (".py", ".pyc", ".so")
 _SCRIPTS = (".js", ".mjs", ".cjs")
@@ -187,3 +192,26 @@ def parse_env(pairs: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"An --env has the name {name!r}: use letters, digits and underscores.")
         found[name] = value
     return found
+
+
+def store_of(asked: Path | None) -> Store:
+    """Return where traces are kept: the file that was asked for, $LAMBENT_TRACES, or the usual one.
+
+    A file that is not ours, or was asked for and cannot be made, is said before anything runs: LabError. If
+    the usual one cannot be written, a temporary one is, and that is said.
+    """
+    from lambent_lab.traces import Store
+
+    store = Store.default() if asked is None else Store(asked)
+    if asked is not None or os.environ.get("LAMBENT_TRACES"):
+        store.make()
+    elif not store.can_be_written():
+        path = Path(tempfile.mkdtemp(prefix="lambent-traces-")) / "traces.db"
+        click.echo(
+            f"lambent: {Path(store.path).absolute()} cannot be written, so traces are kept in {path}: "
+            f"LAMBENT_TRACES={path} lambent trace ls",
+            err=True,
+        )
+        store = Store(path)
+    store.traces(1)
+    return store

@@ -141,11 +141,10 @@ def command(
 
     Exit code 0: every invocation succeeded; 1: one failed; 2: wrong usage; 130: interrupted.
     """
-    from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.commands.inputs import load_event, locate, parse_env, store_of
     from lambent_lab.commands.output import Look, waiting
     from lambent_lab.service import Lab
     from lambent_lab.service.function import encode_event
-    from lambent_lab.traces import Store
 
     location = locate(target, handler=handler, runtime=runtime)
     variables = parse_env(env)
@@ -153,8 +152,7 @@ def command(
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
     look = Look.of_stdout()
     failed = 0
-    with Store.default() as store, Lab(store=store) as lab:
-        store.traces(1)  # a file that is not ours is said before anything runs
+    with store_of(None) as store, Lab(store=store) as lab:
         if otlp:
             variables = {
                 "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,

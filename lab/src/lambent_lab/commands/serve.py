@@ -138,9 +138,8 @@ def command(
     Exit code 0: ended by Ctrl-C or a signal; 1: it could not start; 2: wrong usage.
     """
     from lambent_lab.commands.events import JsonLines, Lines
-    from lambent_lab.commands.inputs import parse_env
+    from lambent_lab.commands.inputs import parse_env, store_of
     from lambent_lab.service import Lab
-    from lambent_lab.traces import Store
 
     path = None if empty else _path(file)
     source = _Source(path, file, parameters, layers)
@@ -158,12 +157,9 @@ def command(
     printer: Printer = JsonLines() if as_json else Lines(one.name for one in configuration.definitions)
     try:
         with (
-            Store.default() if store is None else Store(store) as kept,
+            store_of(store) as kept,
             Lab(store=kept, max_environments=max_environments, idle_timeout=idle_timeout) as lab,
         ):
-            kept.traces(1)  # a file that is not ours is said before anything runs,
-            if store is not None:
-                kept.make()  # and one that was asked for and cannot be made as well
             _serve(lab, source, configuration, plan, printer)
     except (KeyboardInterrupt, SystemExit):
         printer.ended()

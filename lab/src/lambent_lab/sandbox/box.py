@@ -178,6 +178,10 @@ class Box:
             return sum(peaks) or None
         return max(*peaks, min(sum(peaks), charged)) if len(peaks) > 1 else sum(peaks) or None
 
+    def others(self, pid: int) -> bool:
+        """Tell whether any other process than this one lives in the box."""
+        return any(each != pid for each in self.tree.pids())
+
     def _forget_status(self) -> None:
         if self._status is not None:
             self._status.close()

@@ -166,6 +166,7 @@ class FolderRoom(Room):
             NO_NAMES,
             HOSTS_KILLS,
             f"user: {users.why_not()}" if os.geteuid() else "user: the function runs as root, like the lab",
+            "processes: the function sees, and can stop and kill, the lab and all that its user runs here",
         )
 
     async def _spawn(self, start: Start) -> Child:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
-from lambent_lab.service.fleet import MAX_ENVIRONMENTS, Fleet, Pool
+from lambent_lab.service.fleet import MAX_ENVIRONMENTS, Fleet
 from lambent_lab.service.names import LATEST, Reference, is_number, qualified_arn
+from lambent_lab.service.pool import Pool
 from lambent_lab.service.problems import (
     conflict,
     function_not_found,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service.core import Core, Deployed
-    from lambent_lab.service.fleet import Member
     from lambent_lab.service.lab import Lab
+    from lambent_lab.service.pool import Member
     from lambent_lab.service.result import Result
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024

@@ -105,6 +105,15 @@ class Store:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def can_be_written(self) -> bool:
+        """Tell whether the file can be written, or made: looked up, not tried."""
+        if self.path == ":memory:":
+            return True
+        path = Path(self.path).absolute()
+        folder = next(above for above in path.parents if above.exists())
+        places = (path, folder) if path.exists() else (folder,)
+        return folder.is_dir() and all(os.access(place, os.W_OK) for place in places)
+
     def make(self) -> None:
         """Make the file now, so that one that cannot be made is said at once."""
         with self._use(write=True):

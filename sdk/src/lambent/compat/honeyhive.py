@@ -84,8 +84,10 @@ class _Methods:
         start_span: Any
         force_flush: Any
 
-    def trace(self, name: str, event_type: object = None, **more: Any) -> Any:
-        """Start a span; what is no argument of `start_span` becomes an attribute."""
+    def trace(self, name: Any = None, event_type: Any = None, **more: Any) -> Any:
+        """Start a span; what is no argument of `start_span` is an attribute. Without a name: decorate."""
+        if not isinstance(name, str):
+            return trace(name or event_type, **{**more, "tracer": self})
         if event_type is None and not more:
             return self.start_span(name)
         attributes = {**(more.pop("attributes", None) or {})}
@@ -142,14 +144,20 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
     def __new__(cls, *_: object, **arguments: Any) -> Self:
         """Return a new tracer; one that does nothing where tracing is switched off."""
         session = arguments.pop("session_id", None)
+        instrumentors = arguments.pop("instrumentors", None) or ()
         config = read(_arguments(arguments), implied="honeyhive")
         if session:
             config.__dict__["variables"] = {**config.variables, "HH_SESSION_ID": str(session)}
         made: Any = lambent._start(config)
         made.__class__ = cls if isinstance(made, Tracer) else _Disabled
         tracer: Self = made
-        if config.function_name and not (config.disabled or config.test_mode or config.max_concurrency):
+        if config.disabled:
+            return tracer
+        tracer._ids.trace_id()  # so that the pool of ids is filled now, and the first span waits for nothing
+        if config.function_name and not (config.test_mode or config.max_concurrency):
             _deliver_at_the_end(tracer)
+        for instrumentor in instrumentors:
+            instrumentor.instrument(tracer_provider=tracer.provider)
         return tracer
 
     def __init__(self, *_: object, **_arguments: object) -> None:
@@ -167,7 +175,7 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
 
 
 def _deliver_at_the_end(tracer: Tracer) -> None:
-    """Export with the end of the outermost span: these programs do not decorate their handlers.
+    """Export with the end of a tracer's outermost span: these programs do not decorate their handlers.
 
     Not inside an invocation of lambent's own, which exports at its end, and not where somebody else does.
     """
@@ -176,7 +184,8 @@ def _deliver_at_the_end(tracer: Tracer) -> None:
 
     def on_end(span: Span) -> None:
         deliver(span)
-        if not isinstance(span._parent, Span) and not delivery.active and delivery.mode in {"sync", "async"}:
+        inner = isinstance(span._parent, Span) and span._parent._tracer.delivery is delivery
+        if not inner and not delivery.active and delivery.mode in {"sync", "async"}:
             extension = getattr(delivery, "_extension", None)
             if extension is None or not extension.alive:
                 tracer.force_flush()

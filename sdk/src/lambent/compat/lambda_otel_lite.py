@@ -239,8 +239,12 @@ class TracedHandler:
         attributes_extractor: Callable[[Any, Any], Any] | None = None,
         **more: Any,
     ) -> None:
-        self._tracer: lambent.Tracer = tracer if hasattr(tracer, "invocation") else lambent.get_tracer()
-        self._extract = provider.extract if isinstance(provider, TelemetryCompletionHandler) else None
+        ours = isinstance(provider, TelemetryCompletionHandler)
+        if not hasattr(tracer, "invocation") or hasattr(tracer, "_of_api"):
+            # One of OpenTelemetry's API, whose spans are not made current by `with`.
+            tracer = provider.get_tracer() if ours else lambent.get_tracer()
+        self._tracer: lambent.Tracer = tracer
+        self._extract = provider.extract if ours else None
         self._name = name
         self._about = event, context
         self._get_carrier = get_carrier

@@ -108,12 +108,13 @@ class _ApiNonRecordingSpan(NonRecordingSpan):
 class ApiTracer(Tracer):
     """A tracer under another scope, as the API hands it out. All but the scope is the tracer's own."""
 
-    __slots__ = ("_of_api", "_scope")
+    __slots__ = ("_of_api", "_scope", "whole")
 
     def __init__(self, tracer: Tracer, scope: InstrumentationScope, *, api: bool) -> None:
         self.__dict__ = tracer.__dict__  # the same one, so that what changes there changes here
         self._scope = scope
         self._of_api = api
+        self.whole = tracer
 
     @property
     def scope(self) -> InstrumentationScope:

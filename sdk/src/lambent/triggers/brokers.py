@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lambent.triggers import Record, headers, last, put, seconds, text
 from lambent.triggers.messaging import about, data_in, decoded, describe, failures, message_in, parsed
+from lambent.triggers.parts import Record, headers, last, put, seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ left out.
 
 from __future__ import annotations
 
-from lambent.triggers import Description, Record, headers, last, put, seconds, text
+from lambent.triggers import Description
 from lambent.triggers.messaging import failures
+from lambent.triggers.parts import Record, headers, last, put, seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

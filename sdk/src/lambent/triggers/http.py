@@ -7,7 +7,8 @@ route; where none is known, by the method alone, never by the path.
 
 from __future__ import annotations
 
-from lambent.triggers import CONTEXT, Description, headers, put, text
+from lambent.triggers import CONTEXT, Description
+from lambent.triggers.parts import headers, put, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ inside it carries, and both before the header that X-Ray adds.
 
 from __future__ import annotations
 
-from lambent.triggers import CONTEXT, Description, Record, carrier_in, last, put, seconds, text
+from lambent.triggers import CONTEXT, Description
+from lambent.triggers.parts import Record, carrier_in, last, put, seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ what has few values is named. OpenTelemetry's names where it has them, else `aws
 
 from __future__ import annotations
 
-from lambent.triggers import Description, carrier_in, put, text
+from lambent.triggers import Description
+from lambent.triggers.parts import carrier_in, put, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lambent_lab.service.core import Core, Deployed
-    from lambent_lab.service.fleet import Pool
+    from lambent_lab.service.pool import Pool
 
 Parameters = dict[str, Any]
 Document = dict[str, Any] | None

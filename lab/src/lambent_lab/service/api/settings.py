@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambent_lab.service.catalog import Alias, Version
-    from lambent_lab.service.fleet import Pool
+    from lambent_lab.service.pool import Pool
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambent-lab"
 """The role of functions that were given none: the lab asks nobody for permission."""
