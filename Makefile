@@ -34,6 +34,7 @@ soak: venv  ## 100,000 invocations in one environment: nothing may grow
 
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py
+	$(BIN)/python -m tests.spec.listing
 
 layer: venv  ## write dist/lambent-layer.zip: the SDK as a layer, with /opt/lambent for AWS_LAMBDA_EXEC_WRAPPER
 	$(BIN)/python tools/layer.py

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.semconv import attributes as stable
 from opentelemetry.semconv._incubating import attributes as incubating
 
+import lambent
 from lambent.limits import SCALARS
 from lambent.testing import LambdaContext, recording_tracer
 from lambent.triggers import Description, recognise, record, records
@@ -432,7 +433,8 @@ def test_a_direct_invocation() -> None:
         assert f"{span.context.trace_id:032x}" == TRACEPARENT[3:35]
         assert span.name == "test-function"
         assert span.attributes["faas.trigger"] == "other"
-        assert "lambent.trigger" not in span.attributes
+        assert span.attributes["lambent.trigger"] == "direct"
+    assert "lambent.trigger" not in root({"order": 7}).attributes
     for event in (
         {"headers": {"TRACEPARENT": TRACEPARENT}},
         {"order": 7, "traceparent": TRACEPARENT},
@@ -466,6 +468,31 @@ def test_a_name_is_a_route_never_a_path(name: str) -> None:
 )  # fmt: skip
 def test_times(value: object, expected: float) -> None:
     assert seconds(value) == pytest.approx(expected)
+
+
+def test_an_authorizer_hands_its_trace_on() -> None:
+    tracer = recording_tracer()
+
+    @tracer.handler
+    def authorizer(event: object, context: object) -> dict[str, Any]:
+        return {"principalId": "me", "context": lambent.inject({"tier": "gold"})}
+
+    @tracer.handler
+    def function(event: object, context: object) -> None: ...
+
+    answer = authorizer(load("apiGatewayAuthorizerRequestEvent"), LambdaContext())
+    rest, http = load("apiGatewayProxyEvent"), load("apiGatewayProxyV2Event")
+    rest["requestContext"]["authorizer"] = {"principalId": "me", **answer["context"]}
+    http["requestContext"]["authorizer"] = {"lambda": answer["context"]}
+    for event in (rest, http):
+        event["headers"]["traceparent"] = f"00-{1:032x}-{1:016x}-01"  # what the authorizer had as well
+        function(event, LambdaContext())
+    first, *behind = tracer.spans
+    for span in behind:
+        assert span.parent is not None
+        assert span.parent.span_id == first.context.span_id
+        assert span.context.trace_id == first.context.trace_id
+    tracer.close()
 
 
 # Nothing in an event can break it.

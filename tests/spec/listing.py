@@ -17,9 +17,10 @@ _HEAD = """\
 
 The five documents that lambent was built from lie in `tests/spec`, byte for byte. Each of their Python blocks
 is run by `tests/spec/test_spec_blocks.py`, with the package's name changed (`honeyhive` to
-`lambent.compat.honeyhive`, `lambda_otel_lite` to `lambent.compat.lambda_otel_lite`) and what this page lists.
+`lambent.compat.honeyhive`, `lambda_otel_lite` to `lambent.compat.lambda_otel_lite`, in imports and where
+`sys.modules` is asked for it) and what this page lists. What tests return is dropped: pytest refuses it.
 Docker, AWS, HoneyHive, OpenAI and collectors are the lab and servers on this machine. This page is made by
-`python -m tests.spec.listing`.
+`make docs`.
 
 - **function**: deployed to the lab and invoked there.
 - **script**: a program of its own, in a fresh process.

@@ -143,9 +143,8 @@ def _start(config: Config) -> Tracer:
     if config.log_correlation or config.log_events:
         from lambent.logging import install
 
-        install(
-            config.log_events or None
-        )  # also when disabled: a log format that names the ids must not fail for that
+        # Also when disabled: a log format that names the ids must not fail for that.
+        install(config.log_events or None)
     if config.disabled:
         from lambent.disabled import DisabledTracer
 

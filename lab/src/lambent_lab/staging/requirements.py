@@ -8,8 +8,10 @@ Lambda. Only the lab's own interpreter is served, because the packages are that 
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,22 +37,14 @@ def layer(
 ) -> tuple[Path | None, tuple[str, ...]]:
     """Return the layer with the packages that a function's folder asks for, and what is to be said of it."""
     file = code / FILE
-    if interpreter is None or not code.is_dir() or not file.is_file():
+    if interpreter is None or not interpreter.is_default or not code.is_dir() or not file.is_file():
         return None, ()
-    wanted, notes = _read(file)
     site = Path("python") / "lib" / f"python{interpreter.minor}" / "site-packages"
     places = [code, *(folder / part for folder in layers for part in (Path("python"), site))]
     there = _OFFERED | {canonicalize_name(name) for place in places for name in _installed_in(place)}
-    wanted = [each for each in wanted if canonicalize_name(each.name) not in there]
-    if not wanted or not interpreter.is_default:
-        return None, ()
-    found, missing = _closure(wanted, there)
-    if missing:
-        names = " ".join(missing)
-        notes = [
-            *notes,
-            f"packages: the lab has no {names}: pip install -r {file}",
-        ]
+    about = file.stat()
+    installed = tuple(Path(path).stat().st_mtime_ns for path in sys.path if Path(path).is_dir())
+    found, identity, notes = _looked_up(file, (about.st_mtime_ns, about.st_size, *installed), there)
     if not found:
         return None, tuple(notes)
 
@@ -60,12 +54,23 @@ def layer(
             trees.compile_all(interpreter.path, folder)
         return size
 
-    names_and_versions = " ".join(sorted(f"{each.name}=={each.version}" for each in found))
-    origin = str(found[0].locate_file(""))
-    kept = shelf.take(("layer", "requirements", origin, names_and_versions, str(bytecode)), make)
+    kept = shelf.take(("layer", "requirements", identity, str(bytecode)), make)
     taken.append(kept)
     said = f"packages: those of {FILE} are the lab's; for Lambda they have to be packed with the code"
     return kept.path, (*notes, said)
+
+
+@functools.lru_cache(maxsize=64)
+def _looked_up(
+    file: Path, _state: tuple[int, ...], there: frozenset[str]
+) -> tuple[list[importlib.metadata.Distribution], str, list[str]]:
+    """Return the packages that a file asks for and are not there, a text that tells them, and what to say."""
+    wanted, notes = _read(file)
+    found, missing = _closure([each for each in wanted if canonicalize_name(each.name) not in there], there)
+    if missing:
+        notes.append(f"packages: the lab has no {' '.join(missing)}: pip install -r {file}")
+    identity = " ".join(f"{each.locate_file(f'{each.name}=={each.version}')}" for each in found)
+    return found, identity, notes
 
 
 def _read(file: Path) -> tuple[list[Requirement], list[str]]:

@@ -151,9 +151,12 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         made: Any = lambent._start(config)
         made.__class__ = cls if isinstance(made, Tracer) else _Disabled
         tracer: Self = made
-        if config.function_name and not (config.disabled or config.test_mode or config.max_concurrency):
+        if config.disabled:
+            return tracer
+        tracer._ids.trace_id()  # so that the pool of ids is filled now, and the first span waits for nothing
+        if config.function_name and not (config.test_mode or config.max_concurrency):
             _deliver_at_the_end(tracer)
-        for instrumentor in () if config.disabled else instrumentors:
+        for instrumentor in instrumentors:
             instrumentor.instrument(tracer_provider=tracer.provider)
         return tracer
 

@@ -147,7 +147,9 @@ def _direct(event: object, context: object) -> Description:
     carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
     if not carrier and callable(taken):
         carrier = headers(taken())
-    if not carrier and isinstance(event, dict) and telling:
+    if carrier:
+        return Description("other", carrier=carrier, source="direct")
+    if isinstance(event, dict) and telling:
         carrier = carrier_in(event) or headers(event.get("headers"))
     return Description("other", carrier=carrier) if carrier else _UNKNOWN
 

@@ -43,9 +43,9 @@ class Record:
         self._read = read
 
     def __getattr__(self, name: str) -> object:
-        if name not in Record.__slots__:
+        if name not in ("attributes", "group", "id", "name", "sent"):
             raise AttributeError(f"a record has no attribute {name!r}")
-        self.group, self.id, self.sent = "", "", 0.0
+        self.group, self.id, self.sent, self.name, self.attributes = "", "", 0.0, "", {}
         self._read(self)
         return getattr(self, name)
 
