@@ -347,7 +347,7 @@ def fields(span: Span) -> tuple[object, ...]:
 _attaching = allocate_lock()
 
 
-def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
+def attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
     """Give a tracer its recorder, in the place of `first`, which waited for the tracer's first span.
 
     It has none where there can be none, or nothing to be gained: every exporter takes spans as they end.
@@ -361,7 +361,7 @@ def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
             _attaching.release()
 
 
-def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
+def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
     config = tracer.config
     delivery = tracer.delivery
     recorder: Recorder | None = None
@@ -374,7 +374,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
             recorder = None
     starts = [each for each in tracer._watching_starts if each != first]
     if recorder is not None:
-        starts.insert(0, recorder.started)
+        starts.append(recorder.started)  # last: what the others have set is recorded as well
         delivery.on_acknowledged = recorder.acknowledged
         delivery.recorder = recorder
         recorder.deliver = tracer.on_end
