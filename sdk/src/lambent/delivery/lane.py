@@ -172,9 +172,10 @@ class Lane:
             reason = f"{type(error).__name__}: {error}"
         finally:
             CURRENT.reset(token)
-        if not again and not ok:
+        if ok:
+            self.acknowledged += count
+        elif not again:
             self._failed(count, lost, rejected, kind, reason)
-        self.acknowledged += count * ok
         if self.delivery.debug:
             from lambent.debug import exported
 
