@@ -65,7 +65,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _leave_the_api() -> None:
     """Have OpenTelemetry's API as it is when nobody has set a provider."""
     api: Any = sys.modules.get("opentelemetry.trace")
-    runtime: Any = sys.modules.get("lambent.otel.context")
+    runtime: Any = sys.modules.get("lambent.otel")
     if api is not None and runtime is not None:
         api._TRACER_PROVIDER = None
         api._TRACER_PROVIDER_SET_ONCE = api.Once()

@@ -80,7 +80,9 @@ def run(tmp_path: Path, run_python: Any) -> Run:
 REDIS = "redis:RedisInstrumentor"
 
 
-@pytest.mark.parametrize("words", ["redis", "auto", "Redis, flask", "opentelemetry-instrumentation-redis"])
+@pytest.mark.parametrize(
+    "words", ["redis", "auto", "all", "true", "Redis, flask", "opentelemetry-instrumentation-redis"]
+)
 def test_a_library_is_instrumented_when_it_is_imported(run: Run, words: str) -> None:
     assert run("import redis\nprint('used')", words, has=REDIS) == [
         "made",
@@ -135,6 +137,8 @@ def test_a_named_library_without_its_instrumentor_is_said_once(run: Run) -> None
         ("openai", "@openai:OpenAIInstrumentor openai_v2:V2Instrumentor", "OpenAIInstrumentor"),
         ("auto", "@openai:OpenAIInstrumentor openai_v2:V2Instrumentor", "OpenAIInstrumentor"),
         ("openai", "openai_v2:V2Instrumentor", "V2Instrumentor"),
+        ("openai-v2", "@openai:OpenAIInstrumentor openai_v2:V2Instrumentor", "V2Instrumentor"),
+        ("auto, OpenAI_v2", "@openai:OpenAIInstrumentor openai_v2:V2Instrumentor", "V2Instrumentor"),
         ("openai", "openai:TraceloopInstrumentor", "TraceloopInstrumentor"),
         ("opentelemetry-instrumentation-openai-v2", "@openai:OpenAIInstrumentor openai_v2:V2Instrumentor",
          "V2Instrumentor"),

@@ -140,7 +140,7 @@ def test_a_stream(program: Callable[..., Any], model: str, package: str, indent:
 
 
 def test_the_first_of_both_is_used_and_http_calls_are_below(program: Callable[..., Any], model: str) -> None:
-    run = program(source(model, "plain()"), "openai,httpx,httpx2")
+    run = program(source(model, "plain()"), "openai,httpx")
     assert run.outline == [
         "lambent: shop SERVER",
         "  lambent: agent INTERNAL",

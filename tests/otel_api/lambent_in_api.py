@@ -17,7 +17,7 @@ lambent.init(exporter="memory")
 from opentelemetry import context, trace  # noqa: E402  # after lambent, as in a function
 from opentelemetry.context import contextvars_context  # noqa: E402  # as above
 
-from lambent.otel.context import RuntimeContext, runtime  # noqa: E402  # as above
+from lambent.otel import RuntimeContext, runtime  # noqa: E402  # as above
 
 
 class OwnContext(RuntimeContext):
@@ -28,7 +28,7 @@ class OwnContext(RuntimeContext):
 
 
 assert type(trace.get_tracer_provider()).__module__ == "lambent.otel.provider"
-assert context._RUNTIME_CONTEXT is runtime
+assert vars(context)["_RUNTIME_CONTEXT"] is runtime
 for module in (contextvars_context, context):  # newer versions have it in both
     vars(module)["ContextVarsRuntimeContext"] = OwnContext
 

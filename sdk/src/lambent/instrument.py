@@ -87,6 +87,7 @@ vertexai vertexai vertexai @vertexai
 the name: `redis` is `redis redis redis`. `@` are OpenInference's, and the others OpenTelemetry's."""
 
 _HTTP = frozenset({"aiohttp-client", "httpx", "httpx2", "requests", "urllib", "urllib3"})
+_MIDDLE = "-instrumentation-"
 _FOLDERS = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
 _undo: dict[Tracer, list[Callable[[], object]]] = {}
 
@@ -123,7 +124,9 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
     """Yield the name of each library, what to wait for, its instrumentors, and whether it was named."""
     disabled = {word.replace("_", "-") for word in config.disabled_instrumentations}
     words = {word.replace("_", "-") for word in config.instrument} - {"none", "off"}
-    known = set()
+    if words & {"all", "true", "on", "1"}:
+        words |= {"auto"}
+    known = {"all", "true", "on", "1"}
     for line in () if "*" in disabled else _TABLE.split("\n")[1:-1]:
         names, *rest = line.split()
         name, *aliases = names.split("|")
@@ -132,6 +135,7 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
         modules = modules or [label]
         # One of several instrumentors is asked for by its package's name, or what is particular in it.
         packages = {_package(module): module for module in modules}
+        packages |= {package.rpartition(_MIDDLE)[2]: module for package, module in packages.items()}
         asked = words & packages.keys()
         known |= {name, *aliases, *packages}
         if asked and words.isdisjoint((name, *aliases)):
@@ -143,7 +147,7 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
     for word in words - known - disabled - {"auto"} if "*" not in disabled else ():
         from difflib import get_close_matches
 
-        short = word.rpartition("-instrumentation-")[2]
+        short = word.rpartition(_MIDDLE)[2]
         label = short.replace("-", "_")
         near = get_close_matches(short, known, 1, 0.8)
         if near and short != near[0]:

@@ -217,7 +217,7 @@ def isolated() -> Iterator[None]:
 def _api(api: object) -> dict[tuple[object, str], object]:
     from opentelemetry.util._once import Once
 
-    from lambent.otel.context import runtime
+    from lambent.otel import runtime
 
     found: dict[tuple[object, str], object] = {(runtime, "leave_http"): False}
     return found | {(api, "_TRACER_PROVIDER"): None, (api, "_TRACER_PROVIDER_SET_ONCE"): Once()}

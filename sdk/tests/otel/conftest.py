@@ -12,8 +12,7 @@ from opentelemetry.util._once import Once
 
 import lambent
 from lambent.exporters.memory import MemoryExporter
-from lambent.otel import join
-from lambent.otel.context import runtime
+from lambent.otel import join, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

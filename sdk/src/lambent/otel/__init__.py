@@ -2,35 +2,132 @@
 
 `serve` is called for the tracer that serves the API: with the first import of anything named
 `opentelemetry`, or at once where that is over. Each part then loads when the module it belongs to does.
+
+There is one current span and one baggage, whoever asks:
+
+- `lambent.context.CURRENT` says which span is current, `BAGGAGE` which entries travel. OpenTelemetry's
+  current context is the one attached last, with span and entries replaced where lambent's have changed since.
+- Attaching a context makes its span lambent's current one. A span of another library is current as
+  `Foreign`, which carries its context and passes on what is written to it; OpenTelemetry sees the other one.
+- While lambent exports (`SUPPRESSED` is current), a context says what OpenTelemetry's instrumentations heed.
 """
 
 from __future__ import annotations
 
 import sys
+from _contextvars import ContextVar
 
-from lambent.context import NonRecordingSpan, adopt
-from lambent.errors import LambentError
+from lambent.context import CURRENT, SUPPRESSED, NonRecordingSpan, adopt
 from lambent.hooks import when_imported
 from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    from opentelemetry.context.context import Context, _RuntimeContext
 
     from lambent.context import AnySpan, SpanContext
     from lambent.otel.provider import Provider
     from lambent.tracer import Tracer
 
-__all__ = ["parent_in", "provider_of", "serve"]
+    State: TypeAlias = "tuple[Context, AnySpan | None, Mapping[str, str] | None]"
 
-_PARTS = {
-    "opentelemetry.context": "lambent.otel.context",
-    "opentelemetry.trace": "lambent.otel.provider",
-    "opentelemetry.baggage": "lambent.otel.context",
-    "opentelemetry.propagate": "lambent.otel.context",
-}
+__all__ = ["RuntimeContext", "parent_in", "provider_of", "runtime", "serve"]
+
+_PARTS = ("opentelemetry.context", "opentelemetry.trace", "opentelemetry.baggage", "opentelemetry.propagate")
 _asked: set[str] = set()
+_UNKNOWN: Any = object()
+"""The span of a context that was attached when nobody could name one."""
+_state: ContextVar[State | None] = ContextVar("lambent-otel-context", default=None)
+
+
+class _Attached(tuple[object, ...]):
+    """What `detach` needs: each variable that was set, with its token."""
+
+    __slots__ = ()
+
+
+class RuntimeContext:  # a class under the API's abstract one takes ten times as long to make
+    """Where OpenTelemetry's API keeps the current context. There is one in a process."""
+
+    span_key = baggage_key = http_key = ""
+    """Under which names a context holds these; "" until the module that says so is imported."""
+    make: Any = dict
+    """What a context is made with."""
+    baggage: ContextVar[Mapping[str, str]] | None = None
+    leave_http = False
+    """Whether the function's HTTP calls are not to be traced, whatever instrumentation there is."""
+
+    def __init__(self) -> None:
+        self.quiet: dict[str, object] = {}
+        self._before: _RuntimeContext | None = None
+
+    def attach(self, context: Context) -> Any:
+        """Make a context current, its span and baggage with it."""
+        span: Any = _UNKNOWN
+        entries: Any = None
+        resets: list[object] = []
+        if self.span_key:
+            span = context.get(self.span_key)
+            if span is not None and not isinstance(span, (Span, NonRecordingSpan)):
+                from lambent.otel.foreign import current_for
+
+                span = current_for(span)
+            resets.append((CURRENT, CURRENT.set(span)))
+        if self.baggage is not None:
+            entries = context.get(self.baggage_key)
+            entries = entries if isinstance(entries, dict) else {}
+            resets.append((self.baggage, self.baggage.set(entries)))
+        return _Attached([(_state, _state.set((context, span, entries))), *resets])
+
+    def detach(self, token: Any) -> None:
+        """Make the context current that was before an `attach`. Raises as `ContextVar.reset` does."""
+        if type(token) is _Attached:
+            pair: Any
+            for pair in token:
+                pair[0].reset(pair[1])
+        elif self._before is None:
+            raise ValueError(f"{token!r} is no token of an attach")
+        else:  # attached before lambent was there
+            self._before.detach(token)
+            self.attach(self._before.get_current())
+
+    def get_current(self) -> Context:
+        """Return the current context."""
+        state = _state.get()
+        if state is None:
+            state = self.make() if self._before is None else self._before.get_current(), None, None
+        context, known, entries = state
+        span = CURRENT.get()
+        current = entries if self.baggage is None else self.baggage.get()
+        changes: dict[str, object] = {}
+        if span is not known and self.span_key:
+            changes[self.span_key] = getattr(span, "foreign", span)
+            if span is SUPPRESSED:
+                changes.update(self.quiet)
+        if current is not entries and (current or entries):
+            changes[self.baggage_key] = dict(current or {})
+        if self.leave_http and self.http_key not in context:
+            changes[self.http_key] = True
+        if not changes:
+            return context
+        values = {**context, **changes}
+        if span is None:
+            values.pop(self.span_key, None)
+        made: Context = self.make(values)
+        return made
+
+    def replace(self, before: _RuntimeContext | None) -> None:
+        """Take the place of another one, with what is current there."""
+        self._before = before
+        current = None if before is None else before.get_current()
+        if current:
+            self.attach(current)
+
+
+runtime = RuntimeContext()
 
 
 def serve(tracer: Tracer | None) -> None:
@@ -44,9 +141,34 @@ def serve(tracer: Tracer | None) -> None:
         loaded.serve(tracer)
 
 
-def _load(module: ModuleType) -> None:
-    part = __import__(_PARTS[module.__name__], fromlist=["install"])
-    part.install(module)
+def _load(module: Any) -> None:
+    """Join a module of the API that has just been imported."""
+    if module.__name__ == "opentelemetry.trace":
+        from lambent.otel.provider import install
+
+        install(module)
+        return
+    if module.__name__ == "opentelemetry.propagate":
+        from lambent.otel.foreign import within_the_invocation
+
+        module.extract = within_the_invocation(module.extract)
+        return
+    if module.__name__ == "opentelemetry.baggage":
+        from lambent.propagation.baggage import BAGGAGE
+
+        runtime.baggage_key, runtime.baggage = module._BAGGAGE_KEY, BAGGAGE
+        return
+    keys = [
+        getattr(module, f"_SUPPRESS_{what}INSTRUMENTATION_KEY", f"suppress_{what.lower()}instrumentation")
+        for what in ("", "HTTP_")
+    ]
+    runtime.make, runtime.http_key = module.Context, keys[1]
+    runtime.quiet = dict.fromkeys([*keys, "suppress_instrumentation"], True)
+    propagation = sys.modules.get("opentelemetry.trace.propagation")  # perhaps another thread is at it still
+    runtime.span_key = getattr(propagation, "_SPAN_KEY", runtime.span_key)
+    if module._RUNTIME_CONTEXT is not runtime:
+        runtime.replace(module._RUNTIME_CONTEXT)
+        module._RUNTIME_CONTEXT = runtime
 
 
 def parent_in(context: Any) -> AnySpan | SpanContext | None:
@@ -54,8 +176,7 @@ def parent_in(context: Any) -> AnySpan | SpanContext | None:
     try:
         if isinstance(context, dict):
             serve(None)
-            part = sys.modules.get("lambent.otel.context")
-            context = context.get(part.runtime.span_key) if part is not None else None
+            context = context.get(runtime.span_key)
         if context is None or isinstance(context, (Span, NonRecordingSpan)):
             return context
         get_span_context = getattr(context, "get_span_context", None)
@@ -76,6 +197,8 @@ def provider_of(tracer: Tracer) -> Provider:
     try:
         import opentelemetry.trace  # noqa: F401  # the bridge's own modules come with it
     except ImportError as error:
+        from lambent.errors import LambentError
+
         raise LambentError(
             "tracer.provider is for instrumentations of OpenTelemetry's: pip install opentelemetry-api"
         ) from error

@@ -20,7 +20,7 @@ from opentelemetry.util._once import Once
 import lambent
 from lambent.context import NonRecordingSpan
 from lambent.hooks import when_imported
-from lambent.otel.context import runtime
+from lambent.otel import runtime
 from lambent.span import Span
 from lambent.tracer import Tracer
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from lambent.context import SpanContext
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
+
+    _Api = trace.TracerProvider
+else:
+    _Api = object  # and registered: a class under an abstract one takes ten times as long to make
 
 __all__ = ["ApiSpan", "ApiTracer", "Provider", "api_context", "install", "serve"]
 
@@ -166,7 +170,7 @@ class ApiTracer(Tracer):
             yield span
 
     def _next(self) -> trace.Tracer | None:
-        provider = trace._TRACER_PROVIDER
+        provider: Any = trace._TRACER_PROVIDER
         if not self._of_api or not isinstance(provider, Provider) or provider.closed:
             return None
         scope = self._scope
@@ -176,7 +180,7 @@ class ApiTracer(Tracer):
         return tracer
 
 
-class Provider(trace.TracerProvider):
+class Provider(_Api):
     """A TracerProvider that makes the spans of one tracer."""
 
     def __init__(self, tracer: Tracer) -> None:
@@ -214,7 +218,8 @@ class Provider(trace.TracerProvider):
             scope = InstrumentationScope(
                 name, version, url, clean_attributes(attributes or {}, None, None)[0]
             )
-            tracer = ApiTracer(self._tracer, scope, api=trace._TRACER_PROVIDER is self)
+            served: Any = trace._TRACER_PROVIDER
+            tracer = ApiTracer(self._tracer, scope, api=served is self)
             tracer = self._tracers.setdefault(key, tracer)
         return tracer
 
@@ -256,7 +261,7 @@ def serve(tracer: Tracer) -> None:
     runtime.leave_http = tracer.config.disable_http_tracing
     if "propagators" in tracer.config.arguments:  # what the environment names the API finds by itself
         when_imported("opentelemetry.propagate", partial(_propagate, tracer.config.propagators))
-    other = trace._TRACER_PROVIDER
+    other: Any = trace._TRACER_PROVIDER
     if other is not None and not isinstance(other, Provider):
         from lambent.otel.join import join
 
@@ -277,6 +282,7 @@ def install(module: Any) -> None:
     module.Span.register(Span)
     module.NonRecordingSpan.register(NonRecordingSpan)
     module.Tracer.register(ApiTracer)
+    module.TracerProvider.register(Provider)
     Span.get_span_context = _get_span_context  # type: ignore[method-assign]  # see the head of this module
     NonRecordingSpan.get_span_context = _get_span_context  # type: ignore[method-assign]  # as above
     runtime.span_key = _SPAN_KEY
