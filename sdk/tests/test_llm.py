@@ -201,9 +201,13 @@ def test_details_of_tokens(tracer: RecordingTracer) -> None:
 
 
 def test_openais_own_objects(tracer: RecordingTracer) -> None:
-    chat = pytest.importorskip("openai.types.chat")
-    responses = pytest.importorskip("openai.types.responses")
-    for kind, value in ((chat.ChatCompletion, OPENAI_CHAT), (responses.Response, OPENAI_RESPONSES)):
+    from openai.types import chat, responses
+
+    kinds: list[tuple[Any, object]] = [
+        (chat.ChatCompletion, OPENAI_CHAT),
+        (responses.Response, OPENAI_RESPONSES),
+    ]
+    for kind, value in kinds:
         with llm.call("m") as call:
             call.response(kind.construct(**json.loads(json.dumps(value))))
         attributes = tracer.spans[-1].attributes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import uuid
@@ -244,6 +245,34 @@ def test_init_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", refuse)
     tracer = lambent.init(backend="honeyhive", api_key="k", session_name="s", recorder=False)
     tracer.start_span("first").end()
+
+
+KILLED = """
+import os, lambent
+
+class Marks(lambent.SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        span.set_attribute("told", span.attributes.get("told", 0) + 1)
+
+tracer = lambent.init(session_name="s", processors=[Marks()], exporters=["file"], recorder=True)
+with tracer.trace("outer"), tracer.trace("inner"):
+    os._exit(9)
+"""
+
+
+def test_spans_of_a_killed_process_have_their_session(run_python: Any, tmp_path: Any) -> None:
+    env = {**FUNCTION, "LAMBENT_RECORDER": "true", "LAMBENT_FILE": str(tmp_path / "spans.jsonl")}
+    env["LAMBENT_RECORDER_FOLDER"] = str(tmp_path)
+    run_python(KILLED, env, code=9)
+    run_python("import lambent\ntracer = lambent.init(session_name='s', exporters=['file'], recorder=True)\n"
+               "tracer.start_span('next').end()\ntracer.close()", env)  # fmt: skip
+    found: dict[str, dict[str, object]] = {}
+    for line in (tmp_path / "spans.jsonl").read_text().splitlines():
+        for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            found[span["name"]] = {each["key"]: each["value"] for each in span["attributes"]}
+    assert found["outer"]["session.id"] == found["inner"]["session.id"]
+    assert found["outer"]["told"] == found["inner"]["told"] == {"intValue": "1"}
+    assert "lambent.unfinished" in found["inner"]
 
 
 def test_what_is_said_of_a_session_is_on_its_outermost_span() -> None:

@@ -62,7 +62,7 @@ class Tracer:
     on_end: Callable[[Span], None]
     """What a span is handed to when it ends; `_watch` puts more before delivery."""
     _provider: Provider | None = None
-    _watching_starts: tuple[Callable[[Span, object], None], ...] = ()
+    _watching_starts: tuple[Callable[[Span, object], object], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
     whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
 
@@ -85,14 +85,13 @@ class Tracer:
             self._sampler = sampler_of(config)
         self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
         self.on_end = self.delivery.on_end
-        self.on_start: Callable[[Span, object], None] | None = None
+        self.on_start: Callable[[Span, object], object] | None = None
         """Called with each recording span that was started, and the context it was started in."""
         self.recorder: Recorder | None = None
         self.watchdog: Watchdog | None = None
         self._watches = bool(config.function_name and config.watchdog and not config.test_mode)
         if (config.function_name if config.recorder is None else config.recorder) and not config.test_mode:
-            # Its file is made with the first span: a process that traces nothing needs none.
-            self.on_start = self._begin_recording
+            self.on_start = self._begin_recording  # a process that traces nothing needs no file
             self._watching_starts = (self._begin_recording,)
         if config.session_name or (config.backend == "honeyhive" and not config.test_mode):
             from lambent.session import attach
@@ -118,7 +117,7 @@ class Tracer:
 
     def _watch(
         self,
-        on_start: Callable[[Span, object], None] | None = None,
+        on_start: Callable[[Span, object], object] | None = None,
         on_end: Callable[[Span], None] | None = None,
     ) -> None:
         """Have functions called with each recording span as it starts, and as it ends, before delivery."""
@@ -126,12 +125,13 @@ class Tracer:
 
         watch(self, on_start, on_end)
 
-    def _begin_recording(self, span: Span, context: object) -> None:
+    def _begin_recording(self, span: Span, context: object) -> bool:
         from lambent.delivery.recorder import attach
 
         attach(self, self._begin_recording)
-        if self.on_start is not None and self.on_start != self._begin_recording:
+        if self.on_start is not None and self._begin_recording not in self._watching_starts:
             self.on_start(span, context)
+        return self._begin_recording not in self._watching_starts  # then it has told all of them
 
     def _guard(self) -> Watchdog | None:
         """Return the watchdog, made with the first invocation; None where there is none."""

@@ -279,20 +279,20 @@ class Recorder:
     def invocation(self, span_id: int, remaining: float) -> None:
         """Record that the invocation with this root has so many seconds left."""
         now = time_ns()
-        data = dumps(("invocation", span_id, now + int(remaining * 1e9), now), 2)
-        try:
-            self._write(data + check(KEY, data))
-        except ValueError:
-            self._late_write(data)
+        self._note(("invocation", span_id, now + int(remaining * 1e9), now))
 
     def note(self, what: str, value: int | None = None) -> None:
         """Record what may tell, afterwards, how the process ended."""
-        self._late_write(dumps(("note", what, time_ns(), value), 2))
+        self._note(("note", what, time_ns(), value))
 
-    def _late_write(self, data: bytes) -> None:
-        from lambent.delivery.recorder_rare import write_late
+    def _note(self, values: tuple[str | int | None, ...]) -> None:
+        data = dumps(values, 2)
+        try:
+            self._write(data := data + check(KEY, data))
+        except ValueError:
+            from lambent.delivery.recorder_rare import write_late
 
-        write_late(self, data + check(KEY, data))
+            write_late(self, data)
 
     @property
     def written(self) -> int:
@@ -347,7 +347,7 @@ def fields(span: Span) -> tuple[object, ...]:
 _attaching = allocate_lock()
 
 
-def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
+def attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
     """Give a tracer its recorder, in the place of `first`, which waited for the tracer's first span.
 
     It has none where there can be none, or nothing to be gained: every exporter takes spans as they end.
@@ -361,7 +361,7 @@ def attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
             _attaching.release()
 
 
-def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
+def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
     config = tracer.config
     delivery = tracer.delivery
     recorder: Recorder | None = None
@@ -374,7 +374,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], None]) -> None:
             recorder = None
     starts = [each for each in tracer._watching_starts if each != first]
     if recorder is not None:
-        starts.insert(0, recorder.started)
+        starts.append(recorder.started)  # last: what the others have set is recorded as well
         delivery.on_acknowledged = recorder.acknowledged
         delivery.recorder = recorder
         recorder.deliver = tracer.on_end

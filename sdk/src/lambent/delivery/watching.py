@@ -18,7 +18,7 @@ __all__ = ["ends", "starts", "watch"]
 
 def watch(
     tracer: Tracer,
-    on_start: Callable[[Span, object], None] | None,
+    on_start: Callable[[Span, object], object] | None,
     on_end: Callable[[Span], None] | None,
 ) -> None:
     """Have these called for a tracer's spans, after those that are called already."""
@@ -34,14 +34,15 @@ def watch(
             tracer.recorder.deliver = deliver
 
 
-def starts(watchers: tuple[Callable[[Span, object], None], ...]) -> Callable[[Span, object], None]:
+def starts(watchers: tuple[Callable[[Span, object], object], ...]) -> Callable[[Span, object], object]:
     """Return one function that calls each with a started span and the context it was started in."""
     if len(watchers) == 1:
         return watchers[0]
 
     def on_start(span: Span, context: object) -> None:
         for watcher in watchers:
-            watcher(span, context)
+            if watcher(span, context):
+                return  # the recorder was made just now, and has told them all
 
     return on_start
 
