@@ -20,7 +20,7 @@ from lambent_lab.protocol import prelude
 from lambent_lab.protocol import runtime as runtime_api
 from lambent_lab.protocol import streaming as streaming_limits
 from lambent_lab.protocol import telemetry as telemetry_api
-from lambent_lab.service import catalog, core, fleet, serving
+from lambent_lab.service import catalog, core, fleet, pool, serving
 from lambent_lab.service.api import invoke, model, routes, settings, streaming
 from lambent_lab.service.files import intrinsics, loading, own, sam
 
@@ -419,6 +419,7 @@ def service() -> str:
             *rules(core),
             "",
             *rules(fleet),
+            *rules(pool),
             "",
             "## Parameters of functions",
             "",

@@ -39,11 +39,13 @@ def send_open(tracer: Tracer, root: AnySpan, found: Sequence[Span], deadline: fl
     """
     recorder = tracer.recorder
     if recorder is not None:
-        from lambent.delivery.recorder_rare import refresh
+        from lambent.delivery.recorder_rare import mark, refresh
 
         # Else what is recovered, which supersedes the copies, would say less than they do.
         for span in found[-_REFRESHED:]:
             refresh(recorder, span)
+        # What has finished may arrive, and the kill come before its answer.
+        mark(recorder, -1, tracer.delivery._queue[:])
     spans = _partials(root, found, alone)
     delivery = tracer.delivery
     until = deadline - _RESERVE

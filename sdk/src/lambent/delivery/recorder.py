@@ -279,20 +279,20 @@ class Recorder:
     def invocation(self, span_id: int, remaining: float) -> None:
         """Record that the invocation with this root has so many seconds left."""
         now = time_ns()
-        data = dumps(("invocation", span_id, now + int(remaining * 1e9), now), 2)
-        try:
-            self._write(data + check(KEY, data))
-        except ValueError:
-            self._late_write(data)
+        self._note(("invocation", span_id, now + int(remaining * 1e9), now))
 
     def note(self, what: str, value: int | None = None) -> None:
         """Record what may tell, afterwards, how the process ended."""
-        self._late_write(dumps(("note", what, time_ns(), value), 2))
+        self._note(("note", what, time_ns(), value))
 
-    def _late_write(self, data: bytes) -> None:
-        from lambent.delivery.recorder_rare import write_late
+    def _note(self, values: tuple[str | int | None, ...]) -> None:
+        data = dumps(values, 2)
+        try:
+            self._write(data := data + check(KEY, data))
+        except ValueError:
+            from lambent.delivery.recorder_rare import write_late
 
-        write_late(self, data + check(KEY, data))
+            write_late(self, data)
 
     @property
     def written(self) -> int:
