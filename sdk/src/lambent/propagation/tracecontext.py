@@ -25,30 +25,42 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
     header = carrier.get("traceparent")
     if not isinstance(header, str):
         return None
-    if "," in header:  # Sent more than once: there is no telling which counts, unless only one is a parent.
-        every = [extract({**carrier, "traceparent": each}) for each in header.split(",")]
-        found = [each for each in every if each is not None]
-        return found[0] if len(found) == 1 else None
-    parts = header.strip().split("-")
-    if len(parts) < 4:
+    if len(header) == 55 and header[:3] == "00-" and header[35] == header[52] == "-":  # as nearly all are
+        trace_id, span_id, flags = header[3:35], header[36:52], header[53:]
+    else:
+        if (
+            "," in header
+        ):  # Sent more than once: there is no telling which counts, unless only one is a parent.
+            every = [extract({**carrier, "traceparent": each}) for each in header.split(",")]
+            found = [each for each in every if each is not None]
+            return found[0] if len(found) == 1 else None
+        parts = header.strip().split("-")
+        if len(parts) < 4:
+            return None
+        version, trace_id, span_id, flags = parts[:4]
+        if (
+            len(version) != 2
+            or len(trace_id) != 32
+            or len(span_id) != 16
+            or len(flags) != 2
+            or version.strip(_HEX)
+            or version == "ff"
+            or (version == "00" and len(parts) != 4)
+        ):
+            return None
+    text = trace_id + span_id + flags
+    try:
+        ids = bytes.fromhex(text)
+    except ValueError:
         return None
-    version, trace_id, span_id, flags = parts[:4]
-    if (
-        len(version) != 2
-        or len(trace_id) != 32
-        or len(span_id) != 16
-        or len(flags) != 2
-        or (version + trace_id + span_id + flags).strip(_HEX)  # nothing is left of what is all of it
-        or version == "ff"
-        or (version == "00" and len(parts) != 4)
-    ):
+    if ids.hex() != text:  # in capitals, or with blanks
         return None
     state = carrier.get("tracestate")
     context = SpanContext(
-        int(trace_id, 16),
-        int(span_id, 16),
+        int.from_bytes(ids[:16], "big"),
+        int.from_bytes(ids[16:24], "big"),
         True,
-        int(flags, 16) & 3,
+        ids[24] & 3,
         parse_trace_state(state) if isinstance(state, str) and state else EMPTY_TRACE_STATE,
     )
     return context if context.is_valid else None
