@@ -145,9 +145,9 @@ def run(
 
 @pytest.mark.parametrize(
     "handler",
-    ["plain.handler", "lambda_.handler", "partly.handler", "instance.handler", "method.handler", "claims.handler",
-     "slotted.handler", "made.handler", "package.handler", "package/inner.handler", "package.inner.handler",
-     "bare/folder/deep.run"],
+    ["plain.handler", "lambda_.handler", "partly.handler", "instance.handler", "method.handler",
+     "claims.handler", "slotted.handler", "made.handler", "package.handler", "package/inner.handler",
+     "package.inner.handler", "bare/folder/deep.run"],
 )  # fmt: skip
 def test_any_handler_is_traced(lab: Lab, code: Path, handler: str) -> None:
     result = run(lab, code, handler, **SCRIPT)
