@@ -53,6 +53,12 @@ SHAPES = {
         "class App:\n    __slots__ = ()\n    def __call__(self, event, context): return event\n"
         "handler = App()\n"
     ),
+    "claims.py": (
+        "class App:\n"
+        "    def __call__(self, event, context): return event\n"
+        "    def __getattr__(self, name): return name\n"
+        "handler = App()\n"
+    ),
     "made.py": (
         "import sys\n"
         "def __getattr__(name):\n"
@@ -140,8 +146,8 @@ def run(
 @pytest.mark.parametrize(
     "handler",
     ["plain.handler", "lambda_.handler", "partly.handler", "instance.handler", "method.handler",
-     "slotted.handler", "made.handler", "package.handler", "package/inner.handler", "package.inner.handler",
-     "bare/folder/deep.run"],
+     "claims.handler", "slotted.handler", "made.handler", "package.handler", "package/inner.handler",
+     "package.inner.handler", "bare/folder/deep.run"],
 )  # fmt: skip
 def test_any_handler_is_traced(lab: Lab, code: Path, handler: str) -> None:
     result = run(lab, code, handler, **SCRIPT)
@@ -205,6 +211,15 @@ def handler(event, context):
 import lambent
 def handler(event, context):
     with lambent.get_tracer().trace("inside"):
+        return event
+""",
+    "as lambda-otel-lite has it": """
+from lambent.compat.lambda_otel_lite import create_traced_handler, init_telemetry
+tracer, completion = init_telemetry()
+traced = create_traced_handler("orders", completion)
+@traced
+def handler(event, context):
+    with tracer.start_as_current_span("inside"):
         return event
 """,
     "asked for before": """

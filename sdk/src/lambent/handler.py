@@ -333,7 +333,7 @@ def _succeed(invocation: Invocation | None, response: object) -> None:
 
 def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R]:
     """Return the handler with each of its calls an invocation of its own, unless they are already."""
-    if getattr(function, "_lambent_tracer", None) is tracer:
+    if getattr(function, "__dict__", {}).get("_lambent_tracer") is tracer:
         return function
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:

@@ -103,7 +103,9 @@ def _traced(tracer: Any, function: Any) -> Any:
         # What was instrumented has a part of this tracer: from now on that is a part of the function's own.
         tracer.__dict__.update(theirs.__dict__)
         tracer = theirs
-    return function if hasattr(function, "_lambent_tracer") else tracer.handler(function)
+    # Not by hasattr: some objects claim to have everything.
+    decorated = "_lambent_tracer" in getattr(function, "__dict__", ())
+    return function if decorated else tracer.handler(function)
 
 
 def _say(error: Exception) -> None:

@@ -74,7 +74,7 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
     for name in _COPIED:
         try:
             setattr(wrapper, name, getattr(source, name))
-        except AttributeError:
+        except (AttributeError, TypeError):  # it has none, or is an object that claims to have everything
             continue
     wrapper.__dict__.update(getattr(function, "__dict__", {}))
     wrapper.__dict__["__wrapped__"] = function

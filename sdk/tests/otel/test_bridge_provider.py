@@ -304,6 +304,18 @@ def test_the_first_tracer_serves_the_api() -> None:
         tracer.close()
 
 
+def test_a_provider_of_lambents_may_be_set_by_hand(capfd: pytest.CaptureFixture[str]) -> None:
+    one, two = MemoryExporter(), MemoryExporter()
+    first, second = lambent.init(exporter=one), lambent.init(exporter=two)
+    trace.set_tracer_provider(second.provider)
+    with trace.get_tracer("x").start_as_current_span("s"):
+        pass
+    assert spans_of(one, two) == [[], ["s"]]
+    assert capfd.readouterr().err == ""
+    first.close()
+    second.close()
+
+
 def test_a_closed_tracer_leaves_the_api_silent(
     tracer: Any, exporter: MemoryExporter, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

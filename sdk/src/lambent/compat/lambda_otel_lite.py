@@ -300,7 +300,9 @@ class TracedHandler:
             event, context = (*args, kwargs.get("event"), kwargs.get("context"))[:2]
             return self._begin(event, context)
 
-        return around(function, begin, _fail, _succeed)
+        wrapped = around(function, begin, _fail, _succeed)
+        wrapped.__dict__["_lambent_tracer"] = self._tracer  # so that nobody traces it a second time
+        return wrapped
 
 
 def _fail(invocation: Invocation, exc: BaseException) -> None:

@@ -16,6 +16,7 @@ from opentelemetry import trace
 import lambent
 from lambent.context import adopt
 from lambent.diagnostics import say
+from lambent.otel.provider import Provider
 from lambent.span import Span
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ def welcome(tracer: Tracer, set_other: Callable[[], None]) -> bool:
     ours = trace._TRACER_PROVIDER
     set_other()
     other = trace._TRACER_PROVIDER
-    if other is not ours and not join(tracer, other):
+    if other is not ours and not isinstance(other, Provider) and not join(tracer, other):
         trace._TRACER_PROVIDER = ours
         return False
     return True

@@ -146,7 +146,7 @@ def _find(
 
             context = extract_foreign(name, carrier)
         elif carrier:
-            context = _module(name).extract(carrier)
+            context = (_loaded.get(name) or _module(name)).extract(carrier)
         if context is None and environment and name == "xray-lambda":
             context = _module(name).extract({"x-amzn-trace-id": environment})
         if context is not None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["extract", "inject", "parse_trace_state"]
 
-_HEX = "0123456789abcdef"
 _KEY_START = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _KEY = _KEY_START | frozenset("_-*/")
 _MAX_ENTRIES = 32
@@ -25,33 +24,38 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
     header = carrier.get("traceparent")
     if not isinstance(header, str):
         return None
-    if "," in header:  # Sent more than once: there is no telling which counts, unless only one is a parent.
-        every = [extract({**carrier, "traceparent": each}) for each in header.split(",")]
-        found = [each for each in every if each is not None]
-        return found[0] if len(found) == 1 else None
-    parts = header.strip().split("-")
-    if len(parts) < 4:
+    text = header.replace("-", "")
+    if len(header) != 55 or len(text) != 52 or not header[2] == header[35] == header[52] == "-":
+        # Nearly none are like this.
+        if (
+            "," in header
+        ):  # Sent more than once: there is no telling which counts, unless only one is a parent.
+            every = [extract({**carrier, "traceparent": each}) for each in header.split(",")]
+            found = [each for each in every if each is not None]
+            return found[0] if len(found) == 1 else None
+        parts = header.strip().split("-")
+        if [*map(len, parts[:4])] != [2, 32, 16, 2]:
+            return None
+        if parts[0] == "00" and len(parts) > 4:
+            return None
+        text = "".join(parts[:4])
+    try:
+        fields = bytes.fromhex(text)
+    except ValueError:
         return None
-    version, trace_id, span_id, flags = parts[:4]
-    if (
-        len(version) != 2
-        or len(trace_id) != 32
-        or len(span_id) != 16
-        or len(flags) != 2
-        or (version + trace_id + span_id + flags).strip(_HEX)  # nothing is left of what is all of it
-        or version == "ff"
-        or (version == "00" and len(parts) != 4)
-    ):
+    if fields.hex() != text or fields[0] == 255:  # in capitals or with blanks; a version that there cannot be
+        return None
+    trace_id, span_id = int.from_bytes(fields[1:17], "big"), int.from_bytes(fields[17:25], "big")
+    if not trace_id or not span_id:
         return None
     state = carrier.get("tracestate")
-    context = SpanContext(
-        int(trace_id, 16),
-        int(span_id, 16),
+    return SpanContext(
+        trace_id,
+        span_id,
         True,
-        int(flags, 16) & 3,
+        fields[25] & 3,
         parse_trace_state(state) if isinstance(state, str) and state else EMPTY_TRACE_STATE,
     )
-    return context if context.is_valid else None
 
 
 def parse_trace_state(header: str) -> TraceState:
