@@ -474,8 +474,8 @@ def test_appsyncs_authorizer_hands_its_context_on() -> None:
     event = load("appSyncDirectResolver")
     assert "traceparent" not in recognise(event).carrier
     event["identity"]["resolverContext"] = {"traceparent": TRACEPARENT, "tier": "gold"}
-    for given in (event, [event, event]):
-        carrier = recognise(given).carrier
+    for each in (event, [event, event]):
+        carrier = recognise(each).carrier
         assert carrier["traceparent"] == TRACEPARENT
         assert "tier" not in carrier
 
