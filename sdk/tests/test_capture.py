@@ -86,6 +86,10 @@ def test_names_of_a_backend() -> None:
         [{"token": SECRET.encode()}],
         {"ssn": 123456789, "x": "hunter"},
         SECRET.encode(),
+        {"headers": [{"name": "Authorization", "value": SECRET}]},
+        {"parameters": [{"type": "string", "Name": "password", "Value": [SECRET]}]},
+        [["x-api-key", SECRET], ("Cookie", [SECRET])],
+        {"rawQueryString": f"a=1&access_token={SECRET}&b=2"},
     ],
 )
 def test_a_secret_stays(value: object) -> None:
@@ -112,6 +116,8 @@ def test_what_is_no_secret_stays_readable() -> None:
     value = {"max_tokens": 100, "token": None, "password": "", "user": "u", "key": "cmVjb3JkS2V5", "n": 1.5}
     assert json.loads(Capture().text(value)) == value
     assert Capture().text("plain words") == "plain words"
+    headers = [["accept", "text/html"], {"name": "Accept", "value": "text/html"}, ["token", None]]
+    assert json.loads(Capture().text(headers)) == headers
     assert Capture().text({"when": dt.date(2024, 1, 2)}) == '{"when":"2024-01-02"}'
 
 
