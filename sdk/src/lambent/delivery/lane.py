@@ -161,8 +161,11 @@ class Lane:
                 ok, reason = True, ""
             else:
                 lost, rejected, reason = result.lost, result.rejected, result.reason
-                ok = bool(result.ok and not lost and not rejected)
-                quiet, warning = result.quiet, result.warning
+                ok, quiet, warning = (
+                    bool(result.ok) and not lost and not rejected,
+                    result.quiet,
+                    result.warning,
+                )
                 self.retried += result.retries
                 self.bytes += result.bytes
                 if not ok:
