@@ -121,6 +121,20 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
         made: Context = self.make(values)
         return made
 
+    def enter(self) -> Any:
+        """Begin an invocation: what its function leaves attached is not the next one's."""
+        return self.attach(self.get_current())
+
+    def leave(self, attached: Any) -> None:
+        """End one. `attached` is None if the bridge was loaded meanwhile: then nothing was attached before."""
+        try:
+            if attached is None:
+                _state.set(None)
+            else:
+                self.detach(attached)
+        except (ValueError, RuntimeError):  # closed in another context than it was opened in
+            return
+
     def replace(self, before: _RuntimeContext | None) -> None:
         """Take the place of another one, with what is current there."""
         self._before = before
