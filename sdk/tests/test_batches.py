@@ -611,10 +611,10 @@ def test_records_in_threads() -> None:
     ]
     assert [by_id[name].links[0].context.span_id for name in ("m1", "m2")] == [invocation.context.span_id] * 2
     assert by_id["m1"].context.trace_id == 1
-    assert by_id["m3"].parent.span_id == invocation.context.span_id
+    assert by_id["m3"].parent == invocation.context
     counts = [totals.attributes[f"lambent.batch.{what}"] for what in ("succeeded", "failed", "unprocessed")]
     assert counts == [2, 1, 0]
-    assert totals.parent.span_id == invocation.context.span_id
+    assert totals.parent == invocation.context
     assert not batches._of_raw
 
 
