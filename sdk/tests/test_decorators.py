@@ -180,7 +180,7 @@ def test_methods_of_every_kind(memory: MemoryExporter) -> None:
         async def seven(self) -> int:
             return 7
 
-        @lambent.trace
+        @lambent.trace  # type: ignore[prop-decorator]  # mypy knows none over a property
         @property
         def eight(self) -> int:
             return 8
