@@ -126,7 +126,7 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
         return self.attach(self.get_current())
 
     def leave(self, attached: Any) -> None:
-        """End one. `attached` is None if the bridge was loaded meanwhile: then nothing was attached before."""
+        """End one. `attached` is None if the bridge was loaded in it: then nothing was attached before."""
         try:
             if attached is None:
                 _state.set(None)
