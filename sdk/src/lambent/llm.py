@@ -11,6 +11,7 @@ Texts and arguments are kept only where `capture` asks for them. Semantic conven
 from __future__ import annotations
 
 from time import time_ns
+from weakref import ref
 
 from lambent.enrich import named, tracer_here
 from lambent.span import Span
@@ -215,7 +216,7 @@ class _Block:
 class Call(_Block):
     """The call of a model. Get one from `call`."""
 
-    _stream: Stream | None = None
+    _stream: Callable[[], Stream | None] = staticmethod(lambda: None)
 
     def response(self, response: T) -> T:
         """Keep what a response says of itself: model, tokens, finish reasons, tool calls. Returns it."""
@@ -230,21 +231,17 @@ class Call(_Block):
         The span lasts until the last of them, also where that comes after the end of the block.
         """
         self.span.set_attribute("gen_ai.request.stream", True)
-        self._stream = Stream(self, parts, self._reading())
-        return self._stream  # type: ignore[return-value]  # it stands for the parts
+        stream = Stream(self, parts, self._reading())
+        self._stream = ref(stream)  # no more: one that nobody reads any more ends at once
+        return stream  # type: ignore[return-value]  # it stands for the parts
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        stream = self._stream
-        if stream is not None and stream.going and exc is None and isinstance(self.span, Span):
+    def __exit__(self, *details: Any) -> None:
+        stream = self._stream()
+        if stream is not None and stream.going and details[1] is None and isinstance(self.span, Span):
             stream.ends = True
             self.span._end_on_exit = False
             self.span._recorded = -1
-        super().__exit__(exc_type, exc, traceback)
+        super().__exit__(*details)
 
     def _reading(self) -> _Read:
         return _Read(self._captured in {"response", "both"})
@@ -268,6 +265,7 @@ class Stream:
     def __init__(self, call: Call, parts: Any, read: _Read) -> None:
         self._call = call
         self._parts = parts
+        self._manager: Any = None  # what gave the parts when it was entered
         self._source: Any = None
         self._read = read
         self._count = 0
@@ -308,20 +306,20 @@ class Stream:
         return self._parts.close()
 
     def __enter__(self) -> Self:
-        self._parts.__enter__()
+        self._manager, self._parts = self._parts, self._parts.__enter__()
         return self
 
     def __exit__(self, *details: object) -> Any:
         self._done(details[1])  # type: ignore[arg-type]  # the exception, or None
-        return self._parts.__exit__(*details)
+        return self._manager.__exit__(*details)
 
     async def __aenter__(self) -> Self:
-        await self._parts.__aenter__()
+        self._manager, self._parts = self._parts, await self._parts.__aenter__()
         return self
 
     async def __aexit__(self, *details: object) -> Any:
         self._done(details[1])  # type: ignore[arg-type]  # the exception, or None
-        return await self._parts.__aexit__(*details)
+        return await self._manager.__aexit__(*details)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parts, name)
