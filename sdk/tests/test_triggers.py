@@ -470,6 +470,38 @@ def test_times(value: object, expected: float) -> None:
     assert seconds(value) == pytest.approx(expected)
 
 
+def test_appsyncs_authorizer_hands_its_context_on() -> None:
+    event = load("appSyncDirectResolver")
+    assert "traceparent" not in recognise(event).carrier
+    event["identity"]["resolverContext"] = {"traceparent": TRACEPARENT, "tier": "gold"}
+    for each in (event, [event, event]):
+        carrier = recognise(each).carrier
+        assert carrier["traceparent"] == TRACEPARENT
+        assert "tier" not in carrier
+
+
+def test_what_signs_a_query_is_left_out() -> None:
+    event = load("apiGatewayProxyV2Event")
+    event["rawQueryString"] = "a=1&X-Amz-Signature=abc&sig=d&Signature&design=x&AWSAccessKeyId=AKIA"
+    expected = "a=1&X-Amz-Signature=REDACTED&sig=REDACTED&Signature&design=x&AWSAccessKeyId=REDACTED"
+    assert recognise(event).attributes["url.query"] == expected
+    rest = load("apiGatewayProxyEvent")
+    rest["multiValueQueryStringParameters"] = {"x-amz-security-token": ["t"], "b": ["2"]}
+    assert recognise(rest).attributes["url.query"] == "x-amz-security-token=REDACTED&b=2"
+
+
+def test_pipes_hand_records_on_as_they_are() -> None:
+    kinesis = load("kinesisTraceparent")["Records"][0]
+    flat = {**kinesis.pop("kinesis"), **kinesis}
+    (record_of_stream,) = records([flat])
+    assert record_of_stream.id == flat["sequenceNumber"]
+    assert record_of_stream.carrier["traceparent"] == TRACEPARENT
+    kafka = {**load("kafkaTraceparent")["records"]["mytopic-0"][0], "eventSource": "aws:kafka"}
+    found = recognise([kafka, kafka])
+    assert (found.source, found.name) == ("msk", "process mytopic")
+    assert [each["traceparent"] for each in found.carriers] == [TRACEPARENT] * 2
+
+
 def test_a_request_without_its_context() -> None:
     event = {**load("apiGatewayProxyEvent"), "requestContext": None, "multiValueHeaders": None}
     event["headers"] = {"TraceParent": TRACEPARENT, "x": None}

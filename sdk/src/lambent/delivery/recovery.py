@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from _thread import allocate_lock
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
@@ -50,6 +51,9 @@ _PATIENCE = 3
 """So often recovery is put off for want of time; then it is tried with what there is."""
 
 
+_claiming = allocate_lock()
+
+
 class Leftover:
     """A dead process's file, locked by us."""
 
@@ -63,6 +67,7 @@ class Leftover:
         self.done = tries >> 8
         """Which exporters have what was in it: one bit each."""
         self.put_off = 0
+        self.sending = False
         self.kills = kills
         """How often the kernel had killed for want of memory when this process began; -1: not known."""
         self._descriptor = descriptor
@@ -72,7 +77,7 @@ class Leftover:
         try:
             os.unlink(self.path)  # noqa: PTH108  # as everywhere in the SDK: pathlib is a module to load
         except OSError:  # somebody else has cleared the folder
-            self.path = ""
+            self.tries = 0
         self.release()
 
     def release(self) -> None:
@@ -80,6 +85,7 @@ class Leftover:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+            OWN.discard(self.path)
 
     def note(self, tries: int = 0) -> None:
         """Note in the file how often delivering it was tried, and who has it."""
@@ -93,8 +99,24 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
     A file that is not what it should be is ignored, with one line. With a fingerprint, so is one that a
     tracer of another configuration left, without a line.
     """
-    if path in OWN:
+    # A lock on a file keeps other processes away, and no other tracer of this one.
+    alone = _claiming.acquire(timeout=0.1)  # a forked child may have a copy that is held for ever
+    mine = path not in OWN
+    OWN.add(path)
+    if alone:
+        _claiming.release()
+    if not mine:
         return None
+    leftover = None
+    try:
+        leftover = _claim(path, fingerprint)
+    finally:
+        if leftover is None:
+            OWN.discard(path)
+    return leftover
+
+
+def _claim(path: str, fingerprint: bytes | None) -> Leftover | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -314,7 +336,11 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
                 # Its answer might come too late, and then it would have to be sent twice.
                 leftover.put_off += 1
                 return False
-            result = hand(lane, lacking, until)
+            leftover.sending = True
+            try:
+                result = hand(lane, lacking, until)
+            finally:
+                leftover.sending = False
             if result is None:
                 return False
             needed = max(needed, 1.5 * (monotonic() - began))
@@ -328,9 +354,10 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             tries = _UNCONFIRMED if failed.unconfirmed else 1
             leftover.note(tries)
             if leftover.tries + tries < _TRIES:
-                if failed.unconfirmed:
+                if failed.unconfirmed or recorder.off:
                     recorder.leftovers.remove(path)
-                    recorder.claimed.pop(path).release()
+                    recorder.claimed.pop(path, None)
+                    leftover.release()
                 else:
                     complete = False
                 continue
@@ -339,7 +366,7 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             tracer.delivery.recovered += len(spans)
             _tell(spans)
         leftover.remove()
-        del recorder.claimed[path]
+        recorder.claimed.pop(path, None)
         recorder.leftovers.remove(path)
     return complete
 
