@@ -11,6 +11,7 @@ from _contextvars import ContextVar  # as in `lambent.context`
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.parts import Link
 from lambent.propagation import parent_of
+from lambent.propagation.tracecontext import extract
 from lambent.triggers import Description, recognise, record
 
 TYPE_CHECKING = False
@@ -39,8 +40,13 @@ _described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextV
 def links(tracer: Tracer, event: object, described: Description) -> list[Link]:
     """Return a link to the sender of each record, each once; remember them for the loop over the records."""
     found: dict[tuple[int, int], Link] = {}
+    config = tracer.config
+    # Then nothing else is asked where it finds one.
+    usual = config.propagators[:1] == ("tracecontext",) and "none" not in config.propagators
     for each in described.records:
-        context, _ = parent_of(each.carrier, tracer.config, None, message=True)
+        context = extract(each.carrier) if usual else None
+        if context is None:
+            context, _ = parent_of(each.carrier, config, None, message=True)
         if context is not None:
             found.setdefault((context.trace_id, context.span_id), Link(context))
     senders = list(found.values())

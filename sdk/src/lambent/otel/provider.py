@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -105,16 +106,36 @@ class _ApiNonRecordingSpan(NonRecordingSpan):
         self.end()
 
 
+# What a tracer keeps all its life is copied, what may change is asked for. To share its `__dict__`, or
+# only to look at it, would make its own spans slower.
+_FIXED = (
+    "config",
+    "clock",
+    "limits",
+    "plain_limits",
+    "attribute_count",
+    "_ids",
+    "_pop_span_id",
+    "_sampler",
+    "delivery",
+)
+_SHARED = ("on_end", "on_start", "provider", "resource", "close", "_guard", "_watch")
+
+
 class ApiTracer(Tracer):
     """A tracer under another scope, as the API hands it out. All but the scope is the tracer's own."""
 
-    __slots__ = ("_of_api", "_scope", "whole")
+    whole: Tracer
 
     def __init__(self, tracer: Tracer, scope: InstrumentationScope, *, api: bool) -> None:
-        self.__dict__ = tracer.__dict__  # the same one, so that what changes there changes here
+        self.whole = tracer
         self._scope = scope
         self._of_api = api
-        self.whole = tracer
+        for name in _FIXED:
+            setattr(self, name, getattr(tracer, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
 
     @property
     def scope(self) -> InstrumentationScope:
@@ -190,6 +211,10 @@ class ApiTracer(Tracer):
         return tracer
 
 
+for _name in _SHARED:
+    setattr(ApiTracer, _name, property(attrgetter(f"whole.{_name}")))
+
+
 class Provider(_Api):
     """A TracerProvider that makes the spans of one tracer."""
 
@@ -254,16 +279,19 @@ class _Guard(Once):
 
     def __init__(self) -> None:
         super().__init__()
-        self._done = True
+        self._done, self._chosen = True, False
 
     def do_once(self, func: Callable[[], None]) -> bool:
         tracer = lambent._default
-        if self._done and tracer is not None:
-            from lambent.otel.join import welcome
+        if not self._done or tracer is None:
+            func()
+            return True
+        if self._chosen:  # by the program already: once is the API's rule
+            return False
+        from lambent.otel.join import welcome
 
-            return welcome(tracer, func)
-        func()
-        return True
+        self._chosen = welcome(tracer, func)
+        return self._chosen
 
 
 def serve(tracer: Tracer) -> None:
