@@ -93,8 +93,8 @@ _MIDDLE = "-instrumentation-"
 _FOLDERS = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
 _undo: dict[Tracer, list[Callable[[], object]]] = {}
 _nested: dict[int, list[Any]] = {}
-"""Of each thread that is instrumenting a library, those that this imports: while it does, its packages are not
-whole, and what instruments the others may need the same ones. They are next."""
+"""Of each thread that is instrumenting a library, those that this imports. They are next: what instruments
+them may need the same packages, which are not whole before it is done."""
 
 
 def start(tracer: Tracer) -> None:
