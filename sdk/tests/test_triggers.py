@@ -662,3 +662,46 @@ def test_long_data_is_not_looked_into() -> None:
     data = event["Records"][0]["kinesis"]["data"]
     event["Records"][0]["kinesis"]["data"] = data[:-4] + "A" * 2_000_000
     assert records(event)[0].carrier == {}
+
+
+@pytest.mark.parametrize(
+    ("sample", "source", "described"),
+    [
+        ("kafkaEventSelfManaged.json", "SelfManagedKafka", "kafka"),
+        ("activeMQEvent.json", "aws:mq", "activemq"),
+        ("rabbitMQEvent.json", "aws:mq", "rabbitmq"),
+    ],
+)
+def test_the_names_of_brokers_in_the_examples_of_aws(
+    sample: str, source: str, described: str, load_event: Callable[[str], Any]
+) -> None:
+    event = load_event(sample)
+    found = recognise({**event, "eventSource": source})
+    assert found.source == described
+    assert len(found.records) == len(recognise(event).records) > 0
+
+
+@pytest.mark.parametrize("operation", ["GetObject", "HeadObject", "ListObjects", "ListObjectsV2"])
+def test_every_request_of_s3_object_lambda(operation: str) -> None:
+    found = recognise(
+        {
+            f"{operation[0].lower()}{operation[1:]}Context": {"inputS3Url": "https://example"},
+            "configuration": {"accessPointArn": "arn:aws:s3-object-lambda:us-east-1:1:accesspoint/a"},
+            "userRequest": {"url": "https://example", "headers": {"TraceParent": TRACEPARENT}},
+        }
+    )
+    assert (found.source, found.name) == ("s3.object_lambda", operation)
+    assert found.carrier["traceparent"] == TRACEPARENT
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_logs_whatever_way_their_json_is_written(separators: tuple[str, str]) -> None:
+    import base64
+    import gzip
+
+    data = {"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/a", "logStream": "s", "logEvents": []}
+    packed = base64.b64encode(gzip.compress(json.dumps(data, separators=separators).encode())).decode()
+    assert recognise({"awslogs": {"data": packed}}).attributes == {
+        "aws.log.group.names": ["/aws/lambda/a"],
+        "aws.log.stream.names": ["s"],
+    }

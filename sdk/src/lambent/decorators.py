@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lambent.capture import Capture
     from lambent.config import Config
 
-    F = TypeVar("F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any])
+    F = TypeVar(
+        "F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any] | property
+    )
     C = TypeVar("C", bound=type)
 
     class Options(TypedDict, total=False):
@@ -79,6 +81,8 @@ class Tracing:
         made: Any
         if isinstance(function, (staticmethod, classmethod)):
             made = type(function)(self(function.__func__))
+        elif isinstance(function, property) and function.fget is not None:
+            made = function.getter(self(function.fget))
         elif isinstance(function, type):
             made = _traced_class(function, self)
         elif callable(function):

@@ -239,6 +239,8 @@ class Invocation:
             if delivery.untold and self._span.is_recording():
                 delivery.untold = False
                 self._span.set_attributes(delivery.stats().attributes())
+            if isinstance(exc, Exception):
+                self._span.set_attribute("error.type", type(exc).__qualname__)
             self._span.__exit__(exc_type, exc, traceback)
             if self._token is not None:
                 from lambent.propagation.baggage import detach

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from _contextvars import ContextVar
+from _thread import allocate_lock
 
 from lambent.context import CURRENT, SUPPRESSED, NonRecordingSpan, adopt
 from lambent.hooks import when_imported
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["RuntimeContext", "parent_in", "provider_of", "runtime", "serve"]
 
 _PARTS = ("opentelemetry.context", "opentelemetry.trace", "opentelemetry.baggage", "opentelemetry.propagate")
+_gate = allocate_lock()
 _asked: set[str] = set()
 _UNKNOWN: Any = object()
 """The span of a context that was attached when nobody could name one."""
@@ -57,6 +59,8 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
     make: Any = dict
     """What a context is made with."""
     baggage: ContextVar[Mapping[str, str]] | None = None
+    feeds = False
+    """Whether another SDK serves the API, and what the API gave away before goes on there."""
     leave_http = False
     """Whether the function's HTTP calls are not to be traced, whatever instrumentation there is."""
 
@@ -205,5 +209,7 @@ def provider_of(tracer: Tracer) -> Provider:
     serve(None)
     from lambent.otel.provider import Provider
 
-    provider: Provider = tracer.__dict__.setdefault("_provider", Provider(tracer))
-    return provider
+    with _gate:
+        if tracer._provider is None:
+            tracer._provider = Provider(tracer)
+    return tracer._provider

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object], "Mapping[str, object] | None"]
 
-__all__ = ["CONTEXT", "RARE", "Description", "recognise", "record", "records"]
+__all__ = ["CONTEXT", "OBJECT_LAMBDA", "RARE", "Description", "recognise", "record", "records"]
 
 CONTEXT = frozenset(
     {"traceparent", "tracestate", "baggage", "x-amzn-trace-id", "b3", "x-b3-traceid", "x-b3-spanid",
@@ -90,6 +90,12 @@ RARE = frozenset(
      "AutoScalingGroupARN", "requestPayload", "Cause", "Execution"}
 )  # fmt: skip
 """A key of each event that `rare` knows, but for those with a state machine's context somewhere inside."""
+
+OBJECT_LAMBDA = {
+    "getObjectContext": "GetObject", "headObjectContext": "HeadObject",
+    "listObjectsContext": "ListObjects", "listObjectsV2Context": "ListObjectsV2",
+}  # fmt: skip
+"""The requests that S3 Object Lambda hands to a function, by the key that each defines."""
 
 _RECORDS = {
     "aws:sqs": "messaging", "aws:sns": "messaging", "aws:kinesis": "messaging", "aws:s3": "data",
