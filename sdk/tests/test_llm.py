@@ -521,6 +521,56 @@ def test_a_stream_that_is_a_context_manager(tracer: RecordingTracer) -> None:
     assert [span.attributes["lambent.llm.chunks"] for span in tracer.spans] == [2, 0]
 
 
+def test_a_loop_over_a_stream_that_is_left_early_is_measured_at_once(tracer: RecordingTracer) -> None:
+    with llm.call("m") as call:
+        for _part in call.stream(iter(["a", "b"])):
+            break
+    (span,) = tracer.spans
+    assert span.attributes["lambent.llm.chunks"] == 1
+
+
+def test_a_manager_that_gives_the_stream_when_it_is_entered(tracer: RecordingTracer) -> None:
+    class Stream:
+        text = "all of it"
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["a", "b"])
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "c"
+
+    class Manager:
+        """As `client.messages.stream(…)` of Anthropic's is: nothing to read before it is entered."""
+
+        left = 0
+
+        def __enter__(self) -> Stream:
+            return Stream()
+
+        def __exit__(self, *_: object) -> None:
+            self.left += 1
+
+        async def __aenter__(self) -> Stream:
+            return Stream()
+
+        async def __aexit__(self, *_: object) -> None:
+            self.left += 1
+
+    given = Manager()
+    with llm.call("m") as call, call.stream(given) as stream:
+        assert list(stream) == ["a", "b"]
+        assert stream.text == "all of it"
+
+    async def main() -> None:
+        with llm.call("m") as call:
+            async with call.stream(given) as parts:
+                assert [part async for part in parts] == ["c"]
+
+    asyncio.run(main())
+    assert given.left == 2
+    assert [span.attributes["lambent.llm.chunks"] for span in tracer.spans] == [2, 1]
+
+
 # Decorated functions of the type "model".
 
 

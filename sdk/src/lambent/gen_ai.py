@@ -176,6 +176,7 @@ class Stream:
     def __init__(self, span: Any, parts: Any, reading: Reading, clock: Any) -> None:
         self._span = span
         self._parts = parts
+        self._manager: Any = None  # what gave the parts when it was entered
         self._source: Any = None
         self._reading = reading
         self._clock = clock
@@ -228,20 +229,20 @@ class Stream:
         return self._parts.aclose()
 
     def __enter__(self) -> Self:
-        self._parts.__enter__()
+        self._manager, self._parts = self._parts, self._parts.__enter__()
         return self
 
     def __exit__(self, *details: object) -> Any:
         self._done(details[1])  # type: ignore[arg-type]  # the exception, or None
-        return self._parts.__exit__(*details)
+        return self._manager.__exit__(*details)
 
     async def __aenter__(self) -> Self:
-        await self._parts.__aenter__()
+        self._manager, self._parts = self._parts, await self._parts.__aenter__()
         return self
 
     async def __aexit__(self, *details: object) -> Any:
         self._done(details[1])  # type: ignore[arg-type]  # the exception, or None
-        return await self._parts.__aexit__(*details)
+        return await self._manager.__aexit__(*details)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parts, name)

@@ -10,6 +10,7 @@ What a response says is read by `lambent.gen_ai`. Messages, arguments and result
 from __future__ import annotations
 
 from time import time_ns
+from weakref import ref
 
 from lambent.enrich import named, tracer_here
 from lambent.gen_ai import Reading, Stream
@@ -76,7 +77,7 @@ class _Block:
 class Call(_Block):
     """The call of a model. Get one from `call`."""
 
-    _stream: Stream | None = None
+    _stream: Callable[[], Stream | None] = staticmethod(lambda: None)
 
     def response(self, response: T) -> T:
         """Keep what a response says of itself: model, tokens, finish reasons, tool calls. Returns it."""
@@ -90,8 +91,9 @@ class Call(_Block):
 
         The span lasts until the last of them, also where that comes after the end of the block.
         """
-        self._stream = Stream(self.span, parts, Reading(self._config), self._clock)
-        return self._stream  # type: ignore[return-value]  # it stands for the parts
+        stream = Stream(self.span, parts, Reading(self._config), self._clock)
+        self._stream = ref(stream)  # no more: one that nobody reads any more ends at once
+        return stream  # type: ignore[return-value]  # it stands for the parts
 
     def __exit__(
         self,
@@ -99,7 +101,7 @@ class Call(_Block):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        stream = self._stream
+        stream = self._stream()
         if stream is not None and stream.going and exc is None and isinstance(self.span, Span):
             stream.ends = True
             self.span._end_on_exit = False

@@ -34,8 +34,9 @@ from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from lambent.delivery.lane import Lane
     from lambent.delivery.recorder import Recorder
     from lambent.exporters import Result
     from lambent.tracer import Tracer
@@ -316,8 +317,7 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
     left to do: everything was acknowledged, is not for us, or is left to the next process.
     """
     complete = True
-    lanes = tracer.delivery._choose()
-    needed = 1.5 * (monotonic() - start)
+    needed = [1.5 * (monotonic() - start)]
     for path in list(recorder.leftovers):
         leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
         if leftover is None:
@@ -325,31 +325,10 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             continue
         recorder.claimed[path] = leftover
         spans = spans_of(leftover.content, tracer, leftover.kills)
-        failed: Result | None = None
-        for number, lane in enumerate(lanes):
-            bit = 1 << number
-            lacking = [span for span in spans if not leftover.content.taken.get(span._span_id, 0) & bit]
-            if leftover.done & bit or not lacking:
-                continue
-            began = monotonic()
-            if until - began < needed and leftover.put_off < _PATIENCE:
-                # Its answer might come too late, and then it would have to be sent twice.
-                leftover.put_off += 1
-                return False
-            leftover.sending = True
-            try:
-                result = hand(lane, lacking, until)
-            finally:
-                leftover.sending = False
-            if result is None:
-                return False
-            needed = max(needed, 1.5 * (monotonic() - began))
-            # What a server has refused it would refuse again.
-            if result.ok or result.rejected >= len(lacking):
-                leftover.done |= bit
-                leftover.note()
-            elif failed is None or result.unconfirmed:
-                failed = result
+        outcome = _offer(leftover, tracer.delivery._choose(), spans, until, needed)
+        if outcome is None:
+            return False
+        whole, failed = outcome
         if failed is not None:
             tries = _UNCONFIRMED if failed.unconfirmed else 1
             leftover.note(tries)
@@ -362,6 +341,9 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
                     complete = False
                 continue
             say(f"gave up {len(spans)} recorded spans, tried too often: {failed.reason}")
+        elif not whole:
+            complete = False
+            continue
         elif spans:
             tracer.delivery.recovered += len(spans)
             _tell(spans)
@@ -369,6 +351,44 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
         recorder.claimed.pop(path, None)
         recorder.leftovers.remove(path)
     return complete
+
+
+def _offer(
+    leftover: Leftover, lanes: Sequence[Lane], spans: list[Span], until: float, needed: list[float]
+) -> tuple[bool, Result | None] | None:
+    """Send the spans to those exporters that lack them.
+
+    Returns whether each was asked, and what went wrong; None when there is not the time that is `needed`.
+    """
+    whole, failed = True, None
+    for number, lane in enumerate(lanes):
+        bit = 1 << number
+        lacking = [span for span in spans if not leftover.content.taken.get(span._span_id, 0) & bit]
+        if leftover.done & bit or not lacking:
+            continue
+        if not lane.delivered:  # down just now, which is nothing to the others
+            whole = False
+            continue
+        began = monotonic()
+        if until - began < needed[0] and leftover.put_off < _PATIENCE:
+            # Its answer might come too late, and then it would have to be sent twice.
+            leftover.put_off += 1
+            return None
+        leftover.sending = True
+        try:
+            result = hand(lane, lacking, until)
+        finally:
+            leftover.sending = False
+        if result is None:
+            return None
+        needed[0] = max(needed[0], 1.5 * (monotonic() - began))
+        # What a server has refused it would refuse again.
+        if result.ok or result.rejected >= len(lacking):
+            leftover.done |= bit
+            leftover.note()
+        elif failed is None or result.unconfirmed:
+            failed = result
+    return whole, failed
 
 
 def _tell(spans: list[Span]) -> None:

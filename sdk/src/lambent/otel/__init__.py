@@ -59,6 +59,8 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
     make: Any = dict
     """What a context is made with."""
     baggage: ContextVar[Mapping[str, str]] | None = None
+    feeds = False
+    """Whether another SDK serves the API, and what the API gave away before goes on there."""
     leave_http = False
     """Whether the function's HTTP calls are not to be traced, whatever instrumentation there is."""
 

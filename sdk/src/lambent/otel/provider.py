@@ -154,9 +154,19 @@ class ApiTracer(Tracer):
         set_status_on_exception: bool = True,
     ) -> Any:
         """Start a span, a child of the current one or of the one in `context`; it is not made current."""
-        if self.delivery.closed:
+        if self.delivery.closed or (self._of_api and runtime.feeds):
             tracer: Any = self._next() or trace.NoOpTracer()
-            return tracer.start_span(name, context, kind, attributes, links, start_time)
+            kind = kind or trace.SpanKind.INTERNAL
+            return tracer.start_span(
+                name,
+                context,
+                kind,
+                attributes,
+                links or (),
+                start_time,
+                record_exception,
+                set_status_on_exception,
+            )
         span: Any = super().start_span(
             name,
             context,
@@ -192,7 +202,7 @@ class ApiTracer(Tracer):
 
     def _next(self) -> trace.Tracer | None:
         provider: Any = trace._TRACER_PROVIDER
-        if not self._of_api or not isinstance(provider, Provider) or provider.closed:
+        if not self._of_api or provider is None or getattr(provider, "closed", False):
             return None
         scope = self._scope
         tracer: trace.Tracer = provider.get_tracer(
