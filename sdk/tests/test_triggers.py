@@ -470,6 +470,16 @@ def test_times(value: object, expected: float) -> None:
     assert seconds(value) == pytest.approx(expected)
 
 
+def test_a_request_without_its_context() -> None:
+    event = {**load("apiGatewayProxyEvent"), "requestContext": None, "multiValueHeaders": None}
+    event["headers"] = {"TraceParent": TRACEPARENT, "x": None}
+    found = recognise(event)
+    assert (found.source, found.name) == ("apigateway.rest", "GET /my/path")
+    assert found.carrier["traceparent"] == TRACEPARENT
+    by_hand = recognise({"httpMethod": "GET", "path": "/users/7"})
+    assert (by_hand.trigger, by_hand.name) == ("http", "GET")
+
+
 def test_an_authorizer_hands_its_trace_on() -> None:
     tracer = recording_tracer()
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["extract", "inject", "parse_trace_state"]
 
-_HEX = "0123456789abcdef"
 _KEY_START = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _KEY = _KEY_START | frozenset("_-*/")
 _MAX_ENTRIES = 32
@@ -25,9 +24,9 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
     header = carrier.get("traceparent")
     if not isinstance(header, str):
         return None
-    if len(header) == 55 and header[:3] == "00-" and header[35] == header[52] == "-":  # as nearly all are
-        trace_id, span_id, flags = header[3:35], header[36:52], header[53:]
-    else:
+    text = header.replace("-", "")
+    if len(header) != 55 or len(text) != 52 or not header[2] == header[35] == header[52] == "-":
+        # Nearly none are like this.
         if (
             "," in header
         ):  # Sent more than once: there is no telling which counts, unless only one is a parent.
@@ -35,35 +34,28 @@ def extract(carrier: Mapping[str, str]) -> SpanContext | None:
             found = [each for each in every if each is not None]
             return found[0] if len(found) == 1 else None
         parts = header.strip().split("-")
-        if len(parts) < 4:
+        if [*map(len, parts[:4])] != [2, 32, 16, 2]:
             return None
-        version, trace_id, span_id, flags = parts[:4]
-        if (
-            len(version) != 2
-            or len(trace_id) != 32
-            or len(span_id) != 16
-            or len(flags) != 2
-            or version.strip(_HEX)
-            or version == "ff"
-            or (version == "00" and len(parts) != 4)
-        ):
+        if parts[0] == "00" and len(parts) > 4:
             return None
-    text = trace_id + span_id + flags
+        text = "".join(parts[:4])
     try:
-        ids = bytes.fromhex(text)
+        fields = bytes.fromhex(text)
     except ValueError:
         return None
-    if ids.hex() != text:  # in capitals, or with blanks
+    if fields.hex() != text or fields[0] == 255:  # in capitals or with blanks; a version that there cannot be
+        return None
+    trace_id, span_id = int.from_bytes(fields[1:17], "big"), int.from_bytes(fields[17:25], "big")
+    if not trace_id or not span_id:
         return None
     state = carrier.get("tracestate")
-    context = SpanContext(
-        int.from_bytes(ids[:16], "big"),
-        int.from_bytes(ids[16:24], "big"),
+    return SpanContext(
+        trace_id,
+        span_id,
         True,
-        ids[24] & 3,
+        fields[25] & 3,
         parse_trace_state(state) if isinstance(state, str) and state else EMPTY_TRACE_STATE,
     )
-    return context if context.is_valid else None
 
 
 def parse_trace_state(header: str) -> TraceState:

@@ -78,7 +78,7 @@ class Description:
 
 RARE = frozenset(
     {"eventSource", "records", "getObjectContext", "tasks", "info", "fieldName", "methodArn", "raw_path",
-     "actionGroup", "awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext",
+     "actionGroup", "httpMethod", "awslogs", "triggerSource", "identityPoolId", "alarmData", "widgetContext",
      "LogicalResourceId", "CodePipeline.job", "LifecycleEventHookExecutionId", "invokingEvent", "SecretId",
      "bot", "Details", "request", "directive", "header", "protocolData", "templateArn", "eventType",
      "clickType", "deviceEvent", "flowDirection", "labelingJobArn", "applicationArn", "serverId",

@@ -39,6 +39,10 @@ def find(event: dict[str, object]) -> Description | None:
         from lambent.triggers.http import describe
 
         found = describe(event, None)
+    elif "httpMethod" in event and "path" in event:
+        from lambent.triggers.http import describe_v1
+
+        return describe_v1(event, {})  # written by hand, or without its context: still a request
     if found is None and (
         not RARE.isdisjoint(event)
         or any(type(each) is dict and ("Execution" in each or "context" in each) for each in event.values())
