@@ -107,7 +107,9 @@ MEANINGS: dict[str, str] = {
     "semconv": "`http/dup` adds the older attribute names beside the stable ones.",
     "capture": (
         "Keep the `request` (the event), the `response`, or `both` as attributes of the invocation's span, "
-        "redacted and cut: see [Capture payloads](../how-to/capture-payloads.md). `true` means both."
+        "redacted and cut: see [Capture payloads](../how-to/capture-payloads.md). `true` means both. "
+        "Decorated functions keep their arguments and results by the same word, with the backend `honeyhive` "
+        "by default."
     ),
     "capture_depth": "How deep captured values are followed.",
     "capture_size": "How many characters of a captured value are kept.",

@@ -46,8 +46,8 @@ DEFINED: dict[str, tuple[str, str]] = {
     "kinesis": ("Kinesis", "`eventSource` is `aws:kinesis`"),
     "firehose": ("Firehose transformation", "`records`, `invocationId`"),
     "msk": ("Kafka, MSK", "`eventSource` is `aws:kafka`"),
-    "kafka": ("Kafka, self-managed", "`eventSource` is `aws:SelfManagedKafka`"),
-    "activemq": ("ActiveMQ", "`eventSource` is `aws:amq`"),
+    "kafka": ("Kafka, self-managed", "`eventSource` is `aws:SelfManagedKafka` or `SelfManagedKafka`"),
+    "activemq": ("ActiveMQ", "`eventSource` is `aws:amq` or `aws:mq`"),
     "rabbitmq": ("RabbitMQ", "`eventSource` is `aws:rmq`"),
     "eventbridge": ("EventBridge: AWS's, custom and partner events", "`detail-type`, `source`"),
     "schedule": (
@@ -56,7 +56,10 @@ DEFINED: dict[str, tuple[str, str]] = {
     ),
     "s3": ("S3", "`eventSource` is `aws:s3`"),
     "s3.batch": ("S3 batch operation", "`tasks`, `invocationSchemaVersion`"),
-    "s3.object_lambda": ("S3 Object Lambda", "`getObjectContext`"),
+    "s3.object_lambda": (
+        "S3 Object Lambda",
+        "`getObjectContext`, `headObjectContext`, `listObjectsContext` or `listObjectsV2Context`",
+    ),
     "dynamodb": ("DynamoDB Streams", "`eventSource` is `aws:dynamodb`"),
     "documentdb": ("DocumentDB", "`eventSource` is `aws:docdb`"),
     "stepfunctions": (

@@ -156,6 +156,17 @@ def test_while_it_is_down_a_flush_is_one_try() -> None:
     tracer.close()
 
 
+def test_that_it_is_kept_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Down()
+    tracer = recording_tracer(exporter=exporter)
+    tracer.start_span("one").end()
+    for _ in range(5):
+        assert not tracer.force_flush()
+    assert exporter.tries == 5
+    assert capsys.readouterr().err == "lambent: kept 1 of 1 spans for another try: down\n"
+    tracer.close()
+
+
 def test_a_large_backlog_goes_in_parts() -> None:
     exporter = Down()
     tracer = recording_tracer(exporter=exporter)

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import copy
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lambent
-from lambent import triggers
+from lambent import batches, triggers
 from lambent.context import SpanContext
 from lambent.propagation import baggage
 from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
@@ -578,3 +580,84 @@ def test_switched_off_it_answers_all_the_same() -> None:
             span.set_attribute("a", 1)
             function(record)
     assert handled == ["m1", "m2", "m1", "m2", "m3"]
+
+
+def test_records_in_threads() -> None:
+    """A thread does not see its handler's context: what it does with a record belongs to the batch."""
+    tracer = recording_tracer()
+    event = batch(message(1, sender(1)), message(2, sender(2)), message(3))
+    submitted = threading.Event()
+
+    def work(record: dict[str, Any]) -> None:
+        assert submitted.wait(30)
+        with tracer.process(record):
+            if record["messageId"] == "m2":
+                raise ValueError
+
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            futures = [pool.submit(work, record) for record in tracer.records(event)]
+            submitted.set()  # the loop is over before the first record is begun
+            wait(futures)
+
+    handler(event, LambdaContext())
+    *each, totals, invocation = tracer.spans
+    by_id = {span.attributes["messaging.message.id"]: span for span in each}
+    assert [by_id[f"m{number}"].attributes["messaging.batch.message_count"] for number in (1, 2, 3)] == [
+        3,
+        3,
+        3,
+    ]
+    assert [by_id[name].links[0].context.span_id for name in ("m1", "m2")] == [invocation.context.span_id] * 2
+    assert by_id["m1"].context.trace_id == 1
+    assert by_id["m3"].parent == invocation.context
+    counts = [totals.attributes[f"lambent.batch.{what}"] for what in ("succeeded", "failed", "unprocessed")]
+    assert counts == [2, 1, 0]
+    assert totals.parent == invocation.context
+    assert not batches._of_raw
+
+
+def test_records_that_nobody_processes() -> None:
+    tracer = recording_tracer()
+    event = batch(message(1), message(2))
+
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        for _ in range(2):
+            for record in tracer.records(event):
+                if record["messageId"] == "m1":
+                    with tracer.process(record):
+                        pass
+
+    handler(event, LambdaContext())
+    totals = [span for span in tracer.spans if span.name == "sqs.batch"]
+    assert [span.attributes["lambent.batch.unprocessed"] for span in totals] == [1, 1]
+    for _ in range(2):  # without an invocation, there is no end of it to wait for
+        list(tracer.records(event))
+        assert tracer.spans[-1].attributes["lambent.batch.unprocessed"] == 2
+    assert not batches._of_raw
+
+
+def test_what_failed_says_why() -> None:
+    tracer = recording_tracer()
+
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        for record in tracer.records(event):
+            with tracer.process(record):
+                raise json.JSONDecodeError("no", "", 0)
+
+    with pytest.raises(ValueError, match="no"):
+        handler(batch(message(1, sender(1))), LambdaContext())
+    by_name = {span.name: span for span in tracer.spans}
+    assert {span.attributes.get("error.type") for span in tracer.spans} == {"JSONDecodeError", None}
+    assert "error.type" not in by_name["sqs.batch"].attributes
+
+
+def test_a_whole_event_has_the_sender_of_its_one_record() -> None:
+    one = batch(message(1, sender(1)))
+    found = lambent.extract(one)
+    assert found is not None
+    assert found.trace_id == 1
+    assert lambent.extract(batch(message(1, sender(1)), message(2, sender(2)))) is None

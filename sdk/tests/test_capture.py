@@ -86,6 +86,10 @@ def test_names_of_a_backend() -> None:
         [{"token": SECRET.encode()}],
         {"ssn": 123456789, "x": "hunter"},
         SECRET.encode(),
+        {"headers": [{"name": "Authorization", "value": SECRET}]},
+        {"parameters": [{"type": "string", "Name": "password", "Value": [SECRET]}]},
+        [["x-api-key", SECRET], ("Cookie", [SECRET])],
+        {"rawQueryString": f"a=1&access_token={SECRET}&b=2"},
     ],
 )
 def test_a_secret_stays(value: object) -> None:
@@ -112,6 +116,8 @@ def test_what_is_no_secret_stays_readable() -> None:
     value = {"max_tokens": 100, "token": None, "password": "", "user": "u", "key": "cmVjb3JkS2V5", "n": 1.5}
     assert json.loads(Capture().text(value)) == value
     assert Capture().text("plain words") == "plain words"
+    headers = [["accept", "text/html"], {"name": "Accept", "value": "text/html"}, ["token", None]]
+    assert json.loads(Capture().text(headers)) == headers
     assert Capture().text({"when": dt.date(2024, 1, 2)}) == '{"when":"2024-01-02"}'
 
 
@@ -202,3 +208,31 @@ def test_every_sample_within_a_thousand_steps(event_name: str, load_event: Calla
     assert len(kept) <= 4096
     for secret in ("AKIA", "wJalr", "MIICiT", "AQEB", "eyJraWQiOiJ"):
         assert secret not in kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuv",
+        "sk-proj-abcdefghijklmnopqrstuvwxyz012345",
+        "xoxb-123456789012-abcdefghijkl",
+    ],
+)
+def test_tokens_of_services_by_their_form(text: str) -> None:
+    kept = Capture().text({"note": f"use {text} please"})
+    assert kept == f'{{"note":"use {REDACTED} please"}}'
+    assert Capture().text({"note": "a task-oriented-approach-to-it, risk-averse"}).count("task") == 1
+
+
+def test_a_secret_in_xml() -> None:
+    body = f"<login><user>bob</user><Password>{SECRET}</Password></login>"
+    kept = Capture().text({"body": body})
+    assert SECRET not in kept
+    assert "<user>bob</user>" in kept
+
+
+def test_long_text_is_judged_by_its_head() -> None:
+    letters = "aB3" * 1_000_000
+    assert Capture().text({"data": letters}) == '{"data":"<3000000 characters>"}'
+    assert Capture().text({"data": "a plain text " * 1_000_000}).startswith('{"data":"a plain text a plain')

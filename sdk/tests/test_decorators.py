@@ -180,6 +180,11 @@ def test_methods_of_every_kind(memory: MemoryExporter) -> None:
         async def seven(self) -> int:
             return 7
 
+        @lambent.trace  # type: ignore[prop-decorator]  # mypy knows none over a property
+        @property
+        def eight(self) -> int:
+            return 8
+
     orders = Orders()
     assert orders.one(1) == (orders, 1)
     assert orders.two() is Orders
@@ -187,7 +192,9 @@ def test_methods_of_every_kind(memory: MemoryExporter) -> None:
     assert orders.four(4) == Orders.five(4) == 4
     assert orders.six == 6
     assert asyncio.run(orders.seven()) == 7
-    assert names(memory) == [f"Orders.{n}" for n in ("one", "two", "three", "four", "five", "six", "seven")]
+    assert orders.eight == 8
+    numbers = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+    assert names(memory) == [f"Orders.{number}" for number in numbers]
 
 
 def test_an_abstract_method_stays_one() -> None:

@@ -97,6 +97,7 @@ def test_a_flush_delivers_everything_in_order() -> None:
         (Result(False, 2, 0, "http://x: refused"), "lost 2 of 2 spans: http://x: refused"),
         (Result(False, 0, 1, "one rejected"), "lost 1 of 2 spans: one rejected"),
         (Result(False), "lost 2 of 2 spans: no reason given"),
+        (Result(None, 2, 0, "no answer"), "lost 2 of 2 spans: no answer"),  # type: ignore[arg-type]  # a user's
         (Result(True, 1, 0, "ok is not true"), "lost 1 of 2 spans: ok is not true"),
         (RuntimeError("a bug"), "lost 2 of 2 spans: RuntimeError: a bug"),
     ],

@@ -231,6 +231,29 @@ def test_an_instrumentor_that_fails_is_said_and_the_library_works(run: Run, tmp_
     ]
 
 
+def test_what_an_instrumentor_imports_is_instrumented_after_it(run: Run, tmp_path: Path) -> None:
+    """As wrapt imports asyncio, whose instrumentor imports wrapt."""
+    folder = tmp_path / "opentelemetry/instrumentation"
+    folder.mkdir(parents=True)
+    (folder / "shared.py").write_text("import flask, openai\nwhole = True")
+    text = "from opentelemetry.instrumentation.shared import whole\n" + INSTRUMENTOR
+    (folder / "redis.py").write_text(text.format(name="RedisInstrumentor"))
+    (folder / "flask.py").write_text(text.format(name="FlaskInstrumentor"))
+    (folder / "openai.py").write_text("import nobodys")
+    assert run("import redis\nfrom lambent import instrument\nassert not instrument._nested", "auto") == [
+        "made",
+        "executed redis",
+        "executed flask",
+        "executed openai",
+        "instrument RedisInstrumentor",
+        "instrument FlaskInstrumentor",
+        "closing",
+        "uninstrument RedisInstrumentor",
+        "uninstrument FlaskInstrumentor",
+        "lambent: openai is not traced (ModuleNotFoundError: No module named 'nobodys')",
+    ]
+
+
 def test_a_framework_that_is_instrumented_with_its_first_call(run: Run, tmp_path: Path) -> None:
     """Django's instrumentor reads the settings, which are not there when Django is imported."""
     path = tmp_path / "django/core/handlers/base.py"

@@ -521,6 +521,164 @@ def test_a_stream_that_is_a_context_manager(tracer: RecordingTracer) -> None:
     assert [span.attributes["lambent.llm.chunks"] for span in tracer.spans] == [2, 0]
 
 
+def test_a_loop_over_a_stream_that_is_left_early_is_measured_at_once(tracer: RecordingTracer) -> None:
+    with llm.call("m") as call:
+        for _part in call.stream(iter(["a", "b"])):
+            break
+    (span,) = tracer.spans
+    assert span.attributes["lambent.llm.chunks"] == 1
+
+
+def test_a_manager_that_gives_the_stream_when_it_is_entered(tracer: RecordingTracer) -> None:
+    class Stream:
+        text = "all of it"
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["a", "b"])
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "c"
+
+    class Manager:
+        """As `client.messages.stream(…)` of Anthropic's is: nothing to read before it is entered."""
+
+        left = 0
+
+        def __enter__(self) -> Stream:
+            return Stream()
+
+        def __exit__(self, *_: object) -> None:
+            self.left += 1
+
+        async def __aenter__(self) -> Stream:
+            return Stream()
+
+        async def __aexit__(self, *_: object) -> None:
+            self.left += 1
+
+    given = Manager()
+    with llm.call("m") as call, call.stream(given) as stream:
+        assert list(stream) == ["a", "b"]
+        assert stream.text == "all of it"
+
+    async def main() -> None:
+        with llm.call("m") as call:
+            async with call.stream(given) as parts:
+                assert [part async for part in parts] == ["c"]
+
+    asyncio.run(main())
+    assert given.left == 2
+    assert [span.attributes["lambent.llm.chunks"] for span in tracer.spans] == [2, 1]
+
+
+# Decorated functions of the type "model".
+
+
+def test_a_decorated_model_call_is_read(tracer: RecordingTracer) -> None:
+    @lambent.trace(event_type="model", config={"model": "gpt-4o", "provider": "openai"})
+    def ask(prompt: str) -> object:
+        return OPENAI_CHAT
+
+    @lambent.trace(event_type=lambent.EventType.model)
+    async def ask_async(prompt: str) -> object:
+        return ANTHROPIC
+
+    @lambent.trace(event_type="tool")
+    def weather() -> object:
+        return OPENAI_CHAT
+
+    assert ask("hi") is OPENAI_CHAT
+    assert asyncio.run(ask_async("hi")) is ANTHROPIC
+    weather()
+    one, two, three = [span.attributes for span in tracer.spans]
+    for attributes in (one, two):
+        assert {name: attributes[name] for name in USAGE} == USAGE
+    assert one["gen_ai.operation.name"] == "chat"
+    assert one["gen_ai.provider.name"] == "openai"
+    assert one["gen_ai.response.finish_reasons"] == ("tool_calls",)
+    assert json.loads(str(one["gen_ai.output.messages"]))[0]["parts"] == CALLS
+    assert not USAGE.keys() & three.keys()
+
+
+def test_a_decorated_model_stream_is_measured(tracer: RecordingTracer) -> None:
+    @lambent.trace(event_type="model")
+    def ask() -> Any:
+        yield from source(tracer, OPENAI_PARTS)
+        return "done"
+
+    @lambent.trace(event_type="model")
+    async def ask_async() -> Any:
+        async for part in source_async(tracer, OPENAI_PARTS):
+            yield part
+
+    async def main() -> list[Any]:
+        return [part async for part in ask_async()]
+
+    stream = ask()
+    assert next(stream) == OPENAI_PARTS[0]
+    assert [*stream] == OPENAI_PARTS[1:]
+    assert asyncio.run(main()) == OPENAI_PARTS
+    traced: Any = ask
+    assert traced.__wrapped__.__name__ == traced.__name__ == "ask"
+    for span in tracer.spans:
+        assert {name: span.attributes[name] for name in USAGE} == USAGE
+        assert span.attributes["gen_ai.request.stream"] is True
+        assert span.attributes["gen_ai.response.time_to_first_chunk"] == 0.5
+        assert span.attributes["lambent.llm.time_to_first_token"] == 1.0
+        assert span.attributes["lambent.llm.time_to_last_chunk"] == 3.5
+
+
+@pytest.mark.parametrize("how", ["close", "throw", "send"])
+def test_a_decorated_model_stream_is_a_generator(how: str, tracer: RecordingTracer) -> None:
+    @lambent.trace(event_type="model")
+    def ask() -> Any:
+        try:
+            got = yield "a"
+        except KeyError:
+            got = "caught"
+        yield got
+
+    stream = ask()
+    assert next(stream) == "a"
+    if how == "close":
+        stream.close()
+    elif how == "throw":
+        assert stream.throw(KeyError()) == "caught"
+    else:
+        assert stream.send("sent") == "sent"
+    assert list(stream) == []
+    (span,) = tracer.spans
+    assert span.attributes["lambent.llm.chunks"] == (1 if how == "close" else 2)
+    assert span.status.is_unset
+
+
+@pytest.mark.parametrize("how", ["close", "throw", "send"])
+def test_a_decorated_async_model_stream_is_a_generator(how: str, tracer: RecordingTracer) -> None:
+    @lambent.trace(event_type="model")
+    async def ask() -> Any:
+        try:
+            got = yield "a"
+        except KeyError:
+            got = "caught"
+        yield got
+
+    async def main() -> None:
+        stream = ask()
+        assert await anext(stream) == "a"
+        if how == "close":
+            await stream.aclose()
+        elif how == "throw":
+            assert await stream.athrow(KeyError()) == "caught"
+        else:
+            assert await stream.asend("sent") == "sent"
+        assert [part async for part in stream] == []
+
+    asyncio.run(main())
+    (span,) = tracer.spans
+    assert span.attributes["lambent.llm.chunks"] == (1 if how == "close" else 2)
+    assert span.status.is_unset
+
+
 _ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (

@@ -470,6 +470,38 @@ def test_times(value: object, expected: float) -> None:
     assert seconds(value) == pytest.approx(expected)
 
 
+def test_appsyncs_authorizer_hands_its_context_on() -> None:
+    event = load("appSyncDirectResolver")
+    assert "traceparent" not in recognise(event).carrier
+    event["identity"]["resolverContext"] = {"traceparent": TRACEPARENT, "tier": "gold"}
+    for each in (event, [event, event]):
+        carrier = recognise(each).carrier
+        assert carrier["traceparent"] == TRACEPARENT
+        assert "tier" not in carrier
+
+
+def test_what_signs_a_query_is_left_out() -> None:
+    event = load("apiGatewayProxyV2Event")
+    event["rawQueryString"] = "a=1&X-Amz-Signature=abc&sig=d&Signature&design=x&AWSAccessKeyId=AKIA"
+    expected = "a=1&X-Amz-Signature=REDACTED&sig=REDACTED&Signature&design=x&AWSAccessKeyId=REDACTED"
+    assert recognise(event).attributes["url.query"] == expected
+    rest = load("apiGatewayProxyEvent")
+    rest["multiValueQueryStringParameters"] = {"x-amz-security-token": ["t"], "b": ["2"]}
+    assert recognise(rest).attributes["url.query"] == "x-amz-security-token=REDACTED&b=2"
+
+
+def test_pipes_hand_records_on_as_they_are() -> None:
+    kinesis = load("kinesisTraceparent")["Records"][0]
+    flat = {**kinesis.pop("kinesis"), **kinesis}
+    (record_of_stream,) = records([flat])
+    assert record_of_stream.id == flat["sequenceNumber"]
+    assert record_of_stream.carrier["traceparent"] == TRACEPARENT
+    kafka = {**load("kafkaTraceparent")["records"]["mytopic-0"][0], "eventSource": "aws:kafka"}
+    found = recognise([kafka, kafka])
+    assert (found.source, found.name) == ("msk", "process mytopic")
+    assert [each["traceparent"] for each in found.carriers] == [TRACEPARENT] * 2
+
+
 def test_a_request_without_its_context() -> None:
     event = {**load("apiGatewayProxyEvent"), "requestContext": None, "multiValueHeaders": None}
     event["headers"] = {"TraceParent": TRACEPARENT, "x": None}
@@ -630,3 +662,46 @@ def test_long_data_is_not_looked_into() -> None:
     data = event["Records"][0]["kinesis"]["data"]
     event["Records"][0]["kinesis"]["data"] = data[:-4] + "A" * 2_000_000
     assert records(event)[0].carrier == {}
+
+
+@pytest.mark.parametrize(
+    ("sample", "source", "described"),
+    [
+        ("kafkaEventSelfManaged.json", "SelfManagedKafka", "kafka"),
+        ("activeMQEvent.json", "aws:mq", "activemq"),
+        ("rabbitMQEvent.json", "aws:mq", "rabbitmq"),
+    ],
+)
+def test_the_names_of_brokers_in_the_examples_of_aws(
+    sample: str, source: str, described: str, load_event: Callable[[str], Any]
+) -> None:
+    event = load_event(sample)
+    found = recognise({**event, "eventSource": source})
+    assert found.source == described
+    assert len(found.records) == len(recognise(event).records) > 0
+
+
+@pytest.mark.parametrize("operation", ["GetObject", "HeadObject", "ListObjects", "ListObjectsV2"])
+def test_every_request_of_s3_object_lambda(operation: str) -> None:
+    found = recognise(
+        {
+            f"{operation[0].lower()}{operation[1:]}Context": {"inputS3Url": "https://example"},
+            "configuration": {"accessPointArn": "arn:aws:s3-object-lambda:us-east-1:1:accesspoint/a"},
+            "userRequest": {"url": "https://example", "headers": {"TraceParent": TRACEPARENT}},
+        }
+    )
+    assert (found.source, found.name) == ("s3.object_lambda", operation)
+    assert found.carrier["traceparent"] == TRACEPARENT
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_logs_whatever_way_their_json_is_written(separators: tuple[str, str]) -> None:
+    import base64
+    import gzip
+
+    data = {"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/a", "logStream": "s", "logEvents": []}
+    packed = base64.b64encode(gzip.compress(json.dumps(data, separators=separators).encode())).decode()
+    assert recognise({"awslogs": {"data": packed}}).attributes == {
+        "aws.log.group.names": ["/aws/lambda/a"],
+        "aws.log.stream.names": ["s"],
+    }

@@ -11,6 +11,7 @@ from _contextvars import ContextVar  # as in `lambent.context`
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.parts import Link
 from lambent.propagation import parent_of
+from lambent.propagation.tracecontext import extract
 from lambent.triggers import Description, recognise, record
 
 TYPE_CHECKING = False
@@ -29,7 +30,8 @@ __all__ = ["Batch", "Process", "decorate", "finish", "links", "records"]
 
 _CONSUMER = 4
 _BATCH: ContextVar[Batch | None] = ContextVar("lambent-batch", default=None)
-
+_of_raw: dict[int, Batch] = {}
+"""The batch of each record that is being looped over: for threads, which do not see the handler's context."""
 
 _described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextVar(
     "lambent-described", default=None
@@ -37,15 +39,25 @@ _described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextV
 
 
 def links(tracer: Tracer, event: object, described: Description) -> list[Link]:
-    """Return a link to the sender of each record, each once; remember them for the loop over the records."""
-    found: dict[tuple[int, int], Link] = {}
-    for each in described.records:
-        context, _ = parent_of(each.carrier, tracer.config, None, message=True)
-        if context is not None:
-            found.setdefault((context.trace_id, context.span_id), Link(context))
-    senders = list(found.values())
+    """Return a link to the sender of each record; remember them for the loop over the records."""
+    senders = _senders(tracer, described)
     _described.set((event, described, senders))
     return senders
+
+
+def _senders(tracer: Tracer, described: Description) -> list[Link]:
+    """Return a link to the sender of each record, each once."""
+    found: dict[tuple[int, int], Link] = {}
+    config = tracer.config
+    # Then nothing else is asked where it finds one.
+    usual = config.propagators[:1] == ("tracecontext",) and "none" not in config.propagators
+    for each in described.records:
+        context = extract(each.carrier) if usual else None
+        if context is None:
+            context, _ = parent_of(each.carrier, config, None, message=True)
+        if context is not None:
+            found.setdefault((context.trace_id, context.span_id), Link(context))
+    return list(found.values())
 
 
 class Batch:
@@ -55,13 +67,15 @@ class Batch:
         self.tracer = tracer
         described = Description("other")
         self.senders: list[Link] = []
+        self.within = False  # an invocation, which ends after all that is done in it
         try:
             known = _described.get()
             if known is not None and known[0] is event:
                 _, described, self.senders = known
+                self.within = True
             else:
                 described = recognise(event)
-                self.senders = links(tracer, event, described)
+                self.senders = _senders(tracer, described)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say(error)
         self.messages = described.records
@@ -73,14 +87,18 @@ class Batch:
         self.attributes = described.attributes
         self.name = name or f"{described.source or 'records'}.batch"
         self.open = bool(self.messages) and not tracer.config.disabled
-        self.start = tracer.clock() if self.open else 0
-        self.done = self.failed = self.redelivered = 0
-        self.delay = 0.0
+        self.start = self.end = tracer.clock() if self.open else 0
+        # Lists, because threads may add to them at once.
+        self.outcomes: list[bool] = []
+        self.again: list[int] = []
+        self.delays: list[float] = [0.0]
 
     def __enter__(self) -> Self:
         self.parent = CURRENT.get()
         self.outer = _BATCH.get()
         _BATCH.set(self)
+        if self.open:
+            _of_raw.update(dict.fromkeys(self.of, self))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -88,12 +106,21 @@ class Batch:
         if _BATCH.get() is self:  # a loop that was left may be closed much later, in another one
             _BATCH.set(self.outer)
 
+    def ended(self, well: bool) -> None:
+        """Note how the handling of one record ended."""
+        self.outcomes.append(well)
+        self.end = self.tracer.clock()
+
     def finish(self) -> None:
         """Make the span with the totals: once, from the first record to the last."""
         if not self.open:
             return
         self.open = False
-        count = len(self.messages)
+        for key in self.of:
+            if _of_raw.get(key) is self:
+                del _of_raw[key]
+        count, done = len(self.messages), self.outcomes.count(True)
+        failed = len(self.outcomes) - done
         try:
             span = self.tracer.start_span(
                 self.name,
@@ -102,34 +129,45 @@ class Batch:
                 {
                     **self.attributes,
                     "messaging.batch.message_count": count,
-                    "lambent.batch.succeeded": self.done,
-                    "lambent.batch.failed": self.failed,
-                    "lambent.batch.unprocessed": max(0, count - self.done - self.failed),
-                    "lambent.batch.redelivered": self.redelivered,
-                    "lambent.batch.queue_delay_max": self.delay,
+                    "lambent.batch.succeeded": done,
+                    "lambent.batch.failed": failed,
+                    "lambent.batch.unprocessed": max(0, count - done - failed),
+                    "lambent.batch.redelivered": len(self.again),
+                    "lambent.batch.queue_delay_max": max(self.delays),
                 },
                 self.senders,
                 self.start,
             )
-            if self.failed:
-                span.set_status(2, f"{self.failed} of {count} records failed")
-            span.end()
+            if failed:
+                span.set_status(2, f"{failed} of {count} records failed")
+            span.end(self.end)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say(error)
 
 
 def records(tracer: Tracer, event: object, name: str | None = None) -> Iterator[Any]:
-    """Give the records of an event as they stand in it, and make the span with the totals after the last."""
-    with Batch(tracer, event, name) as batch:
+    """Give the records of an event as they stand in it, and make the span with the totals after the last.
+
+    Records that threads still work on then are waited for until the end of the invocation.
+    """
+    batch = Batch(tracer, event, name).__enter__()
+    try:
         yield from batch.raws
+    except BaseException:
+        batch.__exit__()
+        raise
+    batch.end = tracer.clock() if batch.open else 0
+    if not batch.within or len(batch.outcomes) >= len(batch.messages):
+        batch.__exit__()
 
 
 def finish() -> None:
     """Make the span with the totals of a loop that was left: it may live as long as its exception does."""
     _described.set(None)
     batch = _BATCH.get()
-    if batch is not None:
+    while batch is not None:
         batch.__exit__()
+        batch = batch.outer
 
 
 class Process:
@@ -146,6 +184,8 @@ class Process:
         self._batch = batch = _BATCH.get()
         self._span: AnySpan
         try:
+            if batch is None or id(raw) not in batch.of:
+                self._batch = batch = _of_raw.get(id(raw), batch)
             message = (batch.of.get(id(raw)) if batch is not None else None) or record(raw)
             self._span = self._start(tracer, message, name, attributes)
         except Exception as error:  # noqa: BLE001  # see the head of this module
@@ -156,8 +196,10 @@ class Process:
         self, tracer: Tracer, message: Record | None, name: str | None, attributes: Attributes | None
     ) -> AnySpan:
         batch, current = self._batch, CURRENT.get()
+        if current is None and batch is not None:
+            current = batch.parent
         if message is None:
-            return tracer.start_span(name or "process", None, _CONSUMER, attributes)
+            return tracer.start_span(name or "process", current, _CONSUMER, attributes)
         parent, baggage = parent_of(message.carrier, tracer.config, tracer._sampler, message=True)
         if baggage:
             from lambent.propagation.baggage import attach
@@ -173,18 +215,18 @@ class Process:
         if isinstance(received, str) and received.isascii() and received.isdigit():
             described["lambent.message.redelivery_count"] = again = max(0, int(received) - 1)
             if batch is not None and again:
-                batch.redelivered += 1
+                batch.again.append(again)
         if message.sent:
             # The clocks of two machines: a message is not received before it is sent.
             delay = max(0.0, round(tracer.clock() / 1e9 - message.sent, 6))
             described["lambent.message.queue_delay"] = delay
             if batch is not None:
-                batch.delay = max(batch.delay, delay)
+                batch.delays.append(delay)
         if attributes:
             described.update(attributes)
         return tracer.start_span(
             name or message.name,
-            parent,
+            current if parent is None else parent,
             _CONSUMER,
             described,
             [Link(current.context)] if current is not None and parent is not None else None,
@@ -196,16 +238,15 @@ class Process:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(exc, Exception):
+            self._span.set_attribute("error.type", type(exc).__qualname__)
         self._span.__exit__(exc_type, exc, traceback)
         if self._token is not None:
             from lambent.propagation.baggage import detach
 
             detach(self._token)
         if self._batch is not None:
-            if exc is None:
-                self._batch.done += 1
-            else:
-                self._batch.failed += 1
+            self._batch.ended(exc is None)
 
 
 def decorate(

@@ -39,15 +39,18 @@ _KEYS = (
 _PATTERNS = (
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     r"\beyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*",
+    r"\b(?:gh[oprsu]_|github_pat_|sk-|xox[abeprs]-)[\w-]{16,}",
     r"(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)",
 )
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_-]{64,}={0,2}")
 _ENCODED = ("ey", "ew", "W3", "Wy", "W1")  # what "{" and "[" look like in base64
+_LABELS = ("name", "key", "Name", "Key")
 _ITEMS = 100
 _TEXT = 1024
 _LOOK_INTO = 262_144
+_HEAD = 4096  # what is base64 to here is so to its end
 
 
 class Capture:
@@ -61,10 +64,10 @@ class Capture:
         names = "|".join([*_KEYS, *[re.escape(_plain(key)) for key in keys if _plain(key)]])
         self._key = re.compile(names)
         self._values = [re.compile(each) for each in ("|".join(_PATTERNS), pattern) if each]
-        # `key=value` and `"key": "value"` in text that is not JSON as a whole, such as a form or a log line.
+        # `key=value`, `"key": "value"` and `<key>value` in text that is not all JSON: a form, a log line.
         spaced = "|".join(["[-_ ]?".join(map(re.escape, name)) for name in names.split("|")])
         self._pair = re.compile(
-            rf"""(?i)((?:{spaced})[\w.-]*[\\"']*\s*[=:]\s*)(\\*"(?:[^"\\]|\\.)*"?|[^&,;\s}}"]+)"""
+            rf"""(?i)((?:{spaced})[\w.-]*[\\"']*\s*[=:>]\s*)(\\*"(?:[^"\\]|\\.)*"?|[^&,;\s}}"]+)"""
         )
 
     def text(self, value: object) -> str:
@@ -107,6 +110,9 @@ class Capture:
         if depth <= 0 or left[0] <= 0:
             return "…"
         if pairs is None:
+            pair = value if isinstance(value, (list, tuple)) and len(value) == 2 else (None, None)
+            if isinstance(pair[0], str) and self._names_secret(pair[0], pair[1]):
+                return [pair[0], REDACTED]  # as headers come in lists: a name, and what it names
             items: list[object] = []
             for item in value:  # type: ignore[attr-defined]  # a sequence or a set, see above
                 if len(items) >= _ITEMS or left[0] <= 0:
@@ -115,6 +121,9 @@ class Capture:
                 items.append(self._clean(item, depth - 1, left))
             return items
         found: dict[str, object] = {}
+        # `{"name": "password", "value": ...}`: likewise.
+        labels = [value.get(key) for key in _LABELS] if isinstance(value, dict) else []
+        named = any(self._names_secret(label, True) for label in labels if isinstance(label, str))
         for key, item in list(pairs):
             if len(found) >= _ITEMS or left[0] <= 0:
                 found["…"] = "…"
@@ -122,12 +131,14 @@ class Capture:
             name = self._cut(key if isinstance(key, str) else str(self._scalar(key)), 128)
             left[0] -= len(name) + 4
             found[self._hide(name)] = (
-                REDACTED if self._names_secret(name, item) else self._clean(item, depth - 1, left)
+                REDACTED
+                if self._names_secret(name, item) or (named and name.lower().startswith("value"))
+                else self._clean(item, depth - 1, left)
             )
         return found
 
     def _names_secret(self, name: str, item: object) -> bool:
-        if item is None or isinstance(item, bool) or item == "":
+        if item is None or item is False or (isinstance(item, str) and not item):
             return False
         plain = _plain(name)
         # How many tokens a model took is nobody's secret.
@@ -151,7 +162,7 @@ class Capture:
                 return dumps(inner, ensure_ascii=False, separators=(",", ":"))
             except (ValueError, RecursionError):
                 pass
-        if _BASE64.fullmatch(value):
+        if _BASE64.fullmatch(value[:_HEAD]):
             left[0] -= 24
             return f"<{len(value)} characters>"
         # Beyond what will be kept, some more: a secret that begins before the cut must be seen whole.

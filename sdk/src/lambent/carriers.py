@@ -204,10 +204,12 @@ def _open(carrier: object, every: bool) -> dict[str, str]:
     if not isinstance(carrier, dict):
         return flat(recognise(None, carrier).carrier, every=every)
     message = record(carrier)
-    return flat(
-        message.carrier if message is not None else recognise(carrier).carrier or carrier.get("custom"),
-        every=every,
-    )
+    if message is None:
+        found = recognise(carrier)
+        if len(found.records) != 1:  # of several senders none is the one
+            return flat(found.carrier or carrier.get("custom"), every=every)
+        message = found.records[0]
+    return flat(message.carrier, every=every)
 
 
 def _decoded(text: str | bytes) -> dict[str, Any]:

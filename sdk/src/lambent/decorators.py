@@ -12,7 +12,7 @@ from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
 from lambent.values import arguments_of, as_text, flatten
-from lambent.wrapping import around, drop_own_frame, kind_of
+from lambent.wrapping import around, drop_own_frame, kind_of, look_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lambent.capture import Capture
     from lambent.config import Config
 
-    F = TypeVar("F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any])
+    F = TypeVar(
+        "F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any] | property
+    )
     C = TypeVar("C", bound=type)
 
     class Options(TypedDict, total=False):
@@ -79,6 +81,8 @@ class Tracing:
         made: Any
         if isinstance(function, (staticmethod, classmethod)):
             made = type(function)(self(function.__func__))
+        elif isinstance(function, property) and function.fget is not None:
+            made = function.getter(self(function.fget))
         elif isinstance(function, type):
             made = _traced_class(function, self)
         elif callable(function):
@@ -110,7 +114,13 @@ class Tracing:
         kind = kind_of(function)
         if self._awaits and kind == "sync":
             kind = "coroutine"
-        return around(function, begin, _fail, _succeed, kind)
+        if self._given.get("event_type") != "model":
+            return around(function, begin, _fail, _succeed, kind)
+        from lambent.gen_ai import answering, streaming
+
+        if "generator" not in kind:
+            return around(function, begin, _fail, answering(_succeed), kind)
+        return look_like(around(streaming(function), begin, _fail, _succeed, kind), function)
 
     def _beginning(self, name: str, function: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
         """Return what starts the span of one call."""
@@ -316,8 +326,6 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
             raise
         left(self, state, None if swallowed else exc)
         return swallowed
-
-    from lambent.wrapping import look_like
 
     for name, inner, outer in (
         (names[0], enter, entered_async if is_async else entered),

@@ -69,6 +69,8 @@ class DisabledTracer:
 
     whole = None
 
+    _provider: Provider | None = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
 

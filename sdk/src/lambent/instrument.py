@@ -8,6 +8,8 @@ is used. What the function instruments by itself is left as it is.
 
 from __future__ import annotations
 
+from _thread import get_ident
+
 from lambent.hooks import forget, when_imported
 
 TYPE_CHECKING = False
@@ -90,6 +92,9 @@ _HTTP = frozenset({"aiohttp-client", "httpx", "httpx2", "requests", "urllib", "u
 _MIDDLE = "-instrumentation-"
 _FOLDERS = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
 _undo: dict[Tracer, list[Callable[[], object]]] = {}
+_nested: dict[int, list[Any]] = {}
+"""Of each thread that is instrumenting a library, those that this imports. They are next: what instruments
+them may need the same packages, which are not whole before it is done."""
 
 
 def start(tracer: Tracer) -> None:
@@ -171,7 +176,21 @@ def _full(module: str) -> str:
     return _FOLDERS[module[0] == "@"] + module.removeprefix("@")
 
 
-def _instrument(tracer: Any, name: str, modules: list[str], named: bool, _library: object) -> None:
+def _instrument(*asked: Any) -> None:
+    thread = get_ident()
+    if thread in _nested:
+        _nested[thread].append(asked)
+        return
+    nested = _nested[thread] = []
+    try:
+        _apply(*asked)
+    finally:
+        del _nested[thread]
+        for *wanted, library in nested:
+            when_imported(library.__name__, _later(_instrument, *wanted))
+
+
+def _apply(tracer: Any, name: str, modules: list[str], named: bool, _library: object) -> None:
     for each in modules:
         label, _, only = each.partition(":")
         full = _full(label)

@@ -25,6 +25,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(join, "_joined", [])
     monkeypatch.setattr(runtime, "leave_http", False)
+    monkeypatch.setattr(runtime, "feeds", False)
     token = api_context.attach(Context())
     yield
     assert trace.get_current_span() is trace.INVALID_SPAN

@@ -184,3 +184,27 @@ for each in tracers:
         assert span.is_recording(), each
 """
     assert run_python(program, {"PYTHONPATH": os.pathsep.join([SDK, SITE])}).stderr == ""
+
+
+def test_a_forked_child_records_as_well(run_python: Any) -> None:
+    program = """
+import os
+import lambent
+from lambent.exporters.memory import MemoryExporter
+exporter = MemoryExporter()
+tracer = lambent.init(exporter=exporter)
+from opentelemetry import trace
+library = trace.get_tracer("library")
+with tracer.trace("parent") as parent:
+    child = os.fork()
+    if not child:
+        with library.start_as_current_span("in the child") as span:
+            assert span.parent == parent.context
+        found = [span.name for span in exporter.spans]
+        os._exit(0 if found == ["in the child"] and tracer.provider.force_flush() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with library.start_as_current_span("in the parent"):
+        pass
+assert [span.name for span in exporter.spans] == ["in the parent", "parent"]
+"""
+    assert run_python(program, {"PYTHONPATH": os.pathsep.join([SDK, SITE])}).stderr == ""

@@ -136,6 +136,23 @@ def test_fed(
     tracer.close()
 
 
+def test_what_the_api_gave_away_before_goes_on_with_the_one_that_feeds(
+    theirs: Theirs, exporter: MemoryExporter
+) -> None:
+    tracer = lambent.init(exporter=exporter, otel_provider="feed")
+    library = trace.get_tracer("library", "1.2")
+    assert program(tracer, library) == names(exporter)
+    assert theirs.names == []
+    exporter.clear()
+    trace.set_tracer_provider(theirs.provider)
+    assert program(tracer, library) == names(exporter)
+    assert theirs.names == ["api 0", "api 1"], "none of its traces has a hole"
+    scope = theirs.memory.get_finished_spans()[-1].instrumentation_scope
+    assert scope is not None
+    assert (scope.name, scope.version) == ("library", "1.2")
+    tracer.close()
+
+
 def test_all_of_a_fed_span(theirs: Theirs, exporter: MemoryExporter) -> None:
     trace.set_tracer_provider(theirs.provider)
     tracer = lambent.init(exporter=exporter, otel_provider="feed", service_name="ours")

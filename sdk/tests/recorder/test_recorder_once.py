@@ -106,6 +106,16 @@ def test_recovery_that_one_of_them_does_not_take(twice: Callable[..., Any]) -> N
     assert twice(DIE.format(name="fourth", more=""), "").stdout == "['fourth'] ['fourth']\n"
 
 
+def test_one_that_is_down_keeps_nothing_from_the_others(twice: Callable[..., Any]) -> None:
+    twice("tracer.start_span('open')\nsys.stdout.flush()\nos._exit(0)\n", "")
+    second = twice(DIE.format(name="second", more=""), "down,down,down")
+    assert second.stdout == "[] ['second', 'open']\n"
+    third = twice(DIE.format(name="third", more=""), "")
+    got, other = third.stdout.split("] [")
+    assert sorted(eval(f"{got}]")) == ["open", "second", "third"]
+    assert other == "'third']\n"
+
+
 class Silent(Exporter):
     """Takes what it gets, and does not say so of what was recovered."""
 

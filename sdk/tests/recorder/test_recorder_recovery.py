@@ -103,6 +103,26 @@ def test_two_processes_do_not_have_the_same(left: Path) -> None:
     leftover.release()
 
 
+def test_two_tracers_of_one_process_do_not_have_the_same(left: Path) -> None:
+    start = threading.Barrier(8)
+    found: list[recovery.Leftover | None] = []
+
+    def work() -> None:
+        start.wait(30)
+        found.append(recovery.claim(str(left)))
+
+    for _ in range(20):
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        (one,) = [each for each in found if each is not None]
+        one.release()
+        found.clear()
+    assert left.exists()
+
+
 def test_another_tracers_file_is_left_alone(left: Path, capsys: Any) -> None:
     assert recovery.claim(str(left), b"another!") is None
     assert capsys.readouterr().err == ""

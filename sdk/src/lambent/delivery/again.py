@@ -37,9 +37,10 @@ def keep(lane: Lane, spans: list[Span], reason: str) -> None:
             spans = spans[:fitting]
             break
     lane.keep(spans)
-    from lambent.diagnostics import say
+    if not lane.repeating:
+        from lambent.diagnostics import say
 
-    say(f"{'still ' * lane.repeating}kept {len(spans)} of {count} spans for another try: {reason}")
+        say(f"kept {len(spans)} of {count} spans for another try: {reason}")
 
 
 def send(lane: Lane, spans: list[Span], deadline: float) -> bool:
@@ -51,7 +52,7 @@ def send(lane: Lane, spans: list[Span], deadline: float) -> bool:
         del lane.pending[:_AT_ONCE]
         lane.held = max(0, lane.held - sum([estimate(span) for span in part]))
         lane.retried += 1
-        lane.repeating = True  # which is said differently: every loss is said once
+        lane.repeating = True  # what is kept and lost is said once
         try:
             if not lane.export(part, deadline):
                 return False

@@ -50,8 +50,9 @@ def send_open(tracer: Tracer, root: AnySpan, found: Sequence[Span], deadline: fl
     delivery = tracer.delivery
     until = deadline - _RESERVE
     if spans:
-        for lane in delivery._choose():
-            hand(lane, spans, until)
+        lanes = sorted(delivery._choose(), key=lambda lane: lane.waits)
+        for number, lane in enumerate(lanes):  # one that hangs leaves the others their part of the time
+            hand(lane, spans, until - (until - monotonic()) * (1 - 1 / (len(lanes) - number)))
     delivery.flush(until - monotonic(), root if len(delivery.active) > 1 else None)
 
 
@@ -110,6 +111,8 @@ def hand(lane: Lane, spans: Sequence[Span], until: float) -> Result | None:
         if monotonic() >= until:
             return None
         return exporter.export(spans, until - monotonic()) or Result()
+    except Exception as error:  # noqa: BLE001  # a user's exporter is nobody else's problem
+        return Result(False, len(spans), 0, f"{type(error).__name__}: {error}")
     finally:
         CURRENT.reset(token)
         if alone:

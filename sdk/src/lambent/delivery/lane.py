@@ -161,7 +161,11 @@ class Lane:
                 ok, reason = True, ""
             else:
                 lost, rejected, reason = result.lost, result.rejected, result.reason
-                ok, quiet, warning = result.ok and not lost and not rejected, result.quiet, result.warning
+                ok, quiet, warning = (
+                    bool(result.ok) and not lost and not rejected,
+                    result.quiet,
+                    result.warning,
+                )
                 self.retried += result.retries
                 self.bytes += result.bytes
                 if not ok:
@@ -172,9 +176,10 @@ class Lane:
             reason = f"{type(error).__name__}: {error}"
         finally:
             CURRENT.reset(token)
-        if not again and not ok:
+        if ok:
+            self.acknowledged += count
+        elif not again:
             self._failed(count, lost, rejected, kind, reason)
-        self.acknowledged += count * ok
         if self.delivery.debug:
             from lambent.debug import exported
 

@@ -288,7 +288,8 @@ def close(recorder: Recorder) -> None:
     recorder.stop()
     recorders.discard(recorder)
     for leftover in recorder.claimed.values():
-        leftover.release()
+        if not leftover.sending:  # else whoever does that is told, and lets go of it
+            leftover.release()
     recorder.claimed = {}
     recorder._descriptor = -1
     recorder._maps = []  # a thread that writes just now has its own hold of one

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from _thread import allocate_lock
 from time import monotonic
 
 from lambent.context import SpanContext, TraceState
@@ -33,8 +34,9 @@ from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from lambent.delivery.lane import Lane
     from lambent.delivery.recorder import Recorder
     from lambent.exporters import Result
     from lambent.tracer import Tracer
@@ -50,6 +52,9 @@ _PATIENCE = 3
 """So often recovery is put off for want of time; then it is tried with what there is."""
 
 
+_claiming = allocate_lock()
+
+
 class Leftover:
     """A dead process's file, locked by us."""
 
@@ -63,6 +68,7 @@ class Leftover:
         self.done = tries >> 8
         """Which exporters have what was in it: one bit each."""
         self.put_off = 0
+        self.sending = False
         self.kills = kills
         """How often the kernel had killed for want of memory when this process began; -1: not known."""
         self._descriptor = descriptor
@@ -72,7 +78,7 @@ class Leftover:
         try:
             os.unlink(self.path)  # noqa: PTH108  # as everywhere in the SDK: pathlib is a module to load
         except OSError:  # somebody else has cleared the folder
-            self.path = ""
+            self.tries = 0
         self.release()
 
     def release(self) -> None:
@@ -80,6 +86,7 @@ class Leftover:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+            OWN.discard(self.path)
 
     def note(self, tries: int = 0) -> None:
         """Note in the file how often delivering it was tried, and who has it."""
@@ -93,8 +100,24 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
     A file that is not what it should be is ignored, with one line. With a fingerprint, so is one that a
     tracer of another configuration left, without a line.
     """
-    if path in OWN:
+    # A lock on a file keeps other processes away, and no other tracer of this one.
+    alone = _claiming.acquire(timeout=0.1)  # a forked child may have a copy that is held for ever
+    mine = path not in OWN
+    OWN.add(path)
+    if alone:
+        _claiming.release()
+    if not mine:
         return None
+    leftover = None
+    try:
+        leftover = _claim(path, fingerprint)
+    finally:
+        if leftover is None:
+            OWN.discard(path)
+    return leftover
+
+
+def _claim(path: str, fingerprint: bytes | None) -> Leftover | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -294,8 +317,7 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
     left to do: everything was acknowledged, is not for us, or is left to the next process.
     """
     complete = True
-    lanes = tracer.delivery._choose()
-    needed = 1.5 * (monotonic() - start)
+    needed = [1.5 * (monotonic() - start)]
     for path in list(recorder.leftovers):
         leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
         if leftover is None:
@@ -303,45 +325,70 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             continue
         recorder.claimed[path] = leftover
         spans = spans_of(leftover.content, tracer, leftover.kills)
-        failed: Result | None = None
-        for number, lane in enumerate(lanes):
-            bit = 1 << number
-            lacking = [span for span in spans if not leftover.content.taken.get(span._span_id, 0) & bit]
-            if leftover.done & bit or not lacking:
-                continue
-            began = monotonic()
-            if until - began < needed and leftover.put_off < _PATIENCE:
-                # Its answer might come too late, and then it would have to be sent twice.
-                leftover.put_off += 1
-                return False
-            result = hand(lane, lacking, until)
-            if result is None:
-                return False
-            needed = max(needed, 1.5 * (monotonic() - began))
-            # What a server has refused it would refuse again.
-            if result.ok or result.rejected >= len(lacking):
-                leftover.done |= bit
-                leftover.note()
-            elif failed is None or result.unconfirmed:
-                failed = result
+        outcome = _offer(leftover, tracer.delivery._choose(), spans, until, needed)
+        if outcome is None:
+            return False
+        whole, failed = outcome
         if failed is not None:
             tries = _UNCONFIRMED if failed.unconfirmed else 1
             leftover.note(tries)
             if leftover.tries + tries < _TRIES:
-                if failed.unconfirmed:
+                if failed.unconfirmed or recorder.off:
                     recorder.leftovers.remove(path)
-                    recorder.claimed.pop(path).release()
+                    recorder.claimed.pop(path, None)
+                    leftover.release()
                 else:
                     complete = False
                 continue
             say(f"gave up {len(spans)} recorded spans, tried too often: {failed.reason}")
+        elif not whole:
+            complete = False
+            continue
         elif spans:
             tracer.delivery.recovered += len(spans)
             _tell(spans)
         leftover.remove()
-        del recorder.claimed[path]
+        recorder.claimed.pop(path, None)
         recorder.leftovers.remove(path)
     return complete
+
+
+def _offer(
+    leftover: Leftover, lanes: Sequence[Lane], spans: list[Span], until: float, needed: list[float]
+) -> tuple[bool, Result | None] | None:
+    """Send the spans to those exporters that lack them.
+
+    Returns whether each was asked, and what went wrong; None when there is not the time that is `needed`.
+    """
+    whole, failed = True, None
+    for number, lane in enumerate(lanes):
+        bit = 1 << number
+        lacking = [span for span in spans if not leftover.content.taken.get(span._span_id, 0) & bit]
+        if leftover.done & bit or not lacking:
+            continue
+        if not lane.delivered:  # down just now, which is nothing to the others
+            whole = False
+            continue
+        began = monotonic()
+        if until - began < needed[0] and leftover.put_off < _PATIENCE:
+            # Its answer might come too late, and then it would have to be sent twice.
+            leftover.put_off += 1
+            return None
+        leftover.sending = True
+        try:
+            result = hand(lane, lacking, until)
+        finally:
+            leftover.sending = False
+        if result is None:
+            return None
+        needed[0] = max(needed[0], 1.5 * (monotonic() - began))
+        # What a server has refused it would refuse again.
+        if result.ok or result.rejected >= len(lacking):
+            leftover.done |= bit
+            leftover.note()
+        elif failed is None or result.unconfirmed:
+            failed = result
+    return whole, failed
 
 
 def _tell(spans: list[Span]) -> None:

@@ -303,7 +303,7 @@ class SyncDelivery:
                 if lane.flying and not lane.wait(deadline):
                     delivered = False
         recovery = self.recovery
-        if delivered and recovery is not None:
+        if recovery is not None and (delivered or any(lane.delivered for lane in lanes[1:] and lanes)):
             recovery(deadline, start)
         took = monotonic() - start
         self.flushes += 1

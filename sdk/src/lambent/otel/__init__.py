@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from _contextvars import ContextVar
+from _thread import allocate_lock
 
 from lambent.context import CURRENT, SUPPRESSED, NonRecordingSpan, adopt
 from lambent.hooks import when_imported
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["RuntimeContext", "parent_in", "provider_of", "runtime", "serve"]
 
 _PARTS = ("opentelemetry.context", "opentelemetry.trace", "opentelemetry.baggage", "opentelemetry.propagate")
+_gate = allocate_lock()
 _asked: set[str] = set()
 _UNKNOWN: Any = object()
 """The span of a context that was attached when nobody could name one."""
@@ -57,6 +59,8 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
     make: Any = dict
     """What a context is made with."""
     baggage: ContextVar[Mapping[str, str]] | None = None
+    feeds = False
+    """Whether another SDK serves the API, and what the API gave away before goes on there."""
     leave_http = False
     """Whether the function's HTTP calls are not to be traced, whatever instrumentation there is."""
 
@@ -118,6 +122,20 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
             values.pop(self.span_key, None)
         made: Context = self.make(values)
         return made
+
+    def enter(self) -> Any:
+        """Begin an invocation: what its function leaves attached is not the next one's."""
+        return self.attach(self.get_current())
+
+    def leave(self, attached: Any) -> None:
+        """End one. `attached` is None if the bridge was loaded in it: then nothing was attached before."""
+        try:
+            if attached is None:
+                _state.set(None)
+            else:
+                self.detach(attached)
+        except (ValueError, RuntimeError):  # closed in another context than it was opened in
+            return
 
     def replace(self, before: _RuntimeContext | None) -> None:
         """Take the place of another one, with what is current there."""
@@ -205,5 +223,7 @@ def provider_of(tracer: Tracer) -> Provider:
     serve(None)
     from lambent.otel.provider import Provider
 
-    provider: Provider = tracer.__dict__.setdefault("_provider", Provider(tracer))
-    return provider
+    with _gate:
+        if tracer._provider is None:
+            tracer._provider = Provider(tracer)
+    return tracer._provider

@@ -16,6 +16,7 @@ from opentelemetry import trace
 import lambent
 from lambent.context import adopt
 from lambent.diagnostics import say
+from lambent.otel import runtime
 from lambent.otel.provider import Provider
 from lambent.span import Span
 
@@ -34,7 +35,7 @@ _joined: list[object] = []
 def join(tracer: Tracer, other: Any) -> bool:
     """Come to terms with the provider that the API has; return whether the API keeps it."""
     can_feed = hasattr(other, "add_span_processor")
-    feeds = can_feed and tracer.config.otel_provider == "feed"
+    runtime.feeds = feeds = can_feed and tracer.config.otel_provider == "feed"
     if not any(each is other for each in _joined):
         _joined.append(other)
         name = f"{type(other).__module__}.{type(other).__qualname__}"

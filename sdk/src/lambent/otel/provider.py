@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -105,16 +106,36 @@ class _ApiNonRecordingSpan(NonRecordingSpan):
         self.end()
 
 
+# What a tracer keeps all its life is copied, what may change is asked for. To share its `__dict__`, or
+# only to look at it, would make its own spans slower.
+_FIXED = (
+    "config",
+    "clock",
+    "limits",
+    "plain_limits",
+    "attribute_count",
+    "_ids",
+    "_pop_span_id",
+    "_sampler",
+    "delivery",
+)
+_SHARED = ("on_end", "on_start", "provider", "resource", "close", "_guard", "_watch")
+
+
 class ApiTracer(Tracer):
     """A tracer under another scope, as the API hands it out. All but the scope is the tracer's own."""
 
-    __slots__ = ("_of_api", "_scope", "whole")
+    whole: Tracer
 
     def __init__(self, tracer: Tracer, scope: InstrumentationScope, *, api: bool) -> None:
-        self.__dict__ = tracer.__dict__  # the same one, so that what changes there changes here
+        self.whole = tracer
         self._scope = scope
         self._of_api = api
-        self.whole = tracer
+        for name in _FIXED:
+            setattr(self, name, getattr(tracer, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
 
     @property
     def scope(self) -> InstrumentationScope:
@@ -133,9 +154,19 @@ class ApiTracer(Tracer):
         set_status_on_exception: bool = True,
     ) -> Any:
         """Start a span, a child of the current one or of the one in `context`; it is not made current."""
-        if self.delivery.closed:
+        if self.delivery.closed or (self._of_api and runtime.feeds):
             tracer: Any = self._next() or trace.NoOpTracer()
-            return tracer.start_span(name, context, kind, attributes, links, start_time)
+            kind = kind or trace.SpanKind.INTERNAL
+            return tracer.start_span(
+                name,
+                context,
+                kind,
+                attributes,
+                links or (),
+                start_time,
+                record_exception,
+                set_status_on_exception,
+            )
         span: Any = super().start_span(
             name,
             context,
@@ -171,13 +202,17 @@ class ApiTracer(Tracer):
 
     def _next(self) -> trace.Tracer | None:
         provider: Any = trace._TRACER_PROVIDER
-        if not self._of_api or not isinstance(provider, Provider) or provider.closed:
+        if not self._of_api or provider is None or getattr(provider, "closed", False):
             return None
         scope = self._scope
         tracer: trace.Tracer = provider.get_tracer(
             scope.name, scope.version, scope.schema_url, scope.attributes
         )
         return tracer
+
+
+for _name in _SHARED:
+    setattr(ApiTracer, _name, property(attrgetter(f"whole.{_name}")))
 
 
 class Provider(_Api):
@@ -244,16 +279,19 @@ class _Guard(Once):
 
     def __init__(self) -> None:
         super().__init__()
-        self._done = True
+        self._done, self._chosen = True, False
 
     def do_once(self, func: Callable[[], None]) -> bool:
         tracer = lambent._default
-        if self._done and tracer is not None:
-            from lambent.otel.join import welcome
+        if not self._done or tracer is None:
+            func()
+            return True
+        if self._chosen:  # by the program already: once is the API's rule
+            return False
+        from lambent.otel.join import welcome
 
-            return welcome(tracer, func)
-        func()
-        return True
+        self._chosen = welcome(tracer, func)
+        return self._chosen
 
 
 def serve(tracer: Tracer) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object], "Mapping[str, object] | None"]
 
-__all__ = ["CONTEXT", "RARE", "Description", "recognise", "record", "records"]
+__all__ = ["CONTEXT", "OBJECT_LAMBDA", "RARE", "Description", "recognise", "record", "records"]
 
 CONTEXT = frozenset(
     {"traceparent", "tracestate", "baggage", "x-amzn-trace-id", "b3", "x-b3-traceid", "x-b3-spanid",
@@ -75,6 +75,11 @@ class Description:
         self.read_response = read_response
         self.sent = sent
 
+    @property
+    def carriers(self) -> list[Mapping[str, str]]:
+        """All that may carry context: of the one caller, of each message."""
+        return [each for each in (self.carrier, *[record.carrier for record in self.records]) if each]
+
 
 RARE = frozenset(
     {"eventSource", "records", "getObjectContext", "tasks", "info", "fieldName", "methodArn", "raw_path",
@@ -86,8 +91,15 @@ RARE = frozenset(
 )  # fmt: skip
 """A key of each event that `rare` knows, but for those with a state machine's context somewhere inside."""
 
+OBJECT_LAMBDA = {
+    "getObjectContext": "GetObject", "headObjectContext": "HeadObject",
+    "listObjectsContext": "ListObjects", "listObjectsV2Context": "ListObjectsV2",
+}  # fmt: skip
+"""The requests that S3 Object Lambda hands to a function, by the key that each defines."""
+
 _RECORDS = {
     "aws:sqs": "messaging", "aws:sns": "messaging", "aws:kinesis": "messaging", "aws:s3": "data",
+    "aws:kafka": "brokers", "aws:SelfManagedKafka": "brokers", "aws:amq": "brokers", "aws:rmq": "brokers",
     "aws:dynamodb": "data", "aws:ses": "services", "aws:codecommit": "services",
 }  # fmt: skip
 
@@ -167,6 +179,10 @@ def _of_records(batch: list[object]) -> Description | None:
         from lambent.triggers.messaging import describe_records
 
         return describe_records(str(source), batch)
+    if room == "brokers":
+        from lambent.triggers.brokers import describe_list
+
+        return describe_list(str(source), batch)
     if room == "data":
         from lambent.triggers.data import describe_changes, describe_objects
 

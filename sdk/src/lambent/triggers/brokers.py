@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lambent.triggers import Description
     from lambent.triggers.messaging import Raw, Source
 
-__all__ = ["describe_batch", "one_record"]
+__all__ = ["describe_batch", "describe_list", "one_record"]
 
 _LONGEST = 65_536
 
@@ -31,6 +31,11 @@ def describe_batch(source: str, event: Raw) -> Description | None:
     if not found and not isinstance(held, (dict, list)):
         return None
     return describe(_SOURCES[source], found, transformed if source == "firehose" else failures)
+
+
+def describe_list(source: str, batch: list[object]) -> Description:
+    """Describe the messages that a pipe hands on, each with its source."""
+    return describe(_SOURCES[source], [(each, {}) for each in batch if isinstance(each, dict)], failures)
 
 
 def one_record(raw: Raw) -> Record | None:

@@ -6,7 +6,7 @@ left out.
 
 from __future__ import annotations
 
-from lambent.triggers import Description
+from lambent.triggers import OBJECT_LAMBDA, Description
 from lambent.triggers.messaging import failures
 from lambent.triggers.parts import Record, headers, last, put, seconds, text
 
@@ -125,7 +125,8 @@ def describe_change(event: Raw) -> Description | None:
         place = attributes.get("faas.document.name") or last(text(event.get("eventSourceArn")))
         return Description("datasource", f"process {place}", attributes, source="documentdb")
     attributes = {}
-    if isinstance(event.get("getObjectContext"), dict):
+    operation = next((name for key, name in OBJECT_LAMBDA.items() if isinstance(event.get(key), dict)), "")
+    if operation:
         asked = event.get("userRequest")
         configuration = event.get("configuration")
         put(
@@ -135,7 +136,7 @@ def describe_change(event: Raw) -> Description | None:
         )
         return Description(
             "datasource",
-            "GetObject",
+            operation,
             attributes,
             headers(asked.get("headers")) if isinstance(asked, dict) else None,
             source="s3.object_lambda",

@@ -29,7 +29,7 @@ def describe_v2(event: Raw, request: Raw, http: Raw) -> Description:
     attributes: dict[str, object] = {}
     method = _method(attributes, http.get("method"))
     put(attributes, "url.path", text(event.get("rawPath")) or http.get("path"))
-    put(attributes, "url.query", event.get("rawQueryString"))
+    put(attributes, "url.query", scrubbed(event.get("rawQueryString")))
     # "GET /users/{id}"; "$default" is no route.
     route = text(event.get("routeKey")).partition(" ")[2]
     put(attributes, "http.route", route)
@@ -130,7 +130,7 @@ def _balancer(event: Raw) -> Description:
     attributes: dict[str, object] = {}
     method = _method(attributes, event.get("httpMethod"))
     put(attributes, "url.path", event.get("path"))
-    put(attributes, "url.query", "&".join(f"{name}={value}" for name, value in _pairs(event)))
+    put(attributes, "url.query", scrubbed("&".join(f"{name}={value}" for name, value in _pairs(event))))
     _forwarded(attributes, carrier)
     return Description("http", method, attributes, carrier, status, source="alb")
 
@@ -141,7 +141,7 @@ def _lattice(event: Raw, request: Raw, source: str) -> Description:
     method = _method(attributes, event.get("method"))
     path, _, query = text(event.get("path") or event.get("raw_path")).partition("?")
     put(attributes, "url.path", path)
-    put(attributes, "url.query", query or _query(event))
+    put(attributes, "url.query", scrubbed(query) or _query(event))
     _forwarded(attributes, carrier)
     return Description(
         "http", method, attributes, carrier, status, source=source, sent=request.get("timeEpoch")
@@ -222,7 +222,7 @@ def describe_edge(record: Raw) -> Description:
     attributes: dict[str, object] = {}
     method = _method(attributes, asked.get("method")) if "method" in asked else ""
     put(attributes, "url.path", asked.get("uri"))
-    put(attributes, "url.query", asked.get("querystring"))
+    put(attributes, "url.query", scrubbed(asked.get("querystring")))
     put(attributes, "client.address", asked.get("clientIp"))
     put(attributes, "user_agent.original", carrier.get("user-agent"))
     put(attributes, "server.address", carrier.get("host") or configuration.get("distributionDomainName"))
@@ -339,4 +339,23 @@ def _query(event: Raw) -> str:
         return ""
     from urllib.parse import urlencode
 
-    return urlencode([(str(name), str(value)) for name, value in pairs], errors="replace")
+    return scrubbed(urlencode([(str(name), str(value)) for name, value in pairs], errors="replace"))
+
+
+_SIGNED = frozenset(
+    {"awsaccesskeyid", "signature", "sig", "x-goog-signature", "x-amz-signature", "x-amz-credential",
+     "x-amz-security-token"}
+)  # fmt: skip
+
+
+def scrubbed(query: object) -> str:
+    """Return a query string without what signs it (HTTP conventions, `url.query`)."""
+    query = text(query)
+    lower = query.lower()
+    if not any(sign in lower for sign in ("sig", "awsacc", "x-amz-")):
+        return query
+    parts = [part.partition("=") for part in query.split("&")]
+    return "&".join(
+        f"{name}=REDACTED" if equals and name.lower() in _SIGNED else f"{name}{equals}{value}"
+        for name, equals, value in parts
+    )

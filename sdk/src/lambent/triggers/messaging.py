@@ -179,7 +179,7 @@ def data_in(value: object) -> dict[str, str]:
 
 
 def _stream(raw: Raw) -> dict[str, str]:
-    inner = raw.get("kinesis")
+    inner = raw.get("kinesis", raw)  # a pipe leaves that out
     return data_in(inner.get("data")) if isinstance(inner, dict) else {}
 
 
@@ -281,7 +281,7 @@ def _read_notification(record: Record) -> None:
 
 def _read_stream(record: Record) -> None:
     raw = record.raw
-    given = raw.get("kinesis")
+    given = raw.get("kinesis", raw)
     inner = given if isinstance(given, dict) else {}
     stream = last(text(raw.get("eventSourceARN")))
     record.id = text(inner.get("sequenceNumber"))

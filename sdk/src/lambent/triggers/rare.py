@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambent.triggers import RARE
+from lambent.triggers import OBJECT_LAMBDA, RARE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,20 +10,26 @@ if TYPE_CHECKING:
 
 __all__ = ["find"]
 
+# Events have the second name of each; AWS's documentation has examples with the first.
+_BROKERS = {
+    "SelfManagedKafka": "aws:SelfManagedKafka", "aws:SelfManagedKafka": "aws:SelfManagedKafka",
+    "aws:mq": "aws:amq", "aws:amq": "aws:amq", "aws:kafka": "aws:kafka", "aws:rmq": "aws:rmq",
+}  # fmt: skip
+
 
 def find(event: dict[str, object]) -> Description | None:
     """Return what is known of an event, None for nothing."""
     source = event.get("eventSource")
-    if isinstance(source, str) and source in {"aws:kafka", "aws:SelfManagedKafka", "aws:amq", "aws:rmq"}:
+    if isinstance(source, str) and source in _BROKERS:
         from lambent.triggers.brokers import describe_batch
 
-        return describe_batch(source, event)
+        return describe_batch("aws:rmq" if "rmqMessagesByQueue" in event else _BROKERS[source], event)
     if "records" in event and "invocationId" in event and "applicationArn" not in event:
         from lambent.triggers.brokers import describe_batch
 
         return describe_batch("firehose", event)
     found: Description | None = None
-    if source == "aws:docdb" or "getObjectContext" in event or "tasks" in event:
+    if source == "aws:docdb" or "tasks" in event or any(map(event.__contains__, OBJECT_LAMBDA)):
         from lambent.triggers.data import describe_change
 
         found = describe_change(event)

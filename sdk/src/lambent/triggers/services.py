@@ -181,7 +181,7 @@ def _logs(given: Raw) -> Description:
     except (ValueError, ImportError, zlib_error):
         head = ""
     for key, name in (("logGroup", "aws.log.group.names"), ("logStream", "aws.log.stream.names")):
-        value = head.partition(f'"{key}":"')[2].partition('"')
+        value = head.partition(f'"{key}"')[2].lstrip(" :")[1:].partition('"')
         if value[1] and value[0]:
             attributes[name] = [value[0]]
     return Description("other", "logs", attributes, source="cloudwatch.logs")
