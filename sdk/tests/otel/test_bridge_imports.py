@@ -77,10 +77,12 @@ def test_whatever_is_imported_first(run_python: Any, order: str) -> None:
 
 def test_a_context_from_before(run_python: Any) -> None:
     program = """
-from opentelemetry import context, trace
+from opentelemetry import baggage, context, trace
 remote = trace.NonRecordingSpan(trace.SpanContext(7, 8, True, trace.TraceFlags(1)))
-token = context.attach(context.set_value("kept", 1, trace.set_span_in_context(remote)))
+before = baggage.set_baggage("user", "7", trace.set_span_in_context(remote))
+token = context.attach(context.set_value("kept", 1, before))
 import lambent
+from lambent.propagation import baggage as ours
 from lambent.exporters.memory import MemoryExporter
 tracer = lambent.init(exporter=MemoryExporter())
 assert trace.get_current_span() is remote and context.get_value("kept") == 1
@@ -88,7 +90,10 @@ with tracer.trace("inside") as span:
     assert span.parent.trace_id == 7 and span.parent.span_id == 8
     assert context.get_value("kept") == 1
     assert trace.get_current_span() is span
+    assert dict(ours.current()) == baggage.get_all() == {"user": "7"}
+    assert lambent.inject({})["baggage"] == "user=7"
 context.detach(token)
+assert not ours.current() and not baggage.get_all()
 assert context.get_value("kept") is None
 assert trace.get_current_span() is trace.INVALID_SPAN and lambent.current_span() is None
 """

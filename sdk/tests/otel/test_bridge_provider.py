@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import sqlite3
@@ -166,6 +167,17 @@ def test_exceptions_as_the_api_has_them(
     (span,) = exporter.spans
     assert len(span.events) == record
     assert (span.status.status_code == trace.StatusCode.ERROR) is set_status
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_what_is_no_error_for_the_api(
+    tracer: Any, exporter: MemoryExporter, kind: type[BaseException]
+) -> None:
+    with suppress(kind), trace.get_tracer("library").start_as_current_span("s"):
+        raise kind
+    (span,) = exporter.spans
+    assert (span.events, span.status.status_code.name) == ((), "UNSET")
+    assert lambent.current_span() is None
 
 
 def test_a_span_may_outlive_its_block(tracer: Any, exporter: MemoryExporter) -> None:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RuntimeContext", "parent_in", "provider_of", "runtime", "serve"]
 
-_PARTS = ("opentelemetry.context", "opentelemetry.trace", "opentelemetry.baggage", "opentelemetry.propagate")
+# Baggage before the context, where both are loaded: entries that are current already are found with it.
+_PARTS = ("opentelemetry.baggage", "opentelemetry.context", "opentelemetry.trace", "opentelemetry.propagate")
 _gate = allocate_lock()
 _asked: set[str] = set()
 _UNKNOWN: Any = object()
