@@ -208,3 +208,31 @@ def test_every_sample_within_a_thousand_steps(event_name: str, load_event: Calla
     assert len(kept) <= 4096
     for secret in ("AKIA", "wJalr", "MIICiT", "AQEB", "eyJraWQiOiJ"):
         assert secret not in kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuv",
+        "sk-proj-abcdefghijklmnopqrstuvwxyz012345",
+        "xoxb-123456789012-abcdefghijkl",
+    ],
+)
+def test_tokens_of_services_by_their_form(text: str) -> None:
+    kept = Capture().text({"note": f"use {text} please"})
+    assert kept == f'{{"note":"use {REDACTED} please"}}'
+    assert Capture().text({"note": "a task-oriented-approach-to-it, risk-averse"}).count("task") == 1
+
+
+def test_a_secret_in_xml() -> None:
+    body = f"<login><user>bob</user><Password>{SECRET}</Password></login>"
+    kept = Capture().text({"body": body})
+    assert SECRET not in kept
+    assert "<user>bob</user>" in kept
+
+
+def test_long_text_is_judged_by_its_head() -> None:
+    letters = "aB3" * 1_000_000
+    assert Capture().text({"data": letters}) == '{"data":"<3000000 characters>"}'
+    assert Capture().text({"data": "a plain text " * 1_000_000}).startswith('{"data":"a plain text a plain')

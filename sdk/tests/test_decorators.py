@@ -136,6 +136,47 @@ def test_a_name_alone(memory: MemoryExporter) -> None:
     assert names(memory) == ["load order"]
 
 
+@pytest.mark.parametrize("kind", ["block", "object"])
+def test_blocks_that_tasks_share(memory: MemoryExporter, kind: str) -> None:
+    """They are left in the order in which they were entered, so that each is the wrong one for a stack."""
+
+    @lambent.trace(event_name="shared")
+    class Pool:
+        async def __aenter__(self) -> None: ...
+        async def __aexit__(self, *_: object) -> None: ...
+
+    pool, block = Pool(), lambent.trace("shared")
+
+    async def one(entered: asyncio.Event, leave: asyncio.Event, number: int) -> None:
+        with lambent.get_tracer().trace(f"task {number}") as task:
+            if kind == "block":
+                with block:
+                    entered.set()
+                    await leave.wait()
+            else:
+                async with pool:
+                    entered.set()
+                    await leave.wait()
+            assert lambent.current_span() is task
+
+    async def main() -> None:
+        leave = [asyncio.Event() for _ in range(3)]
+        tasks = []
+        for number in range(3):
+            entered = asyncio.Event()
+            tasks.append(asyncio.create_task(one(entered, leave[number], number)))
+            await entered.wait()
+        for number in range(3):
+            leave[number].set()
+            await tasks[number]
+
+    asyncio.run(main())
+    names = [span.name for span in memory.spans]
+    assert names == ["shared", "task 0", "shared", "task 1", "shared", "task 2"]
+    for inner, outer in zip(memory.spans[::2], memory.spans[1::2], strict=True):
+        assert inner.parent == outer.context
+
+
 def test_a_block(memory: MemoryExporter) -> None:
     with lambent.trace("block", metadata={"a": 1}) as span:
         assert lambent.current_span() is span

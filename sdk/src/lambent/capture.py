@@ -39,6 +39,7 @@ _KEYS = (
 _PATTERNS = (
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     r"\beyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*",
+    r"\b(?:gh[oprsu]_|github_pat_|sk-|xox[abeprs]-)[\w-]{16,}",
     r"(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)",
@@ -49,6 +50,7 @@ _LABELS = ("name", "key", "Name", "Key")
 _ITEMS = 100
 _TEXT = 1024
 _LOOK_INTO = 262_144
+_HEAD = 4096  # what is base64 to here is so to its end
 
 
 class Capture:
@@ -62,10 +64,10 @@ class Capture:
         names = "|".join([*_KEYS, *[re.escape(_plain(key)) for key in keys if _plain(key)]])
         self._key = re.compile(names)
         self._values = [re.compile(each) for each in ("|".join(_PATTERNS), pattern) if each]
-        # `key=value` and `"key": "value"` in text that is not JSON as a whole, such as a form or a log line.
+        # `key=value`, `"key": "value"` and `<key>value` in text that is not all JSON: a form, a log line.
         spaced = "|".join(["[-_ ]?".join(map(re.escape, name)) for name in names.split("|")])
         self._pair = re.compile(
-            rf"""(?i)((?:{spaced})[\w.-]*[\\"']*\s*[=:]\s*)(\\*"(?:[^"\\]|\\.)*"?|[^&,;\s}}"]+)"""
+            rf"""(?i)((?:{spaced})[\w.-]*[\\"']*\s*[=:>]\s*)(\\*"(?:[^"\\]|\\.)*"?|[^&,;\s}}"]+)"""
         )
 
     def text(self, value: object) -> str:
@@ -160,7 +162,7 @@ class Capture:
                 return dumps(inner, ensure_ascii=False, separators=(",", ":"))
             except (ValueError, RecursionError):
                 pass
-        if _BASE64.fullmatch(value):
+        if _BASE64.fullmatch(value[:_HEAD]):
             left[0] -= 24
             return f"<{len(value)} characters>"
         # Beyond what will be kept, some more: a secret that begins before the cut must be seen whole.

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
-    from typing import ParamSpec, TypeVar
+    from typing import Any, ParamSpec, TypeVar
 
     from lambent.context import AnySpan, NonRecordingSpan
     from lambent.tracer import Tracer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["CurrentSpan"]
+__all__ = ["CurrentSpan", "decorate"]
 
 
 class CurrentSpan:
@@ -50,17 +50,22 @@ class CurrentSpan:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function with each of its calls in a span of its own."""
-        from lambent.wrapping import around
+        return decorate(function, lambda: CurrentSpan(self._tracer, self._end_on_exit, self._arguments))
 
-        def begin(_args: object, _kwargs: object) -> CurrentSpan:
-            block = CurrentSpan(self._tracer, self._end_on_exit, self._arguments)
-            block.__enter__()
-            return block
 
-        def fail(block: CurrentSpan, exc: BaseException) -> None:
-            block.__exit__(type(exc), exc, exc.__traceback__)
+def decorate(function: Callable[P, R], block: Callable[[], Any]) -> Callable[P, R]:
+    """Return the function with each of its calls in a `with` block of its own."""
+    from lambent.wrapping import around
 
-        def succeed(block: CurrentSpan, _response: object) -> None:
-            block.__exit__(None, None, None)
+    def begin(_args: object, _kwargs: object) -> Any:
+        made = block()
+        made.__enter__()
+        return made
 
-        return around(function, begin, fail, succeed)
+    def fail(made: Any, exc: BaseException) -> None:
+        made.__exit__(type(exc), exc, exc.__traceback__)
+
+    def succeed(made: Any, _response: object) -> None:
+        made.__exit__(None, None, None)
+
+    return around(function, begin, fail, succeed)

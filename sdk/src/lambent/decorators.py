@@ -7,6 +7,7 @@ the one of the current span, else the default one.
 
 from __future__ import annotations
 
+from lambent.context import CURRENT
 from lambent.enrich import event_type_of, named, tracer_here
 from lambent.errors import ConfigError
 from lambent.span import Span
@@ -17,7 +18,6 @@ from lambent.wrapping import around, drop_own_frame, kind_of, look_like
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
     from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
     from lambent.capture import Capture
@@ -74,7 +74,7 @@ class Tracing:
         }
         if "event_type" in self._given:
             self._given["event_type"] = event_type_of(self._given["event_type"])
-        self._blocks: list[Any] = []
+        self._blocks: list[tuple[int, Any]] = []
 
     def __call__(self, function: F) -> F:
         """Return the function with a span around each of its calls."""
@@ -94,16 +94,11 @@ class Tracing:
     def __enter__(self) -> Any:
         """Start the span of a block, and return it."""
         state = self._beginning(self._name or "block", None)((), {})
-        self._blocks.append(state)
+        self._blocks.append((id(self), state))
         return state[0] if type(state) is tuple else state
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _leave(self._blocks.pop(), exc)
+    def __exit__(self, *details: object) -> None:
+        _leave(_taken(self._blocks, self), details[1])
 
     def _around(self, function: Callable[..., Any]) -> Any:
         inner: Any = function
@@ -218,7 +213,18 @@ def _keep_inputs(span: Span, prefix: str, arguments: dict[str, Any], keeper: _Ke
             span.set_attribute(f"{prefix}inputs.{key}", part if plain else as_text(part)[: keeper.size])
 
 
-def _leave(state: Any, exc: BaseException | None) -> None:
+def _taken(blocks: list[tuple[int, Any]], owner: object) -> Any:
+    """Take off the list the block that is left: tasks and threads may share its owner, not a current span."""
+    current = CURRENT.get()
+    mine = [block for block in blocks if block[0] == id(owner)]
+    here = [block for block in mine if current in (block[1] if type(block[1]) is tuple else block)] or mine
+    if not here:
+        return None
+    blocks.remove(here[-1])
+    return here[-1][1]
+
+
+def _leave(state: Any, exc: Any) -> None:
     if exc is None:
         _succeed(state, None)
     else:
@@ -276,12 +282,7 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
     enter, leave = (getattr(cls, name) for name in names)
     begin = tracing._beginning(tracing._name or cls.__qualname__.rpartition("<locals>.")[2], None)
     # By identity: an object need not be hashable, nor have room for an attribute.
-    blocks: dict[int, list[Any]] = {}
-
-    def left(self: object, state: Any, exc: BaseException | None) -> None:
-        _leave(state, exc)
-        if not blocks.get(id(self)):
-            blocks.pop(id(self), None)
+    blocks: list[tuple[int, Any]] = []
 
     def entered(self: Any) -> Any:
         state = begin((), {})
@@ -291,18 +292,18 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
             drop_own_frame(exc)
             _fail(state, exc)
             raise
-        blocks.setdefault(id(self), []).append(state)
+        blocks.append((id(self), state))
         return value
 
     def exited(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
-        state = blocks.get(id(self), [None]).pop()
+        state = _taken(blocks, self)
         try:
             swallowed = leave(self, kind, exc, traceback)
         except BaseException as error:
             drop_own_frame(error)
-            left(self, state, error)
+            _leave(state, error)
             raise
-        left(self, state, None if swallowed else exc)
+        _leave(state, None if swallowed else exc)
         return swallowed
 
     async def entered_async(self: Any) -> Any:
@@ -313,18 +314,18 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
             drop_own_frame(exc)
             _fail(state, exc)
             raise
-        blocks.setdefault(id(self), []).append(state)
+        blocks.append((id(self), state))
         return value
 
     async def exited_async(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
-        state = blocks.get(id(self), [None]).pop()
+        state = _taken(blocks, self)
         try:
             swallowed = await leave(self, kind, exc, traceback)
         except BaseException as error:
             drop_own_frame(error)
-            left(self, state, error)
+            _leave(state, error)
             raise
-        left(self, state, None if swallowed else exc)
+        _leave(state, None if swallowed else exc)
         return swallowed
 
     for name, inner, outer in (

@@ -6,6 +6,7 @@ function runs, exactly once, with its own arguments, and its result or exception
 
 from __future__ import annotations
 
+from sys import modules
 from time import monotonic
 
 from lambent.config import trace_header
@@ -203,6 +204,8 @@ class Invocation:
         self._has_response = True
 
     def __enter__(self) -> Self:
+        bridge = modules.get("lambent.otel")
+        self._attached = None if bridge is None else bridge.runtime.enter()
         self._span.__enter__()
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
@@ -241,6 +244,9 @@ class Invocation:
                 self._span.set_attributes(delivery.stats().attributes())
             if isinstance(exc, Exception):
                 self._span.set_attribute("error.type", type(exc).__qualname__)
+            bridge = modules.get("lambent.otel")
+            if bridge is not None:  # before the span: its session, which began earlier, ends with it
+                bridge.runtime.leave(self._attached)
             self._span.__exit__(exc_type, exc, traceback)
             if self._token is not None:
                 from lambent.propagation.baggage import detach

@@ -445,3 +445,44 @@ def test_any_nesting_of_both(steps: list[str]) -> None:
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert lambent.current_span() is None
     assert own_baggage.current() == {}
+
+
+# Invocations.
+
+
+def test_a_context_that_a_handler_leaves_attached_is_not_the_next_ones(
+    tracer: Any, exporter: MemoryExporter
+) -> None:
+    remote = {"traceparent": "00-0000000000000000000000000000000a-000000000000000b-01", "baggage": "user=7"}
+
+    @tracer.handler  # type: ignore[untyped-decorator]  # the fixture's type is not known
+    def handler(event: Any, context_: Any) -> None:
+        assert baggage.get_all() == {}
+        context.attach(propagate.extract(remote))  # and never detached, as in many functions
+        with trace.get_tracer("library").start_as_current_span("inside") as span:
+            assert span.parent.trace_id == 10  # type: ignore[attr-defined]  # a span of ours
+            assert baggage.get_all() == {"user": "7"}
+
+    handler({}, None)
+    handler({}, None)
+    roots = [span for span in exporter.spans if span.name != "inside"]
+    assert [root.parent for root in roots] == [None, None]
+    assert roots[0].context.trace_id != roots[1].context.trace_id
+    context.attach(context.Context())
+
+
+def test_a_generator_may_be_closed_elsewhere(tracer: Any, exporter: MemoryExporter) -> None:
+    library = trace.get_tracer("library")
+
+    def stream() -> Any:
+        with library.start_as_current_span("stream"):
+            yield 1
+            yield 2
+
+    made = stream()
+    with tracer.trace("here") as here:
+        assert next(made) == 1
+    contextvars.copy_context().run(made.close)
+    assert [span.name for span in exporter.spans] == ["here", "stream"]
+    assert exporter.spans[1].parent == here.context
+    context.attach(context.Context())

@@ -77,10 +77,12 @@ def test_whatever_is_imported_first(run_python: Any, order: str) -> None:
 
 def test_a_context_from_before(run_python: Any) -> None:
     program = """
-from opentelemetry import context, trace
+from opentelemetry import baggage, context, trace
 remote = trace.NonRecordingSpan(trace.SpanContext(7, 8, True, trace.TraceFlags(1)))
-token = context.attach(context.set_value("kept", 1, trace.set_span_in_context(remote)))
+before = baggage.set_baggage("user", "7", trace.set_span_in_context(remote))
+token = context.attach(context.set_value("kept", 1, before))
 import lambent
+from lambent.propagation import baggage as ours
 from lambent.exporters.memory import MemoryExporter
 tracer = lambent.init(exporter=MemoryExporter())
 assert trace.get_current_span() is remote and context.get_value("kept") == 1
@@ -88,7 +90,10 @@ with tracer.trace("inside") as span:
     assert span.parent.trace_id == 7 and span.parent.span_id == 8
     assert context.get_value("kept") == 1
     assert trace.get_current_span() is span
+    assert dict(ours.current()) == baggage.get_all() == {"user": "7"}
+    assert lambent.inject({})["baggage"] == "user=7"
 context.detach(token)
+assert not ours.current() and not baggage.get_all()
 assert context.get_value("kept") is None
 assert trace.get_current_span() is trace.INVALID_SPAN and lambent.current_span() is None
 """
@@ -182,5 +187,29 @@ assert len(tracers) == 8
 for each in tracers:
     with each.start_as_current_span("s") as span:
         assert span.is_recording(), each
+"""
+    assert run_python(program, {"PYTHONPATH": os.pathsep.join([SDK, SITE])}).stderr == ""
+
+
+def test_a_forked_child_records_as_well(run_python: Any) -> None:
+    program = """
+import os
+import lambent
+from lambent.exporters.memory import MemoryExporter
+exporter = MemoryExporter()
+tracer = lambent.init(exporter=exporter)
+from opentelemetry import trace
+library = trace.get_tracer("library")
+with tracer.trace("parent") as parent:
+    child = os.fork()
+    if not child:
+        with library.start_as_current_span("in the child") as span:
+            assert span.parent == parent.context
+        found = [span.name for span in exporter.spans]
+        os._exit(0 if found == ["in the child"] and tracer.provider.force_flush() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with library.start_as_current_span("in the parent"):
+        pass
+assert [span.name for span in exporter.spans] == ["in the parent", "parent"]
 """
     assert run_python(program, {"PYTHONPATH": os.pathsep.join([SDK, SITE])}).stderr == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import logging
 import sqlite3
@@ -168,6 +170,17 @@ def test_exceptions_as_the_api_has_them(
     assert (span.status.status_code == trace.StatusCode.ERROR) is set_status
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_what_is_no_error_for_the_api(
+    tracer: Any, exporter: MemoryExporter, kind: type[BaseException]
+) -> None:
+    with suppress(kind), trace.get_tracer("library").start_as_current_span("s"):
+        raise kind
+    (span,) = exporter.spans
+    assert (span.events, span.status.status_code.name) == ((), "UNSET")
+    assert lambent.current_span() is None
+
+
 def test_a_span_may_outlive_its_block(tracer: Any, exporter: MemoryExporter) -> None:
     span: Any
     with trace.get_tracer("library").start_as_current_span("s", end_on_exit=False) as span:
@@ -268,8 +281,8 @@ def instrumented(tracer: Any) -> Iterator[Any]:
 
 
 def test_an_instrumentor_takes_the_provider(instrumented: Any, exporter: MemoryExporter) -> None:
-    with instrumented.trace("outer") as outer:
-        sqlite3.connect(":memory:").cursor().execute("select 1")
+    with instrumented.trace("outer") as outer, contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.cursor().execute("select 1")
     query = exporter.spans[0]
     assert query.name == "select"
     assert query.kind == lambent.SpanKind.CLIENT

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RuntimeContext", "parent_in", "provider_of", "runtime", "serve"]
 
-_PARTS = ("opentelemetry.context", "opentelemetry.trace", "opentelemetry.baggage", "opentelemetry.propagate")
+# Baggage before the context, where both are loaded: entries that are current already are found with it.
+_PARTS = ("opentelemetry.baggage", "opentelemetry.context", "opentelemetry.trace", "opentelemetry.propagate")
 _gate = allocate_lock()
 _asked: set[str] = set()
 _UNKNOWN: Any = object()
@@ -122,6 +123,20 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
             values.pop(self.span_key, None)
         made: Context = self.make(values)
         return made
+
+    def enter(self) -> Any:
+        """Begin an invocation: what its function leaves attached is not the next one's."""
+        return self.attach(self.get_current())
+
+    def leave(self, attached: Any) -> None:
+        """End one. `attached` is None if the bridge was loaded in it: then nothing was attached before."""
+        try:
+            if attached is None:
+                _state.set(None)
+            else:
+                self.detach(attached)
+        except (ValueError, RuntimeError):  # closed in another context than it was opened in
+            return
 
     def replace(self, before: _RuntimeContext | None) -> None:
         """Take the place of another one, with what is current there."""

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
 
@@ -19,27 +18,24 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util._once import Once
 
 import lambent
-from lambent.context import NonRecordingSpan
+from lambent.context import CURRENT, NonRecordingSpan
 from lambent.hooks import when_imported
 from lambent.otel import runtime
 from lambent.span import Span
 from lambent.tracer import Tracer
 
-try:
-    from opentelemetry.util._decorator import _agnosticcontextmanager
-except ImportError:  # before 1.23: it decorates no async functions there, and its own SDK does not either
-    _agnosticcontextmanager = contextmanager  # type: ignore[assignment]  # the same, but for that
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, ParamSpec, Self, TypeVar
 
     from lambent.context import SpanContext
     from lambent.limits import Attributes
     from lambent.resource import InstrumentationScope, Resource
 
+    P = ParamSpec("P")
+    R = TypeVar("R")
     _Api = trace.TracerProvider
 else:
     _Api = object  # and registered: a class under an abstract one takes ten times as long to make
@@ -104,6 +100,44 @@ class _ApiNonRecordingSpan(NonRecordingSpan):
 
     def __exit__(self, *exc_info: object) -> None:
         self.end()
+
+
+class _Block:
+    """What `start_as_current_span` returns: a context manager, and a decorator."""
+
+    __slots__ = ("_end_on_exit", "_given", "_span", "_token", "_tracer")
+
+    def __init__(self, tracer: ApiTracer, end_on_exit: bool, given: tuple[Any, ...]) -> None:
+        self._tracer, self._end_on_exit, self._given = tracer, end_on_exit, given
+
+    def __enter__(self) -> Any:
+        self._span = span = self._tracer.start_span(*self._given)
+        if type(span) is ApiSpan:
+            self._token: Any = CURRENT.set(span)
+        else:  # not recorded: what else the context says, as that lambent is exporting, goes on below it
+            self._token = runtime.attach(trace.set_span_in_context(span))
+        return span
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        span = self._span
+        try:
+            (CURRENT.reset if type(span) is ApiSpan else runtime.detach)(self._token)
+        except (ValueError, RuntimeError):  # left in another context than it was entered in
+            self._token = None
+        if isinstance(exc, Exception) and span.is_recording():  # no other is an error, for the API
+            span.fail(exc)
+        if self._end_on_exit:
+            span.end()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        from lambent.current import decorate
+
+        return decorate(function, lambda: _Block(self._tracer, self._end_on_exit, self._given))
 
 
 # What a tracer keeps all its life is copied, what may change is asked for. To share its `__dict__`, or
@@ -180,8 +214,7 @@ class ApiTracer(Tracer):
         span.__class__ = ApiSpan if type(span) is Span else _ApiNonRecordingSpan
         return span
 
-    @_agnosticcontextmanager
-    def start_as_current_span(  # type: ignore[override]  # the API's own kind of context manager
+    def start_as_current_span(  # type: ignore[override]  # a block of the API's kind
         self,
         name: str,
         context: Any = None,
@@ -192,13 +225,10 @@ class ApiTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> Iterator[Any]:
+    ) -> _Block:
         """Start a span for a `with` block, or decorate a function, as the API has it."""
-        span = self.start_span(
-            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
-        )
-        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
-            yield span
+        given = name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        return _Block(self, end_on_exit, given)
 
     def _next(self) -> trace.Tracer | None:
         provider: Any = trace._TRACER_PROVIDER
