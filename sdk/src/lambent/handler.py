@@ -244,10 +244,10 @@ class Invocation:
                 self._span.set_attributes(delivery.stats().attributes())
             if isinstance(exc, Exception):
                 self._span.set_attribute("error.type", type(exc).__qualname__)
-            self._span.__exit__(exc_type, exc, traceback)
             bridge = modules.get("lambent.otel")
-            if bridge is not None:
+            if bridge is not None:  # before the span: its session, which began earlier, ends with it
                 bridge.runtime.leave(self._attached)
+            self._span.__exit__(exc_type, exc, traceback)
             if self._token is not None:
                 from lambent.propagation.baggage import detach
 
