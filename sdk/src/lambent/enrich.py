@@ -125,7 +125,7 @@ def tracer_here(given: Any = None) -> Tracer:
     """Return the tracer that is given, else that of the current span, else the default one."""
     tracer = given and tracer_of(given)
     tracer = tracer or getattr(CURRENT.get(), "_tracer", None) or lambent._default or lambent.get_tracer()
-    return getattr(tracer, "whole", None) or tracer  # type: ignore[no-any-return]  # it is a tracer
+    return getattr(tracer, "whole", None) or tracer
 
 
 def _names_of(span: object) -> bool:
