@@ -184,6 +184,7 @@ class Process:
         self._batch = batch = _BATCH.get()
         self._span: AnySpan
         try:
+            raw = getattr(raw, "raw_event", raw)  # of one of Powertools' data classes
             if batch is None or id(raw) not in batch.of:
                 self._batch = batch = _of_raw.get(id(raw), batch)
             message = (batch.of.get(id(raw)) if batch is not None else None) or record(raw)
