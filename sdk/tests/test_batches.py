@@ -661,3 +661,47 @@ def test_a_whole_event_has_the_sender_of_its_one_record() -> None:
     assert found is not None
     assert found.trace_id == 1
     assert lambent.extract(batch(message(1, sender(1)), message(2, sender(2)))) is None
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_partition_does_not_wait_for_another(asynchronous: bool, load_event: Callable[[str], Any]) -> None:
+    event = kafka(load_event)
+    ((topic, items),) = event["records"].items()
+    name = items[0]["topic"]
+    event["records"] = {topic: items, f"{name}-7": [{**each, "partition": 7} for each in items]}
+    tracer = recording_tracer()
+    handled = []
+
+    def function(record: Any) -> None:
+        handled.append((record["partition"], record["offset"]))
+        if record["offset"] == 2 and record["partition"] != 7:
+            raise ValueError
+
+    async def coroutine(record: Any) -> None:
+        function(record)
+
+    first = items[0]["partition"]
+    response = tracer.batch_handler(coroutine if asynchronous else function)(event, LambdaContext())
+    failed = [{"partition": f"{name}-{first}", "offset": offset} for offset in (2, 3)]
+    assert response == {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+    assert handled == [(first, 1), (first, 2), (7, 1), (7, 2), (7, 3)]
+
+
+def test_the_data_classes_of_powertools() -> None:
+    from aws_lambda_powertools.utilities.data_classes import SQSEvent
+
+    tracer = recording_tracer()
+
+    @tracer.handler
+    def handler(event: Any, context: Any) -> None:
+        for _ in tracer.records(event):
+            pass
+        for record in event.records:
+            with tracer.process(record) as span:
+                span.set_attribute("seen", record.message_id)
+
+    handler(SQSEvent(batch(message(1, sender(1)), message(2, sender(2)))), LambdaContext())
+    *processed, totals, root = tracer.spans
+    assert [span.context.trace_id for span in processed] == linked(root) == [1, 2]
+    assert [span.attributes["seen"] for span in processed] == ["m1", "m2"]
+    assert totals.attributes["lambent.batch.succeeded"] == 2

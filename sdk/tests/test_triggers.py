@@ -705,3 +705,12 @@ def test_logs_whatever_way_their_json_is_written(separators: tuple[str, str]) ->
         "aws.log.group.names": ["/aws/lambda/a"],
         "aws.log.stream.names": ["s"],
     }
+
+
+def test_an_event_of_eventbridge_in_a_stream(load_event: Callable[[str], Any]) -> None:
+    import base64
+
+    event = load_event("kinesisStreamEvent.json")
+    data = {"detail-type": "Order Placed", "source": "shop", "detail": {"traceparent": TRACEPARENT}}
+    event["Records"][0]["kinesis"]["data"] = base64.b64encode(json.dumps(data).encode()).decode()
+    assert records(event)[0].carrier == {"traceparent": TRACEPARENT}

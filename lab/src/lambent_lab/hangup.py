@@ -25,8 +25,8 @@ LOOKS = 10
 
 async def comes_back(instance: Instance, timeout_s: float) -> bool:
     """Wait until the runtime and every extension wait for an event; tell whether they do, and will."""
-    if instance.idle:
-        return True
+    if instance.conversation is None or instance.conversation.ready:
+        return await instance.wait_idle(timeout_s)
     idle = asyncio.create_task(instance.wait_idle(timeout_s))
     watch = asyncio.create_task(_hung_up(instance))
     try:

@@ -184,6 +184,7 @@ class Process:
         self._batch = batch = _BATCH.get()
         self._span: AnySpan
         try:
+            raw = getattr(raw, "raw_event", raw)  # of one of Powertools' data classes
             if batch is None or id(raw) not in batch.of:
                 self._batch = batch = _of_raw.get(id(raw), batch)
             message = (batch.of.get(id(raw)) if batch is not None else None) or record(raw)
@@ -279,19 +280,6 @@ def _handler(
 
     rest = (slice(1), slice(2))[_takes_context(function)]
 
-    def failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> bool:
-        """Note a failed record; return whether those after it must wait for it."""
-        message = batch.of.get(id(raw))
-        if (
-            message is None or not message.id or "recordId" in message.raw
-        ):  # Firehose has an answer of its own
-            raise error  # where single records cannot be reported, the whole batch has failed
-        failures.add(id(raw))
-        from lambent.diagnostics import say
-
-        say(f"record {message.id} failed: {type(error).__name__}: {error}")
-        return bool(message.group)  # in a FIFO queue or a shard, what comes after it must wait
-
     def answer(batch: Batch, failures: set[int]) -> dict[str, Any]:
         identifiers = [each.id for each in batch.messages if id(each.raw) in failures]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in identifiers]}
@@ -299,14 +287,14 @@ def _handler(
     def handler(event: Any, context: Any = None) -> dict[str, Any]:
         with Batch(tracer, event, batch_name) as batch:
             failures: set[int] = set()
-            for place, raw in enumerate(batch.raws):
+            for raw in batch.raws:
+                if id(raw) in failures:
+                    continue
                 try:
                     with tracer.process(raw, name):
                         function(*(raw, context)[rest])
                 except Exception as error:  # noqa: BLE001  # reported, and on the record's span
-                    if failed(batch, failures, raw, error):
-                        failures.update(map(id, batch.raws[place:]))
-                        break
+                    _failed(batch, failures, raw, error)
             return answer(batch, failures)
 
     async def coroutine(event: Any, context: Any = None) -> dict[str, Any]:
@@ -315,19 +303,18 @@ def _handler(
         with Batch(tracer, event, batch_name) as batch:
             failures: set[int] = set()
 
-            async def one(raw: Any) -> bool:
+            async def one(raw: Any) -> None:
+                if id(raw) in failures:
+                    return
                 try:
                     with tracer.process(raw, name):
                         await function(*(raw, context)[rest])
                 except Exception as error:  # noqa: BLE001  # as above
-                    return failed(batch, failures, raw, error)
-                return False
+                    _failed(batch, failures, raw, error)
 
             if any(each.group or not each.id for each in batch.messages) or not batch.messages:
-                for place, raw in enumerate(batch.raws):
-                    if await one(raw):
-                        failures.update(map(id, batch.raws[place:]))
-                        break
+                for raw in batch.raws:
+                    await one(raw)
             else:
                 await gather(*map(one, batch.raws))
             return answer(batch, failures)
@@ -336,6 +323,21 @@ def _handler(
     look_like(chosen, function)
     traced = chosen if tracer.config.disabled else wrap(tracer, chosen, **root)
     return _driven(traced) if chosen is coroutine else traced
+
+
+def _failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> None:
+    """Note a failed record, and with it those after it that must wait for it."""
+    message = batch.of.get(id(raw))
+    if message is None or not message.id or "recordId" in message.raw:  # Firehose has an answer of its own
+        raise error  # where single records cannot be reported, the whole batch has failed
+    failures.add(id(raw))
+    if message.group:  # a FIFO queue waits as a whole, a stream by its shard or partition
+        after = batch.messages[[each is message for each in batch.messages].index(True) :]
+        whole = "messageId" in message.raw
+        failures.update(id(each.raw) for each in after if whole or each.group == message.group)
+    from lambent.diagnostics import say
+
+    say(f"record {message.id} failed: {type(error).__name__}: {error}")
 
 
 def _driven(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sqlite3
@@ -280,8 +281,8 @@ def instrumented(tracer: Any) -> Iterator[Any]:
 
 
 def test_an_instrumentor_takes_the_provider(instrumented: Any, exporter: MemoryExporter) -> None:
-    with instrumented.trace("outer") as outer:
-        sqlite3.connect(":memory:").cursor().execute("select 1")
+    with instrumented.trace("outer") as outer, contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.cursor().execute("select 1")
     query = exporter.spans[0]
     assert query.name == "select"
     assert query.kind == lambent.SpanKind.CLIENT

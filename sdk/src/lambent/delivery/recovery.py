@@ -324,6 +324,8 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             recorder.leftovers.remove(path)
             continue
         recorder.claimed[path] = leftover
+        if tracer.delivery.ending:
+            leftover.put_off = _PATIENCE  # there is no later
         spans = spans_of(leftover.content, tracer, leftover.kills)
         outcome = _offer(leftover, tracer.delivery._choose(), spans, until, needed)
         if outcome is None:

@@ -137,6 +137,10 @@ def recognise(event: object, context: object = None) -> Description:
             from lambent.triggers.http import describe_field
 
             found = describe_field(event)
+    else:
+        wrapped = getattr(event, "raw_event", None)  # the data classes of Powertools
+        if isinstance(wrapped, dict):
+            return recognise(wrapped, context)
     if found is not None:
         return found
     return _direct(event, context)

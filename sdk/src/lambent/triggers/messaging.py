@@ -175,7 +175,11 @@ def data_in(value: object) -> dict[str, str]:
     """Return the context in base64 data that is JSON."""
     data = decoded(value)
     lower = data.lower()
-    return carrier_in(parsed(data)) if any(sign in lower for sign in _SIGNS) else {}
+    if not any(sign in lower for sign in _SIGNS):
+        return {}
+    value = parsed(data)
+    # An event of EventBridge, which has streams for targets too, carries context where it has its detail.
+    return carrier_in(value.get("detail") if isinstance(value, dict) and "detail-type" in value else value)
 
 
 def _stream(raw: Raw) -> dict[str, str]:
