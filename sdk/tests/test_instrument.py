@@ -185,6 +185,11 @@ def test_a_misspelt_name(run: Run) -> None:
         "closing",
         "lambent: 'reddis' may not be meant: a library is called 'redis'",
     ]
+    assert run("", "redis; flask") == [
+        "made",
+        "closing",
+        "lambent: 'redis; flask' may not be meant: it is no name; commas separate names",
+    ]
 
 
 @pytest.mark.parametrize(

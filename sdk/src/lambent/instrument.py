@@ -155,10 +155,14 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, list[str], bool]]:
         short = word.rpartition(_MIDDLE)[2]
         label = short.replace("-", "_")
         near = get_close_matches(short, known, 1, 0.8)
-        if near and short != near[0]:
+        wrong = not label.replace(".", "").isidentifier() and "it is no name; commas separate names"
+        if wrong or (near and short != near[0]):
             from lambent.diagnostics import say_once
 
-            say_once(f"instrument {word}", f"{word!r} may not be meant: a library is called {near[0]!r}")
+            say_once(
+                f"instrument {word}",
+                f"{word!r} may not be meant: {wrong or f'a library is called {near[0]!r}'}",
+            )
         yield short, label, [label, f"@{label}"], True
 
 
