@@ -55,6 +55,10 @@ class Usage:
     kills: int
 
 
+def _still_there(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
 class Box:
     """The parts of one box, and the folders that exist for it. `lambent_lab.sandbox.make` makes them."""
 
@@ -201,7 +205,7 @@ class Box:
         # bomb the next process could not start a thread.
         limit = time.monotonic() + PATIENCE_S
         while len(killed) > MANY and time.monotonic() < limit:
-            killed = {pid for pid in killed if Path(f"/proc/{pid}").exists()}
+            killed = _still_there(killed)
             await asyncio.sleep(0.001)
         self._marked.others.clear()
         self._marked.root = 0  # a number that the kernel may give to anybody now
