@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -177,6 +178,19 @@ def test_objects_show_their_attributes_and_run_no_code() -> None:
     assert json.loads(Capture().text(Order())) == {"password": REDACTED, "id": 7}
     assert Capture().text({"x": Opaque()}) == '{"x":"<Opaque>"}'
     assert Capture().text([Order, len]) == '["Order","<builtin_function_or_method>"]'
+    assert json.loads(Capture().text(ValueError("no", {"password": SECRET}))) == {
+        "type": "ValueError",
+        "args": ["no", {"password": REDACTED}],
+    }
+
+
+def test_a_member_of_an_enum_is_its_value() -> None:
+    class Size(Enum):
+        SMALL = {"width": 3, "token": SECRET}  # noqa: RUF012  # no attribute of a class but a member
+        LARGE = "large"
+
+    assert Capture().text(Size.LARGE) == "large"
+    assert json.loads(Capture().text({"size": Size.SMALL})) == {"size": {"width": 3, "token": REDACTED}}
 
 
 JSON = st.recursive(

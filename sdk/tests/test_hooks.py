@@ -69,6 +69,19 @@ def test_a_loaded_module_is_told_at_once(library: Write) -> None:
     assert seen == [module]
 
 
+def test_what_a_module_imports_may_ask_for_it(library: Write) -> None:
+    library("waited_a.py", "import waited_inner\nvalue = 1\n")
+    library(
+        "waited_inner.py",
+        "from lambent.hooks import when_imported\nfrom waited_seen import seen\n"
+        "when_imported('waited_a', lambda module: seen(module.value))\n",
+    )
+    library("waited_seen.py", "values = []\nseen = values.append\n")
+    when_imported("waited_a", lambda _: None)
+    importlib.import_module("waited_a")
+    assert sys.modules["waited_seen"].values == [1], "when it is whole"
+
+
 def test_a_builtin_and_a_frozen_module(library: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_struct", "xxsubtype", "__hello__"):
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lambent
+from lambent import llm
 from lambent.exporters.memory import MemoryExporter
 from lambent.testing import LambdaContext
 
@@ -199,3 +200,26 @@ def test_the_next_default_after_a_close() -> None:
     lambent.init(exporter=second)
     work()
     assert [len(exporter.spans) for exporter in (first, second)] == [1, 1]
+
+
+@pytest.mark.parametrize("given", ["provider", "text"])
+def test_what_is_no_tracer_may_stand_for_one(given: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A provider for its tracer; anything else is said, and the current one makes the spans."""
+    memory, other = MemoryExporter(), MemoryExporter()
+    default, second = lambent.init(exporter=memory), lambent.init(exporter=other)
+    tracer: object = second.provider if given == "provider" else "the second one"
+
+    @lambent.trace(tracer=tracer)
+    def work() -> bool:
+        return bool(lambent.enrich_span({"a": 1}, tracer=tracer))
+
+    assert work()
+    with lambent.enrich_span(event_name="part", tracer=tracer), llm.call("m", tracer=tracer):
+        pass
+    made = other if given == "provider" else memory
+    assert [span.name for span in made.spans] == ["work", "chat m", "part"]
+    assert len(memory.spans) + len(other.spans) == 3
+    default.close()
+    second.close()
+    said = "lambent: tracer= takes a tracer of lambent's and got a str: the current one is used\n"
+    assert capfd.readouterr().err == ("" if given == "provider" else said)

@@ -20,7 +20,7 @@ MODEL = "gpt-4o-mini"
 TOOL_CALLS = re.compile(r'^\[\{"role": "assistant", "parts": \[\{"type": "tool_call", .*"name": "weather"\}')
 
 
-def root(result: Result, *children: Expected, **fields: Any) -> Expected:
+def root(result: Result, *children: Expected, error: str = "", **fields: Any) -> Expected:
     return expect(
         re.compile("^openai-agent"),
         *children,
@@ -32,6 +32,7 @@ def root(result: Result, *children: Expected, **fields: Any) -> Expected:
             "cloud.account.id": "123456789012",
             "lambent.session_name": "weather agent",
             "session.id": session(result),
+            **({"error.type": error} if error else {}),
         },
         kind="SERVER",
         **fields,
@@ -201,7 +202,9 @@ def test_a_model_that_does_not_exist(run: Run) -> None:
         events=[("exception", {"exception.type": "openai.NotFoundError"})],
     )
     assert_trace(
-        result, root(result, answer(result, call, turns=None, status=message), status=message), exact=True
+        result,
+        root(result, answer(result, call, turns=None, status=message), error="NotFoundError", status=message),
+        exact=True,
     )
 
 

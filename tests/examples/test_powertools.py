@@ -151,7 +151,7 @@ def test_a_batch_of_which_one_message_fails(run: Run) -> None:
         expect(
             "process orders",
             expect("save order", attributes={"order.id": "1004", "order.quantity": 0}, **wrong),
-            attributes={**message, "messaging.message.id": messages[1]},
+            attributes={**message, "messaging.message.id": messages[1], "error.type": "ValueError"},
             kind="CONSUMER",
             links=[invocation],
             **wrong,

@@ -102,11 +102,11 @@ class Capture:
         if isinstance(value, dict):
             pairs = value.items()
         elif not isinstance(value, (list, tuple, set, frozenset)):
-            fields = getattr(value, "__dict__", None)
-            if not isinstance(fields, dict) or isinstance(value, type) or callable(value):
-                left[0] -= 20
-                return self._scalar(value)
-            pairs = fields.items()
+            shown = _shown(value)
+            if shown is not None:
+                return self._clean(shown, depth, left)
+            left[0] -= 20
+            return self._scalar(value)
         if depth <= 0 or left[0] <= 0:
             return "…"
         if pairs is None:
@@ -114,7 +114,7 @@ class Capture:
             if isinstance(pair[0], str) and self._names_secret(pair[0], pair[1]):
                 return [pair[0], REDACTED]  # as headers come in lists: a name, and what it names
             items: list[object] = []
-            for item in value:  # type: ignore[attr-defined]  # a sequence or a set, see above
+            for item in value:
                 if len(items) >= _ITEMS or left[0] <= 0:
                     items.append("…")
                     break
@@ -181,6 +181,16 @@ class Capture:
         if isinstance(value, (bool, int, float)) or type(value).__module__ in ("datetime", "decimal", "uuid"):
             return str(value)
         return value.__name__ if isinstance(value, type) else f"<{type(value).__name__}>"
+
+
+def _shown(value: object) -> object:
+    """Return what stands for an object: its attributes, of a member of an enum its value. None: nothing."""
+    fields = getattr(value, "__dict__", None)
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "args": value.args, **(fields or {})}
+    if not isinstance(fields, dict) or isinstance(value, type) or callable(value):
+        return None
+    return fields.get("_value_", fields)
 
 
 def _plain(key: str) -> str:

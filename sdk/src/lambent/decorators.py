@@ -8,7 +8,7 @@ the one of the current span, else the default one.
 from __future__ import annotations
 
 from lambent.context import CURRENT
-from lambent.enrich import event_type_of, named, tracer_here
+from lambent.enrich import event_type_of, named, tracer_here, tracer_of
 from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
@@ -61,8 +61,7 @@ class Tracing:
     """What `trace(…)` returns: a decorator, and a context manager for a block that is no function."""
 
     def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
-        tracer = given.pop("tracer", None)
-        self._tracer = getattr(tracer, "whole", None) or tracer
+        self._tracer = tracer_of(given.pop("tracer", None))
         self._name: str | None = given.get("event_name")
         self._awaits = awaits
         self._redact: tuple[str, ...] = tuple(given.pop("redact", ()))

@@ -31,6 +31,7 @@ __all__ = [
     "event_type_of",
     "named",
     "tracer_here",
+    "tracer_of",
 ]
 
 
@@ -109,9 +110,21 @@ def named(honeyhive: bool, given: Mapping[str, object]) -> dict[str, object]:
     return attributes
 
 
+def tracer_of(given: Any) -> Tracer | None:
+    """Return the tracer that is meant by one, by a part of one or by its provider; None for None."""
+    tracer = given if given is None or hasattr(given, "config") else getattr(given, "_tracer", None)
+    if tracer is None and given is not None:
+        from lambent.diagnostics import say_once
+
+        what = type(given).__name__
+        say_once("tracer", f"tracer= takes a tracer of lambent's and got a {what}: the current one is used")
+    return getattr(tracer, "whole", None) or tracer
+
+
 def tracer_here(given: Any = None) -> Tracer:
     """Return the tracer that is given, else that of the current span, else the default one."""
-    tracer = given or getattr(CURRENT.get(), "_tracer", None) or lambent._default or lambent.get_tracer()
+    tracer = given and tracer_of(given)
+    tracer = tracer or getattr(CURRENT.get(), "_tracer", None) or lambent._default or lambent.get_tracer()
     return getattr(tracer, "whole", None) or tracer
 
 
@@ -124,6 +137,7 @@ def _names_of(span: object) -> bool:
 def _current_of(tracer: object) -> AnySpan | None:
     """Return the innermost active span, of one tracer if any is named."""
     span: Any = CURRENT.get()
+    tracer = tracer_of(tracer)
     if tracer is not None:
         # One tracer may have several faces, one for each scope: what they share is where the spans go.
         wanted = getattr(tracer, "delivery", tracer)

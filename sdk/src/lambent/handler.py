@@ -71,6 +71,7 @@ class Invocation:
     """
 
     _token: Token[Mapping[str, str]] | None = None
+    _attached: Any = None
 
     def __init__(
         self,
@@ -98,6 +99,8 @@ class Invocation:
         self._response: object = None
         self._has_response = False
         try:
+            if "lambent.otel" in modules:
+                self._attached = modules["lambent.otel"].runtime.enter()
             recorder = tracer.recorder
             if left and recorder is not None:
                 recorder.due = left
@@ -204,8 +207,6 @@ class Invocation:
         self._has_response = True
 
     def __enter__(self) -> Self:
-        bridge = modules.get("lambent.otel")
-        self._attached = None if bridge is None else bridge.runtime.enter()
         self._span.__enter__()
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
@@ -244,14 +245,13 @@ class Invocation:
                 self._span.set_attributes(delivery.stats().attributes())
             if isinstance(exc, Exception):
                 self._span.set_attribute("error.type", type(exc).__qualname__)
-            bridge = modules.get("lambent.otel")
-            if bridge is not None:  # before the span: its session, which began earlier, ends with it
-                bridge.runtime.leave(self._attached)
             self._span.__exit__(exc_type, exc, traceback)
             if self._token is not None:
                 from lambent.propagation.baggage import detach
 
                 detach(self._token)
+            if "lambent.otel" in modules:  # after all that was attached since it was told of the beginning
+                modules["lambent.otel"].runtime.leave(self._attached)
             delivery.end(self._span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["forget", "when_imported"]
 
 _waiting: dict[str, list[Callback]] = {}
+_executing: set[str] = set()
+"""Modules that are on their way, and will run what waits for them at the end: what they import may ask."""
 
 
 def when_imported(name: str, callback: Callback) -> None:
@@ -39,7 +41,7 @@ def when_imported(name: str, callback: Callback) -> None:
     # finishes one after this either finds the callback, or has left the module here.
     _lock_unlock_module(name)
     module = sys.modules.get(name)
-    if module is not None:
+    if module is not None and name not in _executing:
         _run(name, waiting, module)
 
 
@@ -134,6 +136,8 @@ class _Loader:
             module.__loader__ = loader
         if module.__spec__.origin is None and hasattr(loader, "_path"):
             module.__file__ = None  # as the import system leaves it for a namespace
+        name = module.__spec__.name
+        _executing.add(name)
         try:
             loader.exec_module(module)
         except BaseException as exc:
@@ -141,5 +145,6 @@ class _Loader:
                 # The import system leaves its own frames out of a traceback, and so does this one.
                 BaseException.with_traceback(exc, exc.__traceback__.tb_next)
             raise
-        name = module.__spec__.name
+        finally:
+            _executing.discard(name)
         _run(name, _waiting.get(name, []), sys.modules.get(name, module))

@@ -75,6 +75,18 @@ def test_whatever_is_imported_first(run_python: Any, order: str) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("first", ["propagate", "trace", "baggage"])
+def test_propagators_that_are_an_argument(run_python: Any, first: str) -> None:
+    program = f"""
+import lambent
+tracer = lambent.init(exporter="memory", propagators=["xray"])
+import opentelemetry.{first}
+from opentelemetry import propagate
+assert propagate.get_global_textmap().fields == {{"X-Amzn-Trace-Id"}}
+"""
+    assert run_python(program, {"PYTHONPATH": os.pathsep.join([SDK, SITE])}).stderr == ""
+
+
 def test_a_context_from_before(run_python: Any) -> None:
     program = """
 from opentelemetry import baggage, context, trace

@@ -267,3 +267,18 @@ def test_spans_of_other_sdks_beside_lambent(theirs: Theirs, exporter: MemoryExpo
     assert private.context is not None
     assert exporter.spans[0].parent == private.context
     tracer.close()
+
+
+def test_a_span_that_cannot_be_taken_is_said_and_the_function_goes_on(
+    theirs: Theirs, exporter: MemoryExporter, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trace.set_tracer_provider(theirs.provider)
+    tracer = lambent.init(exporter=exporter, otel_provider="feed")
+    for _ in range(2):
+        with trace.get_tracer("x").start_as_current_span("odd", kind="odd"):  # type: ignore[arg-type]  # on purpose
+            pass
+    with trace.get_tracer("x").start_as_current_span("good"):
+        pass
+    assert names(exporter) == ["good"]
+    assert capfd.readouterr().err.count("a span of another SDK is not taken") == 1
+    tracer.close()

@@ -15,7 +15,7 @@ from opentelemetry import trace
 
 import lambent
 from lambent.context import adopt
-from lambent.diagnostics import say
+from lambent.diagnostics import say, say_once
 from lambent.otel import runtime
 from lambent.otel.provider import Provider
 from lambent.span import Span
@@ -99,27 +99,34 @@ class _Feed(_Processor):
     """Hands the spans that another SDK has recorded to the default tracer."""
 
     def on_end(self, span: Any) -> None:
-        """Take a finished `ReadableSpan`."""
-        tracer = lambent._default
-        context = span.context
-        if tracer is None or tracer.provider.closed or not context.trace_flags.sampled:
-            return
-        maker, scope = tracer, span.instrumentation_scope
-        if scope is not None:
-            maker = tracer.provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
-        ids = context.trace_id, context.span_id
-        parent = None if span.parent is None else adopt(span.parent)
-        twin = Span(maker, span.name, *ids, parent, span.kind.value, span.start_time)
-        twin._trace_state = adopt(context).trace_state
-        twin._start_attributes(span.attributes or {})
-        for event in span.events:
-            twin.add_event(event.name, event.attributes, event.timestamp)
-        if span.links:
-            twin._add_links(span.links)
-        twin.set_status(span.status)
-        for what in ("dropped_attributes", "dropped_events", "dropped_links"):
-            setattr(twin, what, getattr(twin, what) + getattr(span, what))
-        tracer.delivery.started += 1
-        if tracer.on_start is not None:
-            tracer.on_start(twin, None)
-        twin.end(span.end_time)
+        """Take a finished `ReadableSpan`. Runs in the function's code, which must not notice."""
+        try:
+            _take(span)
+        except Exception as error:  # noqa: BLE001  # another library's object
+            say_once("feed", f"a span of another SDK is not taken: {type(error).__name__}: {error}")
+
+
+def _take(span: Any) -> None:
+    tracer = lambent._default
+    context = span.context
+    if tracer is None or tracer.provider.closed or not context.trace_flags.sampled:
+        return
+    maker, scope = tracer, span.instrumentation_scope
+    if scope is not None:
+        maker = tracer.provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
+    ids = context.trace_id, context.span_id
+    parent = None if span.parent is None else adopt(span.parent)
+    twin = Span(maker, span.name, *ids, parent, span.kind.value, span.start_time)
+    twin._trace_state = adopt(context).trace_state
+    twin._start_attributes(span.attributes or {})
+    for event in span.events:
+        twin.add_event(event.name, event.attributes, event.timestamp)
+    if span.links:
+        twin._add_links(span.links)
+    twin.set_status(span.status)
+    for what in ("dropped_attributes", "dropped_events", "dropped_links"):
+        setattr(twin, what, getattr(twin, what) + getattr(span, what))
+    tracer.delivery.started += 1
+    if tracer.on_start is not None:
+        tracer.on_start(twin, None)
+    twin.end(span.end_time)
