@@ -705,3 +705,23 @@ def test_the_data_classes_of_powertools() -> None:
     assert [span.context.trace_id for span in processed] == linked(root) == [1, 2]
     assert [span.attributes["seen"] for span in processed] == ["m1", "m2"]
     assert totals.attributes["lambent.batch.succeeded"] == 2
+
+
+def test_an_invocation_within_the_handling_of_a_record() -> None:
+    tracer = recording_tracer()
+
+    @tracer.handler
+    def inner(event: Any, context: Any) -> None:
+        for record in tracer.records(event):
+            with tracer.process(record):
+                pass
+
+    @tracer.handler
+    def outer(event: Any, context: Any) -> None:
+        for record in tracer.records(event):
+            with tracer.process(record):
+                inner(batch(message(7)), LambdaContext())
+
+    outer(batch(message(1), message(2)), LambdaContext())
+    totals = by_name(tracer, "sqs.batch")
+    assert [span.attributes["lambent.batch.succeeded"] for span in totals] == [1, 1, 2]

@@ -74,7 +74,7 @@ def test_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert tracer.force_flush() is False
     tracer.close()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith("lost 1 of them: it is down")
+    assert lines[0].endswith("1 of them not delivered: it is down")
     assert lines[1].endswith("incomplete")
 
 

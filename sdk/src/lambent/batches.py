@@ -33,7 +33,7 @@ _BATCH: ContextVar[Batch | None] = ContextVar("lambent-batch", default=None)
 _of_raw: dict[int, Batch] = {}
 """The batch of each record that is being looped over: for threads, which do not see the handler's context."""
 
-_described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextVar(
+_described: ContextVar[tuple[object, Description, list[Link], Batch | None] | None] = ContextVar(
     "lambent-described", default=None
 )
 
@@ -41,7 +41,7 @@ _described: ContextVar[tuple[object, Description, list[Link]] | None] = ContextV
 def links(tracer: Tracer, event: object, described: Description) -> list[Link]:
     """Return a link to the sender of each record; remember them for the loop over the records."""
     senders = _senders(tracer, described)
-    _described.set((event, described, senders))
+    _described.set((event, described, senders, _BATCH.get()))
     return senders
 
 
@@ -71,7 +71,7 @@ class Batch:
         try:
             known = _described.get()
             if known is not None and known[0] is event:
-                _, described, self.senders = known
+                _, described, self.senders, _ = known
                 self.within = True
             else:
                 described = recognise(event)
@@ -163,9 +163,10 @@ def records(tracer: Tracer, event: object, name: str | None = None) -> Iterator[
 
 def finish() -> None:
     """Make the span with the totals of a loop that was left: it may live as long as its exception does."""
+    known, batch = _described.get(), _BATCH.get()
     _described.set(None)
-    batch = _BATCH.get()
-    while batch is not None:
+    outer = known[3] if known is not None else None
+    while batch is not None and batch is not outer:  # that one belongs to an invocation around this one
         batch.__exit__()
         batch = batch.outer
 

@@ -38,7 +38,7 @@ def exported(
     kind = type(exporter)
     ours = kind.__module__.startswith("lambent.") and kind.__repr__ is not object.__repr__
     name = repr(exporter) if ours else kind.__name__
-    outcome = f"lost {lost} of them: {reason or 'no reason given'}" if lost else "all delivered"
+    outcome = f"{lost} of them not delivered: {reason or 'no reason given'}" if lost else "all delivered"
     say(
         f"debug: export: {spans} spans by {name} in {seconds * 1000:.1f} ms, {sent} bytes, "
         f"{retries} retries; {outcome}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lambent_lab.sandbox.crowds import Crowd
 
 PATIENCE_S = 5.0
+MANY = 64  # processes: fewer than these are no burden to the next one
 KILL_PATIENCE_S = 20.0  # a thousand processes are taken apart one by one
 _SAMPLE_S = 0.02
 
@@ -52,6 +53,10 @@ class Usage:
     peak_rss: int | None
     peak_with_cache: int | None
     kills: int
+
+
+def _still_there(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
 class Box:
@@ -190,9 +195,17 @@ class Box:
     async def kill(self) -> None:
         """Kill the whole tree and return when it is gone. LabError when some of it survives for 20 s."""
         limit = time.monotonic() + KILL_PATIENCE_S
-        while self._kill_once():
+        killed: set[int] = set()
+        while there := self._kill_once():
+            killed.update(there)
             if time.monotonic() > limit:
                 raise LabError("Processes of a function survive SIGKILL: one of them is stuck in the kernel.")
+            await asyncio.sleep(0.001)
+        # Until somebody has asked how they ended, the dead count among the user's processes: after a fork
+        # bomb the next process could not start a thread.
+        limit = time.monotonic() + PATIENCE_S
+        while len(killed) > MANY and time.monotonic() < limit:
+            killed = _still_there(killed)
             await asyncio.sleep(0.001)
         self._marked.others.clear()
         self._marked.root = 0  # a number that the kernel may give to anybody now
@@ -212,13 +225,13 @@ class Box:
             time.sleep(0.001)
         self._remove()
 
-    def _kill_once(self) -> bool:
-        """Thaw and kill, and tell whether anyone was there."""
+    def _kill_once(self) -> list[int]:
+        """Thaw and kill, and return who was there."""
         self.cpu.hold()
         with suppress(OSError):
             self.freezer.thaw()
         self.is_frozen = False
-        there = bool(self.tree.pids())
+        there = self.tree.pids()
         if there:
             with suppress(OSError):
                 self.tree.kill()

@@ -234,7 +234,7 @@ def spans_of(content: Content, tracer: Tracer, kills_before: int = -1) -> list[S
         if recorded.span_id in content.unconfirmed:
             span._attributes["lambent.resent"] = True
         if not recorded.end_time:
-            reason, why, ended = verdict(recorded, content, tracer.config.memory_mb, killed)
+            reason, why, ended = verdict(recorded, content, killed)
             span._attributes["lambent.unfinished"] = True
             span._attributes["lambent.termination.reason"] = reason
             span._attributes["lambent.termination.evidence"] = why
@@ -278,20 +278,17 @@ def _trace_state(header: str) -> TraceState:
     )
 
 
-def verdict(span: Recorded, content: Content, memory_mb: int, killed: bool) -> tuple[str, str, int]:
+def verdict(span: Recorded, content: Content, killed: bool) -> tuple[str, str, int]:
     """Return how a span's process ended, what says so, and when: nanoseconds since the epoch."""
     root = _root(span, content)
     deadline = content.deadlines.get(root.span_id)
-    notes = {what: value for what, _, value in content.notes}
+    notes = {what for what, _, _ in content.notes}
     last = content.last_sign
     near = {value for what, _, value in content.notes if what == "deadline"}
     if deadline is not None and root.span_id in near:
         return "timeout", "the invocation had not finished shortly before its deadline", deadline
     if killed:
         return "out_of_memory", "the kernel has killed a process for want of memory since", last
-    used = notes.get("memory_kb")
-    if memory_mb and isinstance(used, int) and used >= memory_mb * 1024 * 0.9:
-        return "out_of_memory", f"{used // 1024} of {memory_mb} MB were in use when last seen", last
     if "closed" in notes:
         return "exit", "the tracer was closed while the span was open", last
     if "exit" in notes:
