@@ -72,6 +72,7 @@ import app
 from lambent.testing import LambdaContext
 import json
 context = LambdaContext(timeout=1e6)
+app.held()  # looking takes memory too, the first time
 for number in range(1, {times} + 1):
     held = app.handler({{"number": number, "tell": number % ({times} // {SAMPLES}) == 0}}, context)
     if held:
