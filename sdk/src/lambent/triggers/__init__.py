@@ -150,19 +150,20 @@ def _direct(event: object, context: object) -> Description:
     """Describe what nobody known sent: its caller may have given a client context, or headers."""
     client = getattr(context, "client_context", None)
     # Newer runtime clients take the context out of the client context.
-    taken = getattr(context, "w3c", None)
+    take = getattr(context, "w3c", None)
+    taken = take() if callable(take) else None
     telling = False
     if isinstance(event, dict):
         for name in event:
             if type(name) is str and name.lower() in _TELLING:
                 telling = True
-    if client is None and taken is None and not telling:
+    if client is None and not taken and not telling:
         return _UNKNOWN
     from lambent.triggers.parts import carrier_in, headers
 
     carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
-    if not carrier and callable(taken):
-        carrier = headers(taken())
+    if not carrier:
+        carrier = headers(taken)
     if carrier:
         return Description("other", carrier=carrier, source="direct")
     if isinstance(event, dict) and telling:
