@@ -74,10 +74,13 @@ def _make_scripts(folder: Path) -> None:
     for about in sorted(folder.glob("*.dist-info")):
         try:
             points = PathDistribution(about).entry_points.select(group="console_scripts")
-            found = [(point.name, point.module, point.attr) for point in points]
         except (ValueError, AttributeError):
             continue  # no entry points that anybody could read
-        for name, module, attribute in found:
+        for point in points:
+            try:
+                name, module, attribute = point.name, point.module, point.attr
+            except (ValueError, AttributeError, AssertionError):  # the last one under Python 3.13
+                continue
             path = folder / "bin" / name
             # Names become a path and code here: only those are taken that can be nothing else.
             if not (_FILE.fullmatch(name) and _DOTTED.fullmatch(module) and _DOTTED.fullmatch(attribute)):

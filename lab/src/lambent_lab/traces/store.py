@@ -247,7 +247,9 @@ def _prepare(path: Path) -> None:
 
 def _recognise(database: sqlite3.Connection, path: str) -> None:
     """Check that the database is ours and of this version; fill it when it is empty."""
+    database.execute("BEGIN")  # another process may fill it between two questions
     ours, version, tables = _identity(database)
+    database.execute("COMMIT")
     if ours == 0 and version == 0 and tables == 0:
         database.execute("BEGIN IMMEDIATE")
         try:
