@@ -198,7 +198,7 @@ GOES_AT = {"sync": "end", "async": "end", "auto": "end", "finalize": "SIGTERM"}
 
 
 MAY_MISS = {("freeze", "429 once"): BESIDE, ("freeze", "slow"): BESIDE}
-"""What the freeze may catch between two tries, or before the answer: there is no time for another one then."""
+"""What the freeze may catch between two tries, or before the answer: there is no time for another then."""
 
 
 MAY_BE_KEPT = frozenset({("finalize", "slow")})
