@@ -44,6 +44,13 @@ CLOSE_SECONDS = 30.0
 """How long the end of a lab may take: several times the longest shutdown budget."""
 
 
+def _take(waiting: deque[T], stored: Iterable[T]) -> None:
+    """Take out what has been stored, but for what has had to give way meanwhile."""
+    for each in stored:
+        if waiting and waiting[0] is each:
+            waiting.popleft()
+
+
 class Lab:
     """A local Lambda. Use it as `with Lab() as lab:`.
 
@@ -250,16 +257,14 @@ class Lab:
     def save(self, spans: Sequence[SpanRecord] = (), source: str = "") -> None:
         """Store spans, and first those that were received, or printed by served invocations, until now."""
         with self._saving:
-            received: list[SpanRecord] = []
-            while self._unsaved:
-                received.append(self._unsaved.popleft())
+            # What is stored twice is there once; what Ctrl-C cuts short is stored the next time.
+            received, lines = list(self._unsaved), list(self._printed)
             self._store.add(received, "otlp")
-            lines: list[str] = []
-            while self._printed:
-                lines.append(self._printed.popleft())
             if lines:
                 self._store.add(split_log(lines)[1], "stdout")
             self._store.add(spans, source)
+            _take(self._unsaved, received)
+            _take(self._printed, lines)
 
     def _done(self, _deployed: Deployed, _version: Version, invocation: Invocation) -> None:
         # Nobody asks for the spans of a served invocation: they go to the store, in somebody else's time.
