@@ -279,7 +279,7 @@ class SizeMeasure:
     name: str = "wheel_size"
     title: str = "installed, zipped, with its dependencies"
     unit: str = "kB"
-    budget: float = 200.0
+    budget: float = 120.0
 
 
 SIZE = SizeMeasure()

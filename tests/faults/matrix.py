@@ -197,16 +197,16 @@ GOES_AT = {"sync": "end", "async": "end", "auto": "end", "finalize": "SIGTERM"}
 """When a mode's spans leave: at an invocation's end, or when the environment is shut down."""
 
 
-MAY_MISS = {("freeze", "429 once"): BESIDE, ("freeze", "slow"): BESIDE}
-"""What the freeze may catch between two tries, or before the answer: there is no time for another then."""
+MAY_MISS = {("freeze", "429 once"): BESIDE}
+"""What the freeze may catch between two tries: there is no time for the second one then, which is said."""
 
 
 MAY_BE_KEPT = frozenset({("finalize", "slow")})
 """Where there is no time for what was recovered: the 0.2 s of SIGTERM are the only ones that there are, and
 with them goes what the first process had when it was killed.
 """
-MAY_BE_GONE = {"tls broken": BESIDE, "429 once": BESIDE, "slow": BESIDE}
-"""What was frozen while it loaded TLS, or waited, may still be at that when the environment ends."""
+MAY_BE_GONE = {"tls broken": BESIDE}
+"""What was frozen while it loaded TLS may still be at that when the environment ends."""
 
 
 def expected_received(row: Row) -> dict[str, int]:
