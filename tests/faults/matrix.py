@@ -202,6 +202,7 @@ MAY_BE_KEPT = frozenset({("finalize", "slow")})
 with them goes what the first process had when it was killed.
 """
 
+
 def expected_received(row: Row) -> dict[str, int]:
     """Return how many spans of each fault must be received."""
     mode, faults = row.mode, [cell.fault for cell in row.cells]
