@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
-__all__ = ["SCHEMA", "Benchmark", "Progress", "Results", "dumps", "exit_code", "loads", "read", "run"]
+__all__ = [
+    "SCHEMA",
+    "Benchmark",
+    "LoadTester",
+    "Progress",
+    "Results",
+    "dumps",
+    "exit_code",
+    "loads",
+    "read",
+    "run",
+]
 
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LoadTester": "load_tester",
     "Progress": "bench",
     "Results": "results",
     "dumps": "results",
