@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
 __all__ = [
     "SCHEMA",
     "Benchmark",
+    "LoadTester",
     "PerformanceMetrics",
     "PerformanceTester",
     "Progress",
@@ -31,6 +33,7 @@ __all__ = [
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LoadTester": "load_tester",
     "PerformanceMetrics": "performance",
     "PerformanceTester": "performance",
     "Progress": "bench",
