@@ -11,13 +11,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.load_tester import LoadTester
+    from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
-__all__ = ["SCHEMA", "Benchmark", "Progress", "Results", "dumps", "exit_code", "loads", "read", "run"]
+__all__ = [
+    "SCHEMA",
+    "Benchmark",
+    "LoadTester",
+    "PerformanceMetrics",
+    "PerformanceTester",
+    "Progress",
+    "Results",
+    "dumps",
+    "exit_code",
+    "loads",
+    "read",
+    "run",
+]
 
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LoadTester": "load_tester",
+    "PerformanceMetrics": "performance",
+    "PerformanceTester": "performance",
     "Progress": "bench",
     "Results": "results",
     "dumps": "results",

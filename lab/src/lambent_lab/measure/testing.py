@@ -201,3 +201,47 @@ class FakeFunction:
             made=self.lab.spans if self.traced else None,
             payload={"statusCode": 200},
         )
+
+
+class HandClock:
+    """A clock in nanoseconds that moves when told to, for the testers of functions."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def __call__(self) -> int:
+        """The time."""
+        return self.now
+
+    def advance_ms(self, milliseconds: float) -> None:
+        """Move on."""
+        self.now += round(milliseconds * 1e6)
+
+
+class FakeMemory:
+    """A memory probe: `values` are looked at one after the other, the last one for ever, or `read` says."""
+
+    peak_source = "made up"
+
+    def __init__(self) -> None:
+        self.values = [100.0]
+        self.peak: float | None = None
+        self.read: Callable[[], float] | None = None
+        self._highest = 0.0
+
+    def rss_mb(self) -> float:
+        """What is resident now."""
+        if self.read is not None:
+            now = self.read()
+        else:
+            now = self.values.pop(0) if len(self.values) > 1 else self.values[0]
+        self._highest = max(self._highest, now)
+        return now
+
+    def begin_peak(self) -> None:
+        """From here on."""
+        self._highest = 0.0
+
+    def peak_mb(self) -> float:
+        """The most."""
+        return self._highest if self.peak is None else self.peak
