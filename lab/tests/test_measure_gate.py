@@ -25,7 +25,9 @@ def test_all_of_the_interval_above_the_limit_fails() -> None:
 
 
 def test_none_of_the_interval_above_the_limit_passes() -> None:
-    assert gate.decide([1.00, 1.01, 0.99, 1.02, 0.98, 1.05, 1.03, 0.97], max_regression=0.05).verdict == "PASS"
+    assert (
+        gate.decide([1.00, 1.01, 0.99, 1.02, 0.98, 1.05, 1.03, 0.97], max_regression=0.05).verdict == "PASS"
+    )
 
 
 def test_the_limit_within_the_interval_decides_nothing() -> None:

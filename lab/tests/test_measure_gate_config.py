@@ -7,7 +7,7 @@ import pytest
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import gate_config
-from lambent_lab.measure.gate_config import GateConfig, Growth, as_json, find, load, parse, share
+from lambent_lab.measure.gate_config import GateConfig, Growth, as_json, find, load, share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,8 @@ def test_it_is_found_upwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("5%", 0.05), (" 5 % ", 0.05), ("0.05", 0.05), (0.05, 0.05), (0, 0), ("120%", 1.2)]
+    ("value", "expected"),
+    [("5%", 0.05), (" 5 % ", 0.05), ("0.05", 0.05), (0.05, 0.05), (0, 0), ("120%", 1.2)],
 )
 def test_shares(value: object, expected: float) -> None:
     assert share(value) == pytest.approx(expected)

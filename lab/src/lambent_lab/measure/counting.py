@@ -1,4 +1,4 @@
-"""Counting what needs no statistics: the package's size, the bytes exported, the system calls of a cold start.
+"""Counting what needs no statistics: the package's size, bytes exported, system calls of a cold start.
 
 All of it apart from what is timed, in environments of its own. What cannot be counted on this machine or for
 this target is absent. System calls are counted where strace is installed and the box lets it trace; the count
@@ -40,7 +40,7 @@ _SLOWER_S = 60.0
 
 
 def package_bytes(code: Path) -> int | None:
-    """The unpacked size of a function's package in bytes, without what Python caches; None if there is none."""
+    """The unpacked size of a package in bytes, without what Python caches; None when it cannot be read."""
     try:
         if code.is_file():
             with zipfile.ZipFile(code) as archive:
@@ -52,7 +52,10 @@ def package_bytes(code: Path) -> int | None:
 
 
 def count(
-    benchmark: Benchmark, sides: Mapping[str, Target], lab: LabLike, on_step: Callable[[str], None] | None = None
+    benchmark: Benchmark,
+    sides: Mapping[str, Target],
+    lab: LabLike,
+    on_step: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, float]]:
     """The counts of each side, by the names of `gate_config.COUNTS`. A side that cannot run has fewer."""
     from lambent_lab.service import Lab
@@ -81,7 +84,7 @@ def count(
 
 
 def _exported(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> float | None:
-    """The bytes of spans that an invocation exports, over a cold and a warm one: bodies received, lines printed."""
+    """The bytes that an invocation exports, over a cold and a warm one: bodies received, lines printed."""
     function = _function(benchmark, f"count-{side}", target, lab)
     before, printed = lab.received.bytes, 0
     try:
@@ -96,9 +99,7 @@ def _exported(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> floa
 
 
 def _system_calls(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> int | None:
-    """The system calls from a cold start's beginning to the end of its first invocation; None where they cannot be
-    counted.
-    """
+    """The system calls of a cold start and its first invocation; None where they cannot be counted."""
     strace = shutil.which("strace")
     if strace is None:
         return None

@@ -5,13 +5,13 @@ Rules
   `stats`. FAIL: the interval's lower end is above 1 + δ. PASS: its upper end is at or below 1 + δ. Otherwise
   INCONCLUSIVE, and more pairs may decide it.
 - A look is a number of pairs after which the question is asked. `CONFIDENCE` is what one look of one metric
-  has; several metrics divide α = 1 - `CONFIDENCE` by their number (Bonferroni), and `confidence_for` widens
-  the intervals further where repeated looks would use up more than that.
+  has; several metrics divide alpha = 1 - `CONFIDENCE` by their number (Bonferroni), and `confidence_for`
+  widens the intervals further where repeated looks would use up more than that.
 - What repeated looks do is not estimated but counted: the verdict depends only on how many ratios lie above
-  1 + δ. For independent pairs that number is a random walk, whose chance to cross a bound at any look is a finite
-  sum (`chances`). It holds for every distribution of the ratios.
-- A/A pairs (the base against itself): when the median of their ratios is further from 1 than δ, on either side,
-  the machine is unfit and the verdict is INCONCLUSIVE, whatever the interval says.
+  1 + δ. For independent pairs that number is a random walk, whose chance to cross a bound at any look is a
+  finite sum (`chances`). It holds for every distribution of the ratios.
+- A/A pairs (the base against itself): when the median of their ratios is further from 1 than δ, on either
+  side, the machine is unfit and the verdict is INCONCLUSIVE, whatever the interval says.
 """
 
 from __future__ import annotations
@@ -160,12 +160,12 @@ def chances(above: float, looks: Sequence[int], confidence: float = CONFIDENCE) 
 
 @cache
 def confidence_for(metrics: int, looks: tuple[int, ...], confidence: float = CONFIDENCE) -> float:
-    """The confidence of each interval, so that a whole gate keeps within α = 1 - confidence.
+    """The confidence of each interval, so that a whole gate keeps within alpha = 1 - confidence.
 
-    With `metrics` gated metrics each may use α / metrics. That is the two-sided error of one look; when all
-    looks together would fail a candidate that is slower by exactly δ more often than that, the intervals are
-    made wider until they do not. Then the chance that a gate fails though no metric is slower by more than δ is
-    at most α; so is the chance that it passes though one is.
+    With `metrics` gated metrics each may use alpha / metrics. That is the two-sided error of one look; when
+    all looks together would fail a candidate that is slower by exactly δ more often than that, the intervals
+    are made wider until they do not. Then the chance that a gate fails though no metric is slower by more
+    than δ is at most alpha; so is the chance that one metric passes though it is.
     """
     alpha = (1 - confidence) / max(1, metrics)
     for twentieth in range(20, 0, -1):
@@ -178,5 +178,3 @@ def confidence_for(metrics: int, looks: tuple[int, ...], confidence: float = CON
 def first_look(looks: Sequence[int], confidence: float) -> int | None:
     """The first look at which an interval exists at all; None when at none."""
     return next((look for look in looks if look >= MIN_PAIRS and stats.interval_rank(look, confidence)), None)
-
-

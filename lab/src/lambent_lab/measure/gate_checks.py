@@ -3,11 +3,11 @@
 Rules
 - Failures come first. A candidate of which an invocation failed has no speed: the check FAILs and the cell's
   times are not judged. A base that failed leaves nothing to compare with: INCONCLUSIVE.
-- Limits on medians (a cold start in ms, memory on top of the base) look at the median's 99% interval: wholly
-  above FAILs, nowhere above passes, neither is INCONCLUSIVE. Limits on counts and shares are exact.
+- Limits on medians (a cold start in ms, memory on top of the base) look at the median's 99% interval: all
+  of it above FAILs, none of it above passes, neither is INCONCLUSIVE. Limits on counts and shares are exact.
 - A WARN does not change the verdict, and an INFO judges nothing.
-- Spans: those the candidate made and that were not received FAIL; so do invocations without any in a run whose
-  others have some, and fewer spans an invocation than the base delivers when the base's number is always the same.
+- Spans: those the candidate made and that were not received FAIL; so do invocations without any in a run
+  whose others have some, and fewer spans an invocation than the base's when those are always the same number.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Check(TypedDict):
 def gated(results: Results, config: GateConfig) -> list[tuple[Cell, str]]:
     """The metrics to compare, by cell: those asked for, or the usual ones that were measured.
 
-    Whether a target measures a thing at all, not how large it was, decides this: α may be divided by it.
+    Whether a target measures a thing at all, not how large it was, decides this: alpha may be divided by it.
     """
     return [
         (cell, name)
@@ -147,14 +147,15 @@ def _said(title: str, decision: gate.Decision, same: Figure | None) -> str:
     if decision.fit is False and same is not None:
         return (
             f"This machine is unfit to judge the {title}: the base differed from itself by "
-            f"{change(same['median'])} ({same['n']} A/A pairs), and {change(decision.limit)} are to be told."
+            f"{change(same['median'])} (median of {same['n']} A/A pairs), more than is to be told."
         )
     if decision.interval is None:
         return f"The {title} has {decision.n} pairs, too few for an interval (ratio {decision.ratio:.3f})."
     low, high = decision.interval.low, decision.interval.high
     measured = (
         f"The {title} of the candidate is {change(decision.ratio, words=True)} "
-        f"({change(low)} to {change(high)}, {percent(decision.interval.confidence)} interval, {decision.n} pairs)"
+        f"({change(low)} to {change(high)}, {percent(decision.interval.confidence)} interval, "
+        f"{decision.n} pairs)"
     )
     allowed = of_limit(decision.limit)
     return {
@@ -178,7 +179,9 @@ def _limits(cell: Cell, config: GateConfig, *, several: bool) -> list[Check]:
         if warn is not None:
             limited.append((warn, "WARN"))
         for limit, worst in limited:
-            check = _limit(metric["candidate"], limit, worst, f"{metric_name(name)} {at} of the candidate", "ms")
+            check = _limit(
+                metric["candidate"], limit, worst, f"{metric_name(name)} {at} of the candidate", "ms"
+            )
             found.append({**_check("limit", name, cell, "INFO", ""), **check})
     memory = cell["metrics"].get("memory_mb")
     if config.memory_overhead_max_mb is not None and memory is not None and memory["difference"] is not None:
@@ -194,10 +197,13 @@ def _limit(figure: Figure, limit: float, worst: Outcome, title: str, unit: str) 
     value = amount(figure["median"], unit)
     if interval is None:
         outcome: Outcome = "PASS" if figure["median"] <= limit else "INCONCLUSIVE"
-        text = f"The {title} is {value} ({figure['n']} pairs, no interval); {amount(limit, unit)} are allowed."
+        text = (
+            f"The {title} is {value} ({figure['n']} pairs, no interval); {amount(limit, unit)} are allowed."
+        )
     else:
         verdict = gate.judge(
-            stats.Interval(interval["low"], interval["high"], interval["confidence"], interval["coverage"]), limit
+            stats.Interval(interval["low"], interval["high"], interval["confidence"], interval["coverage"]),
+            limit,
         )
         outcome = worst if verdict == "FAIL" else verdict
         relation = {"FAIL": "above", "PASS": "within", "INCONCLUSIVE": "astride"}[verdict]
@@ -260,8 +266,8 @@ def _spans(results: Results, cell: Cell, config: GateConfig, *, several: bool) -
         each, was = mine["delivered"] / mine["invocations"], base["delivered"] / base["invocations"]
         if each < was and config.growth("spans-delivered").share is not None:
             text = (
-                f"The candidate delivered {each:.4g} spans an invocation {at}, the base always {was:.4g}. If that "
-                "is meant, set counts.spans-delivered = false."
+                f"The candidate delivered {each:.4g} spans an invocation {at}, the base always {was:.4g}. "
+                "If that is meant, set counts.spans-delivered = false."
             )
             check = _check("spans-delivered", "spans-delivered", cell, "FAIL", text)
             check["candidate"], check["baseline"], check["limit"] = each, was, was
@@ -312,9 +318,7 @@ def _figure(decision: gate.Decision) -> Figure | None:
 def verdict(checks: Iterable[Check]) -> gate.Verdict:
     """The gate's verdict: FAIL before INCONCLUSIVE before PASS, and PASS only when something was judged."""
     outcomes: list[gate.Verdict] = [
-        check["verdict"]  # type: ignore[misc]  # WARN and INFO are left out on the next line
-        for check in checks
-        if check["verdict"] in {"PASS", "FAIL", "INCONCLUSIVE"}
+        check["verdict"] for check in checks if check["verdict"] in {"PASS", "FAIL", "INCONCLUSIVE"}
     ]
     return gate.overall(outcomes)
 

@@ -45,7 +45,7 @@ Share = float | None
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How much a count may grow: by a share of the base's, or by so many; `most` is an upper limit of its own.
+    """How much a count may grow: by a share of the base's, or by so many; `most` is a limit of its own.
 
     All None: anything goes.
     """
@@ -133,7 +133,9 @@ def looks(value: object) -> tuple[int, ...]:
         raise ValueError(f"{value!r} is not a list of numbers of pairs, as [10, 20, 40, 60]")
     found = tuple(listed)
     if found[0] < gate.MIN_PAIRS:
-        raise ValueError(f"there is no 99% interval of fewer than {gate.MIN_PAIRS} pairs, and {found[0]} are asked for")
+        raise ValueError(
+            f"there is no 99% interval of fewer than {gate.MIN_PAIRS} pairs, and {found[0]} are asked for"
+        )
     if list(found) != sorted(set(found)):
         raise ValueError(f"the numbers of pairs must grow, and {list(found)} do not")
     return found
@@ -250,7 +252,9 @@ def load(path: Path) -> GateConfig:
 
 def find(folder: Path) -> Path | None:
     """The nearest pyproject.toml, from a folder upwards."""
-    return next((path for each in (folder, *folder.parents) if (path := each / "pyproject.toml").is_file()), None)
+    return next(
+        (path for each in (folder, *folder.parents) if (path := each / "pyproject.toml").is_file()), None
+    )
 
 
 def as_json(config: GateConfig) -> dict[str, object]:
@@ -259,7 +263,10 @@ def as_json(config: GateConfig) -> dict[str, object]:
     for each in fields(config):
         value = getattr(config, each.name)
         if each.name == "counts":
-            value = {name: {key: getattr(limit, key) for key in ("share", "more", "most")} for name, limit in value.items()}
+            value = {
+                name: {key: getattr(limit, key) for key in ("share", "more", "most")}
+                for name, limit in value.items()
+            }
         found[each.name] = list(value) if isinstance(value, tuple) else value
     return found
 

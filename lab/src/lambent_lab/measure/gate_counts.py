@@ -1,4 +1,4 @@
-"""Counts as hard gates: what is equal in equal runs needs no statistics. And which import made a cold start slower.
+"""Counts as hard gates (equal runs have equal counts), and the import that made a cold start slower. Pure.
 
 Both from what was counted apart from what is timed: an import tree of one cold start a side, the bytes of its
 exports, the size of its package, its system calls where a tracer of them is at hand.
@@ -99,7 +99,9 @@ def grown(base: ImportNode, candidate: ImportNode) -> list[Grown]:
         known[name] = known.get(name, 0) + node["self_us"]
     found: list[Grown] = []
     _grow(candidate, "", known, found)
-    return sorted((each for each in found if each["more_us"] >= MIN_CULPRIT_US), key=lambda each: -each["more_us"])
+    return sorted(
+        (each for each in found if each["more_us"] >= MIN_CULPRIT_US), key=lambda each: -each["more_us"]
+    )
 
 
 def _grow(node: ImportNode, parent: str, known: Mapping[str, int], found: list[Grown]) -> None:
