@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
 __all__ = [
     "SCHEMA",
     "Benchmark",
+    "LambdaPerformanceTester",
     "LoadTester",
     "Progress",
     "Results",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
     "Progress": "bench",
     "Results": "results",
