@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
     from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
+    from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Benchmark",
     "LambdaPerformanceTester",
     "LoadTester",
+    "PerformanceMetrics",
+    "PerformanceTester",
     "Progress",
     "Results",
     "dumps",
@@ -34,6 +37,8 @@ _HOMES = {
     "Benchmark": "bench",
     "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
+    "PerformanceMetrics": "performance",
+    "PerformanceTester": "performance",
     "Progress": "bench",
     "Results": "results",
     "dumps": "results",
