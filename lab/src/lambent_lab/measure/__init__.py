@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA",
     "Benchmark",
+    "LambdaPerformanceTester",
     "LoadTester",
     "PerformanceMetrics",
     "PerformanceTester",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
     "PerformanceMetrics": "performance",
     "PerformanceTester": "performance",
