@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lambent_lab.measure.async_performance import AsyncPerformanceTester
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.memory_tester import MemoryTester
     from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
@@ -21,6 +22,7 @@ __all__ = [
     "SCHEMA",
     "AsyncPerformanceTester",
     "Benchmark",
+    "LambdaPerformanceTester",
     "LoadTester",
     "MemoryTester",
     "PerformanceMetrics",
@@ -38,6 +40,7 @@ _HOMES = {
     "SCHEMA": "results",
     "AsyncPerformanceTester": "async_performance",
     "Benchmark": "bench",
+    "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
     "MemoryTester": "memory_tester",
     "PerformanceMetrics": "performance",
