@@ -1,11 +1,13 @@
 """Write requirements.txt: what a fresh environment of each supported Python resolves to, with versions.
 
 No index address gets in. One file serves all versions of Python: a package that only some of them need,
-or need in another version, carries a marker.
+or need in another version, carries a marker. What is locked stays at its version as long as that satisfies
+what is asked for; `--upgrade` takes the newest of everything (and some minutes longer).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -30,14 +32,17 @@ def find(version: str) -> Path:
     sys.exit(f"the lock is made with Python {', '.join(PYTHONS)}; {version} was not found")
 
 
-def resolve(python: Path, requirements: list[str]) -> dict[str, str]:
-    """Return name → version of what pip installs for the requirements."""
+def resolve(python: Path, requirements: list[str], locked: Path | None) -> dict[str, str]:
+    """Return name → version of what pip would install for the requirements."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
-        pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
-        frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
-    return dict(line.split("==") for line in frozen.splitlines() if "==" in line)
+        kept = [] if locked is None else ["--constraint", str(locked)]
+        command = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        command += ["--dry-run", "--ignore-installed", "--report", f"{folder}/report.json"]
+        subprocess.run([*command, *kept, *requirements], check=True)
+        report = json.loads(Path(folder, "report.json").read_text())
+    found = [each["metadata"] for each in report["install"]]
+    return {each["name"]: each["version"] for each in found}
 
 
 def main() -> None:
@@ -46,7 +51,8 @@ def main() -> None:
     given = (ROOT / "requirements.in").read_text().splitlines()
     wanted = [line for line in given if line.strip() and not line.startswith("#")]
     wanted += [line for line in lab if line not in OURS]
-    resolved = {version: resolve(find(version), wanted) for version in PYTHONS}
+    locked = None if "--upgrade" in sys.argv[1:] else ROOT / "requirements.txt"
+    resolved = {version: resolve(find(version), wanted, locked) for version in PYTHONS}
     lines = [
         "# Made by `make lock` from requirements.in and lab/pyproject.toml. Versions only, no addresses."
     ]

@@ -1,49 +1,138 @@
-"""The fixture `lab`, in a pytest of its own."""
+"""The pytest plugin, in pytests of their own."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-LAB = Path(__file__).resolve().parents[1]
-TESTS = """
 import pytest
 
-@pytest.fixture
-def hello(lab, tmp_path):
-    (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
-    return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def test_a_function_runs(hello):
-    cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
-    assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
-    assert (cold.cold, warm.cold, warm.error) == (True, False, None)
-    assert warm.report.memory_mb == 256
-    assert "REPORT" in warm.log
-    assert warm.spans == []
+pytest_plugins = "pytester"
 
-def test_another_test_has_another_function(hello, lab):
-    assert hello.invoke().cold
-    assert lab.otlp_url.startswith("http://127.0.0.1")
+LAB = Path(__file__).resolve().parents[1]
+MARKED = """
+import pytest
+
+@pytest.mark.lambda_(memory=3)
+def test_lambda(request):
+    assert request.node.get_closest_marker("lambda").kwargs == {"memory": 3}
+
+@pytest.mark.benchmark
+def test_time(): pass
+
+@pytest.mark.benchmark(group="theirs")
+def test_their_time(benchmark): benchmark(lambda: 1)
+
+@pytest.mark.memory
+def test_memory(): pass
+
+@pytest.mark.load
+def test_load(request):
+    assert request.config.getoption("--duration") in {None, 90}
+
+@pytest.mark.real_aws
+def test_aws(): pass
+
+def test_plain(): pass
 """
 
 
-def test_the_fixture_gives_a_lab(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(TESTS)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "lambent_lab.pytest_plugin", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Run pytest in a process of its own, with the plugin and what is installed beside it."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    def run(*arguments: str) -> pytest.RunResult:
+        plugins = ("lambent_lab.pytest_plugin", "pytest_benchmark.plugin", "xdist.plugin", "no:cacheprovider")
+        chosen = [each for plugin in plugins for each in ("-p", plugin)]
+        return pytester.runpytest_subprocess(*chosen, "-rs", "--strict-markers", *arguments)
+
+    return run
+
+
+def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.fixture
+        def hello(lab, tmp_path):
+            (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
+            return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
+
+        def test_a_function_runs(hello):
+            cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
+            assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
+            assert (cold.cold, warm.cold, warm.error) == (True, False, None)
+            assert warm.report.memory_mb == 256
+            assert "REPORT" in warm.log
+            assert warm.spans == []
+
+        def test_another_test_has_another_function(hello, lab):
+            assert hello.invoke().cold
+            assert lab.otlp_url.startswith("http://127.0.0.1")
+    """)
+    run().assert_outcomes(passed=2)
+
+
+def test_markers_options_and_pytest_benchmark(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("--duration=1.5m", "--benchmark-json=speeds.json", "--benchmark-min-rounds=1")
+    done.assert_outcomes(passed=6, skipped=1)
+    done.stdout.fnmatch_lines(["SKIPPED*test_*real AWS: give --real-aws*"])
+    assert '"group": "theirs"' in (pytester.path / "speeds.json").read_text()
+
+
+def test_a_marker_selects(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("-m", "lambda or real_aws", "--real-aws", "-v")
+    done.assert_outcomes(passed=1, skipped=1, deselected=5)
+    done.stdout.fnmatch_lines(["*::test_lambda PASSED*", "*real AWS: there are no AWS credentials*"])
+
+
+def test_what_measures_refuses_company(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("-n", "2")
+    # pytest-benchmark has switched its own off, and measures nothing.
+    done.assert_outcomes(passed=3, skipped=1, errors=3)
+    done.stdout.fnmatch_lines(["This test is marked memory: what it measures means nothing*without -n*"])
+    run("-n", "1", "-m", "memory").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "5x", "inf", "nan", ""])
+def test_a_duration_is_a_time(text: str) -> None:
+    from argparse import ArgumentTypeError
+
+    from lambent_lab.pytest_plugin import _seconds
+
+    with pytest.raises(ArgumentTypeError, match="write seconds as 30"):
+        _seconds(text)
+
+
+def test_durations() -> None:
+    from lambent_lab.pytest_plugin import _seconds
+
+    assert [_seconds(text) for text in ("30", "0.5", "30s", "2m", "500ms", "1h")] == [
+        30,
+        0.5,
+        30,
+        120,
+        0.5,
+        3600,
+    ]
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:

@@ -2,7 +2,7 @@
 
 One environment a row of cells: a mode and a collector. In it the faults follow one another, so that each
 meets a process as a function has it, some of them started anew in the same environment. What came of an
-invocation is a `Cell`; what must come of it is said by `GOES_AT`, `FATAL`, `DELIVERING` and `MAY_MISS`.
+invocation is a `Cell`; what must come of it is said by `GOES_AT`, `FATAL` and `DELIVERING`.
 
 Of every invocation it is known how many spans it makes; where it is killed, one of them is still open.
 Each is then received, or said to be lost or kept in the log, with a reason, or gone with its process.
@@ -197,16 +197,10 @@ GOES_AT = {"sync": "end", "async": "end", "auto": "end", "finalize": "SIGTERM"}
 """When a mode's spans leave: at an invocation's end, or when the environment is shut down."""
 
 
-MAY_MISS = {("freeze", "429 once"): BESIDE}
-"""What the freeze may catch between two tries: there is no time for the second one then, which is said."""
-
-
 MAY_BE_KEPT = frozenset({("finalize", "slow")})
 """Where there is no time for what was recovered: the 0.2 s of SIGTERM are the only ones that there are, and
 with them goes what the first process had when it was killed.
 """
-MAY_BE_GONE = {"tls broken": BESIDE}
-"""What was frozen while it loaded TLS may still be at that when the environment ends."""
 
 
 def expected_received(row: Row) -> dict[str, int]:
@@ -260,9 +254,7 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         if cell.twice:
             wrong.append(f"{where}: {cell.twice} spans received twice")
         short = expected[cell.fault] - cell.received
-        may_miss = MAY_MISS.get((cell.fault, cell.collector), 0)
-        if row.rescue and (row.mode, row.collector) in MAY_BE_KEPT:
-            may_miss = cell.made
+        may_miss = cell.made if row.rescue and (row.mode, row.collector) in MAY_BE_KEPT else 0
         if not 0 <= short <= may_miss:
             wrong.append(f"{where}: {cell.received} spans received, not {expected[cell.fault]}")
     gone = expected_gone(row)
@@ -270,7 +262,7 @@ def verdict(row: Row, untraced: Row) -> list[str]:
         return wrong
     if row.rescue:
         gone = min(0, row.gone)  # what was said to be lost may be recovered after all
-    if not gone <= row.gone <= gone + row.kept + MAY_BE_GONE.get(row.collector, 0):
+    if not gone <= row.gone <= gone + row.kept:
         wrong.append(
             f"{row.mode} x {row.collector}: {row.made} spans made, {row.received} received, {row.said} "
             f"said to be lost: {row.gone} without a word, not {gone}"

@@ -1,8 +1,60 @@
-"""Measuring in the lab: pairs of fresh environments, exact intervals, every raw value kept."""
+"""Measuring in the lab: pairs of fresh environments, exact intervals, every raw value kept.
+
+Every public name is loaded from its module when it is first used: a test that wants `PerformanceTester` does
+not load the bench, and the bench does not load what tests of functions use.
+"""
 
 from __future__ import annotations
 
-from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
-from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["SCHEMA", "Benchmark", "Progress", "Results", "dumps", "exit_code", "loads", "read", "run"]
+if TYPE_CHECKING:
+    from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.load_tester import LoadTester
+    from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
+    from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
+
+__all__ = [
+    "SCHEMA",
+    "Benchmark",
+    "LoadTester",
+    "PerformanceMetrics",
+    "PerformanceTester",
+    "Progress",
+    "Results",
+    "dumps",
+    "exit_code",
+    "loads",
+    "read",
+    "run",
+]
+
+_HOMES = {
+    "SCHEMA": "results",
+    "Benchmark": "bench",
+    "LoadTester": "load_tester",
+    "PerformanceMetrics": "performance",
+    "PerformanceTester": "performance",
+    "Progress": "bench",
+    "Results": "results",
+    "dumps": "results",
+    "exit_code": "bench",
+    "loads": "results",
+    "read": "results",
+    "run": "bench",
+}
+"""Each public name, and the module of this room that has it."""
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -43,7 +43,7 @@ def places(results: Results) -> list[Place]:
     found = []
     for number, cell in enumerate(cells):
         parts = [f"{cell['memory_mb']:,} MB"]
-        if len(pythons) > 1:
+        if pythons != {None}:
             parts.append(f"Python {cell['python'] or 'unknown'}")
         if len(variants) > 1:
             parts.append(label(results, cell["variant"]))

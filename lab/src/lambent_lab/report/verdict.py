@@ -55,7 +55,7 @@ def _where(mine: Sequence[Place]) -> str:
         said = f" at {memory[0]:,} MB"
     else:
         said = f" at {len(memory)} memory sizes ({memory[0]:,}\u2013{memory[-1]:,} MB)"
-    if len(versions) > 1:
+    if versions:
         said += f" with Python {words.listed(versions)}"
     return said
 
@@ -92,6 +92,8 @@ def _effects(having: Sequence[Figure], thing: str) -> str:
 def delivered(spans: Sequence[SpanCount]) -> str:
     """What arrived, over all the cells."""
     without = sum(each["without"] for each in spans)
+    if not any(each["invocations"] for each in spans):
+        return "whether spans arrived cannot be seen from here"
     invocations = sum(each["invocations"] for each in spans)
     arrived = sum(each["delivered"] for each in spans)
     made = [each.get("made") for each in spans]
