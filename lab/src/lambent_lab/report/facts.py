@@ -1,0 +1,90 @@
+"""Where and how it was measured, as names and texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lambent_lab.report import words
+from lambent_lab.report.words import ABSENT
+
+if TYPE_CHECKING:
+    from lambent_lab.measure.results import Results
+
+_PARTS = ("freeze", "memory", "cpu", "kill", "tmp", "user", "network", "limits")
+
+
+def facts(results: Results) -> tuple[tuple[str, str], ...]:
+    """All facts that the file has, those of the machine first."""
+    machine = results["machine"]
+    cpu = machine["cpu_model"] or "unknown"
+    found = [
+        ("CPU", f"{cpu}, {machine['cores_usable']} of {machine['cores']} cores"),
+        ("System", f"{machine['system']} {machine['kernel']} ({machine['architecture']})"),
+        ("Memory", f"{machine['memory_mb']:,} MB"),
+        ("Python of the function", machine["function_python"] or "unknown"),
+        ("Load average before, after", f"{_load(results['load_before'])}; {_load(results['load_after'])}"),
+    ]
+    if machine["governor"]:
+        found.append(("CPU governor", machine["governor"]))
+    box = results["box"]
+    if box is not None:
+        parts = [(name, box.get(name)) for name in _PARTS]
+        held = ", ".join(f"{name}: {value}" for name, value in parts if value is not None)
+        found.append(("Box", f"{box['kind']}{f' ({held})' if held else ''}"))
+    found += _targets(results)
+    found += _run(results)
+    found += [
+        ("Started", results["started"]),
+        ("Ended", results["ended"]),
+        ("Tool", results["tool"]),
+        ("Command", " ".join(results["command"]) or ABSENT),
+        ("Format", results["schema"]),
+    ]
+    return tuple(found)
+
+
+def _targets(results: Results) -> list[tuple[str, str]]:
+    found = []
+    for name, target in results.get("targets", {}).items():
+        more = [target.get("kind") or "", f"Python {target['python']}" if target.get("python") else ""]
+        more += [target.get("mode") or "", f"{target['switch']}" if target.get("switch") else ""]
+        said = ", ".join(part for part in more if part)
+        found.append((f"Target {name}", f"{target['label']}: {target['target']}{f' ({said})' if said else ''}"))
+    return found
+
+
+def _run(results: Results) -> list[tuple[str, str]]:
+    found = []
+    if "settings" in results and "pairs" in results["settings"]:
+        found.append(("Asked for", _asked(results)))
+    counts = results.get("counts")
+    if counts is not None and "samples" in counts:
+        pairs = words.plural(counts["pairs"], "pair")
+        same = words.plural(counts["aa_pairs"], "A/A pair")
+        found.append(
+            (
+                "Measured",
+                f"{pairs} and {same}, {counts['samples']:,} environments, "
+                f"{counts['invocations']:,} invocations, {counts['failed']:,} failed, "
+                f"in {results['elapsed_s']:,.0f} s",
+            )
+        )
+    if "settings" in results and "event" in results["settings"]:
+        found.append(("Event", results["settings"]["event"] or "{}"))
+    if "seed" in results:
+        found.append(("Seed of the order", str(results["seed"])))
+    return found
+
+
+def _asked(results: Results) -> str:
+    settings = results["settings"]
+    sizes = ", ".join(f"{size:,}" for size in settings["memory_mb"])
+    bytecode = "" if settings["bytecode"] else ", without bytecode files"
+    share = ", init at the share of the CPU" if settings.get("init_cpu") == "share" else ""
+    pairs = words.plural(settings["pairs"], "pair")
+    same = words.plural(settings["aa_pairs"], "A/A pair")
+    return f"{pairs} and {same} at {sizes} MB, {settings['warm_per_sample']} warm invocations each{bytecode}{share}"
+
+
+def _load(load: list[float] | None) -> str:
+    return ABSENT if load is None else " ".join(f"{value:.2f}" for value in load)
