@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import bench, options
-from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +46,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(name="gate", short_help="Let a candidate through, or not: against its base, in pairs.")
-@click.option("--base", metavar="TARGET", required=True, help="What it is compared with; or K=V, the candidate with that variable.")
-@click.option("--candidate", metavar="TARGET", required=True, help="What is judged, as FOLDER/module.function.")
+@click.option(
+    "--base",
+    metavar="TARGET",
+    required=True,
+    help="What it is compared with; or K=V, the candidate with that variable.",
+)
+@click.option(
+    "--candidate", metavar="TARGET", required=True, help="What is judged, as FOLDER/module.function."
+)
 @click.option(
     "--max-regression",
     metavar="SHARE",
@@ -63,10 +69,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="NAME",
     multiple=True,
     callback=_read("metrics"),
-    help="What is compared: cold, init, first, warm, memory, cold-cpu, warm-cpu, peak-rss, page-cache; may be "
-    "repeated (default: cold, warm and memory).",
+    help="What is compared: cold, init, first, warm, memory, cold-cpu, warm-cpu, peak-rss, page-cache; "
+    "may be repeated (default: cold, warm and memory).",
 )
-@click.option("--warm", metavar="N", type=click.IntRange(0), help="Warm invocations in each environment (default: 20).")
+@click.option(
+    "--warm", metavar="N", type=click.IntRange(0), help="Warm invocations in each environment (default: 20)."
+)
 @click.option(
     "--pairs",
     metavar="N,…",
@@ -77,7 +85,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @options.env
 @options.python
 @options.init_cpu
-@click.option("--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output.")
+@click.option(
+    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
+)
 @click.option("--no-counts", is_flag=True, help="Count no exported bytes and system calls.")
 @click.option(
     "--history",
@@ -93,11 +103,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The file with [tool.lambent.gate] (default: the nearest pyproject.toml).",
 )
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), help="The result file, with every raw value; - prints it.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="The result file, with every raw value; - prints it.",
+)
 @click.option("--markdown", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request.")
 @click.option("--junit", "junit_file", metavar="FILE", type=_FILE, help="JUnit XML, a case for each check.")
 @click.option("--html", "html_file", metavar="FILE", type=_FILE, help="The page with the plots.")
-@click.option("--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result).")
+@click.option(
+    "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -125,9 +143,9 @@ def command(
 ) -> None:
     """Compare a candidate with its base, and say whether it may pass.
 
-    Both run in one go, in fresh environments, in pairs in random order. The median of the pairs' ratios decides with
-    its 99% interval; where that does not tell, more pairs are run. Counts (modules, bytes, system calls, spans) and
-    the limits of [tool.lambent.gate] in pyproject.toml decide without statistics.
+    Both run in one go, in fresh environments, in pairs in random order. The median of the pairs' ratios
+    decides, with its 99% interval; where that does not tell, more pairs are run. Counts (modules, bytes,
+    system calls, spans) and the limits of [tool.lambent.gate] in pyproject.toml decide without statistics.
 
     Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE; 2: bad usage; 130: interrupted, what was measured so far is
     written.
@@ -141,7 +159,13 @@ def command(
     from lambent_lab.service.function import encode_event
 
     config, found = _limits(config_file)
-    asked = {"max_regression": max_regression, "metrics": metrics, "warm": warm, "pairs": pairs, "memory": memory_mb}
+    asked: dict[str, Any] = {
+        "max_regression": max_regression,
+        "metrics": metrics,
+        "warm": warm,
+        "pairs": pairs,
+        "memory": memory_mb,
+    }
     config = replace(config, **{name: value for name, value in asked.items() if value is not None})
     own, other = sides(candidate, base, parse_env(env), locate)
     payload = load_event(event)
@@ -182,7 +206,7 @@ def command(
         count=not no_counts,
     )
     with bench.make_lab() as lab:
-        with bench.progress() as bar:
+        with bench.progress("gate") as bar:
             results = gating.run(gate, lab, bar)
         # Before the lab ends: nothing that goes wrong there may cost the results.
         for path, form in outputs:
@@ -207,4 +231,10 @@ def _print(results: Results, *, as_json: bool) -> None:
     if as_json:
         click.echo(report.render(results, "json"), nl=False)
         return
-    bench.show(results)
+    from lambent_lab.commands.output import Look
+    from lambent_lab.report import terminal
+
+    look = Look.of_stdout()
+    width = max(80, min(look.width, 100))
+    text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
+    click.echo(text, nl=False, color=look.color)

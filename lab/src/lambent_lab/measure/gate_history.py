@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from lambent_lab.measure.gate_config import GateConfig
     from lambent_lab.measure.results import Cell, Machine, Results
 
-FINGERPRINT = ("cpu_model", "architecture", "cores", "cores_usable", "memory_mb", "governor", "system", "kernel")
-"""The facts that make a machine another one. The interpreter is the function's business, not the machine's."""
-
-SHOWN = ("cold_ms", "init_ms", "warm_ms", "memory_mb", "cold_cpu_ms", "warm_cpu_ms")
+FINGERPRINT = (
+    "cpu_model",
+    "architecture",
+    "cores",
+    "cores_usable",
+    "memory_mb",
+    "governor",
+    "system",
+    "kernel",
+)
+"""The facts that make a machine another one. The interpreter is the function's, not the machine's."""
 
 
 def differences(one: Machine, other: Machine) -> list[str]:
@@ -44,12 +51,13 @@ def same_cells(new: Results, old: Results) -> Iterator[tuple[Cell, Cell]]:
 
 
 def against(new: Results, old: Results, name: str, config: GateConfig) -> list[Check]:
-    """What became of the candidate since an earlier file of that name: a WARN beyond the tolerance, else INFO."""
+    """What became of the candidate since an earlier file: a WARN beyond the tolerance, else INFO."""
     apart = differences(old["machine"], new["machine"])
     if apart:
         text = f"{name} was measured on another machine ({'; '.join(apart)}): no verdict."
         return [_check(None, "history", text)]
     found: list[Check] = []
+    tolerance = percent(config.history_tolerance)
     for cell, other in same_cells(new, old):
         for metric in config.metric_names():
             was, now = _candidate(other, metric), _candidate(cell, metric)
@@ -61,7 +69,7 @@ def against(new: Results, old: Results, name: str, config: GateConfig) -> list[C
                 f"Since {name} ({old['started'][:10]}) the {metric_name(metric)} "
                 f"{place(cell['memory_mb'], cell['python'])} went from {amount(was, unit)} to "
                 f"{amount(now, unit)} ({change(now / was)}"
-                f"{f', beyond ±{percent(config.history_tolerance)}' if moved else ''}); another run, no verdict."
+                f"{f', beyond ±{tolerance}' if moved else ''}); another run, no verdict."
             )
             check = _check(cell, metric, text)
             check["verdict"] = "WARN" if moved else "INFO"

@@ -32,10 +32,10 @@ class Look(TypedDict):
 class GateSection(TypedDict):
     """What a gate came to.
 
-    reason: one sentence about the check that decided, `decided_by` its place in `checks` (null when none did);
-    gated: how many comparisons share alpha = 1 - 0.99; confidence: the one of each of their intervals; looks: the
-    verdict after each look; counts: what was counted apart from the timing, by side; imports: those that cost
-    the candidate more than the base, in one cold start each, the most expensive first.
+    reason: a sentence about the check that decided, `decided_by` its place in `checks` (null if none did);
+    gated: how many comparisons share alpha = 1 - 0.99; confidence: the one of each of their intervals;
+    looks: the verdict after each look; counts: what was counted, by side; imports: those that cost the
+    candidate more than the base, in one cold start each, the most expensive first.
     """
 
     verdict: gate.Verdict
@@ -116,7 +116,9 @@ def _count_checks(
             continue
         checks = gate_counts.compare(base, mine, config)
         if switched:  # tracing against no tracing: of course it loads and exports more
-            checks = [{**check, "verdict": "INFO"} if check["baseline"] is not None else check for check in checks]
+            checks = [
+                {**check, "verdict": "INFO"} if check["baseline"] is not None else check for check in checks
+            ]
         found += checks
     return found
 
@@ -137,9 +139,7 @@ def _name_culprit(checks: Sequence[Check], imports: Sequence[Grown]) -> None:
             check["culprit"] = said
 
 
-def _reason(
-    results: Results, checks: Sequence[Check], deciding: Check | None, outcome: gate.Verdict
-) -> str:
+def _reason(results: Results, checks: Sequence[Check], deciding: Check | None, outcome: gate.Verdict) -> str:
     if results["interrupted"] and outcome == "INCONCLUSIVE":
         return "Interrupted: not everything was measured."
     if deciding is None:
@@ -157,6 +157,6 @@ def error_text(found: GateSection) -> str:
     assert isinstance(looks, list)
     chance = gate.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
     return (
-        f"With {found['gated']} comparisons in up to {len(looks)} looks, the chance to fail a candidate that is "
-        f"slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
+        f"With {found['gated']} comparisons in up to {len(looks)} looks, the chance to fail a candidate that "
+        f"is slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
     )

@@ -1,8 +1,8 @@
 """Running a gate: base and candidate in one run, in interleaved pairs, until the verdict is known.
 
 The benchmark's own runner starts the environments; a gate asks after each look whether it knows, and goes on
-when it does not. What is counted (imports, bytes, system calls) is counted before the pairs, in environments
-of its own. Also what Ctrl-C or a broken lab leaves is judged and returned.
+when it does not. What is counted (imports, bytes, system calls) is counted before the pairs, in
+environments of its own. Also what Ctrl-C or a broken lab leaves is judged and returned.
 """
 
 from __future__ import annotations
@@ -53,10 +53,12 @@ class _Gating:
         self.looks: list[Look] = []
         self._counts: dict[str, dict[str, float]] = {}
         self._asked, self._lab = asked, lab
-        self._beginning = header.begin("gate", self.benchmark.command, next(iter(self.benchmark.interpreters.values())))
+        self._beginning = header.begin(
+            "gate", self.benchmark.command, next(iter(self.benchmark.interpreters.values()))
+        )
 
     def measure(self) -> None:
-        """Preflight, counts, and as many pairs as it takes. Raises LabError when environments keep breaking."""
+        """Preflight, counts, and as many pairs as it takes. Raises LabError when environments break."""
         done = 0
         for look in self._asked.config.pairs:
             planned = self.run.plan(look - done, gate.aa_pairs(look) - (gate.aa_pairs(done) if done else 0))

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from lambent_lab.report.document import Cell, Document, Row, Section, Table
 
 _ASCII = {
-    **str.maketrans({"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}),
-    **str.maketrans({"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-"}),
+    **str.maketrans(
+        {"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}
+    ),
+    **str.maketrans(
+        {"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-", "\u25c2": "<"}
+    ),
 }
 """What reports write that a terminal or log may not have."""
 
@@ -45,7 +49,8 @@ def renderable(results: Results) -> RenderableType:
     parts += ["", _text(document.verdict, style=_STYLES[document.state])]
     parts += [_text(f"! {reason}", style=_STYLES[document.state]) for reason in document.reasons]
     for section in document.sections:
-        parts += _section(section)
+        if document.kind != "gate" or section.key == "gate":  # the page has what a gate rests on
+            parts += _section(section)
     return Group(*parts, *_notes(document))
 
 
