@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from lambent_lab.report.document import Cell, Document, Row, Section, Table
 
 _ASCII = {
-    **str.maketrans({"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}),
+    **str.maketrans(
+        {"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}
+    ),
     **str.maketrans({"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-"}),
 }
 """What reports write that a terminal or log may not have."""
@@ -72,7 +74,7 @@ def _ascii(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without what moves the cursor: control characters (a function's message may hold some) are shown."""
+    """Text whose control characters (a function's message may hold some) are shown, not sent."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
