@@ -231,10 +231,6 @@ def _print(results: Results, *, as_json: bool) -> None:
     if as_json:
         click.echo(report.render(results, "json"), nl=False)
         return
-    from lambent_lab.commands.output import Look
-    from lambent_lab.report import terminal
+    from lambent_lab.commands.output import print_report
 
-    look = Look.of_stdout()
-    width = max(80, min(look.width, 100))
-    text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
-    click.echo(text, nl=False, color=look.color)
+    print_report(results)

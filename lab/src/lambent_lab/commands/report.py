@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lambent_lab.errors import UsageError
+
+if TYPE_CHECKING:
+    from lambent_lab.measure.results import Results
 
 
 @click.command(name="report", short_help="Show a result file: terminal, page, Markdown, CSV, JUnit.")
@@ -39,7 +43,7 @@ def command(
     fmt: str | None,
     output: str | None,
 ) -> None:
-    """Show a result file that `lambent bench` or another command wrote. Nothing is measured or computed again.
+    """Show a result file that `lambent bench` or another command wrote. Nothing is measured again.
 
     Several files can be written at once; - is the standard output. Exit code 0: written, whatever the result
     says; 1: a file could not be written; 2: it is not a result file, or bad usage.
@@ -60,18 +64,16 @@ def command(
         _write(results, form, place)
 
 
-def _write(results: object, form: str, place: str) -> None:
-    from typing import cast
-
+def _write(results: Results, form: str, place: str) -> None:
     from lambent_lab import report
-    from lambent_lab.measure.results import Results, write_text
+    from lambent_lab.commands.output import print_report
+    from lambent_lab.measure.results import write_text
 
-    known = cast("Results", results)
     if place == "-":
         if form == "terminal":
-            _print(known)
+            print_report(results)
         else:
-            click.echo(report.render(known, form), nl=False)
+            click.echo(report.render(results, form), nl=False)
     else:
-        write_text(Path(place), report.render(known, form))
+        write_text(Path(place), report.render(results, form))
         click.echo(f"Wrote {place}.", err=True)

@@ -76,29 +76,29 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
     shown = [place for place in found if place.shown]
     base = label(results, "baseline")
     return [
+        Section("matrix", "By memory size and Python", "", tuple(_matrices(results, shown))),
         Section(
             "numbers",
             "In numbers",
-            f"Medians of fresh environments. Cost and ratio are medians over pairs of one {base} environment and "
-            "one of the other side that ran one after the other, with the exact 99% interval of the sign test. "
+            "Medians of fresh environments. Cost and ratio are medians over pairs: one environment of each "
+            "side, run one after the other; with the exact 99% interval of the sign test. "
             f"A/A is the {base} against itself: it should be 1.",
             tuple(_numbers(results, place) for place in found),
         ),
-        Section("matrix", "By memory size and Python", "", tuple(_matrices(results, shown))),
         Section("cold_ms", "Cold start", "Init and the first invocation of a fresh environment."),
         Section("warm_ms", "Warm invocation", "", tuple(_percentiles(results, shown))),
         Section(
             "phases",
             "Phases",
-            "Where the time goes: medians of each part over the environments of a side. The parts are medians of "
-            "their own: they need not sum up to the median of the whole.",
+            "Where the time goes: the median of each part over the environments of a side. Medians of parts "
+            "need not sum up to the median of the whole.",
             tuple(_phases(results, place) for place in shown if place.cell["phases"]),
         ),
         Section(
             "imports",
             "Imports",
-            "What the modules of a cold start cost, from a run of its own with -X importtime: not part of what is "
-            "timed. Self is a module without what it imports.",
+            "What the modules of a cold start cost, from a run of its own with -X importtime, apart from "
+            "what is timed. Self is a module without what it imports.",
             tuple(_imports(results)),
         ),
         Section("course", "In the order of the run", "What drifts, drifts in both: they ran in pairs."),
@@ -113,11 +113,6 @@ def _numbers(results: Results, place: Place) -> Table:
         none = "no cost is shown, because it was not measured"
         return Table(f"{place.title}: {none}", (), (), place.failures)
     metrics = [(key, cell["metrics"][key]) for key in METRICS if key in cell["metrics"]]
-    outliers = [
-        f"outliers in {METRICS[key][0]}, kept: environments {', '.join(f'#{each}' for each in metric['outliers'])}"
-        for key, metric in metrics
-        if metric["outliers"]
-    ]
     columns = (
         Column("", words=True),
         Column(label(results, "baseline")),
@@ -127,7 +122,19 @@ def _numbers(results: Results, place: Place) -> Table:
         Column("pairs", "none"),
         Column("A/A (n)", "none"),
     )
-    return Table(place.title, columns, tuple(_row(key, metric) for key, metric in metrics), tuple(outliers))
+    return Table(
+        place.title, columns, tuple(_row(key, metric) for key, metric in metrics), _outliers(metrics)
+    )
+
+
+def _outliers(metrics: Sequence[tuple[str, Metric]]) -> tuple[str, ...]:
+    """Which environments stand out, and in what."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for key, metric in metrics:
+        if metric["outliers"]:
+            names.setdefault(tuple(metric["outliers"]), []).append(_SHORT.get(key, key).strip())
+    said = [f"{', '.join(f'#{each}' for each in found)} ({', '.join(of)})" for found, of in names.items()]
+    return (f"outliers, kept: environments {'; '.join(said)}",) if said else ()
 
 
 def _row(key: str, metric: Metric) -> Row:
@@ -155,7 +162,7 @@ def _value(figure: Figure | None, unit: str) -> str:
 
 
 def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
-    """The costs of all cells at a glance: a line for each memory size, a column for each Python and variant."""
+    """All costs at a glance: a line for each memory size, a column for each Python and variant."""
     columns = list(dict.fromkeys((place.cell["python"], place.variant) for place in shown))
     rows = sizes(shown)
     if len(shown) < 2:
@@ -187,7 +194,11 @@ def _percentiles(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
         for side, name in (("baseline", "baseline"), ("candidate", place.variant)):
             percentiles = place.cell["baseline" if side == "baseline" else "candidate"]["warm_percentiles"]
             lines.append((_named(place, shown, label(results, name)), percentiles))
-    known = [name for name in ("p50", "p95", "p99") if any(_percentile(each, name) is not None for _, each in lines)]
+    known = [
+        name
+        for name in ("p50", "p95", "p99")
+        if any(_percentile(each, name) is not None for _, each in lines)
+    ]
     if not known:
         return
     heads = (Column("", words=True), Column("n"), *(Column(name) for name in known))
@@ -195,7 +206,7 @@ def _percentiles(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
         Row(cells(name, f"{each['n']:,}", *(words.quantity(_percentile(each, key), "ms") for key in known)))
         for name, each in lines
     )
-    yield Table("All warm invocations together (a description: those of one process are not independent)", heads, rows)
+    yield Table("All warm invocations of a side together: not independent, a description", heads, rows)
 
 
 def _percentile(percentiles: Percentiles, name: str) -> float | None:
@@ -208,7 +219,9 @@ def _named(place: Place, shown: Sequence[Place], name: str) -> str:
 
 
 def _phases(results: Results, place: Place) -> Table:
-    sides = [(side, phases) for side in ("baseline", place.variant) if (phases := place.cell["phases"].get(side))]
+    sides = [
+        (side, phases) for side in ("baseline", place.variant) if (phases := place.cell["phases"].get(side))
+    ]
     names = [key for key in PHASES if any(_phase(phases, key) is not None for _, phases in sides)]
     heads = (Column("", words=True), *(Column(PHASES[key], "text") for key in names))
     rows = []
@@ -274,12 +287,13 @@ def _delivery(results: Results, found: Sequence[Place]) -> Iterator[Table]:
             named = _named(place, found, label(results, name))
             made, lost = spans.get("made"), spans.get("lost")
             each = ", ".join(
-                per if spans["uniform"] else f"{per} in {count:,}" for per, count in spans["per_invocation"].items()
+                per if spans["uniform"] else f"{per} in {count:,}"
+                for per, count in spans["per_invocation"].items()
             )
             rows.append(
                 Row(
                     (
-                        *cells(named, *(f"{ran[key]:,}" for key in ("samples", "cold", "warm"))),  # type: ignore[literal-required]
+                        *cells(named, *(f"{ran[key]:,}" for key in ("samples", "cold", "warm"))),
                         Cell(f"{ran['failed']:,}", tone="bad" if ran["failed"] else ""),
                         Cell(words.whole(made)),
                         Cell(f"{spans['delivered']:,}" if spans["invocations"] else ABSENT),

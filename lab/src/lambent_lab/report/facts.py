@@ -45,20 +45,22 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
 
 def _targets(results: Results) -> list[tuple[str, str]]:
     found = []
-    for name, target in results.get("targets", {}).items():
-        more = [target.get("kind") or "", f"Python {target['python']}" if target.get("python") else ""]
-        more += [target.get("mode") or "", f"{target['switch']}" if target.get("switch") else ""]
+    for name, target in results["targets"].items():
+        more = [target["kind"], f"Python {target['python']}" if target["python"] else ""]
+        more += [target["mode"] or "", target["switch"] or ""]
         said = ", ".join(part for part in more if part)
-        found.append((f"Target {name}", f"{target['label']}: {target['target']}{f' ({said})' if said else ''}"))
+        found.append(
+            (f"Target {name}", f"{target['label']}: {target['target']}{f' ({said})' if said else ''}")
+        )
     return found
 
 
 def _run(results: Results) -> list[tuple[str, str]]:
     found = []
-    if "settings" in results and "pairs" in results["settings"]:
+    counts = results["counts"]
+    if results["settings"]["memory_mb"]:
         found.append(("Asked for", _asked(results)))
-    counts = results.get("counts")
-    if counts is not None and "samples" in counts:
+    if counts["samples"]:
         pairs = words.plural(counts["pairs"], "pair")
         same = words.plural(counts["aa_pairs"], "A/A pair")
         found.append(
@@ -69,9 +71,8 @@ def _run(results: Results) -> list[tuple[str, str]]:
                 f"in {results['elapsed_s']:,.0f} s",
             )
         )
-    if "settings" in results and "event" in results["settings"]:
+    if results["settings"]["memory_mb"]:
         found.append(("Event", results["settings"]["event"] or "{}"))
-    if "seed" in results:
         found.append(("Seed of the order", str(results["seed"])))
     return found
 
@@ -83,7 +84,8 @@ def _asked(results: Results) -> str:
     share = ", init at the share of the CPU" if settings.get("init_cpu") == "share" else ""
     pairs = words.plural(settings["pairs"], "pair")
     same = words.plural(settings["aa_pairs"], "A/A pair")
-    return f"{pairs} and {same} at {sizes} MB, {settings['warm_per_sample']} warm invocations each{bytecode}{share}"
+    warm = f"{settings['warm_per_sample']} warm invocations each"
+    return f"{pairs} and {same} at {sizes} MB, {warm}{bytecode}{share}"
 
 
 def _load(load: list[float] | None) -> str:

@@ -42,7 +42,9 @@ _BADGES = {
     "unsure": "Inconclusive",
     "interrupted": "Interrupted",
 }
-_FIGURE = re.compile(r"([+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|MB|KB|B|%|spans|invocations)\b|\d[\d,.]*\d%)")
+_FIGURE = re.compile(
+    r"([+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|MB|KB|B|%|spans|invocations)\b|\d[\d,.]*\d%)"
+)
 _WIDE_TABLE = 4
 """Tables with more columns than this become lists on a phone."""
 
@@ -70,7 +72,9 @@ def render(results: Results) -> str:
     plotly, script = _plotly(), _template("report.js").render()
     return _template("report.html.j2").render(
         document=document,
-        badge="No result" if document.state == "failed" and results["kind"] != "gate" else _BADGES[document.state],
+        badge="No result"
+        if document.state == "failed" and results["kind"] != "gate"
+        else _BADGES[document.state],
         sections=kept,
         places={key: _placed(key, each) for key, each in drawn.items()},
         legend=_legend(results),

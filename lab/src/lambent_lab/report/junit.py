@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from lambent_lab.report import gate
 from lambent_lab.report.bench import HEADLINES
 from lambent_lab.report.places import places
-from lambent_lab.report.verdict import effect
+from lambent_lab.report.verdict import SUBJECTS, effect
 from lambent_lab.report.view import page
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ def _measured(place: Place, key: str, name: str) -> Case:
         return Case(name, "skipped", "Not measured.")
     if metric["unit"] != "ms":
         return Case(name, "passed", f"{metric['difference']['median']:+.3f} {metric['unit']}")
-    said = effect(metric["difference"], HEADLINES[key])
+    said = effect(metric["difference"], SUBJECTS[key])
     return Case(name, "passed", said, metric["candidate"]["median"] / 1000)

@@ -23,7 +23,9 @@ _SIGNS = {
     "unsure": "\u2754",
     "interrupted": "\u23f8\ufe0f",
 }
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])|^(>|[+=-]+(?=\s|$)|\d+(?=[.)](?:\s|$)))")
+_LINKS = re.compile(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
+"""Where GitHub would find a person, an issue or an address."""
 _OPEN = {"numbers", "matrix", "gate", "load", "soak", "tune", "compare"}
 """The sections that are shown at once; the others are folded."""
 
@@ -32,10 +34,13 @@ def escaped(text: str) -> str:
     """Text as Markdown shows it unchanged, on one line."""
     flat = printable(" ".join(text.split()))
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    flat = _SPECIAL.sub(r"\\\1", flat)
-    # Not a mention, not a link: an empty comment stands between what GitHub would read as one word.
-    flat = flat.replace("@", "@<!-- -->").replace("://", ":<!-- -->//")
-    return re.sub(r"\bwww\.", "www<!-- -->.", flat, flags=re.IGNORECASE)
+    flat = _SPECIAL.sub(_guarded, flat)
+    return _LINKS.sub("<!-- -->", flat)
+
+
+def _guarded(match: re.Match[str]) -> str:
+    """A sign with what makes it one only; the number of a list item with that before its point."""
+    return f"{match[0]}<!-- -->" if match[0].isdigit() else f"\\{match[0]}"
 
 
 def render(results: Results) -> str:
@@ -85,7 +90,10 @@ def _table(table: Table) -> list[str]:
     if table.rows:
         heads = [escaped(column.name) or "&nbsp;" for column in table.columns]
         marks = ["---" if column.words else "---:" for column in table.columns]
-        rows = [[_cell(cell, strong=row.main and i == 0) for i, cell in enumerate(row.cells)] for row in table.rows]
+        rows = [
+            [_cell(cell, strong=row.main and i == 0) for i, cell in enumerate(row.cells)]
+            for row in table.rows
+        ]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in (heads, marks, *rows)))
     if lines:
         parts.append("\n".join(lines))

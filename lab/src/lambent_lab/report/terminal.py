@@ -77,7 +77,7 @@ def _ascii(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without what moves the cursor: control characters (a function's message may hold some) are shown."""
+    """Text whose control characters (a function's message may hold some) are shown, not sent."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

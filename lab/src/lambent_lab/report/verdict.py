@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.results import Figure, Results, SpanCount
     from lambent_lab.report.places import Place
 
-_SUBJECTS = {"cold_ms": "a cold start", "warm_ms": "a warm invocation"}
+SUBJECTS = {"cold_ms": "a cold start", "warm_ms": "a warm invocation"}
 
 
 def sentence(results: Results, shown: Sequence[Place]) -> str:
@@ -25,13 +25,15 @@ def sentence(results: Results, shown: Sequence[Place]) -> str:
     said = [text for name in names if (text := _variant(results, shown, name, alone=len(names) == 1))]
     if not said:
         return ""
-    return words.capital(f"{'; '.join(said)}; {delivered([place.cell['candidate']['spans'] for place in shown])}.")
+    return words.capital(
+        f"{'; '.join(said)}; {delivered([place.cell['candidate']['spans'] for place in shown])}."
+    )
 
 
 def _variant(results: Results, shown: Sequence[Place], name: str, *, alone: bool) -> str:
     mine = [place for place in shown if place.variant == name]
     parts = []
-    for key, thing in _SUBJECTS.items():
+    for key, thing in SUBJECTS.items():
         having = [d for place in mine if (d := place.cell["metrics"][key]["difference"]) is not None]
         if having:
             parts.append(effect(having[0], thing) if len(having) == 1 else _effects(having, thing))

@@ -42,7 +42,13 @@ def whole(value: float | None) -> str:
 
 def share(value: float | None) -> str:
     """A share of 1 as a percentage."""
-    return ABSENT if value is None else f"{value:.3%}" if 0.99 < value < 1 or 0 < value < 0.01 else f"{value:.1%}"
+    return (
+        ABSENT
+        if value is None
+        else f"{value:.3%}"
+        if 0.99 < value < 1 or 0 < value < 0.01
+        else f"{value:.1%}"
+    )
 
 
 def between(low: float, high: float, unit: str = "") -> str:

@@ -7,6 +7,6 @@ are names of the page's own style (`--baseline`, `--v0`, …): its script replac
 from __future__ import annotations
 
 from lambent_lab.report.charts.parts import Chart, Plot
-from lambent_lab.report.charts.plots import plots
+from lambent_lab.report.charts.placing import plots
 
 __all__ = ["Chart", "Plot", "plots"]

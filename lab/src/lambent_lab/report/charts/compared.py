@@ -42,7 +42,9 @@ def by_python(results: Results, shown: Sequence[Place], key: str) -> Chart | Non
     """Both sides' medians with intervals over the versions of Python; None below two of them."""
     if len(pythons(shown)) < 2:
         return None
-    ordered = sorted(shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0])))
+    ordered = sorted(
+        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
+    )
     traces = _sides(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
     return _chart(traces, f"The {NAMES[key]} of all sides by version of Python.", scaled=True)
 
@@ -59,7 +61,9 @@ def cost_by_python(results: Results, shown: Sequence[Place], key: str) -> Chart 
     """The paired difference with its interval over the versions of Python; None below two of them."""
     if len(pythons(shown)) < 2:
         return None
-    ordered = sorted(shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0])))
+    ordered = sorted(
+        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
+    )
     traces = _costs(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
     return _chart(traces, f"The difference of the {NAMES[key]} by version of Python.", scaled=False)
 
@@ -96,7 +100,9 @@ def _sides(
     names = variants(shown)
     for number, group, members in _groups(shown, other):
         for side in ("baseline", *names):
-            of_side = [place for place in members if place.variant == (names[0] if side == "baseline" else side)]
+            of_side = [
+                place for place in members if place.variant == (names[0] if side == "baseline" else side)
+            ]
             found: list[tuple[str, Figure]] = []
             for place in of_side:
                 metric = place.cell["metrics"][key]
@@ -129,7 +135,9 @@ def _costs(
                 alone = len(names) == 1
                 said = "difference" if alone else label(results, side)
                 paint = "--difference" if alone else colour(results, side)
-                traces.append(parts.line(found, f"{said}{f', {group}' if group else ''}", paint, "ms", number))
+                traces.append(
+                    parts.line(found, f"{said}{f', {group}' if group else ''}", paint, "ms", number)
+                )
     return traces
 
 
@@ -155,7 +163,10 @@ def phases(results: Results, shown: Sequence[Place], *, cold: bool) -> Chart | N
                 "name": name,
                 "y": [parts.short(bar, 34) for bar, _ in figures],
                 "x": [None if figure is None else figure["median"] for _, figure in figures],
-                "text": ["" if figure is None else f"median of {figure['n']}{parts.said(figure)}" for _, figure in figures],
+                "text": [
+                    "" if figure is None else f"median of {figure['n']}{parts.said(figure)}"
+                    for _, figure in figures
+                ],
                 "textposition": "none",
                 "hovertemplate": f"%{{y}}, {plain(name)}: %{{x:.4~g}} ms<br>%{{text}}<extra></extra>",
                 "marker": {"color": f"--p{_SHADES[name.removeprefix('first ')]}"},

@@ -37,13 +37,18 @@ def icicle(root: ImportNode, label: str) -> Chart | None:
         "tiling": {"orientation": "v", "pad": 1},
         "maxdepth": 7,
         "pathbar": {"visible": True, "thickness": 20, "edgeshape": "|"},
-        "hovertemplate": "%{label}<br>%{value:.3~f} ms with its imports, %{customdata} ms itself<extra></extra>",
+        "hovertemplate": "%{label}<br>%{value:.3~f} ms with its imports, "
+        "%{customdata} ms itself<extra></extra>",
         "texttemplate": "%{label}<br>%{value:.2~f} ms",
         "textfont": {"size": 11},
         "marker": {"colors": drawn.shades, "line": {"color": "--paper", "width": 1}},
         "root": {"color": "--line"},
     }
-    layout = {"height": 340, "margin": {"l": 4, "r": 4, "t": 24, "b": 4}, "uniformtext": {"minsize": 9, "mode": "hide"}}
+    layout = {
+        "height": 340,
+        "margin": {"l": 4, "r": 4, "t": 24, "b": 4},
+        "uniformtext": {"minsize": 9, "mode": "hide"},
+    }
     about = f"The modules that a cold start imports ({label}), and what each takes."
     return {"data": [trace], "layout": layout, "about": about}
 

@@ -124,7 +124,7 @@ def course(results: Results, key: str) -> Chart | None:
     having = [s for s in results["samples"] if s["kind"] in {"ab", "aa"} and key in s["values"]]
     if len(having) < 2:
         return None
-    traces = []
+    traces: list[Chart] = []
     for side in dict.fromkeys(sample["side"] for sample in having):
         of_side = [(i, sample) for i, sample in enumerate(having, 1) if sample["side"] == side]
         name = label(results, side)
@@ -146,7 +146,11 @@ def course(results: Results, key: str) -> Chart | None:
             }
         )
     about = f"The {NAMES[key]} of every environment in the order of the run."
-    return {"data": traces, "layout": _over([y for t in traces for y in t["y"]], "environment", "ms"), "about": about}
+    return {
+        "data": traces,
+        "layout": _over([y for t in traces for y in t["y"]], "environment", "ms"),
+        "about": about,
+    }
 
 
 def _over(values: Sequence[float], of: str, unit: str) -> Chart:
@@ -205,8 +209,10 @@ def _resource(
 ) -> Chart | None:
     every = _all(results)
     if len(every) > _MANY:  # the last of each environment stands for it
-        every = [(s, s["invocations"][-1]) for s in results["samples"] if s["kind"] == "ab" and s["invocations"]]
-    traces = []
+        every = [
+            (s, s["invocations"][-1]) for s in results["samples"] if s["kind"] == "ab" and s["invocations"]
+        ]
+    traces: list[Chart] = []
     for side in dict.fromkeys(sample["side"] for sample, _ in every):
         for kind, symbol, value_of in kinds:
             having = [

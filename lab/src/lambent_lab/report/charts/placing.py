@@ -25,7 +25,9 @@ def plots(results: Results) -> dict[str, list[Plot]]:
     titles = {"cold_ms": "Cold start", "warm_ms": "Warm invocation"}
     for key, title in titles.items():
         wide = len(shown) == 1
-        found[key] = [(place.title, values.distribution(results, place, key), wide) for place in shown[:_DETAILED]]
+        found[key] = [
+            (place.title, values.distribution(results, place, key), wide) for place in shown[:_DETAILED]
+        ]
         found.setdefault("matrix", []).extend(
             [
                 (f"{title} by memory size", compared.by_memory(results, shown, key), False),
