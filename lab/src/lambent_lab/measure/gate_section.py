@@ -109,7 +109,8 @@ def _count_checks(
     results: Results, counted: Mapping[str, Mapping[str, float]], config: GateConfig
 ) -> list[Check]:
     base = counted.get(BASELINE, {})
-    switched = results["targets"].get(BASELINE, {}).get("switch") is not None
+    other = results["targets"].get(BASELINE)
+    switched = other is not None and other["switch"] is not None
     found: list[Check] = []
     for side, mine in counted.items():
         if side == BASELINE:
@@ -157,6 +158,7 @@ def error_text(found: GateSection) -> str:
     assert isinstance(looks, list)
     chance = gate.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
     return (
-        f"With {found['gated']} comparisons in up to {len(looks)} looks, the chance to fail a candidate that "
+        f"With {found['gated']} gated metric{'s' if found['gated'] != 1 else ''} and up to {len(looks)} "
+        "looks, the chance to fail a candidate that "
         f"is slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
     )

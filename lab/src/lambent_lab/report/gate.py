@@ -39,12 +39,14 @@ _NAMES = {
     "peak_rss_mb": "resident",
     "page_cache_mb": "with cache",
     "modules": "modules",
+    "exported-bytes": "bytes sent",
+    "spans-delivered": "spans",
 }
 _COLUMNS = (
     Column("check", words=True),
     Column("base"),
     Column("candidate"),
-    Column("change (interval)"),
+    Column("change"),
     Column("limit"),
     Column("verdict", words=True),
 )
@@ -98,11 +100,7 @@ def section(results: Results, found: GateSection) -> Section:
     checks = found["checks"]
     several = len({cell["memory_mb"] for cell in results["summary"]}) > 1
     pythons = len({cell["python"] for cell in results["summary"]}) > 1
-    rows = [
-        _row(check, decided=i == found["decided_by"], memory=several, python=pythons)
-        for i, check in enumerate(checks)
-        if check["rule"] in _TABLED
-    ]
+    rows = [_row(check, memory=several, python=pythons) for check in checks if check["rule"] in _TABLED]
     return Section("gate", "The gate", "", (Table("", _COLUMNS, tuple(rows)),), tuple(_lines(found)))
 
 
@@ -121,7 +119,7 @@ def _lines(found: GateSection) -> list[str]:
     return lines
 
 
-def _row(check: Check, *, decided: bool, memory: bool, python: bool) -> Row:
+def _row(check: Check, *, memory: bool, python: bool) -> Row:
     name = _NAMES.get(check["rule"]) or _NAMES.get(check["subject"]) or metric_name(check["subject"])
     if check["rule"] == "limit":
         name = f"  {name}"
@@ -130,7 +128,6 @@ def _row(check: Check, *, decided: bool, memory: bool, python: bool) -> Row:
     if python and check["python"] is not None:
         name += f", Python {check['python']}"
     verdict = check["verdict"]
-    mark = "◂" if decided else ""
     return Row(
         (
             Cell(name),
@@ -138,11 +135,7 @@ def _row(check: Check, *, decided: bool, memory: bool, python: bool) -> Row:
             Cell(_value(check, "candidate")),
             _change(check),
             Cell(_limit(check)),
-            Cell(
-                f"{verdict} {mark}".strip(),
-                short=f"{_SHORT.get(verdict, verdict)} {mark}".strip(),
-                tone=_TONES[verdict],
-            ),
+            Cell(verdict, short=_SHORT.get(verdict, ""), tone=_TONES[verdict]),
         ),
         main=check["rule"] == "regression" or verdict in {"FAIL", "INCONCLUSIVE", "WARN"},
     )
@@ -185,8 +178,8 @@ def _limit(check: Check) -> str:
     if check["rule"] == "regression":
         return change(limit)
     if check["rule"] == "count":
-        return f"≤ {limit:,.0f}" if limit >= 100 else f"≤ {limit:.4g}"
-    return f"{'≥' if check['rule'] in {'success', 'spans-delivered'} else '≤'} {_number(check, limit)}"
+        return f"{limit:,.0f}" if limit >= 100 else f"{limit:.4g}"
+    return f"≥ {_number(check, limit)}" if check["rule"] == "success" else _number(check, limit)
 
 
 def cases(found: GateSection) -> Sequence[tuple[str, str, str]]:
