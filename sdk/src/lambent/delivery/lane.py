@@ -169,6 +169,8 @@ class Lane:
                 self.retried += result.retries
                 self.bytes += result.bytes
                 if not ok:
+                    if not lost and not rejected:
+                        lost = count
                     again = result.again and not quiet and not self.delivery.ending
                     kind = "unconfirmed" if result.unconfirmed else kind
         except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
@@ -184,7 +186,7 @@ class Lane:
             from lambent.debug import exported
 
             exported(
-                self.exporter, count, 0 if ok else lost + rejected or count, monotonic() - start,
+                self.exporter, count, 0 if ok else lost + rejected, monotonic() - start,
                 sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
             )  # fmt: skip  # what was counted, in one place
         if again:
@@ -206,13 +208,11 @@ class Lane:
             say(
                 f"an exporter warns: {warning}"
                 if ok
-                else f"{verb} {lost + rejected or count} of {count} spans: {reason or 'no reason given'}"
+                else f"{verb} {lost + rejected} of {count} spans: {reason or 'no reason given'}"
             )
         return ok
 
     def _failed(self, count: int, lost: int, rejected: int, kind: str, reason: str) -> None:
-        if not lost and not rejected:
-            lost = count
         lost, rejected = min(lost, count), min(rejected, count - min(lost, count))
         self.acknowledged += count - lost - rejected
         self.last_failure = reason or "no reason given"
