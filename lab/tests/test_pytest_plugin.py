@@ -1,49 +1,225 @@
-"""The fixture `lab`, in a pytest of its own."""
+"""The pytest plugin, in pytests of their own."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-LAB = Path(__file__).resolve().parents[1]
-TESTS = """
 import pytest
 
-@pytest.fixture
-def hello(lab, tmp_path):
-    (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
-    return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def test_a_function_runs(hello):
-    cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
-    assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
-    assert (cold.cold, warm.cold, warm.error) == (True, False, None)
-    assert warm.report.memory_mb == 256
-    assert "REPORT" in warm.log
-    assert warm.spans == []
+pytest_plugins = "pytester"
 
-def test_another_test_has_another_function(hello, lab):
-    assert hello.invoke().cold
-    assert lab.otlp_url.startswith("http://127.0.0.1")
+LAB = Path(__file__).resolve().parents[1]
+MARKED = """
+import pytest
+
+@pytest.mark.lambda_(memory=3)
+def test_lambda(request):
+    assert request.node.get_closest_marker("lambda").kwargs == {"memory": 3}
+
+@pytest.mark.benchmark
+def test_time(): pass
+
+@pytest.mark.benchmark(group="theirs")
+def test_their_time(benchmark): benchmark(lambda: 1)
+
+@pytest.mark.memory
+def test_memory(): pass
+
+@pytest.mark.load
+def test_load(request):
+    assert request.config.getoption("--duration") in {None, 90}
+
+@pytest.mark.real_aws
+def test_aws(): pass
+
+def test_plain(): pass
+"""
+TRACED = """
+import os
+import lambent
+
+tracer = lambent.init()
+
+@tracer.handler
+def handler(event, context):
+    with tracer.trace("inner"):
+        return os.environ["A"]
+"""
+FUNCTIONS = r"""
+from pathlib import Path
+
+import pytest
+from lambent.testing import expect
+from lambent_lab.errors import UsageError
+
+pytestmark = pytest.mark.lambda_(code="src", memory=512, env={"A": "module"})
+
+@pytest.mark.lambda_(handler="app.handler", env={"A": "test"})
+def test_marker(lambda_function, traces):
+    assert traces.spans == []
+    cold, warm = lambda_function.invoke(), lambda_function.invoke()
+    assert (cold.payload, cold.report.memory_mb, cold.cold, warm.cold) == ("test", 512, True, False)
+    traces.expect(expect(..., "inner", attributes={"faas.coldstart": True}), invocation=cold)
+    assert traces.one("inner", invocation=warm).parent_span_id
+    assert len(traces.find("inner")) == 2
+    lambda_function.stop()
+    assert lambda_function.invoke().cold
+
+@pytest.mark.lambda_("src/app.handler")
+def test_call(lambda_function, lambda_memory, traces):
+    assert traces.spans == []  # of the other test
+    one = lambda_function("src/app.handler", env={"A": "one"})
+    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
+    assert one.spec.memory_mb == lambda_memory
+    assert two.spec.memory_mb == 300
+    assert lambda_function.invoke().payload == "module"
+
+def test_spans_that_come_later(lambda_function, traces, lab):
+    env = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+           "LAMBENT_MODE": "async", "A": ""}
+    function = lambda_function("src/app.handler", env=env)
+    function.invoke()
+    function.stop()  # at the latest its spans leave then
+    (span,) = traces.wait("inner", timeout=60)
+    traces.clear()
+    assert traces.spans == []
+
+def test_what_is_not_there_is_told(lambda_function, traces):
+    lambda_function("src/app.handler", env={"A": ""}).invoke()
+    with pytest.raises(AssertionError, match=r"(?s)a span 'outer' with .*0 of 1 arrived.*inner"):
+        traces.wait("outer", kind="SERVER", timeout=0.05)
+    with pytest.raises(AssertionError, match=r"(?s)- +outer.*\+ +inner"):
+        traces.expect(expect(..., "outer"), timeout=0.05)
+    with pytest.raises(AssertionError, match="0 spans are, not one"):
+        traces.one("outer")
+
+def test_no_function(lambda_function):
+    with pytest.raises(UsageError, match="names no function"):
+        lambda_function.invoke()
+    with pytest.raises(UsageError, match="There is no .*nowhere"):
+        lambda_function("nowhere/app.handler")
 """
 
 
-def test_the_fixture_gives_a_lab(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(TESTS)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "lambent_lab.pytest_plugin", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Run pytest in a process of its own, with the plugin and what is installed beside it."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    def run(*arguments: str) -> pytest.RunResult:
+        plugins = ("lambent_lab.pytest_plugin", "pytest_benchmark.plugin", "xdist.plugin", "no:cacheprovider")
+        chosen = [each for plugin in plugins for each in ("-p", plugin)]
+        return pytester.runpytest_subprocess(*chosen, "-rs", "--strict-markers", *arguments)
+
+    return run
+
+
+def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.fixture
+        def hello(lab, tmp_path):
+            (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
+            return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
+
+        def test_a_function_runs(hello):
+            cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
+            assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
+            assert (cold.cold, warm.cold, warm.error) == (True, False, None)
+            assert warm.report.memory_mb == 256
+            assert "REPORT" in warm.log
+            assert warm.spans == []
+
+        def test_another_test_has_another_function(hello, lab):
+            assert hello.invoke().cold
+            assert lab.otlp_url.startswith("http://127.0.0.1")
+    """)
+    run().assert_outcomes(passed=2)
+
+
+def test_markers_options_and_pytest_benchmark(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("--duration=1.5m", "--benchmark-json=speeds.json", "--benchmark-min-rounds=1")
+    done.assert_outcomes(passed=6, skipped=1)
+    done.stdout.fnmatch_lines(["SKIPPED*test_*real AWS: give --real-aws*"])
+    assert '"group": "theirs"' in (pytester.path / "speeds.json").read_text()
+
+
+def test_a_marker_selects(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("-m", "lambda or real_aws", "--real-aws", "-v")
+    done.assert_outcomes(passed=1, skipped=1, deselected=5)
+    done.stdout.fnmatch_lines(["*::test_lambda PASSED*", "*real AWS: there are no AWS credentials*"])
+
+
+def test_what_measures_refuses_company(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile(MARKED)
+    done = run("-n", "2")
+    # pytest-benchmark has switched its own off, and measures nothing.
+    done.assert_outcomes(passed=3, skipped=1, errors=3)
+    done.stdout.fnmatch_lines(["This test is marked memory: what it measures means nothing*without -n*"])
+    run("-n", "1", "-m", "memory").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "5x", "inf", "nan", ""])
+def test_a_duration_is_a_time(text: str) -> None:
+    from argparse import ArgumentTypeError
+
+    from lambent_lab.pytest_plugin import _seconds
+
+    with pytest.raises(ArgumentTypeError, match="write seconds as 30"):
+        _seconds(text)
+
+
+def test_durations() -> None:
+    from lambent_lab.pytest_plugin import _seconds
+
+    assert [_seconds(text) for text in ("30", "0.5", "30s", "2m", "500ms", "1h")] == [
+        30,
+        0.5,
+        30,
+        120,
+        0.5,
+        3600,
+    ]
+
+
+def test_functions_of_a_test_and_their_spans(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile(FUNCTIONS)
+    done = run("--lambda-memory", "256,1024", "-v")
+    done.assert_outcomes(passed=10)
+    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+
+
+@pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])
+def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
+    from argparse import ArgumentTypeError
+
+    from lambent_lab.pytest_plugin import _sizes
+
+    with pytest.raises(ArgumentTypeError, match="write 128 to 10240"):
+        _sizes(text)
+    assert _sizes("512, 256,512") == [256, 512]
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:

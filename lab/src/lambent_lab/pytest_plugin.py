@@ -1,10 +1,18 @@
-"""The pytest fixture `lab`: a local Lambda for tests.
+"""The pytest plugin: a local Lambda for tests, functions in it, the spans they send, and what is measured.
 
-pytest loads this module in every run, so it imports nothing but pytest until a test asks for a lab.
+Rules
+- pytest loads this module in every run, so it imports nothing but pytest until a test asks for something.
+- A test that measures has the machine to itself: with several workers of pytest-xdist it ends in an error
+  before it begins, and says how to run it.
+- What costs money or needs credentials (`real_aws`) is run when the command line says so, and else skipped
+  with the reason.
+- A marker cannot be written as `pytest.mark.lambda`, which is no Python: `pytest.mark.lambda_` is the same
+  marker, and `-m lambda` selects both.
 """
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +21,82 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lambent_lab import Lab
+    from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.spans import Traces
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
+
+MEASURING = ("benchmark", "memory", "load")
+"""The markers of tests that measure."""
+
+_MARKERS = (
+    "benchmark: measures time; not run beside other tests (pytest-benchmark's marker too, and its options).",
+    "memory: measures memory; not run beside other tests.",
+    "load: puts load on something; not run beside other tests. --duration says for how long.",
+    "lambda(code=…, handler=…, memory=…, env=…): runs a function as Lambda does; the arguments are those of "
+    "the function that the fixture lambda_function is. In Python: pytest.mark.lambda_(…).",
+    "lambda_(…): the marker lambda, under a name that Python can write.",
+    "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
+)
+
+_AWS: pytest.StashKey[str] = pytest.StashKey()
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("lambent", "Lambda functions, traced and measured (lambent-lab)")
+    group.addoption(
+        "--duration",
+        type=_seconds,
+        metavar="SECONDS",
+        help="How long each load test runs: 30, 30s, 2m. Default: what the test says.",
+    )
+    group.addoption(
+        "--lambda-memory",
+        type=_sizes,
+        metavar="MB,…",
+        help="Memory of functions whose test does not say it (default: 256). With several sizes, what uses "
+        "lambda_memory or lambda_function runs once with each.",
+    )
+    group.addoption(
+        "--real-aws",
+        action="store_true",
+        help="Run the tests marked real_aws. They need credentials, and may cost money.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is given a memory size with each that was asked for."""
+    sizes: list[int] = metafunc.config.getoption("--lambda-memory") or []
+    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames:
+        metafunc.parametrize("lambda_memory", sizes, ids=[f"{size}MB" for size in sizes])
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let `lambda_` be `lambda`, before -m selects; skip what needs AWS."""
+    for mark in item.iter_markers("lambda_"):
+        item.add_marker(getattr(pytest.mark, "lambda")(*mark.args, **mark.kwargs))
+    if item.get_closest_marker("real_aws") is not None:
+        why = _no_aws(item.config)
+        if why:
+            item.add_marker(pytest.mark.skip(reason=f"real AWS: {why}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse to measure beside other tests."""
+    # With pytest-benchmark's fixture the marker is that plugin's, which measures nothing under xdist.
+    theirs = "benchmark" in getattr(item, "fixturenames", ())
+    for name in MEASURING:
+        if item.get_closest_marker(name) is not None and not (name == "benchmark" and theirs):
+            _refuse_company(item.config, f"This test is marked {name}")
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +110,95 @@ def lab() -> Iterator[Lab]:
 
     with Lab(idle_timeout=IDLE_S) as opened:
         yield opened
+
+
+@pytest.fixture
+def lambda_memory(request: pytest.FixtureRequest) -> int:
+    """The memory of functions that do not say their own, in MB: --lambda-memory."""
+    from lambent_lab.fixtures.functions import MEMORY_MB
+
+    sizes: list[int] = request.config.getoption("--lambda-memory")
+    return sizes[0] if sizes else MEMORY_MB
+
+
+@pytest.fixture
+def lambda_function(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Functions]:
+    """Functions of this test: `lambda_function(code=…, handler=…)` makes one, and returns it.
+
+    With the marker `lambda` it is the function that the marker's arguments say: `lambda_function.invoke()`.
+    """
+    from lambent_lab.fixtures.functions import Functions
+
+    made = Functions(
+        lab,
+        test=request.node.name,
+        roots=(request.path.parent, request.config.rootpath),
+        memory_mb=lambda_memory,
+        scratch=lambda: tmp_path_factory.mktemp("lambda"),
+        marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def traces(lab: Lab) -> Iterator[Traces]:
+    """The spans that reach the lab during this test: `find`, `one`, `wait`, `expect`, `of(result)`."""
+    from lambent_lab.fixtures.spans import Traces
+
+    listening = Traces(lab)
+    yield listening
+    listening.close()
+
+
+def _sizes(text: str) -> list[int]:
+    """Memory sizes of a text as 256 or 256,512. Raises ArgumentTypeError."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 128 <= int(part) <= 10_240 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory size: write 128 to 10240 (MB), as 256,512.")
+    return sorted({int(part) for part in parts})
+
+
+def _seconds(text: str) -> float:
+    """Seconds of a text as 30, 0.5, 30s, 2m. Raises ArgumentTypeError."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        seconds = float(number) * _UNITS[text[len(number) :] or "s"]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write seconds as 30, or 30s, 2m, 1h.")
+    return seconds
+
+
+def _refuse_company(config: pytest.Config, what: str) -> None:
+    """End a test that measures when others run at the same time."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        pytest.fail(
+            f"{what}: what it measures means nothing beside the tests of {workers - 1} more pytest-xdist "
+            "worker(s). Run it without -n (or with -n 0), and leave it out here: "
+            '-m "not (benchmark or memory or load)".',
+            pytrace=False,
+        )
+
+
+def _no_aws(config: pytest.Config) -> str:
+    """Why AWS cannot be used, or nothing."""
+    if not config.getoption("--real-aws"):
+        return "give --real-aws to run this test (it needs credentials, and may cost money)"
+    if _AWS not in config.stash:
+        config.stash[_AWS] = _no_credentials()
+    return config.stash[_AWS]
+
+
+def _no_credentials() -> str:
+    from botocore.session import Session
+
+    try:
+        found = Session().get_credentials()
+    except Exception as error:  # noqa: BLE001 - a profile that is wrong is no credentials, whatever is raised
+        return f"AWS credentials cannot be read ({error})"
+    return "" if found else "there are no AWS credentials (see `aws configure`, or AWS_ACCESS_KEY_ID)"

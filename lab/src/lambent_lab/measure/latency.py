@@ -1,0 +1,133 @@
+"""Distributions of times: HdrHistograms, and what coordinated omission left out of them.
+
+A load generator that waits for an answer before it asks again asks less while the target is slow, and so
+measures too few slow answers. Gil Tene's correction fills in what a user that goes on asking would have
+seen: after an answer that took longer than the usual interval between two questions come the answers to the
+questions that were not asked, each an interval shorter. An open loop needs no correction: there a latency
+begins when the question was meant to be asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from hdrh.histogram import HdrHistogram
+
+from lambent_lab.measure import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lambent_lab.measure.results_load import Latency, Share
+
+LONGEST_US = 3_600_000_000
+"""An hour: what takes longer is counted as that long."""
+
+DIGITS = 3
+
+_Z99 = 2.5758293035489004
+_CURVE = (0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 97, 98, 99, 99.5, 99.9, 99.95, 99.99, 100)
+
+
+class Latencies:
+    """Times in seconds, kept in a histogram of constant size (1 µs to an hour, three significant digits).
+
+    `expected_s`: the interval between two operations of one user; with it, what coordinated omission left out
+    is filled in.
+    """
+
+    def __init__(self, expected_s: float | None = None) -> None:
+        self.measured = 0
+        self.expected_us = None if expected_s is None else max(1, round(expected_s * 1e6))
+        self._histogram = HdrHistogram(1, LONGEST_US, DIGITS)
+        self._total_s = 0.0
+        self._least = math.inf
+        self._most = 0.0
+
+    @classmethod
+    def of(cls, times: Iterable[float], expected_s: float | None = None) -> Latencies:
+        """Return the distribution of these times."""
+        made = cls(expected_s)
+        for time in times:
+            made.record(time)
+        return made
+
+    def record(self, seconds: float) -> None:
+        """Take one time."""
+        value = min(LONGEST_US, max(1, round(seconds * 1e6)))
+        self.measured += 1
+        self._total_s += seconds
+        self._least = min(self._least, seconds)
+        self._most = max(self._most, seconds)
+        if self.expected_us is None:
+            self._histogram.record_value(value)
+        else:
+            self._histogram.record_corrected_value(value, self.expected_us)
+
+    def absorb(self, encoded: str, measured: int) -> None:
+        """Add a histogram from elsewhere, in its encoding; `measured` of its times were not filled in."""
+        other = HdrHistogram.decode(encoded.encode())
+        if not other.get_total_count():
+            return
+        self._histogram.add(other)
+        self.measured += measured
+        self._total_s += other.get_mean_value() * measured / 1e6
+        self._least = min(self._least, other.get_min_value() / 1e6)
+        self._most = max(self._most, other.get_max_value() / 1e6)
+
+    def encoded(self) -> str:
+        """Return the histogram in HdrHistogram's V2 encoding."""
+        return bytes(self._histogram.encode()).decode()
+
+    def percentile(self, percent: float) -> float | None:
+        """Return a percentile in ms, None below the number of measured times that it needs."""
+        if self.measured < stats.minimum_n(percent):
+            return None
+        return float(self._histogram.get_value_at_percentile(percent)) / 1000
+
+    def describe(self) -> Latency:
+        """Return everything there is to know of it. The mean is that of the measured times."""
+        some = self.measured > 0
+        return {
+            "n": self.measured,
+            "corrected": self.expected_us is not None,
+            "expected_interval_ms": None if self.expected_us is None else self.expected_us / 1000,
+            "mean_ms": self._total_s * 1000 / self.measured if some else None,
+            "min_ms": self._least * 1000 if some else None,
+            "max_ms": self._most * 1000 if some else None,
+            "p50_ms": self.percentile(50),
+            "p90_ms": self.percentile(90),
+            "p95_ms": self.percentile(95),
+            "p99_ms": self.percentile(99),
+            "p999_ms": self.percentile(99.9),
+            "curve": self._curve() if some else [],
+            "histogram": self.encoded(),
+        }
+
+    def _curve(self) -> list[list[float]]:
+        """Return the points of a chart, the last of them where there are enough values for it."""
+        known = [p for p in _CURVE if not 0 < p < 100 or self.measured >= stats.minimum_n(p)]
+        return [[p, float(self._histogram.get_value_at_percentile(p)) / 1000] for p in known]
+
+
+def usual_interval(starts_by_user: Iterable[Sequence[float]]) -> float | None:
+    """Return the median time between two starts of one user, None when nobody started twice.
+
+    The median: the mean would be longer by the very stalls that are to be corrected.
+    """
+    gaps = [later - earlier for starts in starts_by_user for earlier, later in itertools.pairwise(starts)]
+    return stats.median(gaps)
+
+
+def share(count: int, n: int) -> Share:
+    """Return a share with its 99% Wilson score interval."""
+    if n == 0:
+        return {"n": 0, "count": count, "share": None, "low": None, "high": None}
+    part, square = count / n, _Z99 * _Z99
+    middle = (part + square / (2 * n)) / (1 + square / n)
+    half = _Z99 * math.sqrt(part * (1 - part) / n + square / (4 * n * n)) / (1 + square / n)
+    low = 0.0 if count == 0 else max(0.0, middle - half)
+    high = 1.0 if count == n else min(1.0, middle + half)
+    return {"n": n, "count": count, "share": part, "low": low, "high": high}
