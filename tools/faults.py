@@ -30,8 +30,8 @@ from left to right; "shutdown" is a normal invocation before the environment's e
 - *lost, said*: what the log says was lost, or kept for another try, with the reason; it may be delivered
   after all. *gone or kept*: what was in a process that was killed; with the rescue, what the recorder keeps
   for a collector that takes it.
-- `finalize` sends at SIGTERM only, which a killed process does not see; what the recorder kept of that one leaves
-  at an invocation's end.
+- `finalize` sends at SIGTERM only, which a killed process does not see; what the recorder kept of that one
+  leaves at an invocation's end.
 
 Every invocation was answered as it is without tracing. No span was received twice.
 

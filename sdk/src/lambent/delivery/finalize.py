@@ -89,7 +89,7 @@ class FinalizeDelivery(SyncDelivery):
         if self._half_full or (self.recovery is not None and self._tries):
             self._half_full = False
             super().end(root, deadline)
-            if not all([lane.delivered for lane in self.lanes or ()]):
+            if not all(lane.delivered for lane in self.lanes or ()):
                 self._tries -= 1
         else:
             self.active.discard(root)

@@ -151,26 +151,20 @@ class Lane:
             keep(self, spans, "no time was left")
             return False
         lost = rejected = 0
-        warning, quiet, kind, again = "", False, "failed", False
+        ok, reason, warning, quiet, kind, again = True, "", "", False, "failed", False
         start = monotonic()
         retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
         try:
             result: Result | None = self.exporter.export(spans, left)
-            if result is None:  # a user's exporter, content with what it got
-                ok, reason = True, ""
-            else:
+            if result is not None:  # else a user's exporter, content with what it got
                 lost, rejected, reason = result.lost, result.rejected, result.reason
-                ok, quiet, warning = (
-                    bool(result.ok) and not lost and not rejected,
-                    result.quiet,
-                    result.warning,
-                )
+                ok = bool(result.ok) and not lost and not rejected
+                quiet, warning = result.quiet, result.warning
                 self.retried += result.retries
                 self.bytes += result.bytes
                 if not ok:
-                    if not lost and not rejected:
-                        lost = count
+                    lost = lost if lost or rejected else count
                     again = result.again and not quiet and not self.delivery.ending
                     kind = "unconfirmed" if result.unconfirmed else kind
         except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
