@@ -24,6 +24,7 @@ class Report:
     `init_ms` is there for the first invocation after an init, `restore_ms` after a restore. `cpu_ms` is the
     CPU time that the box used, init included; `peak_rss` the most memory in bytes that its processes held
     since it was made.
+    `rss` is how much they held, in bytes, when this invocation was over.
     """
 
     request_id: str
@@ -34,6 +35,7 @@ class Report:
     init_ms: float | None
     cpu_ms: float | None
     peak_rss: int | None = None
+    rss: int | None = None
     restore_ms: float | None = None
 
 
@@ -118,6 +120,7 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
             init_ms=invocation.init_ms,
             cpu_ms=invocation.cpu_ms,
             peak_rss=invocation.peak_rss,
+            rss=invocation.rss,
             restore_ms=invocation.restore_ms,
         ),
         log="\n".join(invocation.log),
