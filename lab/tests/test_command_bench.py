@@ -78,7 +78,7 @@ def test_json_is_the_only_thing_on_standard_output(run: Bench) -> None:
     )
     assert result.exit_code == 0
     assert result.stdout == Path("r.json").read_text()
-    assert json.loads(result.stdout)["schema"] == "lambent.performance-results/1"
+    assert json.loads(result.stdout)["schema"] == "lambent.performance-results/2"
     assert not Path("performance-report.html").exists()
 
 

@@ -36,7 +36,7 @@ FACTS: Machine = {
 
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def describe(_python: Path | None) -> Machine:
+    def describe(_python: Path | None = None) -> Machine:
         return FACTS
 
     monkeypatch.setattr(machine, "describe", describe)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from lambent_lab import report
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure.results import SCHEMA, dumps, loads, read, write_text
+from lambent_lab.measure.results import SCHEMA, dumps, loads, no_sections, read, write_text
 
 STORED = Path(__file__).parent / "data" / "performance-results.json"
+OLD = Path(__file__).parent / "data" / "performance-results-1.json"
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -19,9 +21,51 @@ def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert results["schema"] == SCHEMA
 
 
+def test_a_file_of_version_1_is_brought_into_the_shape_of_version_2() -> None:
+    written = json.loads(OLD.read_bytes())
+    assert written["schema"] == "lambent.performance-results/1"
+    results = read(OLD)
+    assert results["schema"] == SCHEMA
+    assert results["kind"] == "bench"
+    assert results["imports"] == {}
+    assert {each["kind"] for each in results["targets"].values()} == {"lab"}
+    assert {sample["python"] for sample in results["samples"]} == {None}
+    assert [(cell["memory_mb"], cell["variant"]) for cell in results["summary"]] == [
+        (128, "candidate"),
+        (512, "candidate"),
+    ]
+    for cell, before in zip(results["summary"], written["summary"], strict=True):
+        assert cell["metrics"] == before["metrics"]
+        assert set(cell["phases"]) == {"candidate", "baseline"}
+        # What version 1 did not record is absent, not 0.
+        assert all(figure is None for side in cell["phases"].values() for figure in side.values())
+    assert loads(dumps(results)) == results
+
+
+@pytest.mark.parametrize("form", ["terminal", "html", "json"])
+def test_a_file_of_version_1_can_still_be_reported(form: str) -> None:
+    results = read(OLD)
+    text = report.render(results, form)
+    assert "hello/app.handler" in text
+    if form == "terminal":
+        assert "150 received from 50 of 50 invocations" in text
+
+
+def test_a_file_of_another_kind_needs_the_header_only() -> None:
+    document = json.loads(STORED.read_bytes())
+    for section in no_sections():
+        del document[section]
+    document |= {"kind": "load", "load": {"requests": 3}}
+    results = loads(json.dumps(document))
+    assert results["kind"] == "load"
+    assert results["load"] == {"requests": 3}
+    assert results["samples"] == []
+    assert results["targets"] == {}
+
+
 def test_unknown_keys_of_a_later_minor_version_are_ignored() -> None:
     document = json.loads(STORED.read_bytes())
-    document["schema"] = "lambent.performance-results/1.3"
+    document["schema"] = "lambent.performance-results/2.3"
     document["invented later"] = 1
     assert loads(json.dumps(document))["seed"] == document["seed"]
 
@@ -32,7 +76,9 @@ def test_unknown_keys_of_a_later_minor_version_are_ignored() -> None:
         ("not json", "not JSON"),
         ("[]", "not a lambent.performance-results file"),
         ('{"schema": 1}', "not a lambent.performance-results file"),
-        ('{"schema": "lambent.performance-results/2"}', "its schema is lambent.performance-results/2"),
+        ('{"schema": "lambent.performance-results/3"}', "its schema is lambent.performance-results/3"),
+        ('{"schema": "lambent.performance-results/2", "kind": "bench"}', "incomplete: .*samples.* missing"),
+        ('{"schema": "lambent.performance-results/2", "kind": "soak"}', "incomplete: .*machine.* missing"),
         ('{"schema": "lambent.performance-results/1"}', "incomplete: .*samples.* missing"),
     ],
 )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambent_lab.errors import LabError
+from lambent_lab.measure.results import METRICS, OPTIONAL_METRICS
 from lambent_lab.measure.sampler import empty_sample, fill
-from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeReport, FakeResult
+from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeReport, FakeResult, FakeSpan
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Sample
@@ -19,6 +20,12 @@ def taken(lab: FakeLab, warm: int = 4) -> Sample:
     fill(sample, function, {"n": 1}, warm, lambda: None)
     assert function.box is None, "the environment outlived its sample"
     return sample
+
+
+def main(sample: Sample) -> dict[str, float]:
+    """A sample's values without its phases and the finer figures of memory."""
+    names = METRICS.keys() - OPTIONAL_METRICS
+    return {name: value for name, value in sample["values"].items() if name in names}
 
 
 def fixed(durations: list[float]) -> FakeLab:
@@ -34,7 +41,7 @@ def fixed(durations: list[float]) -> FakeLab:
 def test_a_sample_is_its_cold_start_and_the_median_of_its_warm_invocations() -> None:
     sample = taken(fixed([10, 1, 4, 2, 3]))
     assert sample["complete"]
-    assert sample["values"] == {
+    assert main(sample) == {
         "init_ms": 50,
         "first_ms": 10,
         "cold_ms": 60,
@@ -75,7 +82,7 @@ def test_a_failed_first_invocation_leaves_no_cold_value() -> None:
     sample = taken(FakeLab(change=change))
     assert sample["invocations"][0]["counted_as"] == "failed"
     assert sample["invocations"][0]["error"] == "Sandbox.Timedout"
-    assert sample["values"].keys() == {"warm_ms", "warm_cpu_ms"}
+    assert main(sample).keys() == {"warm_ms", "warm_cpu_ms"}
 
 
 def test_a_warm_invocation_that_turned_out_cold_is_counted_as_cold() -> None:
@@ -93,14 +100,14 @@ def test_a_first_invocation_that_was_warm_gives_no_cold_start() -> None:
     def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
         result.cold = False
 
-    assert taken(FakeLab(change=change))["values"].keys() == {"warm_ms", "warm_cpu_ms", "memory_mb"}
+    assert main(taken(FakeLab(change=change))).keys() == {"warm_ms", "warm_cpu_ms", "memory_mb"}
 
 
 def test_what_the_box_cannot_measure_is_absent() -> None:
     def change(_f: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
         result.report = FakeReport(2, 1, 50 if result.cold else None, None, None)
 
-    assert taken(FakeLab(change=change))["values"].keys() == {"init_ms", "first_ms", "cold_ms", "warm_ms"}
+    assert main(taken(FakeLab(change=change))).keys() == {"init_ms", "first_ms", "cold_ms", "warm_ms"}
 
 
 def test_memory_is_taken_from_bytes_where_the_box_has_them() -> None:
@@ -148,3 +155,48 @@ def test_every_sample_begins_in_a_new_environment() -> None:
     assert sample["invocations"][0]["cold"]
     assert len(lab.environments) == 2
     assert function.events[1:] == [{"n": 1}, {"n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        ({"statusCode": 500, "body": "no"}, "it answered with statusCode 500: no"),
+        ({"statusCode": "503"}, "it answered with statusCode 503"),
+        ({"statusCode": 499, "body": "teapot"}, None),
+        ({"statusCode": True}, None),
+        ({"statusCode": "5000"}, None),
+        ([500], None),
+        (None, None),
+    ],
+)
+def test_an_answer_of_500_or_more_is_a_failure_and_has_no_speed(payload: object, error: str | None) -> None:
+    def change(_f: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        result.payload = payload
+
+    sample = taken(FakeLab(change=change), warm=1)
+    assert [invocation["error"] for invocation in sample["invocations"]] == [error, error]
+    assert ("cold_ms" in sample["values"]) == ("warm_ms" in sample["values"]) == (error is None)
+
+
+def test_the_phases_of_cold_and_warm_invocations_are_kept_apart() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        duration = 30.0 if index == 0 else 8.0
+        result.report = FakeReport(duration, 1, 50.0 if index == 0 else None, 40, 1.0, extension_ms=2.0)
+        result.spans = [FakeSpan(result.started_ns + 5_000_000, {"faas.invocation_id": result.request_id})]
+
+    values = taken(FakeLab(change=change))["values"]
+    parts = ("handler_ms", "flush_ms", "extension_ms")
+    assert [values[name] for name in parts] == [5, 1, 2]
+    assert [values[f"cold_{name}"] for name in parts] == [5, 23, 2]
+
+
+def test_resident_memory_and_memory_with_the_cache_are_kept_apart() -> None:
+    def change(_f: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        cached = None if index == 2 else 60 * 2**20
+        result.report = FakeReport(
+            1.0, 1, None, 41, None, peak_rss=(30 + index) * 2**20, peak_with_cache=cached
+        )
+
+    values = taken(FakeLab(change=change), warm=1)["values"]
+    assert (values["memory_mb"], values["peak_rss_mb"], values["page_cache_mb"]) == (31, 31, 60)
+    assert "page_cache_mb" not in taken(FakeLab(change=change), warm=2)["values"]

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
+    from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
+    from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
 __all__ = [
     "SCHEMA",
     "Benchmark",
+    "LambdaPerformanceTester",
     "LoadTester",
+    "PerformanceMetrics",
+    "PerformanceTester",
     "Progress",
     "Results",
     "dumps",
@@ -30,7 +35,10 @@ __all__ = [
 _HOMES = {
     "SCHEMA": "results",
     "Benchmark": "bench",
+    "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
+    "PerformanceMetrics": "performance",
+    "PerformanceTester": "performance",
     "Progress": "bench",
     "Results": "results",
     "dumps": "results",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from lambent_lab.measure.runner import broken, where
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent_lab.measure.results import Doubt, Metric, Results, Sample, SizeSummary, SpanCount
+    from lambent_lab.measure.results import Cell, Doubt, Metric, Results, Sample, SpanCount
 
 TOLERANCE = 0.05
 """An A/A ratio further than this from 1 makes the machine unfit for small effects (a gate's delta)."""
@@ -26,26 +28,25 @@ def doubts(results: Results) -> list[Doubt]:
     """All warnings about a run, failures first."""
     found = [
         *_errors(results["samples"]),
+        *_preflight(results),
         *_problems(results["samples"]),
         *_load(results),
         *_box(results),
     ]
-    for size in results["summary"]:
-        found += _invocations(results, size)
-        found += _spans(results, size)
-        found += _stability(size)
+    for cell in results["summary"]:
+        found += _Of(results, cell).doubts()
     explained = results["interrupted"] or results["error"] is not None
-    if not explained and not any(size["pairs"] for size in results["summary"]):
+    if not explained and not any(cell["pairs"] for cell in results["summary"]):
         found.append(_failure("no-pairs", "No pair was measured completely: there is nothing to compare."))
     return sorted(found, key=lambda warning: warning["severity"] != "failure")
 
 
-def _failure(code: str, text: str, size: int | None = None) -> Doubt:
-    return {"code": code, "severity": "failure", "memory_mb": size, "text": text}
+def _failure(code: str, text: str) -> Doubt:
+    return {"code": code, "severity": "failure", "memory_mb": None, "text": text}
 
 
-def _warning(code: str, text: str, size: int | None = None) -> Doubt:
-    return {"code": code, "severity": "warning", "memory_mb": size, "text": text}
+def _warning(code: str, text: str) -> Doubt:
+    return {"code": code, "severity": "warning", "memory_mb": None, "text": text}
 
 
 def _errors(samples: Sequence[Sample]) -> list[Doubt]:
@@ -82,115 +83,168 @@ def _box(results: Results) -> list[Doubt]:
     return [_warning("box", text)]
 
 
-def _invocations(results: Results, size: SizeSummary) -> list[Doubt]:
+def _preflight(results: Results) -> list[Doubt]:
+    """Sides that did not work at all in one place of the matrix, where others did."""
     found: list[Doubt] = []
-    sides: tuple[Literal["candidate", "baseline"], ...] = ("candidate", "baseline")
-    for side in sides:
-        counts = size[side]["invocations"]
-        where = f"at {size['memory_mb']} MB ({results['targets'][side]['label']})"
+    for sample in results["samples"]:
+        reason = broken(sample) if sample["kind"] == "preflight" else None
+        if reason is None or results["error"] is not None:
+            continue
+        place = where(sample["memory_mb"], sample["python"])
+        text = f"{results['targets'][sample['side']]['label']} failed {place} and was not measured there"
+        doubt = _failure("preflight", f"{text}: {reason.rstrip('.')}.")
+        doubt |= {"memory_mb": sample["memory_mb"], "python": sample["python"]}
+        if sample["side"] != "baseline":
+            doubt["variant"] = sample["side"]
+        found.append(doubt)
+    return found
+
+
+class _Of:
+    """What there is to say about one cell."""
+
+    def __init__(self, results: Results, cell: Cell) -> None:
+        self._results = results
+        self._cell = cell
+        self._found: list[Doubt] = []
+        self._candidate = results["targets"][cell["variant"]]
+        self._baseline = results["targets"]["baseline"]
+        self._place = where(cell["memory_mb"], cell["python"])
+        several = len(results["targets"]) > 2
+        self._where = f"{self._place} ({self._candidate['label']})" if several else self._place
+
+    def doubts(self) -> list[Doubt]:
+        """All of it."""
+        self._invocations(self._cell["variant"], "candidate")
+        first = next(iter(self._results["summary"]))["variant"] == self._cell["variant"]
+        if first:  # the other variants share the baseline's samples
+            self._invocations("baseline", "baseline")
+        self._spans()
+        self._stability()
+        return self._found
+
+    def _say(
+        self, severity: Literal["failure", "warning"], code: str, text: str, *, shared: bool = False
+    ) -> None:
+        doubt: Doubt = {
+            "code": code,
+            "severity": severity,
+            "memory_mb": self._cell["memory_mb"],
+            "text": text,
+            "python": self._cell["python"],
+        }
+        if not shared:
+            doubt["variant"] = self._cell["variant"]
+        self._found.append(doubt)
+
+    def _invocations(self, side: str, part: Literal["candidate", "baseline"]) -> None:
+        counts = self._cell[part]["invocations"]
+        shared = part == "baseline"
+        at = f"{self._place} ({self._results['targets'][side]['label']})"
         total = counts["cold"] + counts["warm"] + counts["failed"]
         if counts["failed"]:
             text = (
-                f"{counts['failed']} of {total} invocations {where} failed: "
-                f"{_first_error(results, size, side)} They are in no figure."
+                f"{counts['failed']} of {total} invocations {at} failed: "
+                f"{self._first_error(side)} They are in no figure."
             )
-            found.append(_failure("failed", text, size["memory_mb"]))
+            self._say("failure", "failed", text, shared=shared)
         if counts["unexpectedly_cold"]:
-            text = (
-                f"{counts['unexpectedly_cold']} invocations {where} were cold though a warm one was expected."
-            )
-            found.append(_warning("cold-again", text, size["memory_mb"]))
+            text = f"{counts['unexpectedly_cold']} invocations {at} were cold though a warm one was expected."
+            self._say("warning", "cold-again", text, shared=shared)
         first_warm = [
             sample["id"]
-            for sample in results["samples"]
-            if (sample["memory_mb"], sample["side"]) == (size["memory_mb"], side)
-            and sample["invocations"]
-            and not sample["invocations"][0]["cold"]
+            for sample in self._samples(side)
+            if sample["invocations"] and not sample["invocations"][0]["cold"]
         ]
         if first_warm:
-            text = f"{len(first_warm)} environments {where} were not new: they have no cold start."
-            found.append(_warning("not-cold", text, size["memory_mb"]))
-    return found
+            text = f"{len(first_warm)} environments {at} were not new: they have no cold start."
+            self._say("warning", "not-cold", text, shared=shared)
 
+    def _samples(self, side: str) -> list[Sample]:
+        place = (self._cell["memory_mb"], self._cell["python"], side)
+        return [
+            sample
+            for sample in self._results["samples"]
+            if (sample["memory_mb"], sample["python"], sample["side"]) == place
+        ]
 
-def _first_error(results: Results, size: SizeSummary, side: str) -> str:
-    for sample in results["samples"]:
-        if sample["memory_mb"] == size["memory_mb"] and sample["side"] == side:
+    def _first_error(self, side: str) -> str:
+        for sample in self._samples(side):
             for invocation in sample["invocations"]:
                 if invocation["error"]:
                     return f"{invocation['error'].rstrip('.')}."
-    return "unknown."
+        return "unknown."
 
+    def _spans(self) -> None:
+        candidate, baseline = self._cell["candidate"]["spans"], self._cell["baseline"]["spans"]
+        turned_off = self._baseline["mode"] == "off"
+        expected = self._candidate["mode"] != "off"
+        if candidate["invocations"] and expected:
+            if candidate["delivered"] == 0:
+                text = (
+                    f"0 of {candidate['invocations']} invocations delivered a trace {self._where}: what was "
+                    "measured is not tracing. Is the handler decorated, an exporter set, "
+                    "OTEL_SDK_DISABLED unset?"
+                )
+                # Two bundles of which neither traces are compared as what they are.
+                severe = turned_off or self._baseline["switch"] is not None or baseline["delivered"] > 0
+                self._say("failure" if severe else "warning", "no-spans", text)
+            elif not candidate["uniform"]:
+                text = f"Spans differ between invocations {self._where}: {_spread(candidate)}."
+                self._say("warning", "spans-vary", text)
+            if 0 < candidate["without"] < candidate["invocations"]:
+                text = (
+                    f"{candidate['without']} of {candidate['invocations']} invocations delivered no trace "
+                    f"{self._where}: they were sampled out, or their spans were lost."
+                )
+                self._say("warning", "spans-missing", text)
+        if candidate.get("lost"):
+            text = (
+                f"{candidate['lost']} of {candidate.get('made')} spans that the function made were "
+                "not received "
+                f"{self._where}: what was measured is not all of tracing."
+            )
+            self._say("failure", "spans-lost", text)
+        if turned_off and baseline["delivered"]:
+            text = (
+                f"The baseline delivered {baseline['delivered']} spans {self._place} although "
+                f"{self._baseline['switch']} was set: its tracing was not off, and the difference "
+                "is not the cost "
+                "of tracing."
+            )
+            self._say("failure", "baseline-traced", text, shared=True)
 
-def _spans(results: Results, size: SizeSummary) -> list[Doubt]:
-    found: list[Doubt] = []
-    candidate, baseline = size["candidate"]["spans"], size["baseline"]["spans"]
-    where = f"at {size['memory_mb']} MB"
-    switch = results["targets"]["baseline"]["switch"]
-    turned_off = results["targets"]["baseline"]["label"] == "untraced"
-    if candidate["invocations"]:
-        if candidate["delivered"] == 0:
+    def _stability(self) -> None:
+        for name, word in _HEADLINE.items():
+            metric = self._cell["metrics"][name]
+            self._wide(metric, f"{word} {self._where}")
+            same = metric["aa_ratio"]
+            if same is not None and abs(same["median"] - 1) > TOLERANCE:
+                text = (
+                    "This machine is noisy: the baseline against itself differed by "
+                    f"{same['median'] - 1:+.1%} "
+                    f"({word} {self._place}, {same['n']} A/A pairs)."
+                )
+                self._say("warning", "noise", text, shared=True)
+
+    def _wide(self, metric: Metric, about: str) -> None:
+        ratio = metric["ratio"]
+        if ratio is None:
+            return
+        if ratio["interval"] is None:
             text = (
-                f"0 of {candidate['invocations']} invocations delivered a trace {where}: what was measured "
-                "is not tracing. Is the handler decorated, an exporter set, OTEL_SDK_DISABLED unset?"
+                f"No interval for the {about}: it takes 8 pairs, there are {ratio['n']} (--cold 8 or more)."
             )
-            found.append(_failure("no-spans", text, size["memory_mb"]))
-        elif not candidate["uniform"]:
-            found.append(
-                _warning("spans-vary", f"Spans differ between invocations {where}: {_spread(candidate)}.")
-            )
-        if 0 < candidate["without"] < candidate["invocations"]:
+            self._say("warning", "few-pairs", text)
+            return
+        width = ratio["interval"]["high"] - ratio["interval"]["low"]
+        if width > max(WIDE, abs(ratio["median"] - 1) / 2):
             text = (
-                f"{candidate['without']} of {candidate['invocations']} invocations delivered no trace "
-                f"{where}: they were sampled out, or their spans were lost."
+                f"The interval of the {about} is wide ({width:.0%} of the baseline): more pairs (--cold) "
+                "narrow it."
             )
-            found.append(_warning("spans-missing", text, size["memory_mb"]))
-    if candidate.get("lost"):
-        text = (
-            f"{candidate['lost']} of {candidate.get('made')} spans that the function made were not received "
-            f"{where}: what was measured is not all of tracing."
-        )
-        found.append(_failure("spans-lost", text, size["memory_mb"]))
-    if turned_off and baseline["delivered"]:
-        text = (
-            f"The baseline delivered {baseline['delivered']} spans {where} although {switch} was set: "
-            "its tracing was not off, and the difference is not the cost of tracing."
-        )
-        found.append(_failure("baseline-traced", text, size["memory_mb"]))
-    return found
+            self._say("warning", "wide", text)
 
 
 def _spread(spans: SpanCount) -> str:
     return ", ".join(f"{per} in {count}" for per, count in spans["per_invocation"].items())
-
-
-def _stability(size: SizeSummary) -> list[Doubt]:
-    found: list[Doubt] = []
-    for name, word in _HEADLINE.items():
-        metric = size["metrics"][name]
-        where = f"{word} at {size['memory_mb']} MB"
-        found += _wide(metric, where, size["memory_mb"])
-        same = metric["aa_ratio"]
-        if same is not None and abs(same["median"] - 1) > TOLERANCE:
-            text = (
-                f"This machine is noisy: the baseline against itself differed by {same['median'] - 1:+.1%} "
-                f"({where}, {same['n']} A/A pairs)."
-            )
-            found.append(_warning("noise", text, size["memory_mb"]))
-    return found
-
-
-def _wide(metric: Metric, where: str, size: int) -> list[Doubt]:
-    ratio = metric["ratio"]
-    if ratio is None:
-        return []
-    if ratio["interval"] is None:
-        text = f"No interval for the {where}: it takes 8 pairs, there are {ratio['n']} (--cold 8 or more)."
-        return [_warning("few-pairs", text, size)]
-    width = ratio["interval"]["high"] - ratio["interval"]["low"]
-    if width <= max(WIDE, abs(ratio["median"] - 1) / 2):
-        return []
-    text = (
-        f"The interval of the {where} is wide ({width:.0%} of the baseline): more pairs (--cold) narrow it."
-    )
-    return [_warning("wide", text, size)]

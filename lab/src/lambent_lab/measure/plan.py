@@ -1,10 +1,10 @@
-"""The order in which environments are started: pairs, interleaved, random inside and reproducible by a seed.
+"""The order in which environments are started: blocks, interleaved, random inside, reproducible by a seed.
 
 Rules
-- The unit is a pair of fresh environments, one of each side, run one after the other; which comes first is
-  random.
-- All memory sizes are visited in every round, in random order, so that a drifting machine touches all alike
-  and an interrupted run has (almost) equally many pairs of each.
+- The unit is a block of fresh environments, one of the baseline and one of each variant, run one after the
+  other in random order. With one variant a block is a pair; with several they share the block's baseline.
+- All memory sizes and interpreters are visited in every round, in random order, so that a drifting machine
+  touches all alike and an interrupted run has (almost) equally many blocks of each.
 - A/A pairs (baseline against itself) are spread evenly over the rounds.
 """
 
@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Side = Literal["candidate", "baseline"]
+BASELINE = "baseline"
+CANDIDATE = "candidate"
+
 Kind = Literal["ab", "aa"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two environments to run one after the other. In an A/A pair both sides are the baseline."""
+class Block:
+    """Environments to run one after the other. In an A/A block both sides are the baseline."""
 
     number: int
     kind: Kind
     memory_mb: int
-    order: tuple[Side, Side]
+    python: str | None
+    order: tuple[str, ...]
 
 
 def default_aa(pairs: int) -> int:
@@ -36,22 +39,28 @@ def default_aa(pairs: int) -> int:
     return 3 if pairs >= 8 else 0
 
 
-def schedule(*, seed: int, memory_mb: Sequence[int], pairs: int, aa: int) -> list[Pair]:
-    """All pairs in the order in which they run; equal arguments give an equal order."""
+def schedule(
+    *,
+    seed: int,
+    memory_mb: Sequence[int],
+    pairs: int,
+    aa: int,
+    pythons: Sequence[str | None] = (None,),
+    variants: Sequence[str] = (CANDIDATE,),
+) -> list[Block]:
+    """All blocks in the order in which they run; equal arguments give an equal order."""
     # Not for secrets: the order must be reproducible from the seed in the result file.
     source = random.Random(seed)  # noqa: S311
     kinds: list[tuple[float, Kind]] = [((i + 0.5) / pairs, "ab") for i in range(pairs)]
     kinds += [((i + 0.5) / aa, "aa") for i in range(aa)]
     kinds.sort()
-    planned: list[Pair] = []
+    planned: list[Block] = []
     for _, kind in kinds:
-        sizes = list(memory_mb)
-        source.shuffle(sizes)
-        for size in sizes:
-            first: Side = source.choice(("candidate", "baseline"))
-            if kind == "aa":
-                order: tuple[Side, Side] = ("baseline", "baseline")
-            else:
-                order = (first, "baseline" if first == "candidate" else "candidate")
-            planned.append(Pair(len(planned), kind, size, order))
+        places = [(size, python) for size in memory_mb for python in pythons]
+        source.shuffle(places)
+        for size, python in places:
+            order = [*variants, BASELINE]
+            source.shuffle(order)
+            sides = (BASELINE, BASELINE) if kind == "aa" else tuple(order)
+            planned.append(Block(len(planned), kind, size, python, sides))
     return planned

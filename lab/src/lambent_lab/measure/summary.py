@@ -10,24 +10,35 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lambent_lab.measure import stats
-from lambent_lab.measure.results import METRICS
+from lambent_lab.measure.results import METRICS, OPTIONAL_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Literal
 
     from lambent_lab.measure.results import (
+        Cell,
         Counts,
         Figure,
         InvocationRecord,
         Metric,
         PairValue,
         Percentiles,
+        Phases,
         Sample,
         SideCounts,
-        SizeSummary,
         SpanCount,
     )
+
+PHASES = (
+    "init_ms",
+    "handler_ms",
+    "flush_ms",
+    "extension_ms",
+    "cold_handler_ms",
+    "cold_flush_ms",
+    "cold_extension_ms",
+)
+"""The phases of a cell, as keys of a sample's values."""
 
 
 def figure(values: Sequence[float]) -> Figure | None:
@@ -51,8 +62,8 @@ def figure(values: Sequence[float]) -> Figure | None:
 
 
 def couples(samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
-    """The pairs among complete samples of one kind, in their order: (candidate, baseline), or for A/A
-    (first, second).
+    """The pairs among complete samples of one cell and kind, in their order: (candidate, baseline), or for
+    A/A (second, first).
     """
     waiting: dict[int, Sample] = {}
     found: list[tuple[Sample, Sample]] = []
@@ -63,11 +74,33 @@ def couples(samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
         other = waiting.pop(number, None)
         if other is None:
             waiting[number] = sample
-        elif sample["side"] == "candidate":
-            found.append((sample, other))
-        else:
+        elif sample["side"] == "baseline" and other["side"] != "baseline":
             found.append((other, sample))
+        else:
+            found.append((sample, other))
     return found
+
+
+def cells(samples: Sequence[Sample]) -> list[tuple[int, str | None, str]]:
+    """The (memory size, Python, variant) that were measured, the variants in the order in which they first
+    ran.
+    """
+    order: dict[str, int] = {}
+    for sample in samples:
+        order.setdefault(sample["side"], len(order))
+    found = {
+        (sample["memory_mb"], sample["python"], sample["side"])
+        for sample in samples
+        if sample["kind"] == "ab" and sample["side"] != "baseline"
+    }
+    return sorted(found, key=lambda cell: (cell[0], _version(cell[1]), order[cell[2]]))
+
+
+def _version(python: str | None) -> tuple[tuple[int, ...], str]:
+    """Versions in the order of their numbers: 3.9 before 3.12."""
+    text = python or ""
+    numbers = tuple(int(part) for part in text.split(".") if part.isdigit())
+    return numbers, text
 
 
 def pair_values(pairs: Iterable[tuple[Sample, Sample]], name: str) -> list[PairValue]:
@@ -90,7 +123,7 @@ def pair_values(pairs: Iterable[tuple[Sample, Sample]], name: str) -> list[PairV
 
 
 def metric(name: str, ab: Sequence[tuple[Sample, Sample]], aa: Sequence[tuple[Sample, Sample]]) -> Metric:
-    """One quantity over the pairs of one memory size."""
+    """One quantity over the pairs of one cell."""
     compared = pair_values(ab, name)
     same = pair_values(aa, name)
     flagged: list[int] = []
@@ -112,10 +145,11 @@ def metric(name: str, ab: Sequence[tuple[Sample, Sample]], aa: Sequence[tuple[Sa
 
 def span_count(invocations: Sequence[InvocationRecord]) -> SpanCount:
     """The spans delivered by the successful ones of these invocations."""
-    successful = [invocation for invocation in invocations if invocation["counted_as"] != "failed"]
-    counted = [invocation["spans"] for invocation in successful]
+    seen = [(i, i["spans"]) for i in invocations if i["counted_as"] != "failed"]
+    known = [(invocation, spans) for invocation, spans in seen if spans is not None]
+    counted = [spans for _, spans in known]
     per = Counter(counted)
-    said = [(i["spans_made"], i["spans"]) for i in successful if "spans_made" in i]
+    said = [(invocation["spans_made"], spans) for invocation, spans in known if "spans_made" in invocation]
     return {
         "invocations": len(counted),
         "made": sum(made for made, _ in said) if said else None,
@@ -127,8 +161,8 @@ def span_count(invocations: Sequence[InvocationRecord]) -> SpanCount:
     }
 
 
-def side_counts(samples: Sequence[Sample], side: Literal["candidate", "baseline"]) -> SideCounts:
-    """What one side's samples (of A/B pairs, complete or not) ran and delivered."""
+def side_counts(samples: Sequence[Sample], side: str) -> SideCounts:
+    """What one side's samples (of blocks, not of A/A pairs; complete or not) ran and delivered."""
     mine = [sample for sample in samples if sample["side"] == side]
     invocations = [invocation for sample in mine for invocation in sample["invocations"]]
     by_class = Counter(invocation["counted_as"] for invocation in invocations)
@@ -153,35 +187,77 @@ def side_counts(samples: Sequence[Sample], side: Literal["candidate", "baseline"
     }
 
 
-def summarize(samples: Sequence[Sample]) -> list[SizeSummary]:
-    """The summary of every memory size that has samples, smallest first."""
-    measured = [sample for sample in samples if sample["kind"] != "preflight"]
-    found: list[SizeSummary] = []
-    for size in sorted({sample["memory_mb"] for sample in measured}):
-        ab = [sample for sample in measured if sample["memory_mb"] == size and sample["kind"] == "ab"]
-        aa = [sample for sample in measured if sample["memory_mb"] == size and sample["kind"] == "aa"]
-        ab_pairs, aa_pairs = couples(ab), couples(aa)
-        found.append(
-            {
-                "memory_mb": size,
-                "pairs": len(ab_pairs),
-                "aa_pairs": len(aa_pairs),
-                "metrics": {name: metric(name, ab_pairs, aa_pairs) for name in METRICS},
-                "candidate": side_counts(ab, "candidate"),
-                "baseline": side_counts(ab, "baseline"),
-            }
-        )
-    return found
+def phases(samples: Iterable[Sample]) -> Phases:
+    """Where the time of these samples goes."""
+    complete = [sample["values"] for sample in samples if sample["complete"]]
+
+    def over(name: str) -> Figure | None:
+        return figure([values[name] for values in complete if name in values])
+
+    return {
+        "init_ms": over("init_ms"),
+        "handler_ms": over("handler_ms"),
+        "flush_ms": over("flush_ms"),
+        "extension_ms": over("extension_ms"),
+        "cold_handler_ms": over("cold_handler_ms"),
+        "cold_flush_ms": over("cold_flush_ms"),
+        "cold_extension_ms": over("cold_extension_ms"),
+    }
+
+
+def summarize(samples: Sequence[Sample]) -> list[Cell]:
+    """The summary of every cell that has samples: by memory size, Python and variant."""
+    return [_cell(samples, *place) for place in cells(samples)]
+
+
+def _of_cell(samples: Iterable[Sample], memory_mb: int, python: str | None, variant: str) -> list[Sample]:
+    """The samples of a cell's two sides, A/A pairs left out."""
+    place, sides = (memory_mb, python), {variant, "baseline"}
+    return [
+        sample
+        for sample in samples
+        if sample["kind"] == "ab"
+        and sample["side"] in sides
+        and (sample["memory_mb"], sample["python"]) == place
+    ]
+
+
+def _cell(samples: Sequence[Sample], memory_mb: int, python: str | None, variant: str) -> Cell:
+    ab = _of_cell(samples, memory_mb, python, variant)
+    place = (memory_mb, python)
+    aa = [each for each in samples if each["kind"] == "aa" and (each["memory_mb"], each["python"]) == place]
+    ab_pairs, aa_pairs = couples(ab), couples(aa)
+    measured = {name for sample in (*ab, *aa) for name in sample["values"]}
+    return {
+        "memory_mb": memory_mb,
+        "python": python,
+        "variant": variant,
+        "pairs": len(ab_pairs),
+        "aa_pairs": len(aa_pairs),
+        "metrics": {
+            name: metric(name, ab_pairs, aa_pairs)
+            for name in METRICS
+            if name not in OPTIONAL_METRICS or name in measured
+        },
+        "candidate": side_counts(ab, variant),
+        "baseline": side_counts(ab, "baseline"),
+        "phases": {
+            side: phases([sample for sample in ab if sample["side"] == side])
+            for side in (variant, "baseline")
+        },
+    }
 
 
 def count(samples: Sequence[Sample]) -> Counts:
     """What was run in all, preflight included."""
-    kinds = {kind: [sample for sample in samples if sample["kind"] == kind] for kind in ("ab", "aa")}
+    compared = 0
+    compared = sum(len(couples(_of_cell(samples, *cell))) for cell in cells(samples))
+    again = len(couples(sample for sample in samples if sample["kind"] == "aa"))
     invocations = [invocation for sample in samples for invocation in sample["invocations"]]
     return {
         "samples": len(samples),
-        "pairs": len(couples(kinds["ab"])),
-        "aa_pairs": len(couples(kinds["aa"])),
+        "pairs": compared,
+        "aa_pairs": again,
         "invocations": len(invocations),
         "failed": sum(1 for invocation in invocations if invocation["counted_as"] == "failed"),
     }

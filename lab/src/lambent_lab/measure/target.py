@@ -36,7 +36,7 @@ class Target:
     """One side of a comparison.
 
     text: what the user wrote; label: its name in reports; switch: the variable (`K=V`) that alone tells this
-    side from the other one, or None.
+    side from the other one, or None; mode: when spans leave, where the side is told ("off": no tracing).
     """
 
     text: str
@@ -45,6 +45,7 @@ class Target:
     label: str
     env: Mapping[str, str] = field(default_factory=dict)
     switch: str | None = None
+    mode: str | None = None
 
     @property
     def switched_off(self) -> bool:
@@ -70,7 +71,7 @@ def sides(
         raise UsageError(f"Both sides would have {switch}: remove it from --env, or choose another baseline.")
     other = replace(own, label="baseline", env={**env, name: value}, switch=switch)
     if other.switched_off:
-        return replace(own, label="traced"), replace(other, label="untraced")
+        return replace(own, label="traced"), replace(other, label="untraced", mode="off")
     return own, other
 
 

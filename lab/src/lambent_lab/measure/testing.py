@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_STARTED_NS = 1_767_323_045_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class FakeBox:
     """A box that holds nothing."""
@@ -40,6 +43,16 @@ class FakeReport:
     max_memory_mb: int | None
     cpu_ms: float | None
     peak_rss: int | None = None
+    peak_with_cache: int | None = None
+    extension_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeSpan:
+    """A made-up span, as far as measuring looks at one."""
+
+    end_ns: int
+    attributes: dict[str, object]
 
 
 @dataclass(slots=True)
@@ -56,6 +69,8 @@ class FakeResult:
     function_error: str | None = None
     payload: object = None
     problems: tuple[str, ...] = ()
+    started_ns: int = 0
+    log: str = ""
 
     @property
     def spans_made(self) -> int | None:
@@ -163,8 +178,14 @@ class FakeFunction:
         init = 90 * factor * (self.lab.cost[0] if self.traced else 1) if cold else None
         duration = (6 if cold else 1.5) * share * factor * (self.lab.cost[1] if self.traced else 1)
         memory = 38 + (1 if self.traced else 0) + source.choice((0, 0, 0, 1))
+        request_id = f"{source.getrandbits(128):032x}"
+        # The handler takes what it takes untraced; what tracing adds is the flush.
+        ended = _STARTED_NS + int(1e6 * duration / self.lab.cost[1])
+        root = FakeSpan(ended, {"faas.invocation_id": request_id})
+        inner = FakeSpan(ended - 1000, {})
+        spans: list[object] = [root, *[inner] * self.lab.spans]
         return FakeResult(
-            request_id=f"{source.getrandbits(128):032x}",
+            request_id=request_id,
             cold=cold,
             report=FakeReport(
                 duration_ms=round(duration, 3),
@@ -172,8 +193,55 @@ class FakeFunction:
                 init_ms=None if init is None else round(init, 3),
                 max_memory_mb=memory,
                 cpu_ms=round((duration / share + (init or 0)) * 0.9, 3),
+                peak_rss=memory * 2**20 - 4096 * source.randrange(64),
+                peak_with_cache=(memory + 7) * 2**20,
             ),
-            spans=[object()] * (self.lab.spans if self.traced else 0),
+            spans=spans[: self.lab.spans if self.traced else 0],
+            started_ns=_STARTED_NS,
             made=self.lab.spans if self.traced else None,
             payload={"statusCode": 200},
         )
+
+
+class HandClock:
+    """A clock in nanoseconds that moves when told to, for the testers of functions."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def __call__(self) -> int:
+        """The time."""
+        return self.now
+
+    def advance_ms(self, milliseconds: float) -> None:
+        """Move on."""
+        self.now += round(milliseconds * 1e6)
+
+
+class FakeMemory:
+    """A memory probe: `values` are looked at one after the other, the last one for ever, or `read` says."""
+
+    peak_source = "made up"
+
+    def __init__(self) -> None:
+        self.values = [100.0]
+        self.peak: float | None = None
+        self.read: Callable[[], float] | None = None
+        self._highest = 0.0
+
+    def rss_mb(self) -> float:
+        """What is resident now."""
+        if self.read is not None:
+            now = self.read()
+        else:
+            now = self.values.pop(0) if len(self.values) > 1 else self.values[0]
+        self._highest = max(self._highest, now)
+        return now
+
+    def begin_peak(self) -> None:
+        """From here on."""
+        self._highest = 0.0
+
+    def peak_mb(self) -> float:
+        """The most."""
+        return self._highest if self.peak is None else self.peak

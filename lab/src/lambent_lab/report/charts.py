@@ -26,13 +26,16 @@ def distribution(results: Results, size: SizeSummary, key: str) -> Chart | None:
     metric = size["metrics"][key]
     if metric["candidate"] is None or metric["baseline"] is None or metric["difference"] is None:
         return None
-    labels = {side: results["targets"][side]["label"] for side in ("candidate", "baseline")}
+    names = {"candidate": size["variant"], "baseline": "baseline"}
+    labels = {side: results["targets"][name]["label"] for side, name in names.items()}
+    place = (size["memory_mb"], size["python"])
     traces: list[Chart] = []
     for row, side in ((1, "baseline"), (0, "candidate")):
         mine = [
             sample
             for sample in results["samples"]
-            if (sample["kind"], sample["memory_mb"], sample["side"]) == ("ab", size["memory_mb"], side)
+            if (sample["kind"], sample["side"]) == ("ab", names[side])
+            and (sample["memory_mb"], sample["python"]) == place
         ]
         if key == "warm_ms":
             traces.append(_invocations(mine, row, side))
@@ -91,7 +94,8 @@ def by_size(results: Results, sizes: Sequence[SizeSummary], key: str) -> Chart |
         ]
         if len(points) < 2:
             return None
-        traces.append(_line(points, results["targets"][side]["label"], side, "ms"))
+        name = sizes[0]["variant"] if side == "candidate" else side
+        traces.append(_line(points, results["targets"][name]["label"], side, "ms"))
     layout = _line_layout(traces)
     layout["yaxis"] |= _scale([value for trace in traces for value in trace["y"]])
     about = f"The {_METRICS[key]} of both sides by memory size."

@@ -43,8 +43,8 @@ def embedded_json(value: object) -> Markup:
 def render(results: Results) -> str:
     """The whole page."""
     view = page(results)
-    shown = {size.memory_mb for size in view.sizes if size.rows}
-    sizes = [size for size in results["summary"] if size["memory_mb"] in shown]
+    pairs = zip(results["summary"], view.sizes, strict=True)
+    sizes = [size for size, shown in pairs if shown.rows]
     figures = _figures(results, sizes)
     plotly, script = _plotly(), _template("report.js").render()
     return _template("report.html.j2").render(

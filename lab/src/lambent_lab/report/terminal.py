@@ -25,6 +25,8 @@ _NAMES = {
     "first_ms": "  first call",
     "warm_ms": "warm call",
     "memory_mb": "peak memory",
+    "peak_rss_mb": "  resident",
+    "page_cache_mb": "  with cache",
     "cold_cpu_ms": "CPU, cold",
     "warm_cpu_ms": "CPU, warm",
 }

@@ -90,16 +90,21 @@ def quantity(value: float, unit: str) -> str:
 
 def page(results: Results) -> Page:
     """All the words of a report."""
-    labels = {side: results["targets"][side]["label"] for side in ("candidate", "baseline")}
+    sides = results["targets"]
+    first = next((name for name in sides if name != "baseline"), "baseline")
+    labels = {"candidate": sides[first]["label"], "baseline": sides["baseline"]["label"]}
     failures = [doubt for doubt in results["warnings"] if doubt["severity"] == "failure"]
-    sizes = tuple(_size(results, size, labels) for size in results["summary"])
+    sizes = tuple(
+        _size(results, size, {**labels, "candidate": sides[size["variant"]]["label"]})
+        for size in results["summary"]
+    )
     general = [doubt["text"] for doubt in failures]
     if results["error"]:
         general.insert(0, results["error"])
     state = "failed" if general else "interrupted" if results["interrupted"] else "measured"
     box = results["box"]
     return Page(
-        title=results["targets"]["candidate"]["target"],
+        title=sides[first]["target"],
         subtitle=_subtitle(results),
         baseline=labels["baseline"],
         candidate=labels["candidate"],
@@ -118,7 +123,8 @@ def page(results: Results) -> Page:
 
 
 def _subtitle(results: Results) -> str:
-    candidate, baseline = results["targets"]["candidate"], results["targets"]["baseline"]
+    baseline = results["targets"]["baseline"]
+    candidate = next((each for name, each in results["targets"].items() if name != "baseline"), baseline)
     if baseline["switch"] is not None:
         return f"{candidate['label']} against {baseline['label']} (the same bundle with {baseline['switch']})"
     return f"{candidate['label']} against {baseline['label']} ({baseline['target']})"
@@ -133,7 +139,8 @@ def _headline(results: Results, state: str, sizes: tuple[SizeView, ...]) -> str:
         text = " ".join(sentences)
     if results["interrupted"]:
         counts, settings = results["counts"], results["settings"]
-        planned = settings["pairs"] * len(settings["memory_mb"])
+        places = len(settings["memory_mb"]) * ((settings["python"] or "").count(",") + 1)
+        planned = settings["pairs"] * places * (len(results["targets"]) - 1)
         text = f"Interrupted after {counts['pairs']} of {planned} pairs. {text}"
     return text
 
@@ -143,7 +150,10 @@ def _size(results: Results, size: SizeSummary, labels: dict[str, str]) -> SizeVi
     failures = tuple(
         doubt["text"]
         for doubt in results["warnings"]
-        if doubt["severity"] == "failure" and doubt["memory_mb"] in about
+        if doubt["severity"] == "failure"
+        and doubt["memory_mb"] in about
+        and doubt.get("python") in {size["python"], None}
+        and doubt.get("variant") in {size["variant"], None}
     )
     shown = not failures and size["pairs"] > 0
     rows = (
@@ -151,7 +161,7 @@ def _size(results: Results, size: SizeSummary, labels: dict[str, str]) -> SizeVi
     )
     return SizeView(
         memory_mb=size["memory_mb"],
-        title=f"{size['memory_mb']:,} MB",
+        title=_title(results, size),
         sentence=_sentence(size, labels) if shown else "",
         rows=rows,
         spans=tuple(_spans(labels[side], size[side]["spans"]) for side in ("candidate", "baseline")),
@@ -161,6 +171,15 @@ def _size(results: Results, size: SizeSummary, labels: dict[str, str]) -> SizeVi
         else (),
         failures=failures,
     )
+
+
+def _title(results: Results, size: SizeSummary) -> str:
+    parts = [f"{size['memory_mb']:,} MB"]
+    if size["python"] is not None:
+        parts.append(f"Python {size['python']}")
+    if len(results["targets"]) > 2:
+        parts.append(results["targets"][size["variant"]]["label"])
+    return ", ".join(parts)
 
 
 def _row(key: str, metric: Metric) -> Row:
@@ -212,7 +231,8 @@ def _sentence(size: SizeSummary, labels: dict[str, str]) -> str:
     if not parts:
         return ""
     said = " and ".join(parts)
-    return f"At {size['memory_mb']:,} MB {subject} {said}; {_delivered(size['candidate']['spans'])}."
+    python = "" if size["python"] is None else f" on Python {size['python']}"
+    return f"At {size['memory_mb']:,} MB{python} {subject} {said}; {_delivered(size['candidate']['spans'])}."
 
 
 def _effect(difference: Figure, word: str) -> str:
@@ -228,6 +248,8 @@ def _effect(difference: Figure, word: str) -> str:
 
 
 def _delivered(spans: SpanCount) -> str:
+    if not spans["invocations"]:
+        return "whether spans arrived cannot be seen from here"
     if spans["without"]:
         return f"{spans['without']:,} of {spans['invocations']:,} invocations delivered no trace"
     ran = f"all {spans['invocations']:,}"

@@ -23,8 +23,9 @@ class Report:
 
     `init_ms` is there for the first invocation after an init, `restore_ms` after a restore. `cpu_ms` is the
     CPU time that the box used, init included; `peak_rss` the most memory in bytes that its processes held
-    since it was made.
-    `rss` is how much they held, in bytes, when this invocation was over.
+    since it was made, `rss` what they held when this invocation was over, and `peak_with_cache` the most that
+    was charged to it, the page cache included.
+    `extension_ms` is the part of the duration for which extensions went on after the answer.
     """
 
     request_id: str
@@ -36,6 +37,8 @@ class Report:
     cpu_ms: float | None
     peak_rss: int | None = None
     rss: int | None = None
+    peak_with_cache: int | None = None
+    extension_ms: float | None = None
     restore_ms: float | None = None
 
 
@@ -46,7 +49,8 @@ class Result:
     `payload` is the parsed response, or text when it is not JSON; of a failed one it is AWS's error object.
     `error` is that object's errorType, None on success. `log` holds every line, `spans` those of this
     invocation that had arrived when it ended, and `problems` what was wrong with spans in the log. `box` is
-    how the function was held, and what that box cannot do.
+    how the function was held, and what that box cannot do. `started_ns` is when the event was handed over, in
+    ns since the epoch.
     """
 
     payload: Json
@@ -59,6 +63,7 @@ class Result:
     cold: bool
     problems: tuple[str, ...] = ()
     box: BoxReport | None = None
+    started_ns: int = 0
 
     @property
     def request_id(self) -> str:
@@ -121,6 +126,8 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
             cpu_ms=invocation.cpu_ms,
             peak_rss=invocation.peak_rss,
             rss=invocation.rss,
+            peak_with_cache=invocation.peak_with_cache,
+            extension_ms=invocation.extension_overhead_ms,
             restore_ms=invocation.restore_ms,
         ),
         log="\n".join(invocation.log),
@@ -128,6 +135,7 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
         cold=invocation.cold,
         problems=tuple(problems),
         box=invocation.box,
+        started_ns=invocation.started_ns,
     )
 
 

@@ -28,7 +28,8 @@ class FakeInvocation:
         self.payload = b'{"ok": true}'
         self.duration_ms, self.billed_ms, self.memory_mb, self.max_memory_mb = 1.5, 2, 128, 40
         self.init_ms, self.cpu_ms = (100.0 if cold else None), 1.0
-        self.peak_rss, self.restore_ms, self.box = 30 * 2**20, None, None
+        self.peak_rss, self.peak_with_cache = 30 * 2**20, 36 * 2**20
+        self.restore_ms, self.extension_overhead_ms, self.box = None, None, None
         self.rss: int | None = 29 * 2**20
         self.log: tuple[str, ...] = ("START", "END")
         self.started_ns, self.ended_ns = 0, 2**62

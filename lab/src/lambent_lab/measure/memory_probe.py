@@ -1,0 +1,98 @@
+"""The memory of this process: what is resident now, and the most that was since a moment.
+
+Rules
+- Megabytes are 2^20 bytes. Resident memory (RSS) is psutil's, which is the kernel's own count.
+- A peak is the kernel's high-water mark (`VmHWM`), which misses nothing between two looks. Linux lets a
+  process set its own back (`/proc/self/clear_refs`); where that is refused, the peak is the highest of the
+  values that were looked at, and `peak_source` says so.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+MB = 1024 * 1024
+KERNEL = "high-water mark (VmHWM)"
+LOOKS = "highest of the values looked at"
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class Memory(Protocol):
+    """What the testers ask of a memory probe; tests give one whose values they choose."""
+
+    @property
+    def peak_source(self) -> str:
+        """How `peak_mb` is known."""
+
+    def rss_mb(self) -> float:
+        """Resident memory now."""
+
+    def begin_peak(self) -> None:
+        """From here on `peak_mb` counts."""
+
+    def peak_mb(self) -> float:
+        """The most that was resident since `begin_peak`."""
+
+
+class MemoryProbe:
+    """The memory of the process it is made in."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process(os.getpid())
+        self._highest = 0.0
+        self._kernel = False
+
+    @property
+    def peak_source(self) -> str:
+        """How `peak_mb` is known: from the kernel, or from looking."""
+        return KERNEL if self._kernel else LOOKS
+
+    def rss_mb(self) -> float:
+        """Resident memory now, in MB."""
+        now: float = self._process.memory_info().rss / MB
+        self._highest = max(self._highest, now)
+        return now
+
+    def begin_peak(self) -> None:
+        """Set the high-water mark back to what is resident now."""
+        try:
+            _CLEAR.write_text("5", encoding="ascii")  # proc_pid_clear_refs(5): 5 resets the peak
+            self._kernel = _high_water_mb() is not None
+        except OSError:
+            self._kernel = False
+        self._highest = 0.0
+        self.rss_mb()
+
+    def peak_mb(self) -> float:
+        """The most that was resident since `begin_peak`, in MB."""
+        self.rss_mb()
+        mark = _high_water_mb() if self._kernel else None
+        return self._highest if mark is None else max(mark, self._highest)
+
+
+def _high_water_mb() -> float | None:
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def collect() -> None:
+    """Collect garbage until there is none: what finalizers let go of is found in the next round.
+
+    It is done when it returns: nothing has to be slept for.
+    """
+    for _ in range(5):
+        if not gc.collect():
+            return
