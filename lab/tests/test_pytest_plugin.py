@@ -41,6 +41,72 @@ def test_aws(): pass
 
 def test_plain(): pass
 """
+TRACED = """
+import os
+import lambent
+
+tracer = lambent.init()
+
+@tracer.handler
+def handler(event, context):
+    with tracer.trace("inner"):
+        return os.environ["A"]
+"""
+FUNCTIONS = r"""
+from pathlib import Path
+
+import pytest
+from lambent.testing import expect
+from lambent_lab.errors import UsageError
+
+pytestmark = pytest.mark.lambda_(code="src", memory=512, env={"A": "module"})
+
+@pytest.mark.lambda_(handler="app.handler", env={"A": "test"})
+def test_marker(lambda_function, traces):
+    assert traces.spans == []
+    cold, warm = lambda_function.invoke(), lambda_function.invoke()
+    assert (cold.payload, cold.report.memory_mb, cold.cold, warm.cold) == ("test", 512, True, False)
+    traces.expect(expect(..., "inner", attributes={"faas.coldstart": True}), invocation=cold)
+    assert traces.one("inner", invocation=warm).parent_span_id
+    assert len(traces.find("inner")) == 2
+    lambda_function.stop()
+    assert lambda_function.invoke().cold
+
+@pytest.mark.lambda_("src/app.handler")
+def test_call(lambda_function, lambda_memory, traces):
+    assert traces.spans == []  # of the other test
+    one = lambda_function("src/app.handler", env={"A": "one"})
+    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
+    assert one.spec.memory_mb == lambda_memory
+    assert two.spec.memory_mb == 300
+    assert lambda_function.invoke().payload == "module"
+
+def test_spans_that_come_later(lambda_function, traces, lab):
+    env = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+           "LAMBENT_MODE": "async", "A": ""}
+    function = lambda_function("src/app.handler", env=env)
+    function.invoke()
+    function.stop()  # at the latest its spans leave then
+    (span,) = traces.wait("inner", timeout=60)
+    traces.clear()
+    assert traces.spans == []
+
+def test_what_is_not_there_is_told(lambda_function, traces):
+    lambda_function("src/app.handler", env={"A": ""}).invoke()
+    with pytest.raises(AssertionError, match=r"(?s)a span 'outer' with .*0 of 1 arrived.*inner"):
+        traces.wait("outer", kind="SERVER", timeout=0.05)
+    with pytest.raises(AssertionError, match=r"(?s)- +outer.*\+ +inner"):
+        traces.expect(expect(..., "outer"), timeout=0.05)
+    with pytest.raises(AssertionError, match="0 spans are, not one"):
+        traces.one("outer")
+
+def test_no_function(lambda_function):
+    with pytest.raises(UsageError, match="names no function"):
+        lambda_function.invoke()
+    with pytest.raises(UsageError, match="There is no .*nowhere"):
+        lambda_function("nowhere/app.handler")
+"""
 
 
 @pytest.fixture
@@ -133,6 +199,27 @@ def test_durations() -> None:
         0.5,
         3600,
     ]
+
+
+def test_functions_of_a_test_and_their_spans(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile(FUNCTIONS)
+    done = run("--lambda-memory", "256,1024", "-v")
+    done.assert_outcomes(passed=10)
+    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+
+
+@pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])
+def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
+    from argparse import ArgumentTypeError
+
+    from lambent_lab.pytest_plugin import _sizes
+
+    with pytest.raises(ArgumentTypeError, match="write 128 to 10240"):
+        _sizes(text)
+    assert _sizes("512, 256,512") == [256, 512]
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lambent_lab import Lab
+    from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.spans import Traces
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -52,6 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="How long each load test runs: 30, 30s, 2m. Default: what the test says.",
     )
     group.addoption(
+        "--lambda-memory",
+        type=_sizes,
+        metavar="MB,…",
+        help="Memory of functions whose test does not say it (default: 256). With several sizes, what uses "
+        "lambda_memory or lambda_function runs once with each.",
+    )
+    group.addoption(
         "--real-aws",
         action="store_true",
         help="Run the tests marked real_aws. They need credentials, and may cost money.",
@@ -62,6 +71,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is given a memory size with each that was asked for."""
+    sizes: list[int] = metafunc.config.getoption("--lambda-memory") or []
+    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames:
+        metafunc.parametrize("lambda_memory", sizes, ids=[f"{size}MB" for size in sizes])
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -94,6 +110,55 @@ def lab() -> Iterator[Lab]:
 
     with Lab(idle_timeout=IDLE_S) as opened:
         yield opened
+
+
+@pytest.fixture
+def lambda_memory(request: pytest.FixtureRequest) -> int:
+    """The memory of functions that do not say their own, in MB: --lambda-memory."""
+    from lambent_lab.fixtures.functions import MEMORY_MB
+
+    sizes: list[int] = request.config.getoption("--lambda-memory")
+    return sizes[0] if sizes else MEMORY_MB
+
+
+@pytest.fixture
+def lambda_function(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Functions]:
+    """Functions of this test: `lambda_function(code=…, handler=…)` makes one, and returns it.
+
+    With the marker `lambda` it is the function that the marker's arguments say: `lambda_function.invoke()`.
+    """
+    from lambent_lab.fixtures.functions import Functions
+
+    made = Functions(
+        lab,
+        test=request.node.name,
+        roots=(request.path.parent, request.config.rootpath),
+        memory_mb=lambda_memory,
+        scratch=lambda: tmp_path_factory.mktemp("lambda"),
+        marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def traces(lab: Lab) -> Iterator[Traces]:
+    """The spans that reach the lab during this test: `find`, `one`, `wait`, `expect`, `of(result)`."""
+    from lambent_lab.fixtures.spans import Traces
+
+    listening = Traces(lab)
+    yield listening
+    listening.close()
+
+
+def _sizes(text: str) -> list[int]:
+    """Memory sizes of a text as 256 or 256,512. Raises ArgumentTypeError."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 128 <= int(part) <= 10_240 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory size: write 128 to 10240 (MB), as 256,512.")
+    return sorted({int(part) for part in parts})
 
 
 def _seconds(text: str) -> float:

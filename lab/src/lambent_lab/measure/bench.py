@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lambent_lab.measure.results import Results, Settings, TargetInfo
+    from lambent_lab.measure.results import Header, Results, Settings, TargetInfo
     from lambent_lab.measure.sampler import LabLike
     from lambent_lab.measure.target import Target
 
@@ -91,8 +91,14 @@ def run(benchmark: Benchmark, lab: LabLike, progress: Progress | None = None) ->
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
+    return assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))
+
+
+def assemble(going: Run, head: Header) -> Results:
+    """The result file's content, of what has been measured so far."""
+    benchmark = going.benchmark
     measured = {
-        **header.finish(beginning, interrupted=interrupted, error=error, box=going.box),
+        **head,
         "seed": benchmark.seed,
         "settings": settings(benchmark),
         "targets": {side: _info(target, benchmark) for side, target in benchmark.sides.items()},

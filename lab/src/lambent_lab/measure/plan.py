@@ -47,8 +47,9 @@ def schedule(
     aa: int,
     pythons: Sequence[str | None] = (None,),
     variants: Sequence[str] = (CANDIDATE,),
+    first: int = 0,
 ) -> list[Block]:
-    """All blocks in the order in which they run; equal arguments give an equal order."""
+    """All blocks in the order in which they run, numbered from `first`; equal arguments, equal order."""
     # Not for secrets: the order must be reproducible from the seed in the result file.
     source = random.Random(seed)  # noqa: S311
     kinds: list[tuple[float, Kind]] = [((i + 0.5) / pairs, "ab") for i in range(pairs)]
@@ -62,5 +63,5 @@ def schedule(
             order = [*variants, BASELINE]
             source.shuffle(order)
             sides = (BASELINE, BASELINE) if kind == "aa" else tuple(order)
-            planned.append(Block(len(planned), kind, size, python, sides))
+            planned.append(Block(first + len(planned), kind, size, python, sides))
     return planned

@@ -16,6 +16,8 @@ from lambent_lab.measure.plan import BASELINE, schedule
 from lambent_lab.measure.sampler import empty_sample, fill
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.plan import Block
     from lambent_lab.measure.progress import Progress
@@ -37,32 +39,58 @@ class Run:
         self._lab = lab
         self._progress = progress
         self._sides = benchmark.sides
+        self._variants = [side for side in self._sides if side != BASELINE]
+        self._planned = 0
         self._functions: dict[tuple[str, Place], FunctionLike] = {}
         self._broken: set[tuple[str, Place]] = set()
 
     def measure(self) -> None:
         """Preflight, then all blocks. Raises LabError when environments keep breaking."""
         benchmark = self.benchmark
-        variants = [side for side in self._sides if side != BASELINE]
-        plan = schedule(
-            seed=benchmark.seed,
+        plan = self.plan(benchmark.pairs, benchmark.aa)
+        self.preflight(plan)
+        self.run(plan)
+
+    def plan(self, pairs: int, aa: int) -> list[Block]:
+        """The next blocks, numbered on from those that were planned before."""
+        benchmark = self.benchmark
+        planned = schedule(
+            seed=benchmark.seed + self._planned,  # further blocks are not in the order of the first ones
             memory_mb=benchmark.sizes,
-            pairs=benchmark.pairs,
-            aa=benchmark.aa,
+            pairs=pairs,
+            aa=aa,
             pythons=tuple(benchmark.interpreters),
-            variants=variants,
+            variants=self._variants,
+            first=self._planned,
         )
+        self._planned += len(planned)
+        return planned
+
+    def preflight(self, plan: Sequence[Block]) -> None:
+        """Show that each side works everywhere, before these blocks. Raises LabError when nothing does."""
+        benchmark = self.benchmark
         places = [(size, python) for size in benchmark.sizes for python in benchmark.interpreters]
         flights = len(self._sides) * len(places)
-        planned = sum(len(block.order) for block in plan)
         flight = 1 + min(1, benchmark.warm)
-        self._progress.begin(flights + planned, flights * flight + planned * (1 + benchmark.warm))
+        environments, invocations = self._size(plan)
+        self._progress.begin(flights + environments, flights * flight + invocations)
         for place in places:
-            for side in (BASELINE, *variants):
+            for side in (BASELINE, *self._variants):
                 self._sample(None, "preflight", side, place, min(1, benchmark.warm))
-                self._must_work(self.samples[-1], places, variants)
+                self._must_work(self.samples[-1], places, self._variants)
+
+    def run(self, plan: Sequence[Block], *, more: bool = False) -> None:
+        """Run these blocks; `more`: they come on top of what was announced."""
+        if more:
+            environments, invocations = self._size(plan)
+            done = sum(len(sample["invocations"]) for sample in self.samples)
+            self._progress.begin(len(self.samples) + environments, done + invocations)
         for block in plan:
             self._block(block)
+
+    def _size(self, plan: Sequence[Block]) -> tuple[int, int]:
+        environments = sum(len(block.order) for block in plan)
+        return environments, environments * (1 + self.benchmark.warm)
 
     def _block(self, block: Block) -> None:
         place = (block.memory_mb, block.python)
