@@ -23,6 +23,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "bench": "Measure what tracing costs, cold and warm.",
+    "compare": "Show what changed between result files.",
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
     "report": "Show a result file in the terminal or as a page.",
