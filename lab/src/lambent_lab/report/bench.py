@@ -167,7 +167,7 @@ def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
     rows = sizes(shown)
     if len(shown) < 2:
         return
-    by_place = {(p.cell["memory_mb"], p.cell["python"], p.variant): p.cell for p in shown}
+    by_place = {(p.cell["memory_mb"], p.cell["python"], p.variant): p for p in shown}
     several = len(pythons(shown)) > 1, len({place.variant for place in shown}) > 1
     for key, thing in (("cold_ms", "a cold start"), ("warm_ms", "a warm invocation")):
         heads = [Column("memory", words=True)]
@@ -179,8 +179,8 @@ def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
         for size in rows:
             line = [Cell(f"{size:,} MB")]
             for python, variant in columns:
-                cell = by_place.get((size, python, variant))
-                difference = None if cell is None else cell["metrics"][key]["difference"]
+                place = by_place.get((size, python, variant))
+                difference = None if place is None else place.difference(key)
                 text = ABSENT if difference is None else f"{words.signed(difference['median'])} ms"
                 line.append(Cell(text, words.signed_range(difference)))
             lines.append(Row(tuple(line)))

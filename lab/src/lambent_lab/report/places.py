@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambent_lab.measure.results import Cell as Summary
-    from lambent_lab.measure.results import Doubt, Results
+    from lambent_lab.measure.results import Doubt, Figure, Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,11 @@ class Place:
     def shown(self) -> bool:
         """Whether the cell has a comparison to show."""
         return not self.failures and self.cell["pairs"] > 0
+
+    def difference(self, key: str) -> Figure | None:
+        """What the pairs differ by in one metric, where it was measured."""
+        metric = self.cell["metrics"].get(key)
+        return None if metric is None else metric["difference"]
 
     @property
     def variant(self) -> str:

@@ -34,7 +34,7 @@ def _variant(results: Results, shown: Sequence[Place], name: str, *, alone: bool
     mine = [place for place in shown if place.variant == name]
     parts = []
     for key, thing in SUBJECTS.items():
-        having = [d for place in mine if (d := place.cell["metrics"][key]["difference"]) is not None]
+        having = [d for place in mine if (d := place.difference(key)) is not None]
         if having:
             parts.append(effect(having[0], thing) if len(having) == 1 else _effects(having, thing))
     if not parts:

@@ -105,7 +105,9 @@ def _sides(
             ]
             found: list[tuple[str, Figure]] = []
             for place in of_side:
-                metric = place.cell["metrics"][key]
+                metric = place.cell["metrics"].get(key)
+                if metric is None:
+                    continue
                 figure = metric["baseline"] if side == "baseline" else metric["candidate"]
                 if figure is not None:
                     found.append((along(place), figure))
@@ -129,7 +131,7 @@ def _costs(
             found = [
                 (along(place), figure)
                 for place in members
-                if place.variant == side and (figure := place.cell["metrics"][key]["difference"]) is not None
+                if place.variant == side and (figure := place.difference(key)) is not None
             ]
             if found:
                 alone = len(names) == 1

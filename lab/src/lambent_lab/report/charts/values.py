@@ -34,8 +34,13 @@ def mine(results: Results, place: Place, side: str) -> list[Sample]:
 
 def distribution(results: Results, place: Place, key: str) -> Chart | None:
     """Every value of both sides, their medians with intervals, and below them the paired differences."""
-    metric = place.cell["metrics"][key]
-    if metric["candidate"] is None or metric["baseline"] is None or metric["difference"] is None:
+    metric = place.cell["metrics"].get(key)
+    if (
+        metric is None
+        or metric["candidate"] is None
+        or metric["baseline"] is None
+        or metric["difference"] is None
+    ):
         return None
     names = {"baseline": label(results, "baseline"), place.variant: label(results, place.variant)}
     traces: list[Chart] = []
