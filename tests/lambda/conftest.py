@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lambent_lab.staging import pythons
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -56,6 +58,8 @@ def options() -> dict[str, Any]:
     env = {"LAMBENT_COUNT_SPANS": "true"}
     env |= {name: value for name, value in os.environ.items() if name.startswith("HH_") and REAL_API}
     python = os.environ.get("LAMBDA_PYTHON")
+    if python:
+        pythons.find(python)  # one that is not there is said once, in one line
     return {"env": env, **({"runtime": f"python{python}"} if python else {})}
 
 
