@@ -23,13 +23,15 @@ cell is the spans received of those that were made. One environment a row: the f
 from left to right; "shutdown" is a normal invocation before the environment's end.
 
 - *rescue*: the deadline's watchdog and the flight recorder, which are on unless they are switched off.
-- *freeze*: the environment stands still for {freeze:g} s in the middle of an export.
+- *freeze*: the environment stands still for {freeze:g} s in the middle of an export; the next invocation
+  flushes what that has cut short.
 - *slow* answers after 0.1 s; *429 once* takes what is sent again, *429* asks to wait for 60 s.
 - *calm*: with the rescue, {calms} normal invocations after the last death.
 - *lost, said*: what the log says was lost, or kept for another try, with the reason; it may be delivered
   after all. *gone or kept*: what was in a process that was killed; with the rescue, what the recorder keeps
   for a collector that takes it.
-- `finalize` sends at SIGTERM only, which a killed process does not see.
+- `finalize` sends at SIGTERM only, which a killed process does not see; what the recorder kept of that one
+  leaves at an invocation's end.
 
 Every invocation was answered as it is without tracing. No span was received twice.
 

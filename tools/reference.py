@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference that are made from the code; `--check` only says whether they are."""
+"""Write the pages of docs/reference and the schema made from the code; `--check` only compares them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lambent_lab import aftermath, course, initphase, journal, response, shutdow
 from lambent_lab import environment as lambent_lab_environment
 from lambent_lab.commands import cli
 from lambent_lab.http import server as http_server
+from lambent_lab.measure import conforming
 from lambent_lab.protocol import extensions as extensions_api
 from lambent_lab.protocol import prelude
 from lambent_lab.protocol import runtime as runtime_api
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools import triggers
+from tools import schema, triggers
 from tools.options import MEANINGS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MEASURE = Path(__file__).resolve().parent.parent / "lab" / "src" / "lambent_lab" / "measure"
 NOTE = "<!-- Made by `make docs`; change the code, not this page. -->"
 RENAMED = {"resource_attributes": "resource"}
 LIFE = (
@@ -474,6 +476,8 @@ def main() -> int:
         REFERENCE / "lambda-api.md": service(),
         REFERENCE / "function-files.md": files(),
         REFERENCE / "triggers.md": with_table(REFERENCE / "triggers.md", triggers.table()),
+        REFERENCE / "result-file.md": with_table(REFERENCE / "result-file.md", schema.tables()),
+        MEASURE / conforming.NAME: schema.schema(),
         HOW_TO / "choose-a-backend.md": with_table(HOW_TO / "choose-a-backend.md", backends()),
     }
     stale = []

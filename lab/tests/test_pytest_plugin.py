@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab import report
+from lambent_lab.measure import SCHEMA, read
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,6 +43,72 @@ def test_load(request):
 def test_aws(): pass
 
 def test_plain(): pass
+"""
+TRACED = """
+import os
+import lambent
+
+tracer = lambent.init()
+
+@tracer.handler
+def handler(event, context):
+    with tracer.trace("inner"):
+        return os.environ["A"]
+"""
+FUNCTIONS = r"""
+from pathlib import Path
+
+import pytest
+from lambent.testing import expect
+from lambent_lab.errors import UsageError
+
+pytestmark = pytest.mark.lambda_(code="src", memory=512, env={"A": "module"})
+
+@pytest.mark.lambda_(handler="app.handler", env={"A": "test"})
+def test_marker(lambda_function, traces):
+    assert traces.spans == []
+    cold, warm = lambda_function.invoke(), lambda_function.invoke()
+    assert (cold.payload, cold.report.memory_mb, cold.cold, warm.cold) == ("test", 512, True, False)
+    traces.expect(expect(..., "inner", attributes={"faas.coldstart": True}), invocation=cold)
+    assert traces.one("inner", invocation=warm).parent_span_id
+    assert len(traces.find("inner")) == 2
+    lambda_function.stop()
+    assert lambda_function.invoke().cold
+
+@pytest.mark.lambda_("src/app.handler")
+def test_call(lambda_function, lambda_memory, traces):
+    assert traces.spans == []  # of the other test
+    one = lambda_function("src/app.handler", env={"A": "one"})
+    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
+    assert one.spec.memory_mb == lambda_memory
+    assert two.spec.memory_mb == 300
+    assert lambda_function.invoke().payload == "module"
+
+def test_spans_that_come_later(lambda_function, traces, lab):
+    env = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
+           "LAMBENT_MODE": "async", "A": ""}
+    function = lambda_function("src/app.handler", env=env)
+    function.invoke()
+    function.stop()  # at the latest its spans leave then
+    (span,) = traces.wait("inner", timeout=60)
+    traces.clear()
+    assert traces.spans == []
+
+def test_what_is_not_there_is_told(lambda_function, traces):
+    lambda_function("src/app.handler", env={"A": ""}).invoke()
+    with pytest.raises(AssertionError, match=r"(?s)a span 'outer' with .*0 of 1 arrived.*inner"):
+        traces.wait("outer", kind="SERVER", timeout=0.05)
+    with pytest.raises(AssertionError, match=r"(?s)- +outer.*\+ +inner"):
+        traces.expect(expect(..., "outer"), timeout=0.05)
+    with pytest.raises(AssertionError, match="0 spans are, not one"):
+        traces.one("outer")
+
+def test_no_function(lambda_function):
+    with pytest.raises(UsageError, match="names no function"):
+        lambda_function.invoke()
+    with pytest.raises(UsageError, match="There is no .*nowhere"):
+        lambda_function("nowhere/app.handler")
 """
 
 
@@ -133,6 +202,117 @@ def test_durations() -> None:
         0.5,
         3600,
     ]
+
+
+def test_functions_of_a_test_and_their_spans(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile(FUNCTIONS)
+    done = run("--lambda-memory", "256,1024", "-v")
+    done.assert_outcomes(passed=10)
+    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+
+
+def test_what_functions_did_is_written(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        def test_a_function(lambda_function):
+            function = lambda_function("src/app.handler", env={"A": "1", "API_KEY": "secret"})
+            function.invoke()
+            function.invoke()
+            function.stop()
+            assert function.invoke().cold
+
+        def test_a_tester(lambda_tester):
+            assert lambda_tester.test_cold_start_performance(2)["meets_target"] in {True, False}
+
+        def test_that_fails(lambda_function):
+            lambda_function(source="def handler(event, context): raise KeyError(1)").invoke()
+            assert False
+    """)
+    done = run("--lambda-results", "out.json", "--lambda-memory", "512")
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json"])
+    results = read(pytester.path / "out.json")
+    assert results["schema"] == SCHEMA
+    assert {sample["memory_mb"] for sample in results["samples"]} == {512}
+    by_side: dict[str, list[list[str]]] = {}
+    for sample in results["samples"]:
+        by_side.setdefault(sample["side"], []).append([i["counted_as"] for i in sample["invocations"]])
+    assert by_side == {
+        "app.handler": [["cold", "warm"], ["cold"], ["failed"]],
+        "cold_start_test.lambda_handler": [["cold"], ["cold"], ["cold"]],
+    }
+    assert results["targets"].keys() == by_side.keys()
+    assert "secret" not in (pytester.path / "out.json").read_text()
+    assert (results["summary"], results["counts"]["failed"]) == ([], 1)
+    assert [warning["text"] for warning in results["warnings"]] == [
+        "1 invocations of app.handler failed, the first: KeyError: 1"
+    ]
+    for form in ("terminal", "json", "html"):
+        assert report.render(results, form)
+
+
+def test_benchmarks_of_tests_are_written_as_one(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        from pathlib import Path
+        import pytest
+        from lambent_lab.errors import LabError
+        from lambent_lab.measure.testing import FakeLab
+
+        @pytest.mark.parametrize("size", [256, 512])
+        def test_bench(lambda_results, size):
+            found = lambda_results.bench(
+                FakeLab(), code=Path("src"), handler="app.handler", memory_mb=[size], pairs=8, aa=1, warm=2
+            )
+            assert found["summary"][0]["pairs"] == 8
+
+        def test_another(lambda_results):
+            def change(function, environment, index, result):
+                raise LabError("broken")
+
+            with pytest.raises(LabError, match="Nothing was measured"):
+                lambda_results.bench(FakeLab(change=change), code=Path("src"), handler="app.other", pairs=8)
+    """)
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=3)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json, out-2.json"])
+    both, broken = read(pytester.path / "out.json"), read(pytester.path / "out-2.json")
+    assert [(cell["memory_mb"], cell["pairs"], cell["aa_pairs"]) for cell in both["summary"]] == [
+        (256, 8, 1),
+        (512, 8, 1),
+    ]
+    assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
+    assert both["counts"]["pairs"] == 16
+    assert "broken" in (broken["error"] or "")
+
+
+def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    done = run("--lambda-results", "nowhere/out.json")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-results: nowhere/out.json cannot be a file*"])
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*nothing was measured, so out.json is not written"])
+    assert not (pytester.path / "out.json").exists()
+
+
+@pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])
+def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
+    from argparse import ArgumentTypeError
+
+    from lambent_lab.pytest_plugin import _sizes
+
+    with pytest.raises(ArgumentTypeError, match="write 128 to 10240"):
+        _sizes(text)
+    assert _sizes("512, 256,512") == [256, 512]
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:

@@ -12,7 +12,8 @@ import pytest
 from lambent_lab import report
 from lambent_lab.measure import loads, read
 from lambent_lab.report import terminal
-from lambent_lab.report.view import number, page, quantity, signed
+from lambent_lab.report.verdict import effect
+from lambent_lab.report.words import number, quantity, signed
 
 if TYPE_CHECKING:
     from lambent_lab.measure import Results
@@ -76,17 +77,19 @@ def test_nothing_is_computed_again(results: Results, form: str) -> None:
 @both
 def test_spans_and_counts_are_shown(results: Results, form: str) -> None:
     text = shown(results, form)
-    assert "traced: 150 spans made, 150 received from 50 of 50 invocations, 3 each" in text
-    assert "untraced: 0 spans received from 0 of 50 invocations" in text
-    assert "traced: 10 environments, 10 cold and 40 warm invocations" in text
-    assert "all 50 invocations delivered 3 spans each, 150 in all" in text
+    # cold, warm, failed; spans made, received, lost
+    row = r"10 40 0 150 150 0" if form == "terminal" else r"10 10 40 0 150 150 0 0 of 50 3"
+    assert len(re.findall(rf" traced {row}\b", text)) == 2
+    none = r"10 40 0 – 0 –" if form == "terminal" else r"10 10 40 0 – 0 – 50 of 50 0"  # noqa: RUF001
+    assert len(re.findall(rf" untraced {none} ", text)) == 2
+    assert "all 300 spans arrived." in text
 
 
 @both
 def test_percentiles_of_too_few_values_are_not_printed(results: Results, form: str) -> None:
     text = shown(results, form)
     assert "p50" in text
-    assert "(n = 40)" in text
+    assert "untraced 40 21.4 ms" in text
     assert "p95" not in text
     assert "p99" not in text
 
@@ -176,8 +179,8 @@ def test_two_bundles_are_named_as_such(results: Results, form: str) -> None:
     )
     text = shown(results, form)
     assert "candidate against baseline (other/app.handler)" in text
-    assert "At 128 MB the candidate " in text
-    assert "tracing" not in text
+    assert "The candidate changes a cold start by" in text
+    assert "tracing" not in text.lower()
 
 
 def test_json_is_the_file_itself(results: Results) -> None:
@@ -258,8 +261,8 @@ def test_signs(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (1.0, 3.0, "adds 2.00 ms (1.00 to 3.00) to a cold start"),
-        (-3.0, -1.0, "takes 2.00 ms (1.00 to 3.00) off a cold start"),
+        (1.0, 3.0, "adds 2.00 ms (1.00\u20133.00) to a cold start"),
+        (-3.0, -1.0, "takes 2.00 ms (1.00\u20133.00) off a cold start"),
         (-1.0, 3.0, "changes a cold start by less than the noise (+2.00 ms, -1.00 to +3.00)"),
     ],
 )
@@ -270,11 +273,11 @@ def test_the_sentence_says_what_the_interval_allows(
     assert difference is not None
     difference["median"] = -2.0 if high < 0 else 2.0
     difference["interval"] = {"low": low, "high": high, "confidence": 0.99, "coverage": 0.991}
-    assert words in page(results).sizes[0].sentence
+    assert words in effect(difference, "a cold start")
 
 
 def test_the_sentence_without_an_interval_says_that_there_is_none(results: Results) -> None:
     difference = results["summary"][0]["metrics"]["cold_ms"]["difference"]
     assert difference is not None
     difference.update({"median": 2.0, "n": 5, "interval": None})
-    assert "by +2.00 ms (median of 5, too few for an interval)" in page(results).sizes[0].sentence
+    assert "by +2.00 ms (median of 5, too few for an interval)" in effect(difference, "a cold start")

@@ -13,7 +13,8 @@ Rules
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lambent_lab import Lab
+    from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.recorder import Recorder
+    from lambent_lab.fixtures.spans import Traces
+    from lambent_lab.measure import LambdaPerformanceTester
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -38,6 +43,8 @@ _MARKERS = (
     "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
 )
 
+_RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
+_WRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _AWS: pytest.StashKey[str] = pytest.StashKey()
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -52,6 +59,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="How long each load test runs: 30, 30s, 2m. Default: what the test says.",
     )
     group.addoption(
+        "--lambda-memory",
+        type=_sizes,
+        metavar="MB,…",
+        help="Memory of functions whose test does not say it (default: 256). With several sizes, what uses "
+        "lambda_memory or lambda_function runs once with each.",
+    )
+    group.addoption(
+        "--lambda-results",
+        type=Path,
+        metavar="FILE",
+        help="Write what was measured to this file, as `lambent bench` does: see `lambent report`.",
+    )
+    group.addoption(
         "--real-aws",
         action="store_true",
         help="Run the tests marked real_aws. They need credentials, and may cost money.",
@@ -62,6 +82,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    wanted: Path | None = config.getoption("--lambda-results")
+    if wanted is not None and (wanted.is_dir() or not wanted.absolute().parent.is_dir()):
+        raise pytest.UsageError(f"--lambda-results: {wanted} cannot be a file: there is no such folder.")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is given a memory size with each that was asked for."""
+    sizes: list[int] = metafunc.config.getoption("--lambda-memory") or []
+    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames:
+        metafunc.parametrize("lambda_memory", sizes, ids=[f"{size}MB" for size in sizes])
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -83,6 +113,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             _refuse_company(item.config, f"This test is marked {name}")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was measured, whatever became of the tests."""
+    wanted: Path | None = session.config.getoption("--lambda-results")
+    recorder = session.config.stash.get(_RECORDER, None)
+    if wanted is None:
+        return
+    if recorder is None or recorder.empty:
+        session.config.stash[_WRITTEN] = f"nothing was measured, so {wanted} is not written"
+        return
+    from lambent_lab.errors import LabError
+
+    try:
+        written = recorder.write(wanted)
+    except LabError as error:
+        session.config.stash[_WRITTEN] = str(error)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    else:
+        session.config.stash[_WRITTEN] = f"wrote {', '.join(map(str, written))}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was written."""
+    written = config.stash.get(_WRITTEN, None)
+    if written:
+        terminalreporter.write_line(f"--lambda-results: {written}")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A local Lambda, the same as `with lambent_lab.Lab() as lab`.
@@ -94,6 +151,91 @@ def lab() -> Iterator[Lab]:
 
     with Lab(idle_timeout=IDLE_S) as opened:
         yield opened
+
+
+@pytest.fixture
+def lambda_memory(request: pytest.FixtureRequest) -> int:
+    """The memory of functions that do not say their own, in MB: --lambda-memory."""
+    from lambent_lab.fixtures.functions import MEMORY_MB
+
+    sizes: list[int] = request.config.getoption("--lambda-memory")
+    return sizes[0] if sizes else MEMORY_MB
+
+
+@pytest.fixture
+def lambda_function(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Functions]:
+    """Functions of this test: `lambda_function(code=…, handler=…)` makes one, and returns it.
+
+    With the marker `lambda` it is the function that the marker's arguments say: `lambda_function.invoke()`.
+    """
+    from lambent_lab.fixtures.functions import Functions
+
+    made = Functions(
+        _watched(request.config, lab),
+        test=request.node.name,
+        roots=(request.path.parent, request.config.rootpath),
+        memory_mb=lambda_memory,
+        scratch=lambda: tmp_path_factory.mktemp("lambda"),
+        marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def lambda_results(request: pytest.FixtureRequest) -> Recorder:
+    """What this run measures, for the file of --lambda-results: `bench(lab, code=…, handler=…)`, `add`."""
+    return _recorder(request.config)
+
+
+@pytest.fixture
+def lambda_tester(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int
+) -> Iterator[LambdaPerformanceTester]:
+    """A LambdaPerformanceTester of the lab, for a function that tells how long its parts took."""
+    from lambent_lab.measure import LambdaPerformanceTester
+
+    _refuse_company(request.config, "This test measures a function's starts")
+    with LambdaPerformanceTester(lab=_watched(request.config, lab)) as made:
+        made.memory_mb = lambda_memory
+        yield made
+
+
+@pytest.fixture
+def traces(lab: Lab) -> Iterator[Traces]:
+    """The spans that reach the lab during this test: `find`, `one`, `wait`, `expect`, `of(result)`."""
+    from lambent_lab.fixtures.spans import Traces
+
+    listening = Traces(lab)
+    yield listening
+    listening.close()
+
+
+def _recorder(config: pytest.Config) -> Recorder:
+    if _RECORDER not in config.stash:
+        from lambent_lab.fixtures.recorder import Recorder
+
+        config.stash[_RECORDER] = Recorder()
+    return config.stash[_RECORDER]
+
+
+def _watched(config: pytest.Config, lab: Lab) -> Any:
+    """The lab, or one like it that records what functions do, when it is to be written."""
+    if config.getoption("--lambda-results") is None:
+        return lab
+    from lambent_lab.fixtures.recorder import ObservedPlace
+
+    return ObservedPlace(lab, _recorder(config))
+
+
+def _sizes(text: str) -> list[int]:
+    """Memory sizes of a text as 256 or 256,512. Raises ArgumentTypeError."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 128 <= int(part) <= 10_240 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory size: write 128 to 10240 (MB), as 256,512.")
+    return sorted({int(part) for part in parts})
 
 
 def _seconds(text: str) -> float:

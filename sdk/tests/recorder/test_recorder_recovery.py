@@ -21,7 +21,7 @@ import lambent
 from lambent.delivery import recovery
 from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
 from lambent.exporters import Exporter, Result
-from lambent.testing import recording_tracer
+from lambent.testing import LambdaContext, recording_tracer
 
 SOURCE = str(Path(lambent.__file__).parents[1])
 SIZE = 65_536
@@ -298,6 +298,42 @@ def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_p
     assert len(list(Path("/proc/self/fd").iterdir())) == held[0]
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_in_finalize_it_does_not_wait_for_the_last_moment(down: bool, tmp_path: Path) -> None:
+    class Switched(Exporter):
+        down = True
+        batches = 0
+
+        def export(self, spans: Any, timeout: float) -> Result:
+            Switched.batches += 1
+            return Result(False, 0, 0, "down", again=True) if Switched.down else Result()
+
+    def make() -> lambent.Tracer:
+        return recording_tracer(
+            exporter=None, exporters=[Switched()], mode="finalize", recorder=True,
+            recorder_folder=str(tmp_path),
+        )  # fmt: skip  # as the other one
+
+    dead = make()
+    dead.start_span("left").end()
+    dead.close()
+    Switched.down, Switched.batches = down, 0
+    tracer = make()
+    handler = tracer.handler(lambda event, context: None)
+    for _ in range(5):
+        handler({}, LambdaContext())
+    if down:
+        assert Switched.batches == 3  # then it is tried no more before SIGTERM
+        Switched.down = False
+    else:
+        assert tracer.stats().recovered == 1
+        assert Switched.batches == 2  # the first invocation's own, and what was left; of the others nothing
+    tracer.close()
+    assert tracer.stats().recovered == 1
+    assert tracer.stats().acknowledged == 5
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_flushes_at_once_deliver_what_was_left_once(tmp_path: Path) -> None:
     program = """
 import threading, time
@@ -364,7 +400,7 @@ def test_what_is_not_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 WRITES = """
 import sys
 from lambent.delivery.recorder import Recorder
-from lambent.testing import recording_tracer
+from lambent.testing import LambdaContext, recording_tracer
 tracer = recording_tracer()
 recorder = Recorder(sys.argv[1], 65536, b"12345678")
 assert recorder.begin()

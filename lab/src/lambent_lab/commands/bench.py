@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.target import Target
     from lambent_lab.measure.variants import Comparison
 
-__all__ = ["BarProgress", "LogProgress", "MemorySizes", "command", "make_lab", "progress"]
+__all__ = ["BarProgress", "LogProgress", "MemorySizes", "command", "make_lab", "progress", "writable"]
 
 
 def _make_lab() -> AbstractContextManager[LabLike]:
@@ -167,7 +167,7 @@ def measure(
             output = resume
         outputs = [output] if no_html else [output, html]
         for path in outputs:
-            _writable(path)
+            writable(path)
         if _is_default(source, "memory_mb"):
             memory_mb = _own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
         if seed is None:
@@ -250,7 +250,7 @@ def _resumption(benchmark: Benchmark, output: Path) -> str:
     return f"lambent bench --resume {output}" + (" with TARGET and the same options" if secret else "")
 
 
-def _writable(path: Path) -> None:
+def writable(path: Path) -> None:
     """Say before an hour of measuring that its result could not be written."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")

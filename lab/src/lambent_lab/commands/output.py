@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lambent_lab.measure.results import Results
     from lambent_lab.traces import SpanRecord
     from lambent_lab.traces.waterfall import Style
 
@@ -64,6 +65,16 @@ def draw(spans: Sequence[SpanRecord], look: Look, *, attributes: bool = False) -
         + "\n"
         for line in lines
     )
+
+
+def print_report(results: Results) -> None:
+    """Print the report of a result file, as wide as the terminal is, from 80 to 100 columns."""
+    from lambent_lab.report import terminal
+
+    look = Look.of_stdout()
+    width = max(80, min(look.width, 100))
+    text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
+    click.echo(text, nl=False, color=look.color)
 
 
 @contextmanager

@@ -25,13 +25,13 @@ def in_words(seconds: float) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress(name: str = "bench") -> Iterator[Progress]:
     """A progress bar on a terminal's standard error; elsewhere a line every 10 seconds."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield LogProgress()
+        yield LogProgress(name)
         return
     from rich.progress import (
         BarColumn,
@@ -60,17 +60,17 @@ def progress() -> Iterator[Progress]:
         redirect_stderr=False,
     )
     with bar:
-        yield BarProgress(bar)
+        yield BarProgress(bar, name)
 
 
 class BarProgress:
     """Progress as a rich bar over environments, moving with every invocation."""
 
-    def __init__(self, bar: object) -> None:
+    def __init__(self, bar: object, name: str = "bench") -> None:
         from rich.progress import Progress as Bar
 
         assert isinstance(bar, Bar)
-        self._bar = bar
+        self._bar, self._name = bar, name
         self._task = bar.add_task("starting", total=None)
 
     def begin(self, environments: int, invocations: int) -> None:  # noqa: ARG002 - the bar counts invocations
@@ -80,7 +80,7 @@ class BarProgress:
     def estimate(self, seconds: float) -> None:
         """Say it above the bar."""
         if seconds >= _WORTH_SAYING_S:
-            self._bar.console.print(f"bench: this will take {in_words(seconds)}", highlight=False)
+            self._bar.console.print(f"{self._name}: this will take {in_words(seconds)}", highlight=False)
 
     def environment(self, side: str, memory_mb: int) -> None:
         """Name what runs now."""
@@ -100,24 +100,26 @@ class LogProgress:
 
     def __init__(
         self,
+        name: str = "bench",
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda line: click.echo(line, err=True),
     ) -> None:
-        self._every, self._clock, self._say = every, clock, say
+        self._name, self._every, self._clock, self._say = name, every, clock, say
         self._planned = self._environments = self._done = self._begun = 0
         self._started = self._last = clock()
 
     def begin(self, environments: int, invocations: int) -> None:
-        """Say what is planned."""
+        """Say what is planned; a gate may plan more on the way."""
+        if not self._planned:
+            self._started = self._last = self._clock()
         self._environments, self._planned = environments, invocations
-        self._started = self._last = self._clock()
-        self._say(f"bench: {environments} environments, {invocations} invocations")
+        self._say(f"{self._name}: {environments} environments, {invocations} invocations")
 
     def estimate(self, seconds: float) -> None:
         """Say it, when it is long enough to matter."""
         if seconds >= _WORTH_SAYING_S:
-            self._say(f"bench: this will take {in_words(seconds)}")
+            self._say(f"{self._name}: this will take {in_words(seconds)}")
 
     def environment(self, side: str, memory_mb: int) -> None:
         """Say where it is, when it is time to."""
@@ -126,7 +128,7 @@ class LogProgress:
         if self._begun == 1 or now - self._last >= self._every:
             self._last = now
             self._say(
-                f"bench: environment {self._begun} of {self._environments} ({side}, {memory_mb} MB), "
+                f"{self._name}: environment {self._begun} of {self._environments} ({side}, {memory_mb} MB), "
                 f"{self._left(now)}"
             )
 

@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from lambent_lab import strictjson
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.measure import conforming
 from lambent_lab.measure.shape import (
     FAMILY,
     METRICS,
@@ -148,8 +150,8 @@ def read(path: Path) -> Results:
 def loads(text: str | bytes) -> Results:
     """Results from their text, of this version or an older one. Raises ValueError that says what is wrong."""
     try:
-        document: Any = json.loads(text)
-    except ValueError as error:
+        document: Any = strictjson.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError("it is not JSON; expected a file written by `lambent bench`.") from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, str) or not schema.startswith(f"{FAMILY}/"):
@@ -163,8 +165,17 @@ def loads(text: str | bytes) -> Results:
     if missing:
         raise ValueError(f"it is incomplete: {', '.join(missing)} missing. Was it cut short while copying?")
     if major == "1":
-        _upgrade(document)
-    return cast("Results", {**no_sections(), **document})
+        try:
+            _upgrade(document)
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"it is not a whole file of version 1 ({type(error).__name__}: {error})."
+            ) from error
+    whole = {**no_sections(), **document}
+    wrong = conforming.problem(whole)
+    if wrong is not None:
+        raise ValueError(f"{wrong}. It is not as `lambent` writes it: see docs/reference/result-file.md.")
+    return cast("Results", whole)
 
 
 def _required(document: dict[str, Any], major: str) -> set[str]:

@@ -9,22 +9,41 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "render"]
 
-FORMATS = ("terminal", "html", "json")
+FORMATS = ("terminal", "html", "markdown", "csv", "junit", "json")
 """The formats `render` knows."""
 
 
-def render(results: Results, form: str) -> str:
-    """The report in one of `FORMATS`, as text. Raises ValueError for another one."""
-    if form == "terminal":
-        from lambent_lab.report import terminal
+def render(results: Results, fmt: str) -> str:
+    """The report in one of `FORMATS`, as text. Raises ValueError for another one.
 
-        return terminal.render(results)
-    if form == "html":
-        from lambent_lab.report import html  # Plotly's JavaScript is large: only when asked for
+    The text can be written as UTF-8: half a surrogate pair in a name is shown as it is escaped.
+    """
+    return _render(results, fmt).encode("utf-8", "backslashreplace").decode()
 
-        return html.render(results)
-    if form == "json":
+
+def _render(results: Results, fmt: str) -> str:
+    if fmt == "json":
         from lambent_lab.measure.results import dumps
 
         return dumps(results)
-    raise ValueError(f"unknown report format {form!r}; known are {', '.join(FORMATS)}")
+    if fmt == "html":
+        from lambent_lab.report import html  # Plotly's JavaScript is large: only when asked for
+
+        return html.render(results)
+    if fmt == "terminal":
+        from lambent_lab.report import terminal
+
+        return terminal.render(results)
+    if fmt == "markdown":
+        from lambent_lab.report import markdown
+
+        return markdown.render(results)
+    if fmt == "csv":
+        from lambent_lab.report import rows
+
+        return rows.render(results)
+    if fmt == "junit":
+        from lambent_lab.report import junit
+
+        return junit.render(results)
+    raise ValueError(f"unknown report format {fmt!r}; known are {', '.join(FORMATS)}")

@@ -10,19 +10,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from lambent_lab.report import charts
+from lambent_lab.report.charts import plots
+from lambent_lab.report.charts.parts import colour
+from lambent_lab.report.places import label, places, variants
 from lambent_lab.report.view import page
 
 if TYPE_CHECKING:
-    from lambent_lab.measure.results import Results, SizeSummary
-    from lambent_lab.report.charts import Chart
+    from lambent_lab.measure.results import Results
+    from lambent_lab.report.charts import Chart, Plot
+    from lambent_lab.report.document import Section
 
 _ESCAPES = {
     ord("<"): "\\u003c",
@@ -31,6 +35,18 @@ _ESCAPES = {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
 }
+_BADGES = {
+    "measured": "Measured",
+    "passed": "Pass",
+    "failed": "Fail",
+    "unsure": "Inconclusive",
+    "interrupted": "Interrupted",
+}
+_FIGURE = re.compile(
+    r"([+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|MB|KB|B|%|spans|invocations)\b|\d[\d,.]*\d%)"
+)
+_WIDE_TABLE = 4
+"""Tables with more columns than this become lists on a phone."""
 
 
 def embedded_json(value: object) -> Markup:
@@ -40,18 +56,33 @@ def embedded_json(value: object) -> Markup:
     return Markup(text.translate(_ESCAPES))  # noqa: S704
 
 
+def emphasised(text: str) -> Markup:
+    """A sentence with its figures set in bold."""
+    parts = _FIGURE.split(text)
+    return Markup("").join(
+        Markup("<strong>{}</strong>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    )
+
+
 def render(results: Results) -> str:
     """The whole page."""
-    view = page(results)
-    pairs = zip(results["summary"], view.sizes, strict=True)
-    sizes = [size for size, shown in pairs if shown.rows]
-    figures = _figures(results, sizes)
+    document = page(results)
+    drawn = plots(results)
+    kept = [section for section in document.sections if _has(section) or drawn.get(section.key)]
     plotly, script = _plotly(), _template("report.js").render()
     return _template("report.html.j2").render(
-        view=view,
-        figures=figures,
-        figure_data=embedded_json(figures),
+        document=document,
+        badge="No result"
+        if document.state == "failed" and results["kind"] != "gate"
+        else _BADGES[document.state],
+        sections=kept,
+        places={key: _placed(key, each) for key, each in drawn.items()},
+        legend=_legend(results),
+        many=_WIDE_TABLE,
+        figure_data=embedded_json(_figures(drawn)),
         raw=embedded_json(results),
+        started=results["started"].replace("T", " ").replace("+00:00", " UTC"),
+        tool=results["tool"],
         # Both are this program's own files, not input; that they do not end their element is tested.
         plotly=Markup(plotly),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -59,15 +90,25 @@ def render(results: Results) -> str:
     )
 
 
-def _figures(results: Results, sizes: list[SizeSummary]) -> dict[str, Chart]:
-    """The page's figures by the id of their place."""
-    found: dict[str, Chart | None] = {}
-    for key in ("cold_ms", "warm_ms"):
-        for size in sizes:
-            found[f"{key}-{size['memory_mb']}"] = charts.distribution(results, size, key)
-        found[f"{key}-sizes"] = charts.by_size(results, sizes, key)
-        found[f"{key}-cost"] = charts.cost_by_size(sizes, key)
-    return {place: figure for place, figure in found.items() if figure is not None}
+def _has(section: Section) -> bool:
+    return bool(section.lines) or any(table.rows or table.lines for table in section.tables)
+
+
+def _placed(key: str, each: list[Plot]) -> list[tuple[str, Plot]]:
+    return [(f"{key}-{number}", plot) for number, plot in enumerate(each)]
+
+
+def _figures(drawn: dict[str, list[Plot]]) -> dict[str, Chart]:
+    """The page's figures by the names of their places."""
+    return {name: plot.chart for key, each in drawn.items() for name, plot in _placed(key, each)}
+
+
+def _legend(results: Results) -> list[tuple[str, str]]:
+    """The colours of the sides that are shown, with their names."""
+    shown = [place for place in places(results) if place.shown]
+    if not shown:
+        return []
+    return [(colour(results, side), label(results, side)) for side in ("baseline", *variants(shown))]
 
 
 def _policy(*scripts: str) -> str:
@@ -86,13 +127,15 @@ def _plotly() -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("lambent_lab.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["emphasised"] = emphasised
+    return made
 
 
 def _template(name: str) -> jinja2.Template:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console, Group
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from lambent_lab.report.view import page
@@ -17,42 +17,52 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lambent_lab.measure.results import Results
-    from lambent_lab.report.view import Page, Row, SizeView
+    from lambent_lab.report.document import Cell, Document, Row, Section, Table
 
-_NAMES = {
-    "cold_ms": "cold start",
-    "init_ms": "  init",
-    "first_ms": "  first call",
-    "warm_ms": "warm call",
-    "memory_mb": "peak memory",
-    "peak_rss_mb": "  resident",
-    "page_cache_mb": "  with cache",
-    "cold_cpu_ms": "CPU, cold",
-    "warm_cpu_ms": "CPU, warm",
+_ASCII = {
+    **str.maketrans(
+        {"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}
+    ),
+    **str.maketrans({"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-"}),
 }
+"""What reports write that a terminal or log may not have."""
 
-
-_ASCII = str.maketrans({"\u2500": "-", "\u2013": "-", "\u2026": "..."})
-"""Line, dash and ellipsis, where a terminal or log does not have them."""
+_STYLES = {
+    "measured": "green",
+    "passed": "bold green",
+    "failed": "bold red",
+    "unsure": "bold yellow",
+    "interrupted": "yellow",
+}
+_TONES = {"": "", "good": "green", "bad": "red", "warn": "yellow"}
+_FACTS = ("Measured", "CPU", "Box")
 
 
 def renderable(results: Results) -> RenderableType:
     """The report as something a rich console prints."""
-    view = page(results)
-    parts: list[RenderableType] = [_text(view.title, style="bold"), _text(view.subtitle)]
-    style = {"measured": "green", "failed": "bold red", "interrupted": "yellow"}[view.state]
-    alone = len(view.sizes) == 1
-    if view.state != "measured" or alone:
-        parts += ["", _text(view.headline, style=style)]
-    parts += [_text(f"! {failure}", style="red") for failure in view.failures]
-    for size in view.sizes:
-        parts += _size(size, view, alone=alone)
-    parts += _notes(view)
-    return Group(*parts)
+    return composed(page(results))
+
+
+def composed(document: Document) -> RenderableType:
+    """A document as something a rich console prints."""
+    parts: list[RenderableType] = [_text(document.title, style="bold")]
+    if document.subtitle:
+        parts.append(_text(document.subtitle))
+    parts += ["", _text(document.verdict, style=_STYLES[document.state])]
+    parts += [_text(f"! {reason}", style=_STYLES[document.state]) for reason in document.reasons]
+    for section in document.sections:
+        if document.kind != "gate" or section.key == "gate":  # the page has what a gate rests on
+            parts += _section(section)
+    return Group(*parts, *_notes(document))
 
 
 def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
-    """The report as text, `width` columns wide; of the figures' signs, those that ASCII has if asked to."""
+    """The report as text, `width` columns wide; of all signs, those that ASCII has if asked to."""
+    return write(page(results), width=width, color=color, ascii_only=ascii_only)
+
+
+def write(document: Document, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """A document as text; see `render`."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -61,53 +71,80 @@ def render(results: Results, *, width: int = 80, color: bool = False, ascii_only
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(renderable(results), highlight=False)
-    text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-    return text.translate(_ASCII) if ascii_only else text
+    console.print(composed(document), highlight=False)
+    lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    while "\n\n\n" in lines:
+        lines = lines.replace("\n\n\n", "\n\n")
+    return (_ascii(lines) if ascii_only else lines) + "\n"
+
+
+def _ascii(text: str) -> str:
+    """Text in ASCII: our own signs by others, and everything else (a name may have it) as it is escaped."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def printable(text: str) -> str:
+    """Text whose control characters (a function's message may hold some) are shown, not sent."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Text as text: markup is not read, and control characters (a function's message may hold some) are
-    shown.
-    """
-    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in text), style=style)
+    """Text as text: markup is not read."""
+    return Text(printable(text), style=style)
 
 
-def _size(size: SizeView, view: Page, *, alone: bool) -> list[RenderableType]:
+def _section(section: Section) -> list[RenderableType]:
+    tables = [table for table in section.tables if table.rows or table.lines]
+    if not tables and not section.lines:
+        return []
     parts: list[RenderableType] = []
-    if size.rows:
-        if size.sentence and not alone:
-            parts += ["", _text(size.sentence)]
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        table.add_column(size.title, no_wrap=True, min_width=12)
-        table.add_column(view.baseline, justify="right", no_wrap=True)
-        table.add_column(view.candidate, justify="right", no_wrap=True)
-        table.add_column("cost (99% interval)", no_wrap=True)
-        table.add_column("ratio", justify="right", no_wrap=True)
-        for row in size.rows:
-            main = row.key in {"cold_ms", "warm_ms", "memory_mb"}
-            cells = (_NAMES[row.key], row.baseline, row.candidate, _cost(row), row.ratio)
-            table.add_row(*(_text(cell) for cell in cells), style="" if main else "dim")
-        parts.append(table)
-    else:
-        parts += ["", _text(f"{size.title}: no cost is shown, because it was not measured.", style="bold")]
-    parts += [Padding(_text(line), (0, 0, 0, 1)) for line in (*size.spans, *size.counts)]
-    if size.rows:
-        parts += [Padding(_text(f"warm, {line}"), (0, 0, 0, 1)) for line in size.percentiles]
+    for table in tables:
+        parts += _table(table)
+    if section.lines:
+        parts += ["", *(_text(line) for line in section.lines)]
     return parts
 
 
-def _cost(row: Row) -> str:
-    return f"{row.cost} ({row.cost_interval})" if row.cost_interval else row.cost
+def _table(table: Table) -> list[RenderableType]:
+    lines = [Padding(_text(line), (0, 0, 0, 1)) for line in table.lines]
+    if not table.rows:
+        return ["", _text(f"{table.title}.", style="bold"), *lines]
+    places = [i for i, column in enumerate(table.columns) if column.narrow != "none"]
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    short = len(table.title) <= 16 and not table.columns[0].name
+    for i in places:
+        column = table.columns[i]
+        name = table.title if short and i == 0 else column.name
+        grid.add_column(
+            _text(name),
+            justify="left" if column.words else "right",
+            no_wrap=not column.words,
+            overflow="fold" if column.words else "ellipsis",
+            min_width=10 if i == 0 else None,
+        )
+    for row in table.rows:
+        grid.add_row(*_row(table, row, places), style="" if row.main else "dim")
+    return ["", *([] if short else [_text(table.title, style="bold")]), grid, *lines]
 
 
-def _notes(view: Page) -> list[RenderableType]:
+def _row(table: Table, row: Row, places: list[int]) -> list[Text]:
+    return [_cell(row.cells[i], ranged=table.columns[i].narrow == "all") for i in places]
+
+
+def _cell(cell: Cell, *, ranged: bool) -> Text:
+    text = cell.short or cell.text
+    if ranged and cell.range:
+        text += f" ({cell.range})"
+    return _text(text, style=_TONES[cell.tone])
+
+
+def _notes(document: Document) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    if view.warnings:
+    if document.warnings:
         parts.append("")
-        parts += [_text(f"! {warning}", style="yellow") for warning in view.warnings]
-    facts = dict(view.facts)
+        parts += [_text(f"! {warning}", style="yellow") for warning in document.warnings]
+    facts = dict(document.facts)
     parts.append("")
-    parts += [_text(f"{name}: {facts[name]}") for name in ("Measured", "CPU", "Box") if name in facts]
-    parts += [_text(f"! The box cannot: {each}") for each in view.cannot]
+    parts += [_text(f"{name}: {facts[name]}") for name in _FACTS if name in facts]
+    parts += [_text(f"! The box cannot: {each}") for each in document.cannot]
     return parts

@@ -85,6 +85,8 @@ class Lab:
         self._printed: deque[str] = deque(maxlen=MAX_WAITING)
         self.core.on_done.append(self._done)
         self._saving = threading.Lock()
+        self.on_spans: list[Callable[[Sequence[SpanRecord]], None]] = []
+        """Who is told of spans in the order in which they are stored, after each invocation and by `save`."""
         self._servers: list[Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -259,10 +261,13 @@ class Lab:
         with self._saving:
             # What is stored twice is there once; what Ctrl-C cuts short is stored the next time.
             received, lines = list(self._unsaved), list(self._printed)
+            printed = split_log(lines)[1] if lines else []
             self._store.add(received, "otlp")
-            if lines:
-                self._store.add(split_log(lines)[1], "stdout")
+            self._store.add(printed, "stdout")
             self._store.add(spans, source)
+            if arrived := [*received, *printed, *spans]:
+                for tell in self.on_spans:
+                    tell(arrived)
             _take(self._unsaved, received)
             _take(self._printed, lines)
 

@@ -4,7 +4,9 @@ For use with processors that see to themselves, OpenTelemetry's BatchSpanProcess
 sends SIGTERM only where there is an extension, so an internal one is registered, for no event at all. If
 Lambda does not take it, an external one (a layer's) may still bring the signal.
 
-Spans for lambent's own exporters stay in the queue; half full, it is emptied at an invocation's end.
+Spans for lambent's own exporters stay in the queue; half full, it is emptied at an invocation's end. So it
+is where a process before this one was killed, and left its spans in its flight recorder: the fractions of a
+second after SIGTERM would have to do for the spans of two, at the function's share of a CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["FinalizeDelivery"]
 
 NAME = "lambent-finalize"
+_TRIES = 3
+"""So many failed exports at invocations' ends, then what was left behind has to wait for SIGTERM too."""
 _registered: set[str] = set()
 
 
@@ -34,6 +38,7 @@ class FinalizeDelivery(SyncDelivery):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._half_full = False
+        self._tries = _TRIES
         self._settled = allocate_lock()
         sigterm.watch(self)
         if config.runtime_api and not config.max_concurrency and config.runtime_api not in _registered:
@@ -79,11 +84,13 @@ class FinalizeDelivery(SyncDelivery):
         self._half_full = True
 
     def end(self, root: AnySpan, deadline: float | None) -> None:
-        """Keep what the invocation has finished."""
+        """Keep what the invocation has finished, unless there is more than SIGTERM leaves the time for."""
         sigterm.check()
-        if self._half_full:
+        if self._half_full or (self.recovery is not None and self._tries):
             self._half_full = False
             super().end(root, deadline)
+            if not all(lane.delivered for lane in self.lanes or ()):
+                self._tries -= 1
         else:
             self.active.discard(root)
 

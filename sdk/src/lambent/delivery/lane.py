@@ -151,24 +151,20 @@ class Lane:
             keep(self, spans, "no time was left")
             return False
         lost = rejected = 0
-        warning, quiet, kind, again = "", False, "failed", False
+        ok, reason, warning, quiet, kind, again = True, "", "", False, "failed", False
         start = monotonic()
         retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
         try:
             result: Result | None = self.exporter.export(spans, left)
-            if result is None:  # a user's exporter, content with what it got
-                ok, reason = True, ""
-            else:
+            if result is not None:  # else a user's exporter, content with what it got
                 lost, rejected, reason = result.lost, result.rejected, result.reason
-                ok, quiet, warning = (
-                    bool(result.ok) and not lost and not rejected,
-                    result.quiet,
-                    result.warning,
-                )
+                ok = bool(result.ok) and not lost and not rejected
+                quiet, warning = result.quiet, result.warning
                 self.retried += result.retries
                 self.bytes += result.bytes
                 if not ok:
+                    lost = lost if lost or rejected else count
                     again = result.again and not quiet and not self.delivery.ending
                     kind = "unconfirmed" if result.unconfirmed else kind
         except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
@@ -184,7 +180,7 @@ class Lane:
             from lambent.debug import exported
 
             exported(
-                self.exporter, count, 0 if ok else lost + rejected or count, monotonic() - start,
+                self.exporter, count, 0 if ok else lost + rejected, monotonic() - start,
                 sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
             )  # fmt: skip  # what was counted, in one place
         if again:
@@ -206,13 +202,11 @@ class Lane:
             say(
                 f"an exporter warns: {warning}"
                 if ok
-                else f"{verb} {lost + rejected or count} of {count} spans: {reason or 'no reason given'}"
+                else f"{verb} {lost + rejected} of {count} spans: {reason or 'no reason given'}"
             )
         return ok
 
     def _failed(self, count: int, lost: int, rejected: int, kind: str, reason: str) -> None:
-        if not lost and not rejected:
-            lost = count
         lost, rejected = min(lost, count), min(rejected, count - min(lost, count))
         self.acknowledged += count - lost - rejected
         self.last_failure = reason or "no reason given"

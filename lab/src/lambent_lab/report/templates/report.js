@@ -1,42 +1,83 @@
 "use strict";
 (() => {
+  const root = document.documentElement;
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  const names = ["candidate", "baseline", "difference", "text", "paper"];
+  const places = [...document.querySelectorAll("[data-figure]")];
 
-  // Figures name their colours; here they become those of the theme.
-  const themed = (value) => {
-    if (Array.isArray(value)) return value.map(themed);
+  // Figures name their colours as the style does; here they become those of the theme.
+  const palette = () => {
+    const style = getComputedStyle(root), known = new Map();
+    return (name) => {
+      if (!known.has(name)) known.set(name, style.getPropertyValue(name).trim());
+      return known.get(name);
+    };
+  };
+  const themed = (value, color) => {
+    if (Array.isArray(value)) return value.map((each) => themed(each, color));
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([key, each]) =>
-        [key, key === "color" && names.includes(each) ? color(each) : themed(each)]));
+        [key, /^colors?$/.test(key) ? colored(each, color) : themed(each, color)]));
     }
     return value;
   };
+  const colored = (value, color) => Array.isArray(value) ? value.map((each) => colored(each, color))
+    : typeof value === "string" && value.startsWith("--") ? color(value) : value;
 
-  const draw = () => {
-    for (const place of document.querySelectorAll("[data-figure]")) {
-      const figure = figures[place.dataset.figure];
-      const layout = themed(figure.layout);
-      for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
-        Object.assign(layout[axis], {
-          gridcolor: color("line"), linecolor: color("line"), zerolinecolor: color("muted"),
-          zerolinewidth: 1,
-        });
-      }
-      Plotly.react(place, themed(figure.data), {
-        ...layout,
-        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-        font: { family: "system-ui, sans-serif", size: 12, color: color("text") },
-        hoverlabel: { bgcolor: color("card"), bordercolor: color("line"), font: { color: color("text") } },
-        dragmode: false, hovermode: "closest",
-      }, { responsive: true, displayModeBar: false, displaylogo: false });
+  const draw = (place, width) => {
+    const color = palette(), figure = figures[place.dataset.figure];
+    const layout = themed(figure.layout, color), data = themed(figure.data, color);
+    for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
+      Object.assign(layout[axis], {
+        gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--muted"), zerolinewidth: 1,
+      });
     }
+    for (const trace of data) {
+      if (trace.type === "icicle") {
+        trace.textfont = { ...trace.textfont, color: color("--on-icicle") };
+        trace.pathbar = { ...trace.pathbar, textfont: { color: color("--on-icicle"), size: 11 } };
+      }
+    }
+    return Plotly.react(place, data, {
+      ...layout, ...(width ? { width } : {}),
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: "system-ui, sans-serif", size: 12, color: color("--text") },
+      hoverlabel: { bgcolor: color("--card"), bordercolor: color("--line"), font: { color: color("--text") } },
+      dragmode: false, hovermode: "closest",
+    }, { responsive: true, displayModeBar: false, displaylogo: false });
   };
 
-  draw();
-  dark.addEventListener("change", draw);
+  // One figure a frame: the words can be read while a long page is drawn.
+  const drawAll = async () => {
+    for (const place of places) {
+      await draw(place);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    root.dataset.drawn = String(places.length);
+  };
+  drawAll();
+  dark.addEventListener("change", drawAll);
+
+  // Paper is light and narrow, whatever the screen is.
+  const PAPER = 660;
+  let before;
+  window.addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    for (const place of places) draw(place, PAPER);
+  });
+  window.addEventListener("afterprint", () => {
+    if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
+    for (const place of places) draw(place);
+  });
+
+  const theme = document.getElementById("theme");
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    const now = root.dataset.theme || (dark.matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    drawAll();
+  });
 
   const button = document.getElementById("download");
   button.hidden = false;

@@ -1,0 +1,195 @@
+"""The cells beside each other: by memory size and by Python, and the phases stacked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lambent_lab.report.bench import PHASES
+from lambent_lab.report.charts import parts
+from lambent_lab.report.charts.parts import AXIS, LEGEND, MARGIN, colour, plain, scale
+from lambent_lab.report.charts.values import NAMES
+from lambent_lab.report.places import label, pythons, sizes, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lambent_lab.measure.results import Figure, Results
+    from lambent_lab.report.charts.parts import Chart
+    from lambent_lab.report.places import Place
+
+_COLD = ("init_ms", "cold_handler_ms", "cold_flush_ms", "cold_extension_ms")
+_WARM = ("handler_ms", "flush_ms", "extension_ms")
+_SHADES = {"init": 0, "handler": 1, "flush": 2, "extension": 3}
+
+
+def _memory(place: Place) -> str:
+    return f"{place.cell['memory_mb']:,} MB"
+
+
+def _python(place: Place) -> str:
+    return f"Python {place.cell['python'] or 'unknown'}"
+
+
+def by_memory(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
+    """Both sides' medians with intervals over the memory sizes; None below two sizes."""
+    if len(sizes(shown)) < 2:
+        return None
+    traces = _sides(results, shown, key, _memory, _python if len(pythons(shown)) > 1 else None)
+    return _chart(traces, f"The {NAMES[key]} of all sides by memory size.", scaled=True)
+
+
+def by_python(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
+    """Both sides' medians with intervals over the versions of Python; None below two of them."""
+    if len(pythons(shown)) < 2:
+        return None
+    ordered = sorted(
+        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
+    )
+    traces = _sides(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
+    return _chart(traces, f"The {NAMES[key]} of all sides by version of Python.", scaled=True)
+
+
+def cost_by_memory(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
+    """The paired difference with its interval over the memory sizes; None below two sizes."""
+    if len(sizes(shown)) < 2:
+        return None
+    traces = _costs(results, shown, key, _memory, _python if len(pythons(shown)) > 1 else None)
+    return _chart(traces, f"The difference of the {NAMES[key]} by memory size.", scaled=False)
+
+
+def cost_by_python(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
+    """The paired difference with its interval over the versions of Python; None below two of them."""
+    if len(pythons(shown)) < 2:
+        return None
+    ordered = sorted(
+        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
+    )
+    traces = _costs(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
+    return _chart(traces, f"The difference of the {NAMES[key]} by version of Python.", scaled=False)
+
+
+def _chart(traces: Sequence[Chart], about: str, *, scaled: bool) -> Chart | None:
+    if not any(len(trace["x"]) > 1 for trace in traces):
+        return None
+    layout = parts.line_layout(traces)
+    if scaled:
+        layout["yaxis"] |= scale([value for trace in traces for value in trace["y"]])
+    else:
+        layout["yaxis"] |= {"zeroline": True, "rangemode": "tozero"}
+    return {"data": list(traces), "layout": layout, "about": about}
+
+
+def _groups(
+    shown: Sequence[Place], other: Callable[[Place], str] | None
+) -> list[tuple[int, str, list[Place]]]:
+    """The cells by what the other dimension says of them: (its number, its name, the cells)."""
+    if other is None:
+        return [(0, "", list(shown))]
+    names = list(dict.fromkeys(other(place) for place in shown))
+    return [(i, name, [place for place in shown if other(place) == name]) for i, name in enumerate(names)]
+
+
+def _sides(
+    results: Results,
+    shown: Sequence[Place],
+    key: str,
+    along: Callable[[Place], str],
+    other: Callable[[Place], str] | None,
+) -> list[Chart]:
+    traces = []
+    names = variants(shown)
+    for number, group, members in _groups(shown, other):
+        for side in ("baseline", *names):
+            of_side = [
+                place for place in members if place.variant == (names[0] if side == "baseline" else side)
+            ]
+            found: list[tuple[str, Figure]] = []
+            for place in of_side:
+                metric = place.cell["metrics"].get(key)
+                if metric is None:
+                    continue
+                figure = metric["baseline"] if side == "baseline" else metric["candidate"]
+                if figure is not None:
+                    found.append((along(place), figure))
+            if found:
+                name = f"{label(results, side)}{f', {group}' if group else ''}"
+                traces.append(parts.line(found, name, colour(results, side), "ms", number))
+    return traces
+
+
+def _costs(
+    results: Results,
+    shown: Sequence[Place],
+    key: str,
+    along: Callable[[Place], str],
+    other: Callable[[Place], str] | None,
+) -> list[Chart]:
+    traces = []
+    names = variants(shown)
+    for number, group, members in _groups(shown, other):
+        for side in names:
+            found = [
+                (along(place), figure)
+                for place in members
+                if place.variant == side and (figure := place.difference(key)) is not None
+            ]
+            if found:
+                alone = len(names) == 1
+                said = "difference" if alone else label(results, side)
+                paint = "--difference" if alone else colour(results, side)
+                traces.append(
+                    parts.line(found, f"{said}{f', {group}' if group else ''}", paint, "ms", number)
+                )
+    return traces
+
+
+def phases(results: Results, shown: Sequence[Place], *, cold: bool) -> Chart | None:
+    """The parts of a cold start, or of a warm invocation, one after the other."""
+    bars: list[tuple[str, Place, str]] = []
+    for place in shown:
+        for side in (place.variant, "baseline"):
+            if side in place.cell["phases"]:
+                name = label(results, side)
+                bars.append((name if len(shown) == 1 else f"{place.title}, {name}", place, side))
+    bars = list({(name, side): (name, place, side) for name, place, side in bars}.values())[::-1]
+    traces = []
+    for key in _COLD if cold else _WARM:
+        figures = [(name, _phase(place, side, key)) for name, place, side in bars]
+        if all(figure is None for _, figure in figures):
+            continue
+        name = PHASES[key]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": name,
+                "y": [parts.short(bar, 34) for bar, _ in figures],
+                "x": [None if figure is None else figure["median"] for _, figure in figures],
+                "text": [
+                    "" if figure is None else f"median of {figure['n']}{parts.said(figure)}"
+                    for _, figure in figures
+                ],
+                "textposition": "none",
+                "hovertemplate": f"%{{y}}, {plain(name)}: %{{x:.4~g}} ms<br>%{{text}}<extra></extra>",
+                "marker": {"color": f"--p{_SHADES[name.removeprefix('first ')]}"},
+            }
+        )
+    if not traces:
+        return None
+    layout = {
+        "height": 110 + 30 * len(bars),
+        "barmode": "stack",
+        "bargap": 0.35,
+        "showlegend": True,
+        "legend": {**LEGEND, "traceorder": "normal"},
+        "margin": {**MARGIN, "t": 30},
+        "xaxis": {**AXIS, "ticksuffix": " ms", "nticks": 6},
+        "yaxis": {**AXIS, "type": "category", "showgrid": False},
+    }
+    what = "a cold start" if cold else "a warm invocation"
+    return {"data": traces, "layout": layout, "about": f"The phases of {what}, stacked."}
+
+
+def _phase(place: Place, side: str, key: str) -> Figure | None:
+    value = place.cell["phases"][side].get(key)
+    return value if isinstance(value, dict) else None  # type: ignore[return-value]  # a Figure, or null

@@ -1,0 +1,96 @@
+"""Which cells a file has, what they are called, and which of them have a result.
+
+A cell is one memory size, one Python and one variant. Its name says only what differs between the cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambent_lab.measure.results import Cell as Summary
+    from lambent_lab.measure.results import Doubt, Figure, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One cell with its name. `failures` not empty: nothing in it is shown as a cost."""
+
+    number: int
+    cell: Summary
+    title: str
+    failures: tuple[str, ...]
+
+    @property
+    def shown(self) -> bool:
+        """Whether the cell has a comparison to show."""
+        return not self.failures and self.cell["pairs"] > 0
+
+    def difference(self, key: str) -> Figure | None:
+        """What the pairs differ by in one metric, where it was measured."""
+        metric = self.cell["metrics"].get(key)
+        return None if metric is None else metric["difference"]
+
+    @property
+    def variant(self) -> str:
+        """The name of the side that is compared with the baseline."""
+        return self.cell["variant"]
+
+
+def places(results: Results) -> list[Place]:
+    """Every cell of a file, in its order."""
+    cells = results["summary"]
+    pythons = {cell["python"] for cell in cells}
+    variants = {cell["variant"] for cell in cells}
+    found = []
+    for number, cell in enumerate(cells):
+        parts = [f"{cell['memory_mb']:,} MB"]
+        if pythons != {None}:
+            parts.append(f"Python {cell['python'] or 'unknown'}")
+        if len(variants) > 1:
+            parts.append(label(results, cell["variant"]))
+        failures = [
+            doubt["text"]
+            for doubt in results["warnings"]
+            if doubt["severity"] == "failure" and _concerns(doubt, cell)
+        ]
+        found.append(Place(number, cell, ", ".join(parts), tuple(failures)))
+    return found
+
+
+def _concerns(doubt: Doubt, cell: Summary) -> bool:
+    return (
+        doubt["memory_mb"] in {None, cell["memory_mb"]}
+        and doubt.get("python") in {None, cell["python"]}
+        and doubt.get("variant") in {None, cell["variant"]}
+    )
+
+
+def label(results: Results, side: str) -> str:
+    """What a side is called; its name where the file does not say more."""
+    target = results["targets"].get(side)
+    return side if target is None else target["label"]
+
+
+def variants(shown: Sequence[Place]) -> list[str]:
+    """The names of the compared sides, each once, in their order."""
+    return list(dict.fromkeys(place.variant for place in shown))
+
+
+def sizes(shown: Sequence[Place]) -> list[int]:
+    """The memory sizes, smallest first."""
+    return sorted({place.cell["memory_mb"] for place in shown})
+
+
+def pythons(shown: Sequence[Place]) -> list[str]:
+    """The versions of Python that are known, in their order."""
+    known = {place.cell["python"] for place in shown} - {None}
+    return sorted((str(each) for each in known), key=version)
+
+
+def version(text: str) -> tuple[tuple[int, str], ...]:
+    """A version as something that sorts as people do: 3.9 before 3.11."""
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in text.split("."))
