@@ -23,7 +23,10 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "bench": "Measure what tracing costs, cold and warm.",
+    "compare": "Show what changed between result files.",
+    "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
+    "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
     "report": "Show a result file in the terminal or as a page.",
     "serve": "Serve AWS's Lambda API for the functions of a file.",
     "soak": "Watch memory, CPU and time over very many invocations.",

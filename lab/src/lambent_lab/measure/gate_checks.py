@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 from lambent_lab.measure import gate, stats
 from lambent_lab.measure.gate_words import amount, change, metric_name, of_limit, percent, place, quoted
@@ -21,32 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.results_gate import Check, Outcome, Verdict
     from lambent_lab.measure.shape import Cell, Figure, IntervalInfo, Results, Sample
-
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "WARN", "INFO"]
-
-
-class Check(TypedDict):
-    """One rule about one thing.
-
-    rule: which kind of rule; subject: the metric or count; limit: what `ratio`, or else `candidate`, was held
-    against, null when nothing was; ratio: of the pairs, with the interval that decided; aa_ratio: of the A/A
-    pairs; culprit: what made a cold start slower, as far as the import trees tell.
-    """
-
-    rule: str
-    subject: str
-    memory_mb: int | None
-    python: str | None
-    verdict: Outcome
-    text: str
-    unit: NotRequired[str]
-    baseline: NotRequired[float | None]
-    candidate: NotRequired[float | None]
-    limit: NotRequired[float | None]
-    ratio: NotRequired[Figure | None]
-    aa_ratio: NotRequired[Figure | None]
-    culprit: NotRequired[str]
 
 
 def gated(results: Results, config: GateConfig) -> list[tuple[Cell, str]]:
@@ -153,15 +129,15 @@ def _said(title: str, decision: gate.Decision, same: Figure | None) -> str:
         return f"The {title} has {decision.n} pairs, too few for an interval (ratio {decision.ratio:.3f})."
     low, high = decision.interval.low, decision.interval.high
     measured = (
-        f"The {title} of the candidate is {change(decision.ratio, words=True)} "
+        f"The candidate's {title} is {change(decision.ratio, words=True)} "
         f"({change(low)} to {change(high)}, {percent(decision.interval.confidence)} interval, "
         f"{decision.n} pairs)"
     )
     allowed = of_limit(decision.limit)
     return {
-        "FAIL": f"{measured}; all of the interval is above the {allowed}.",
-        "PASS": f"{measured}; none of the interval is above the {allowed}.",
-        "INCONCLUSIVE": f"{measured}; the {allowed} lies within the interval.",
+        "FAIL": f"{measured}; all of the interval is above {allowed}.",
+        "PASS": f"{measured}; none of the interval is above {allowed}.",
+        "INCONCLUSIVE": f"{measured}; {allowed} lies within the interval.",
     }[decision.verdict]
 
 
@@ -179,19 +155,18 @@ def _limits(cell: Cell, config: GateConfig, *, several: bool) -> list[Check]:
         if warn is not None:
             limited.append((warn, "WARN"))
         for limit, worst in limited:
-            check = _limit(
-                metric["candidate"], limit, worst, f"{metric_name(name)} {at} of the candidate", "ms"
-            )
-            found.append({**_check("limit", name, cell, "INFO", ""), **check})
+            check = _check("limit", name, cell, "INFO", "")
+            title = f"candidate's {metric_name(name)} {at}"
+            found.append(_limit(check, metric["candidate"], limit, worst, title, "ms"))
     memory = cell["metrics"].get("memory_mb")
     if config.memory_overhead_max_mb is not None and memory is not None and memory["difference"] is not None:
-        title = f"memory {at} on top of the base's"
-        check = _limit(memory["difference"], config.memory_overhead_max_mb, "FAIL", title, "MB")
-        found.append({**_check("overhead", "memory_mb", cell, "INFO", ""), **check})
+        title = f"candidate's memory {at} on top of the base's"
+        check = _check("overhead", "memory_mb", cell, "INFO", "")
+        found.append(_limit(check, memory["difference"], config.memory_overhead_max_mb, "FAIL", title, "MB"))
     return found
 
 
-def _limit(figure: Figure, limit: float, worst: Outcome, title: str, unit: str) -> Check:
+def _limit(check: Check, figure: Figure, limit: float, worst: Outcome, title: str, unit: str) -> Check:
     """One figure against one absolute limit; `worst`: what a figure above it comes to."""
     interval = figure["interval"]
     value = amount(figure["median"], unit)
@@ -214,7 +189,7 @@ def _limit(figure: Figure, limit: float, worst: Outcome, title: str, unit: str) 
         )
     if worst == "WARN" and outcome == "INCONCLUSIVE":
         outcome = "PASS"
-    check = _check("limit", "", None, outcome, text)
+    check["verdict"], check["text"] = outcome, text
     check["unit"], check["candidate"], check["limit"] = unit, figure["median"], limit
     return check
 
@@ -315,15 +290,15 @@ def _figure(decision: gate.Decision) -> Figure | None:
     return {"n": decision.n, "median": decision.ratio, "interval": interval}
 
 
-def verdict(checks: Iterable[Check]) -> gate.Verdict:
+def verdict(checks: Iterable[Check]) -> Verdict:
     """The gate's verdict: FAIL before INCONCLUSIVE before PASS, and PASS only when something was judged."""
-    outcomes: list[gate.Verdict] = [
+    outcomes: list[Verdict] = [
         check["verdict"] for check in checks if check["verdict"] in {"PASS", "FAIL", "INCONCLUSIVE"}
     ]
     return gate.overall(outcomes)
 
 
-def decisive(checks: Sequence[Check], outcome: gate.Verdict) -> Check | None:
+def decisive(checks: Sequence[Check], outcome: Verdict) -> Check | None:
     """The check that decided: the first with the verdict, and of a PASS the comparison that was closest."""
     with_it = [check for check in checks if check["verdict"] == outcome]
     if outcome != "PASS":

@@ -40,19 +40,29 @@ _FACTS = ("Measured", "CPU", "Box")
 
 def renderable(results: Results) -> RenderableType:
     """The report as something a rich console prints."""
-    document = page(results)
+    return composed(page(results))
+
+
+def composed(document: Document) -> RenderableType:
+    """A document as something a rich console prints."""
     parts: list[RenderableType] = [_text(document.title, style="bold")]
     if document.subtitle:
         parts.append(_text(document.subtitle))
     parts += ["", _text(document.verdict, style=_STYLES[document.state])]
     parts += [_text(f"! {reason}", style=_STYLES[document.state]) for reason in document.reasons]
     for section in document.sections:
-        parts += _section(section)
+        if document.kind != "gate" or section.key == "gate":  # the page has what a gate rests on
+            parts += _section(section)
     return Group(*parts, *_notes(document))
 
 
 def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
     """The report as text, `width` columns wide; of all signs, those that ASCII has if asked to."""
+    return write(page(results), width=width, color=color, ascii_only=ascii_only)
+
+
+def write(document: Document, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """A document as text; see `render`."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -61,7 +71,7 @@ def render(results: Results, *, width: int = 80, color: bool = False, ascii_only
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(renderable(results), highlight=False)
+    console.print(composed(document), highlight=False)
     lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
     while "\n\n\n" in lines:
         lines = lines.replace("\n\n\n", "\n\n")
