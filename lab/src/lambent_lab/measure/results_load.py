@@ -163,7 +163,7 @@ class SpanTotals(TypedDict):
     unsaid: int
 
 
-Verdict = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
+Growth = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
 
 
 class Trend(TypedDict):
@@ -186,7 +186,7 @@ class Trend(TypedDict):
     change: float | None
     tolerance_per_1000: float | None
     confidence: float
-    verdict: Verdict
+    verdict: Growth
 
 
 class SoakBlock(TypedDict):
@@ -261,7 +261,7 @@ class SoakSection(TypedDict):
     seed: int
     sides: dict[str, SoakSide]
     differences: dict[str, SoakDifference]
-    memory_verdict: Verdict
+    memory_verdict: Growth
 
 
 class PriceInfo(TypedDict):
