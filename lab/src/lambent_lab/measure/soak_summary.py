@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from lambent_lab.measure.latency import Latencies
     from lambent_lab.measure.results import Doubt, Header, Results, TargetInfo
     from lambent_lab.measure.results_load import (
+        Growth,
         SoakBlock,
         SoakDifference,
         SoakSection,
         SoakSide,
         Trend,
-        Growth,
     )
     from lambent_lab.measure.soak import Soak
     from lambent_lab.measure.target import Target

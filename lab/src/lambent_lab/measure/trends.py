@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent_lab.measure.results_load import Trend, Growth
+    from lambent_lab.measure.results_load import Growth, Trend
 
 CONFIDENCE = 0.99
 LEAST_POINTS = 8
