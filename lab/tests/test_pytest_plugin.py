@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab import report
+from lambent_lab.measure import SCHEMA, read
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -209,6 +212,96 @@ def test_functions_of_a_test_and_their_spans(
     done = run("--lambda-memory", "256,1024", "-v")
     done.assert_outcomes(passed=10)
     done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+
+
+def test_what_functions_did_is_written(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        def test_a_function(lambda_function):
+            function = lambda_function("src/app.handler", env={"A": "1", "API_KEY": "secret"})
+            function.invoke()
+            function.invoke()
+            function.stop()
+            assert function.invoke().cold
+
+        def test_a_tester(lambda_tester):
+            assert lambda_tester.test_cold_start_performance(2)["meets_target"] in {True, False}
+
+        def test_that_fails(lambda_function):
+            lambda_function(source="def handler(event, context): raise KeyError(1)").invoke()
+            assert False
+    """)
+    done = run("--lambda-results", "out.json", "--lambda-memory", "512")
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json"])
+    results = read(pytester.path / "out.json")
+    assert results["schema"] == SCHEMA
+    assert {sample["memory_mb"] for sample in results["samples"]} == {512}
+    by_side: dict[str, list[list[str]]] = {}
+    for sample in results["samples"]:
+        by_side.setdefault(sample["side"], []).append([i["counted_as"] for i in sample["invocations"]])
+    assert by_side == {
+        "app.handler": [["cold", "warm"], ["cold"], ["failed"]],
+        "cold_start_test.lambda_handler": [["cold"], ["cold"], ["cold"]],
+    }
+    assert results["targets"].keys() == by_side.keys()
+    assert "secret" not in (pytester.path / "out.json").read_text()
+    assert (results["summary"], results["counts"]["failed"]) == ([], 1)
+    assert [warning["text"] for warning in results["warnings"]] == [
+        "1 invocations of app.handler failed, the first: KeyError: 1"
+    ]
+    for form in ("terminal", "json", "html"):
+        assert report.render(results, form)
+
+
+def test_benchmarks_of_tests_are_written_as_one(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        from pathlib import Path
+        import pytest
+        from lambent_lab.errors import LabError
+        from lambent_lab.measure.testing import FakeLab
+
+        @pytest.mark.parametrize("size", [256, 512])
+        def test_bench(lambda_results, size):
+            found = lambda_results.bench(
+                FakeLab(), code=Path("src"), handler="app.handler", memory_mb=[size], pairs=8, aa=1, warm=2
+            )
+            assert found["summary"][0]["pairs"] == 8
+
+        def test_another(lambda_results):
+            def change(function, environment, index, result):
+                raise LabError("broken")
+
+            with pytest.raises(LabError, match="Nothing was measured"):
+                lambda_results.bench(FakeLab(change=change), code=Path("src"), handler="app.other", pairs=8)
+    """)
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=3)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json, out-2.json"])
+    both, broken = read(pytester.path / "out.json"), read(pytester.path / "out-2.json")
+    assert [(cell["memory_mb"], cell["pairs"], cell["aa_pairs"]) for cell in both["summary"]] == [
+        (256, 8, 1),
+        (512, 8, 1),
+    ]
+    assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
+    assert both["counts"]["pairs"] == 16
+    assert "broken" in (broken["error"] or "")
+
+
+def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    done = run("--lambda-results", "nowhere/out.json")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-results: nowhere/out.json cannot be a file*"])
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*nothing was measured, so out.json is not written"])
+    assert not (pytester.path / "out.json").exists()
 
 
 @pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])

@@ -13,7 +13,8 @@ Rules
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from lambent_lab import Lab
     from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.recorder import Recorder
     from lambent_lab.fixtures.spans import Traces
+    from lambent_lab.measure import LambdaPerformanceTester
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -40,6 +43,8 @@ _MARKERS = (
     "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
 )
 
+_RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
+_WRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _AWS: pytest.StashKey[str] = pytest.StashKey()
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -61,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "lambda_memory or lambda_function runs once with each.",
     )
     group.addoption(
+        "--lambda-results",
+        type=Path,
+        metavar="FILE",
+        help="Write what was measured to this file, as `lambent bench` does: see `lambent report`.",
+    )
+    group.addoption(
         "--real-aws",
         action="store_true",
         help="Run the tests marked real_aws. They need credentials, and may cost money.",
@@ -71,6 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    wanted: Path | None = config.getoption("--lambda-results")
+    if wanted is not None and (wanted.is_dir() or not wanted.absolute().parent.is_dir()):
+        raise pytest.UsageError(f"--lambda-results: {wanted} cannot be a file: there is no such folder.")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,6 +111,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in MEASURING:
         if item.get_closest_marker(name) is not None and not (name == "benchmark" and theirs):
             _refuse_company(item.config, f"This test is marked {name}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was measured, whatever became of the tests."""
+    wanted: Path | None = session.config.getoption("--lambda-results")
+    recorder = session.config.stash.get(_RECORDER, None)
+    if wanted is None:
+        return
+    if recorder is None or recorder.empty:
+        session.config.stash[_WRITTEN] = f"nothing was measured, so {wanted} is not written"
+        return
+    from lambent_lab.errors import LabError
+
+    try:
+        written = recorder.write(wanted)
+    except LabError as error:
+        session.config.stash[_WRITTEN] = str(error)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    else:
+        session.config.stash[_WRITTEN] = f"wrote {', '.join(map(str, written))}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was written."""
+    written = config.stash.get(_WRITTEN, None)
+    if written:
+        terminalreporter.write_line(f"--lambda-results: {written}")
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +173,7 @@ def lambda_function(
     from lambent_lab.fixtures.functions import Functions
 
     made = Functions(
-        lab,
+        _watched(request.config, lab),
         test=request.node.name,
         roots=(request.path.parent, request.config.rootpath),
         memory_mb=lambda_memory,
@@ -143,6 +184,25 @@ def lambda_function(
     made.close()
 
 
+@pytest.fixture(scope="session")
+def lambda_results(request: pytest.FixtureRequest) -> Recorder:
+    """What this run measures, for the file of --lambda-results: `bench(lab, code=…, handler=…)`, `add`."""
+    return _recorder(request.config)
+
+
+@pytest.fixture
+def lambda_tester(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int
+) -> Iterator[LambdaPerformanceTester]:
+    """A LambdaPerformanceTester of the lab, for a function that tells how long its parts took."""
+    from lambent_lab.measure import LambdaPerformanceTester
+
+    _refuse_company(request.config, "This test measures a function's starts")
+    with LambdaPerformanceTester(lab=_watched(request.config, lab)) as made:
+        made.memory_mb = lambda_memory
+        yield made
+
+
 @pytest.fixture
 def traces(lab: Lab) -> Iterator[Traces]:
     """The spans that reach the lab during this test: `find`, `one`, `wait`, `expect`, `of(result)`."""
@@ -151,6 +211,23 @@ def traces(lab: Lab) -> Iterator[Traces]:
     listening = Traces(lab)
     yield listening
     listening.close()
+
+
+def _recorder(config: pytest.Config) -> Recorder:
+    if _RECORDER not in config.stash:
+        from lambent_lab.fixtures.recorder import Recorder
+
+        config.stash[_RECORDER] = Recorder()
+    return config.stash[_RECORDER]
+
+
+def _watched(config: pytest.Config, lab: Lab) -> Any:
+    """The lab, or one like it that records what functions do, when it is to be written."""
+    if config.getoption("--lambda-results") is None:
+        return lab
+    from lambent_lab.fixtures.recorder import ObservedPlace
+
+    return ObservedPlace(lab, _recorder(config))
 
 
 def _sizes(text: str) -> list[int]:
