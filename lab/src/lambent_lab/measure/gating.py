@@ -21,9 +21,9 @@ from lambent_lab.measure.runner import Run
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark
-    from lambent_lab.measure.gate_section import GateSection, Look
     from lambent_lab.measure.progress import Progress
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_gate import GateSection, Look
     from lambent_lab.measure.sampler import LabLike
 
 
