@@ -427,7 +427,7 @@ class DockerEngine(BaseHTTPRequestHandler):
 
 def test_an_image_is_measured_in_a_new_container_for_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     with served() as (url, _):
-        state = {"url": url, "created": [], "started": 0, "removed": 0, "cpu": 0}
+        state: dict[str, Any] = {"url": url, "created": [], "started": 0, "removed": 0, "cpu": 0}
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (DockerEngine,), {"state": state}))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_address[1]}")
