@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lambent import Tracer
     from lambent_lab import Lab
     from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.gates import Gates
+    from lambent_lab.fixtures.probes import Probe, TimedLoad
     from lambent_lab.fixtures.recorder import Recorder
     from lambent_lab.fixtures.spans import Traces
-    from lambent_lab.measure import LambdaPerformanceTester
+    from lambent_lab.measure import LambdaPerformanceTester, PerformanceTester
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -175,7 +179,7 @@ def lambda_function(
     made = Functions(
         _watched(request.config, lab),
         test=request.node.name,
-        roots=(request.path.parent, request.config.rootpath),
+        roots=_roots(request),
         memory_mb=lambda_memory,
         scratch=lambda: tmp_path_factory.mktemp("lambda"),
         marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
@@ -204,6 +208,52 @@ def lambda_tester(
 
 
 @pytest.fixture
+def perf(request: pytest.FixtureRequest) -> Iterator[PerformanceTester]:
+    """A PerformanceTester. `perf.tracer` is a tracer of its own, which sends nothing."""
+    from lambent_lab.measure import PerformanceTester
+
+    _refuse_company(request.config, "This test measures time")
+    with _tracer() as tracer:
+        yield PerformanceTester(tracer)
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Iterator[TimedLoad]:
+    """A LoadTester, whose tests last as long as --duration says. `load.tracer` is a tracer of its own."""
+    from lambent_lab.fixtures.probes import TimedLoad
+
+    _refuse_company(request.config, "This test puts load on something")
+    with _tracer() as tracer:
+        yield TimedLoad(tracer, request.config.getoption("--duration"))
+
+
+@pytest.fixture
+def memory_probe(request: pytest.FixtureRequest) -> Probe:
+    """The memory of this process: `rss_mb()`, `with memory_probe.watch() as grown`, `bytes_per_call(f)`."""
+    from lambent_lab.fixtures.probes import Probe
+
+    _refuse_company(request.config, "This test measures memory")
+    return Probe()
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, lambda_results: Recorder) -> Gates:
+    """A candidate against its base: `gate(candidate="new/app.handler", base="old/app.handler").require()`."""
+    from lambent_lab.fixtures.functions import find
+    from lambent_lab.fixtures.gates import Gates
+
+    _refuse_company(request.config, "This test is a gate")
+    roots = _roots(request)
+    return Gates(
+        lab,
+        find=lambda folder: find(folder, roots),
+        root=request.config.rootpath,
+        memory_mb=lambda_memory,
+        keep=lambda_results.add,
+    )
+
+
+@pytest.fixture
 def traces(lab: Lab) -> Iterator[Traces]:
     """The spans that reach the lab during this test: `find`, `one`, `wait`, `expect`, `of(result)`."""
     from lambent_lab.fixtures.spans import Traces
@@ -211,6 +261,24 @@ def traces(lab: Lab) -> Iterator[Traces]:
     listening = Traces(lab)
     yield listening
     listening.close()
+
+
+@contextmanager
+def _tracer() -> Iterator[Tracer]:
+    """A tracer that sends nothing, and is nobody's default when the test has ended."""
+    import lambent
+    from lambent.testing import isolated
+
+    with isolated():
+        tracer = lambent.init(test_mode=True)
+        try:
+            yield tracer
+        finally:
+            tracer.close()
+
+
+def _roots(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    return request.path.parent, request.config.rootpath
 
 
 def _recorder(config: pytest.Config) -> Recorder:

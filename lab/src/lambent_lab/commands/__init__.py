@@ -31,6 +31,7 @@ _COMMANDS = {
     "serve": "Serve AWS's Lambda API for the functions of a file.",
     "soak": "Watch memory, CPU and time over very many invocations.",
     "trace": "List and draw the traces that were received.",
+    "tune": "Find the memory size that is cheapest, or fastest.",
 }
 """The commands and what they do; each lives in the module of its name, as `command`."""
 
