@@ -7,8 +7,8 @@ Four experiments, each a number of whole gates in the real lab, over functions m
     import   a cold start that one import makes 5 ms slower: FAIL, and the import is named
     spans    an exporter that drops one span in a thousand: FAIL by the accounting
 
-The work is CPU work, counted, not "until the clock says so". Results go to .bench/gates.json after every gate (Ctrl-C
-loses one), with `--doc` also to docs/reference/gates.md. Exit code 1 when a promise is not held.
+The work is CPU work, counted, not "until the clock says so". Results go to .bench/gates.json after every
+gate (Ctrl-C loses one), with `--doc` also to docs/reference/gates.md. Exit code 1 when a promise is not held.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _WORK = 80_000
 
 
 class Outcome(TypedDict):
-    """One gate. ratios: by metric, the median of the pairs; found: whether it found what there was to find."""
+    """One gate. ratios: by metric, the median of the pairs; found: whether it said what it should have."""
 
     experiment: str
     seed: int
@@ -94,8 +94,8 @@ class Outcome(TypedDict):
 class Experiment:
     """Two functions (file names and sources) and what the gate should say of them.
 
-    gates: how many, when nobody says; least: how many of them must find it, as a share; never: the verdict that
-    must not come at all.
+    gates: how many, when nobody says; least: how many of them must find it, as a share; never: the verdict
+    that must not come at all.
     """
 
     name: str
@@ -217,7 +217,7 @@ def held(experiment: Experiment, outcomes: Sequence[Outcome]) -> bool:
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """The outcomes of each experiment, as the rows of a Markdown table."""
     rows = [
-        "| experiment | gates | PASS | FAIL | INCONCLUSIVE | found | pairs (median) | seconds (median) | held |",
+        "| experiment | gates | PASS | FAIL | INCONCLUSIVE | found | pairs | seconds | held |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for experiment in EXPERIMENTS:
@@ -248,13 +248,14 @@ def page(document: dict[str, object]) -> str:
         "# Does the gate hold what it promises?",
         "",
         f"Measured {str(document['started'])[:16].replace('T', ' ')} UTC on {facts['cpu_model']}, "
-        f"{facts['cores_usable']} cores, {facts['system']} {facts['kernel']}, Python {facts['python']}; load average "
-        f"{_load(loads[0])} before and {_load(loads[1])} after. The command: `{document['command']}`.",
+        f"{facts['cores_usable']} cores, {facts['system']} {facts['kernel']}, Python {facts['python']}; load "
+        f"average {_load(loads[0])} before, {_load(loads[1])} after. The command: `{document['command']}`.",
         "",
-        "Each gate is a whole one, as `lambent gate` runs it: a lab of its own, pairs of fresh environments, A/A pairs, "
-        "up to 60 pairs. *Found* is a gate that said what there was to say: PASS for the copy; FAIL by the warm "
-        "invocation; FAIL with the import's name; FAIL by the count of spans. *Held*: found as often as promised, and "
-        "never the opposite verdict (no FAIL of a copy, no PASS of the others).",
+        "Each gate is a whole one, as `lambent gate` runs it: a lab of its own, pairs of fresh environments, "
+        "A/A pairs, up to 60 pairs. *Found* is a gate that said what there was to say: PASS for the copy; "
+        "FAIL by the warm invocation; FAIL with the import's name; FAIL by the count of spans. *Held*: found as "
+        "often as promised, and never the opposite verdict (no FAIL of a copy, no PASS of the others). Pairs "
+        "and seconds are medians.",
         "",
         *table(outcomes),
         "",
@@ -272,8 +273,9 @@ def page(document: dict[str, object]) -> str:
         mine = [each["ratios"] for each in outcomes if each["experiment"] == experiment.name]
         for name in dict.fromkeys(name for ratios in mine for name in ratios):
             values = sorted(ratios[name] for ratios in mine if name in ratios)
+            middle = statistics.median(values)
             lines.append(
-                f"- `{experiment.name}`, `{name}`: {values[0]:.3f} to {values[-1]:.3f}, median {statistics.median(values):.3f}"
+                f"- `{experiment.name}`, `{name}`: {values[0]:.3f} to {values[-1]:.3f}, median {middle:.3f}"
             )
     return "\n".join(lines) + "\n"
 
@@ -286,7 +288,9 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run the experiments that are asked for."""
     parser = argparse.ArgumentParser(prog="benchmarks/gates.py", description=(__doc__ or "").splitlines()[0])
     names = [experiment.name for experiment in EXPERIMENTS]
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"{', '.join(names)} (default: all)")
+    parser.add_argument(
+        "experiments", nargs="*", metavar="EXPERIMENT", help=f"{', '.join(names)} (default: all)"
+    )
     parser.add_argument("--gates", type=int, metavar="N", help="so many gates of each experiment")
     parser.add_argument("--seed", type=int, default=1, help="of the first gate; the next have the next ones")
     parser.add_argument("--output", type=Path, default=ROOT / ".bench" / "gates.json", metavar="FILE")
