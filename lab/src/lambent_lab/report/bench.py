@@ -12,6 +12,7 @@ from lambent_lab.report.words import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Literal
 
     from lambent_lab.measure.results import Figure, ImportNode, Metric, Percentiles, Results
     from lambent_lab.report.places import Place
@@ -41,6 +42,7 @@ PHASES = {
 }
 """The phases in the order in which they pass: those of a cold start, then those of a warm invocation."""
 
+_COSTS = {"cold_ms": "a cold start", "warm_ms": "a warm invocation"}
 _MODULES = 8
 
 
@@ -76,7 +78,7 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
     shown = [place for place in found if place.shown]
     base = label(results, "baseline")
     return [
-        Section("matrix", "By memory size and Python", "", tuple(_matrices(results, shown))),
+        Section("matrix", _compared(shown), "", tuple(_matrices(results, shown))),
         Section(
             "numbers",
             "In numbers",
@@ -105,6 +107,12 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
         Section("resources", "Memory and CPU over time"),
         Section("delivery", "What arrived", "", tuple(_delivery(results, found))),
     ]
+
+
+def _compared(shown: Sequence[Place]) -> str:
+    several = [("memory size", len(sizes(shown))), ("Python", len(pythons(shown)))]
+    several.append(("variant", len({place.variant for place in shown})))
+    return f"By {words.listed([name for name, count in several if count > 1])}"
 
 
 def _numbers(results: Results, place: Place) -> Table:
@@ -164,27 +172,40 @@ def _value(figure: Figure | None, unit: str) -> str:
 def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
     """All costs at a glance: a line for each memory size, a column for each Python and variant."""
     columns = list(dict.fromkeys((place.cell["python"], place.variant) for place in shown))
-    rows = sizes(shown)
     if len(shown) < 2:
         return
+    if len(columns) == 1:
+        heads = (Column("memory", words=True), *(Column(f"cost of {thing}") for thing in _COSTS.values()))
+        lines = [Row((Cell(_memory(p)), *(_cost(p.difference(key)) for key in _COSTS))) for p in shown]
+        yield Table("", heads, tuple(lines))
+        return
     by_place = {(p.cell["memory_mb"], p.cell["python"], p.variant): p for p in shown}
-    several = len(pythons(shown)) > 1, len({place.variant for place in shown}) > 1
-    for key, thing in (("cold_ms", "a cold start"), ("warm_ms", "a warm invocation")):
-        heads = [Column("memory", words=True)]
-        for python, variant in columns:
-            parts = [f"Python {python or 'unknown'}"] if several[0] else []
-            parts += [label(results, variant)] if several[1] or not parts else []
-            heads.append(Column(", ".join(parts), "all" if len(columns) < 3 else "text"))
-        lines = []
-        for size in rows:
-            line = [Cell(f"{size:,} MB")]
-            for python, variant in columns:
-                place = by_place.get((size, python, variant))
-                difference = None if place is None else place.difference(key)
-                text = ABSENT if difference is None else f"{words.signed(difference['median'])} ms"
-                line.append(Cell(text, words.signed_range(difference)))
-            lines.append(Row(tuple(line)))
-        yield Table(f"Cost of {thing}", tuple(heads), tuple(lines))
+    named = [_column(results, shown, python, variant) for python, variant in columns]
+    narrow: Literal["all", "text"] = "all" if len(columns) < 3 else "text"
+    for key, thing in _COSTS.items():
+        heads = (Column("memory", words=True), *(Column(name, narrow) for name in named))
+        rows = []
+        for size in sizes(shown):
+            found = [by_place.get((size, python, variant)) for python, variant in columns]
+            costs = (_cost(None if place is None else place.difference(key)) for place in found)
+            rows.append(Row((Cell(f"{size:,} MB"), *costs)))
+        yield Table(f"Cost of {thing}", heads, tuple(rows))
+
+
+def _column(results: Results, shown: Sequence[Place], python: str | None, variant: str) -> str:
+    """What tells a column of cells from the others."""
+    parts = [f"Python {python or 'unknown'}"] if len(pythons(shown)) > 1 else []
+    several = len({place.variant for place in shown}) > 1
+    return ", ".join([*parts, label(results, variant)] if several or not parts else parts)
+
+
+def _memory(place: Place) -> str:
+    return f"{place.cell['memory_mb']:,} MB"
+
+
+def _cost(difference: Figure | None) -> Cell:
+    text = ABSENT if difference is None else f"{words.signed(difference['median'])} ms"
+    return Cell(text, words.signed_range(difference))
 
 
 def _percentiles(results: Results, shown: Sequence[Place]) -> Iterator[Table]:

@@ -48,6 +48,11 @@ class Table:
     rows: tuple[Row, ...]
     lines: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.rows or self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Section:

@@ -84,7 +84,7 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def _section(section: Section) -> list[RenderableType]:
-    tables = [table for table in section.tables if table.rows or table.lines]
+    tables = [table for table in section.tables if table.shown]
     if not tables and not section.lines:
         return []
     parts: list[RenderableType] = []
