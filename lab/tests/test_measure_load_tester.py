@@ -230,7 +230,9 @@ def test_cold_throttled_and_failed_operations_are_counted_apart() -> None:
     assert whole["service"]["max_ms"] == 500
     assert whole["cold_latency"]["n"] == whole["failed_latency"]["n"] == whole["throttled_latency"]["n"] == 1
     totals = loading.spans(log)
-    assert totals == {"invocations": 3, "made": 6, "received": 5, "lost": None, "without": 1}
+    assert totals == {
+        "invocations": 3, "made": 6, "received": 5, "lost": 1, "without": 1, "unsaid": 0,
+    }  # fmt: skip
     assert loading.errors(log) == [
         {"error": "TooManyRequestsException", "count": 1, "kind": "throttled"},
         {"error": "ValueError: no", "count": 1, "kind": "failed"},

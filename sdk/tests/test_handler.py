@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import gc
 import inspect
 import threading
 import traceback
@@ -630,6 +631,31 @@ def test_the_root_span_counts_what_waits_to_be_exported_when_asked_to() -> None:
     handler({}, None)
     roots = [span for span in exporter.spans if span.name != "child"]
     assert [span.attributes["lambent.spans"] for span in roots] == [4, 4]
+
+
+def test_counting_spans_keeps_none_of_them() -> None:
+    """What is counted of an invocation is forgotten with it: environments live for very many of them."""
+
+    class Nowhere(Exporter):
+        def export(self, spans: Sequence[Span], timeout: float) -> Result:
+            return Result()
+
+    tracer = recording_tracer(exporter=Nowhere(), count_spans=True)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        with tracer.trace("child"):
+            pass
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "Span" for each in gc.get_objects())
+
+    handler({}, None)
+    before = alive()
+    for _ in range(50):
+        handler({}, None)
+    assert alive() - before < 10
 
 
 def test_a_context_of_which_everything_fails(tracer: RecordingTracer) -> None:

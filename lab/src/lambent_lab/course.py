@@ -295,6 +295,7 @@ class Course:
             restore_ms=run.restore_ms,
             peak_rss=usage.peak_rss if usage is not None else None,
             peak_with_cache=usage.peak_with_cache if usage is not None else None,
+            rss=usage.rss if usage is not None else None,
             box=self._instance.report,
         )
 

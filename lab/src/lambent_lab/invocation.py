@@ -31,8 +31,9 @@ class Invocation:
     `payload` is what the caller gets: the response, or the error document. `cold` tells that the caller
     waited for an init or a restore. Durations are in ms; `init_ms` is there for the first invocation after
     an init, `restore_ms` for the first after a restore; `billed_ms` is REPORT's. `max_memory_mb` is what
-    REPORT says, `peak_rss` and `peak_with_cache` (bytes) are what it comes from. `cpu_ms` is the box's CPU
-    time, init included when cold. `log` has every line, those of init before START. The two times are wall
+    REPORT says, `peak_rss` and `peak_with_cache` (bytes) are what it comes from;
+    `rss` was resident at the end. `cpu_ms` is the box's CPU time, init included when cold. `log` has every
+    line, those of init before START. The two times are wall
     clock, ns since the epoch: `init_ms` lies before `started_ns`. `response_ms` is when the caller had the
     first byte of its answer. A response that the function streamed (`streamed`) went on for
     `response_duration_ms` from there; where a sink took it, it is not in `payload`. `produced_bytes` is its
@@ -63,6 +64,7 @@ class Invocation:
     extension_overhead_ms: float | None = None
     peak_rss: int | None = None
     peak_with_cache: int | None = None
+    rss: int | None = None
     restore_ms: float | None = None
     log_start: int = 0
     box: BoxReport | None = None

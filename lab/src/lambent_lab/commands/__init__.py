@@ -23,9 +23,11 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "bench": "Measure what tracing costs, cold and warm.",
+    "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
     "report": "Show a result file in the terminal or as a page.",
     "serve": "Serve AWS's Lambda API for the functions of a file.",
+    "soak": "Watch memory, CPU and time over very many invocations.",
     "trace": "List and draw the traces that were received.",
 }
 """The commands and what they do; each lives in the module of its name, as `command`."""

@@ -166,7 +166,7 @@ def command(
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
     outputs = [output] if no_html else [output, html]
     for path in outputs:
-        _writable(path)
+        writable(path)
     benchmark = measure.Benchmark(
         candidate=candidate,
         baseline=base,
@@ -198,7 +198,7 @@ def command(
     context.exit(measure.exit_code(results))
 
 
-def _writable(path: Path) -> None:
+def writable(path: Path) -> None:
     """Say before an hour of measuring that its result could not be written."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
@@ -220,13 +220,13 @@ def _print(results: Results, *, as_json: bool) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress(name: str = "bench") -> Iterator[Progress]:
     """A progress bar on a terminal's standard error; elsewhere a line every 10 seconds."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield LogProgress()
+        yield LogProgress(name)
         return
     from rich.progress import (
         BarColumn,
@@ -290,19 +290,21 @@ class LogProgress:
 
     def __init__(
         self,
+        name: str = "bench",
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda line: click.echo(line, err=True),
     ) -> None:
-        self._every, self._clock, self._say = every, clock, say
+        self._name, self._every, self._clock, self._say = name, every, clock, say
         self._planned = self._environments = self._done = self._begun = 0
         self._started = self._last = clock()
 
     def begin(self, environments: int, invocations: int) -> None:
-        """Say what is planned."""
+        """Say what is planned; a gate may plan more on the way."""
+        if not self._planned:
+            self._started = self._last = self._clock()
         self._environments, self._planned = environments, invocations
-        self._started = self._last = self._clock()
-        self._say(f"bench: {environments} environments, {invocations} invocations")
+        self._say(f"{self._name}: {environments} environments, {invocations} invocations")
 
     def environment(self, side: str, memory_mb: int) -> None:
         """Say where it is, when it is time to."""
@@ -311,7 +313,7 @@ class LogProgress:
         if self._begun == 1 or now - self._last >= self._every:
             self._last = now
             self._say(
-                f"bench: environment {self._begun} of {self._environments} ({side}, {memory_mb} MB), "
+                f"{self._name}: environment {self._begun} of {self._environments} ({side}, {memory_mb} MB), "
                 f"{self._left(now)}"
             )
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lambent_lab.measure.async_performance import AsyncPerformanceTester
+    from lambent_lab.measure.baselines import PerformanceBenchmark
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
     from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
     from lambent_lab.measure.load_tester import LoadTester
     from lambent_lab.measure.memory_tester import MemoryTester
+    from lambent_lab.measure.monitor import PerformanceMonitor
     from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
@@ -25,7 +27,9 @@ __all__ = [
     "LambdaPerformanceTester",
     "LoadTester",
     "MemoryTester",
+    "PerformanceBenchmark",
     "PerformanceMetrics",
+    "PerformanceMonitor",
     "PerformanceTester",
     "Progress",
     "Results",
@@ -43,7 +47,9 @@ _HOMES = {
     "LambdaPerformanceTester": "lambda_tester",
     "LoadTester": "load_tester",
     "MemoryTester": "memory_tester",
+    "PerformanceBenchmark": "baselines",
     "PerformanceMetrics": "performance",
+    "PerformanceMonitor": "monitor",
     "PerformanceTester": "performance",
     "Progress": "bench",
     "Results": "results",

@@ -45,6 +45,8 @@ def package_bytes(code: Path) -> int | None:
         if code.is_file():
             with zipfile.ZipFile(code) as archive:
                 return sum(each.file_size for each in archive.infolist())
+        if not code.is_dir():
+            return None
         files = (path for path in code.rglob("*") if "__pycache__" not in path.parts and path.is_file())
         return sum(path.stat().st_size for path in files)
     except (OSError, zipfile.BadZipFile):

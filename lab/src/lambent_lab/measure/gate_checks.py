@@ -153,15 +153,15 @@ def _said(title: str, decision: gate.Decision, same: Figure | None) -> str:
         return f"The {title} has {decision.n} pairs, too few for an interval (ratio {decision.ratio:.3f})."
     low, high = decision.interval.low, decision.interval.high
     measured = (
-        f"The {title} of the candidate is {change(decision.ratio, words=True)} "
+        f"The candidate's {title} is {change(decision.ratio, words=True)} "
         f"({change(low)} to {change(high)}, {percent(decision.interval.confidence)} interval, "
         f"{decision.n} pairs)"
     )
     allowed = of_limit(decision.limit)
     return {
-        "FAIL": f"{measured}; all of the interval is above the {allowed}.",
-        "PASS": f"{measured}; none of the interval is above the {allowed}.",
-        "INCONCLUSIVE": f"{measured}; the {allowed} lies within the interval.",
+        "FAIL": f"{measured}; all of the interval is above {allowed}.",
+        "PASS": f"{measured}; none of the interval is above {allowed}.",
+        "INCONCLUSIVE": f"{measured}; {allowed} lies within the interval.",
     }[decision.verdict]
 
 
@@ -179,19 +179,18 @@ def _limits(cell: Cell, config: GateConfig, *, several: bool) -> list[Check]:
         if warn is not None:
             limited.append((warn, "WARN"))
         for limit, worst in limited:
-            check = _limit(
-                metric["candidate"], limit, worst, f"{metric_name(name)} {at} of the candidate", "ms"
-            )
-            found.append({**_check("limit", name, cell, "INFO", ""), **check})
+            check = _check("limit", name, cell, "INFO", "")
+            title = f"candidate's {metric_name(name)} {at}"
+            found.append(_limit(check, metric["candidate"], limit, worst, title, "ms"))
     memory = cell["metrics"].get("memory_mb")
     if config.memory_overhead_max_mb is not None and memory is not None and memory["difference"] is not None:
-        title = f"memory {at} on top of the base's"
-        check = _limit(memory["difference"], config.memory_overhead_max_mb, "FAIL", title, "MB")
-        found.append({**_check("overhead", "memory_mb", cell, "INFO", ""), **check})
+        title = f"candidate's memory {at} on top of the base's"
+        check = _check("overhead", "memory_mb", cell, "INFO", "")
+        found.append(_limit(check, memory["difference"], config.memory_overhead_max_mb, "FAIL", title, "MB"))
     return found
 
 
-def _limit(figure: Figure, limit: float, worst: Outcome, title: str, unit: str) -> Check:
+def _limit(check: Check, figure: Figure, limit: float, worst: Outcome, title: str, unit: str) -> Check:
     """One figure against one absolute limit; `worst`: what a figure above it comes to."""
     interval = figure["interval"]
     value = amount(figure["median"], unit)
@@ -214,7 +213,7 @@ def _limit(figure: Figure, limit: float, worst: Outcome, title: str, unit: str) 
         )
     if worst == "WARN" and outcome == "INCONCLUSIVE":
         outcome = "PASS"
-    check = _check("limit", "", None, outcome, text)
+    check["verdict"], check["text"] = outcome, text
     check["unit"], check["candidate"], check["limit"] = unit, figure["median"], limit
     return check
 

@@ -62,6 +62,8 @@ def compare(base: Mapping[str, float], candidate: Mapping[str, float], config: G
     found: list[Check] = []
     for name, count in candidate.items():
         growth, was = config.growth(name), base.get(name)
+        if not count and not was:
+            continue  # neither side has any of it
         allowed = None if was is None else growth.allowed(was)
         limits = [limit for limit in (allowed, growth.most) if limit is not None]
         limit = min(limits) if limits else None

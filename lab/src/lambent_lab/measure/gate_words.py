@@ -34,17 +34,17 @@ def place(memory_mb: int | None, python: str | None) -> str:
 
 
 def change(ratio: float, *, words: bool = False) -> str:
-    """A ratio as a change: `+5.2%`, or in words `5.2% more than the base's`."""
+    """A ratio as a change: `+5.2%`, or in words `5.2% above the base's`."""
     if not words:
-        return f"{ratio - 1:+.1%}"
+        return f"{ratio - 1:+.1%}".replace("-0.0%", "+0.0%")
     if abs(ratio - 1) < 0.0005:
         return "the same as the base's"
     return f"{abs(ratio - 1):.1%} {'above' if ratio > 1 else 'below'} the base's"
 
 
 def of_limit(limit: float) -> str:
-    """The limit of a ratio as what is allowed."""
-    return f"{(limit - 1) * 100:.4g}% that are allowed"
+    """The limit of a ratio in words."""
+    return f"the limit of {percent(limit - 1)}"
 
 
 def percent(part: float) -> str:

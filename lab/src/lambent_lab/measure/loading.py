@@ -173,20 +173,8 @@ def errors(log: Log, most: int = 10) -> list[ErrorCount]:
 
 
 def spans(log: Log) -> SpanTotals | None:
-    """The spans of successful invocations, None where nobody counted them.
-
-    What was lost can be said only when each invocation said what it made.
-    """
-    if not log.traced:
-        return None
-    known = log.said > 0
-    return {
-        "invocations": log.traced,
-        "made": log.made if known else None,
-        "received": log.spans,
-        "lost": max(0, log.made - log.spans) if log.said == log.traced else None,
-        "without": log.without,
-    }
+    """The spans of successful invocations, None where nobody counted them."""
+    return log.spans.totals() if log.spans.invocations else None
 
 
 def raw(log: Log, kept: int = RAW_KEPT) -> RawOperations:

@@ -21,6 +21,8 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lambent_lab.measure.accounting import SpanCounter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -70,7 +72,7 @@ class Log:
         self.errors: list[tuple[str, Kind]] = []
         self.begun: list[tuple[float, float]] = []  # users: from when, until when
         self.says_cold = False
-        self.spans = self.made = self.without = self.said = self.traced = 0
+        self.spans = SpanCounter()
         self._numbers: dict[tuple[str, Kind], int] = {}
         self._lock = threading.Lock()
 
@@ -88,12 +90,7 @@ class Log:
             self.error.append(-1 if outcome.error is None else self._number(outcome.error, outcome.kind))
             self.says_cold = self.says_cold or outcome.cold is not None
             if outcome.kind == "ok" and outcome.spans is not None:
-                self.traced += 1
-                self.spans += outcome.spans
-                self.without += outcome.spans == 0
-                if outcome.made is not None:
-                    self.said += 1
-                    self.made += outcome.made
+                self.spans.add(outcome.spans, outcome.made)
 
     def _number(self, error: str, kind: Kind) -> int:
         key = (error[:300], kind)

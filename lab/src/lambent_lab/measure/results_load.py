@@ -149,9 +149,10 @@ class LoadSection(TypedDict):
 
 
 class SpanTotals(TypedDict):
-    """Delivery accounting. made: what the function says that it made, null when it does not say.
+    """Delivery accounting. made: what the function says that it made, null when it never says.
 
-    lost: made and not received; without: successful invocations of which nothing was received.
+    lost: made and not received, of the invocations that say; without: successful invocations of which nothing
+    was received; unsaid: those of which something was received and not the root span, which says how many.
     """
 
     invocations: int
@@ -159,6 +160,7 @@ class SpanTotals(TypedDict):
     received: int
     lost: int | None
     without: int
+    unsaid: int
 
 
 Verdict = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree as ET
 
+from lambent_lab.report import gate
 from lambent_lab.report.bench import HEADLINES
 from lambent_lab.report.places import places
 from lambent_lab.report.verdict import SUBJECTS, effect
@@ -86,7 +87,18 @@ def _case(suite: ET.Element, case: Case, group: str) -> None:
         ET.SubElement(element, "system-out").text = text
 
 
+_OUTCOMES: dict[str, Literal["passed", "failed", "error", "skipped"]] = {
+    "FAIL": "failed",
+    "INCONCLUSIVE": "error",
+}
+
+
 def _cases(results: Results) -> Iterator[Case]:
+    judged = gate.section_of(results)
+    if judged is not None:
+        for name, outcome, text in gate.cases(judged):
+            yield Case(name, _OUTCOMES.get(outcome, "passed"), text)
+        return
     for place in places(results):
         for key, name in HEADLINES.items():
             yield _measured(place, key, f"{name}, {place.title}")

@@ -47,7 +47,8 @@ def renderable(results: Results) -> RenderableType:
     parts += ["", _text(document.verdict, style=_STYLES[document.state])]
     parts += [_text(f"! {reason}", style=_STYLES[document.state]) for reason in document.reasons]
     for section in document.sections:
-        parts += _section(section)
+        if document.kind != "gate" or section.key == "gate":  # the page has what a gate rests on
+            parts += _section(section)
     return Group(*parts, *_notes(document))
 
 

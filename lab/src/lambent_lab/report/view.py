@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.report import bench, verdict, words
+from lambent_lab.report import bench, gate, verdict, words
 from lambent_lab.report.document import Document
 from lambent_lab.report.facts import facts
 from lambent_lab.report.places import label, places
@@ -16,6 +16,7 @@ from lambent_lab.report.places import label, places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lambent_lab.measure.gate_section import GateSection
     from lambent_lab.measure.results import Results
     from lambent_lab.report.document import State
     from lambent_lab.report.places import Place
@@ -30,6 +31,9 @@ def page(results: Results) -> Document:
         reasons.insert(0, results["error"])
     state: State = "failed" if reasons else "interrupted" if results["interrupted"] else "measured"
     box = results["box"]
+    judged = gate.section_of(results)
+    if judged is not None:
+        return _gate(results, judged, found)
     return Document(
         kind=results["kind"],
         title=_title(results),
@@ -44,6 +48,26 @@ def page(results: Results) -> Document:
         ),
         tiles=bench.tiles(shown),
         sections=tuple(bench.sections(results, found)),
+        facts=facts(results),
+        cannot=() if box is None else tuple(box["cannot"]),
+    )
+
+
+def _gate(results: Results, judged: GateSection, found: Sequence[Place]) -> Document:
+    """A gate's verdict, with the measurement it rests on below it."""
+    box = results["box"]
+    doubts = [
+        each["text"] for each in results["warnings"] if each["code"] in {"load", "unreadable", "cold-again"}
+    ]
+    return Document(
+        kind=results["kind"],
+        title=_title(results),
+        subtitle=_subtitle(results),
+        state=gate.state(results, judged),
+        verdict=gate.sentence(judged),
+        reasons=gate.reasons(judged),
+        warnings=(*gate.warnings(judged), *doubts),
+        sections=(gate.section(results, judged), *bench.sections(results, found)),
         facts=facts(results),
         cannot=() if box is None else tuple(box["cannot"]),
     )

@@ -47,12 +47,15 @@ class BoxReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a box has used so far. Memory in bytes: resident peak, and all that was charged with cache."""
+    """What a box has used so far. Memory in bytes: resident peak, all that was charged with cache, and what
+    is resident now.
+    """
 
     cpu_ns: int | None
     peak_rss: int | None
     peak_with_cache: int | None
     kills: int
+    rss: int | None = None
 
 
 def _still_there(pids: set[int]) -> set[int]:
@@ -156,18 +159,19 @@ class Box:
     def usage(self) -> Usage:
         """Return what has been used so far."""
         charged = self.memory.peak()
-        resident = self._resident(charged)
-        if resident is not None:
-            self._peak_rss = max(self._peak_rss or 0, resident)
+        peak, now = self._resident(charged)
+        if peak is not None:
+            self._peak_rss = max(self._peak_rss or 0, peak)
         return Usage(
             cpu_ns=self.cpu.used_ns(),
             peak_rss=self._peak_rss,
             peak_with_cache=charged,
             kills=self.memory.kills(),
+            rss=now,
         )
 
-    def _resident(self, charged: int | None) -> int | None:
-        """Return the resident peak of what lives now.
+    def _resident(self, charged: int | None) -> tuple[int | None, int | None]:
+        """Return the resident peak of what lives now, and what is resident now.
 
         That of several processes is no more than what the kernel has `charged`: added up, what forked
         processes share counts once for each.
@@ -175,13 +179,17 @@ class Box:
         tree, marked = self.tree, self._marked
         if self._tasks is not None and self._status is not None:
             with suppress(OSError):
-                peak, threads = signals.peak_and_threads(self._status.read())
+                status = self._status.read()
+                peak, threads = signals.peak_and_threads(status)
                 if peak is not None and threads == int(self._tasks.read()):
-                    return peak  # there is nobody else: the usual case, and the quick one
-        peaks = signals.peaks_rss(marked.descendants() if tree is marked else tree.pids())
+                    return peak, signals.resident(status)  # nobody else: the usual case, and the quick one
+        both = signals.residents(marked.descendants() if tree is marked else tree.pids())
+        peaks, now = [peak for peak, _ in both], sum(each for _, each in both) or None
         if charged is None or isinstance(self.memory, signals.SampledMemory):
-            return sum(peaks) or None
-        return max(*peaks, min(sum(peaks), charged)) if len(peaks) > 1 else sum(peaks) or None
+            return sum(peaks) or None, now
+        if len(peaks) > 1:
+            return max(*peaks, min(sum(peaks), charged)), now and min(now, charged)
+        return sum(peaks) or None, now
 
     def others(self, pid: int) -> bool:
         """Tell whether any other process than this one lives in the box."""

@@ -174,14 +174,19 @@ def _text(path: str, *, whole: bool = False) -> str:
 
 def peaks_rss(pids: list[int]) -> list[int]:
     """Return the resident peaks (VmHWM) of the processes that are left, in bytes."""
-    peaks = []
+    return [peak for peak, _ in residents(pids)]
+
+
+def residents(pids: list[int]) -> list[tuple[int, int]]:
+    """Return the resident peak and what is resident now of the processes that are left, in bytes."""
+    found = []
     for pid in pids:
         try:
             text = _text(f"{pid}/status", whole=True)
         except OSError:
             continue
-        peaks.append(peak_and_threads(text)[0] or 0)
-    return peaks
+        found.append((peak_and_threads(text)[0] or 0, resident(text) or 0))
+    return found
 
 
 def peak_and_threads(status: str) -> tuple[int | None, int]:
@@ -189,6 +194,12 @@ def peak_and_threads(status: str) -> tuple[int | None, int]:
     memory, threads = status.find("VmHWM:"), status.find("Threads:")
     peak = int(status[memory + 6 : status.index("kB", memory)]) * 1024 if memory >= 0 else None
     return peak, int(status[threads + 8 : status.index("\n", threads)]) if threads >= 0 else 0
+
+
+def resident(status: str) -> int | None:
+    """Return what is resident of a process now, in bytes, from its status in /proc."""
+    memory = status.find("VmRSS:")
+    return int(status[memory + 6 : status.index("kB", memory)]) * 1024 if memory >= 0 else None
 
 
 def state(pid: int, task: str = "") -> str:

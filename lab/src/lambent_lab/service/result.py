@@ -23,7 +23,8 @@ class Report:
 
     `init_ms` is there for the first invocation after an init, `restore_ms` after a restore. `cpu_ms` is the
     CPU time that the box used, init included; `peak_rss` the most memory in bytes that its processes held
-    since it was made, `peak_with_cache` the most that was charged to it, the page cache included.
+    since it was made, `rss` what they held when this invocation was over, and `peak_with_cache` the most that
+    was charged to it, the page cache included.
     `extension_ms` is the part of the duration for which extensions went on after the answer.
     """
 
@@ -35,6 +36,7 @@ class Report:
     init_ms: float | None
     cpu_ms: float | None
     peak_rss: int | None = None
+    rss: int | None = None
     peak_with_cache: int | None = None
     extension_ms: float | None = None
     restore_ms: float | None = None
@@ -123,6 +125,7 @@ def make_result(invocation: Invocation, spans: list[SpanRecord], problems: list[
             init_ms=invocation.init_ms,
             cpu_ms=invocation.cpu_ms,
             peak_rss=invocation.peak_rss,
+            rss=invocation.rss,
             peak_with_cache=invocation.peak_with_cache,
             extension_ms=invocation.extension_overhead_ms,
             restore_ms=invocation.restore_ms,

@@ -30,6 +30,7 @@ class FakeInvocation:
         self.init_ms, self.cpu_ms = (100.0 if cold else None), 1.0
         self.peak_rss, self.peak_with_cache = 30 * 2**20, 36 * 2**20
         self.restore_ms, self.extension_overhead_ms, self.box = None, None, None
+        self.rss: int | None = 29 * 2**20
         self.log: tuple[str, ...] = ("START", "END")
         self.started_ns, self.ended_ns = 0, 2**62
         self.__dict__.update(changes)

@@ -25,13 +25,15 @@ class Counter:
         self._made: dict[AnySpan, int] = {}
 
     def on_end(self, span: Span) -> None:
-        """Count a span, delivered or not."""
+        """Count a span, delivered or not. An invocation's root, which ends after `take`, is counted there."""
         active = self._delivery.active
         owner: AnySpan = outermost(span)
         if owner not in active:
             if len(active) != 1:
                 return
             owner = next(iter(active))
+        elif owner is span:
+            return
         self._made[owner] = self._made.get(owner, 0) + 1
 
     def take(self, root: AnySpan) -> int:

@@ -1,0 +1,236 @@
+"""`lambent gate`: a candidate against its base, in one run, with a verdict."""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from lambent_lab.commands import bench, options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.results import Results
+
+
+def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A reader of an option's text from the limits' own module, loaded when it is used."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        from lambent_lab.measure import gate_config
+
+        if value is None or value == ():
+            return None
+        if convert == "looks":
+            try:
+                value = [int(part) for part in value.split(",")]
+            except ValueError:
+                raise click.BadParameter(f"{value!r} is not a list of numbers, as 10,20,40,60.") from None
+        if convert == "metrics":
+            value = [part.strip() for text in value for part in text.split(",")]
+        try:
+            return getattr(gate_config, convert)(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from error
+
+    return callback
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(name="gate", short_help="Let a candidate through, or not: against its base, in pairs.")
+@click.option(
+    "--base",
+    metavar="TARGET",
+    required=True,
+    help="What it is compared with; or K=V, the candidate with that variable.",
+)
+@click.option(
+    "--candidate", metavar="TARGET", required=True, help="What is judged, as FOLDER/module.function."
+)
+@click.option(
+    "--max-regression",
+    metavar="SHARE",
+    callback=_read("share"),
+    help="How much slower or larger the candidate may be (default: 5%).",
+)
+@options.event
+@click.option("--memory", "memory_mb", type=bench.MemorySizes(), help="Memory sizes in MB (default: 128).")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME",
+    multiple=True,
+    callback=_read("metrics"),
+    help="What is compared: cold, init, first, warm, memory, cold-cpu, warm-cpu, peak-rss, page-cache; "
+    "may be repeated (default: cold, warm and memory).",
+)
+@click.option(
+    "--warm", metavar="N", type=click.IntRange(0), help="Warm invocations in each environment (default: 20)."
+)
+@click.option(
+    "--pairs",
+    metavar="N,…",
+    callback=_read("looks"),
+    help="After how many pairs to ask for a verdict (default: 10,20,40,60).",
+)
+@options.timeout
+@options.env
+@options.python
+@options.init_cpu
+@click.option(
+    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
+)
+@click.option("--no-counts", is_flag=True, help="Count no exported bytes and system calls.")
+@click.option(
+    "--history",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier result file to compare with in words; may be repeated.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file with [tool.lambent.gate] (default: the nearest pyproject.toml).",
+)
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="The result file, with every raw value; - prints it.",
+)
+@click.option("--markdown", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request.")
+@click.option("--junit", "junit_file", metavar="FILE", type=_FILE, help="JUnit XML, a case for each check.")
+@click.option("--html", "html_file", metavar="FILE", type=_FILE, help="The page with the plots.")
+@click.option(
+    "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    base: str,
+    candidate: str,
+    max_regression: float | None,
+    event: str | None,
+    memory_mb: tuple[int, ...] | None,
+    metrics: tuple[str, ...] | None,
+    warm: int | None,
+    pairs: tuple[int, ...] | None,
+    timeout: float,
+    env: tuple[str, ...],
+    python: Path | None,
+    init_cpu: Literal["boost", "share"],
+    otlp: bool,
+    no_counts: bool,
+    history: tuple[Path, ...],
+    config_file: Path | None,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    junit_file: Path | None,
+    html_file: Path | None,
+    seed: int | None,
+) -> None:
+    """Compare a candidate with its base, and say whether it may pass.
+
+    Both run in one go, in fresh environments, in pairs in random order. The median of the pairs' ratios
+    decides, with its 99% interval; where that does not tell, more pairs are run. Counts (modules, bytes,
+    system calls, spans) and the limits of [tool.lambent.gate] in pyproject.toml decide without statistics.
+
+    Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE; 2: bad usage; 130: interrupted, what was measured so far is
+    written.
+    """
+    from lambent_lab import report
+    from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.measure import gating
+    from lambent_lab.measure.bench import Benchmark
+    from lambent_lab.measure.results import read, write_text
+    from lambent_lab.measure.target import sides
+    from lambent_lab.service.function import encode_event
+
+    config, found = _limits(config_file)
+    asked: dict[str, Any] = {
+        "max_regression": max_regression,
+        "metrics": metrics,
+        "warm": warm,
+        "pairs": pairs,
+        "memory": memory_mb,
+    }
+    config = replace(config, **{name: value for name, value in asked.items() if value is not None})
+    own, other = sides(candidate, base, parse_env(env), locate)
+    payload = load_event(event)
+    encode_event(payload)
+    to_stdout = json_file is not None and str(json_file) == "-"
+    outputs: list[tuple[Path, str]] = [
+        (path, form)
+        for path, form in (
+            (None if to_stdout else json_file, "json"),
+            (markdown_file, "markdown"),
+            (junit_file, "junit"),
+            (html_file, "html"),
+        )
+        if path is not None
+    ]
+    for path, _ in outputs:
+        bench.writable(path)
+    past = [*history]
+    if config.history is not None and not history:
+        past = [(found or Path()).parent / config.history]
+    gate = gating.Gate(
+        benchmark=Benchmark(
+            candidate=own,
+            baseline=other,
+            event=payload,
+            event_name=event,
+            memory_mb=config.memory or (128,),
+            timeout_s=timeout,
+            python=python,
+            init_cpu=init_cpu,
+            otlp=otlp,
+            # Not a secret: the order of a measurement.
+            seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
+            command=("lambent", *sys.argv[1:]),
+        ),
+        config=config,
+        history=tuple((str(path), read(path)) for path in past),
+        count=not no_counts,
+    )
+    with bench.make_lab() as lab:
+        with bench.progress("gate") as bar:
+            results = gating.run(gate, lab, bar)
+        # Before the lab ends: nothing that goes wrong there may cost the results.
+        for path, form in outputs:
+            write_text(path, report.render(results, form))
+    _print(results, as_json=to_stdout)
+    if outputs:
+        click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
+    context.exit(gating.exit_code(results))
+
+
+def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
+    """The limits, and the file that they come from."""
+    from lambent_lab.measure import gate_config
+
+    path = given or gate_config.find(Path.cwd())
+    return (gate_config.GateConfig(), None) if path is None else (gate_config.load(path), path)
+
+
+def _print(results: Results, *, as_json: bool) -> None:
+    from lambent_lab import report
+
+    if as_json:
+        click.echo(report.render(results, "json"), nl=False)
+        return
+    from lambent_lab.commands.output import print_report
+
+    print_report(results)

@@ -1,0 +1,192 @@
+"""`lambent soak`: what very many invocations leave behind, untraced and traced."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lambent_lab.commands import options, run_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from lambent_lab.commands.run_progress import Meter
+    from lambent_lab.measure.results import Results
+    from lambent_lab.measure.sampler import FunctionLike
+    from lambent_lab.measure.target import Target
+
+
+def _make_lab() -> AbstractContextManager[Any]:
+    """The real lab; tests put another one in its place."""
+    from lambent_lab.service import Lab
+    from lambent_lab.traces.forgetful import Forgetful
+
+    return Lab(store=Forgetful())
+
+
+make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
+
+
+@click.command(name="soak", short_help="Watch memory, CPU and time over very many invocations.")
+@options.target
+@click.option(
+    "--baseline",
+    metavar="TARGET|K=V",
+    help="Another bundle's FOLDER/module.function, or the variable that switches tracing off in the same one "
+    "(default: OTEL_SDK_DISABLED=true).",
+)
+@options.event
+@click.option(
+    "--invocations",
+    metavar="N",
+    type=click.IntRange(10),
+    default=100_000,
+    show_default=True,
+    help="Invocations of each side.",
+)
+@click.option(
+    "--blocks",
+    metavar="N",
+    type=click.IntRange(1, 200),
+    default=100,
+    show_default=True,
+    help="Into how many blocks a side's invocations are divided; the file keeps one record for each.",
+)
+@click.option(
+    "--memory",
+    "memory_mb",
+    metavar="MB",
+    type=click.IntRange(128, 10240),
+    default=512,
+    show_default=True,
+    help="The function's memory.",
+)
+@click.option(
+    "--max-growth",
+    metavar="BYTES",
+    type=click.FloatRange(0, min_open=True),
+    default=256.0,
+    show_default=True,
+    help="Bytes an invocation that are no growth; AWS's own runtime client leaves some 150 behind.",
+)
+@options.timeout
+@options.env
+@options.python
+@click.option("--no-freeze", is_flag=True, help="Do not freeze environments between invocations: quicker.")
+@click.option(
+    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
+)
+@run_output.output("soak-results.json")
+@click.option(
+    "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    target: str,
+    baseline: str | None,
+    event: str | None,
+    invocations: int,
+    blocks: int,
+    memory_mb: int,
+    max_growth: float,
+    timeout: float,
+    env: tuple[str, ...],
+    python: Path | None,
+    no_freeze: bool,
+    otlp: bool,
+    output: Path,
+    as_json: bool,
+    seed: int | None,
+) -> None:
+    """Invoke a function very many times, untraced and traced in turns, each in one environment.
+
+    Exit code 0: measured, and memory does not grow (or that cannot be told); 1: memory grows, spans were
+    lost, or invocations failed; 2: bad usage; 130: interrupted, what was measured until then is written.
+    """
+    from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.commands.run_progress import meter
+    from lambent_lab.measure import soak
+    from lambent_lab.measure.target import sides
+    from lambent_lab.service.function import encode_event
+
+    candidate, base = sides(target, baseline, parse_env(env), locate)
+    payload = load_event(event)
+    encode_event(payload)
+    run_output.writable(output)
+    study = soak.Soak(
+        targets={"baseline": base, "candidate": candidate},
+        event=payload,
+        event_name=event,
+        invocations=invocations,
+        blocks=blocks,
+        memory_mb=memory_mb,
+        timeout_s=timeout,
+        freeze=not no_freeze,
+        otlp=otlp,
+        max_growth=max_growth,
+        # Not a secret: the order of a measurement.
+        seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
+        command=("lambent", *sys.argv[1:]),
+    )
+    with make_lab() as lab:
+        functions = {side: _function(lab, side, each, study, python) for side, each in study.targets.items()}
+        with meter("soak") as bar:
+            results = soak.run(study, functions, _Progress(bar))
+        code = run_output.finish(results, output, as_json=as_json, table=_table(results))
+    context.exit(code)
+
+
+class _Progress:
+    def __init__(self, bar: Meter) -> None:
+        self._bar = bar
+
+    def begin(self, invocations: int) -> None:
+        self._bar.begin(invocations)
+
+    def done(self, side: str) -> None:
+        self._bar.note = side
+        self._bar.advance()
+
+
+def _function(lab: Any, side: str, target: Target, study: Any, python: Path | None) -> FunctionLike:
+    # The function says how many spans it made, so that lost ones are seen.
+    env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
+    if study.otlp:
+        env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+        env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
+    made: FunctionLike = lab.function(
+        f"soak-{side}",
+        code=target.code,
+        handler=target.handler,
+        memory=study.memory_mb,
+        timeout=study.timeout_s,
+        env=env,
+        python=python,
+        freeze=study.freeze,
+    )
+    return made
+
+
+def _table(results: Results) -> list[str]:
+    """Blocks of both sides over time, ten lines at most; the numbers of the two sides stand side by side."""
+    sides = results["soak"]["sides"]
+    series = [side["blocks"] for side in sides.values()]
+    length = min(map(len, series))
+    if not length:
+        return []
+    labels = " / ".join(side["label"] for side in sides.values())
+    rows = [["after", "resident MB", "CPU ms", "duration ms", "high water MB"]]
+    for i in sorted({round(step * (length - 1) / 9) for step in range(10)}):
+        last = series[0][i]
+        row = [f"{last['first'] + last['n']:,}"]
+        for name, digits in (("rss_mb", 1), ("cpu_ms", 3), ("duration_ms", 3), ("high_water_mb", 1)):
+            row.append(" / ".join(run_output.number(blocks[i][name], digits) for blocks in series))
+        rows.append(row)
+    return [f"{labels}, blocks of each over time", *run_output.columns(rows, left=0)]

@@ -1,0 +1,223 @@
+"""From the blocks of a soak to trends, differences and sentences. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from lambent_lab.measure.accounting import incomplete
+from lambent_lab.measure.results import no_sections
+from lambent_lab.measure.soak_words import conclude
+from lambent_lab.measure.summary import figure
+from lambent_lab.measure.target import masked, masked_command
+from lambent_lab.measure.trends import SKIPPED, trend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lambent_lab.measure.accounting import SpanCounter
+    from lambent_lab.measure.latency import Latencies
+    from lambent_lab.measure.results import Doubt, Header, Results, TargetInfo
+    from lambent_lab.measure.results_load import (
+        SoakBlock,
+        SoakDifference,
+        SoakSection,
+        SoakSide,
+        Trend,
+        Verdict,
+    )
+    from lambent_lab.measure.soak import Soak
+    from lambent_lab.measure.target import Target
+
+VALUES = {
+    "rss_mb": "MB",
+    "peak_rss_mb": "MB",
+    "high_water_mb": "MB",
+    "cpu_ms": "ms",
+    "duration_ms": "ms",
+}
+"""The values of a block that have a trend and a difference, and their units."""
+
+_DRIFT = 0.05
+"""How much of their median durations and CPU may change over a soak before they are said to grow."""
+
+_MB = 2**20
+
+
+class Measured(Protocol):
+    """What a soak has measured."""
+
+    blocks: list[SoakBlock]
+    durations: dict[str, Latencies]
+    spans: dict[str, SpanCounter]
+    errors: list[str]
+
+
+def summarize(soak: Soak, study: Measured, head: Header) -> Results:
+    """The result file's content."""
+    sides = {side: _side(soak, study, side) for side in soak.targets}
+    differences = {name: _difference(soak, sides, name) for name in VALUES}
+    done = sum(side["invocations"] for side in sides.values())
+    section: SoakSection = {
+        "headline": "",
+        "conclusion": [],
+        "invocations": soak.invocations,
+        "done": done,
+        "blocks": len(soak.sizes),
+        "memory_mb": soak.memory_mb,
+        "freeze": soak.freeze,
+        "seed": soak.seed,
+        "sides": sides,
+        "differences": differences,
+        "memory_verdict": memory_verdict(sides, differences),
+    }
+    section["headline"], section["conclusion"] = conclude(section)
+    sections = no_sections()
+    sections["settings"] = {
+        **sections["settings"],
+        "memory_mb": [soak.memory_mb],
+        "timeout_s": soak.timeout_s,
+        "event": soak.event_name,
+        "otlp": soak.otlp,
+    }
+    sections["counts"] |= {
+        "invocations": done,
+        "failed": sum(side["failed"] for side in sides.values()),
+    }
+    content = {
+        **head,
+        **sections,
+        "seed": soak.seed,
+        "targets": {side: target_info(target) for side, target in soak.targets.items()},
+        "warnings": _doubts(soak, section, study, head),
+        "soak": section,
+    }
+    return cast("Results", content)
+
+
+def target_info(target: Target) -> TargetInfo:
+    """What a file says of a target in the lab."""
+    return {
+        "target": target.text,
+        "label": target.label,
+        "handler": target.handler,
+        "env": masked(target.env),
+        "switch": None if target.switch is None else masked_command([target.switch])[0],
+        "kind": "lab",
+        "python": None,
+        "mode": target.mode,
+    }
+
+
+def _side(soak: Soak, study: Measured, side: str) -> SoakSide:
+    mine = [block for block in study.blocks if block["side"] == side]
+    at = [block["first"] + block["n"] / 2 for block in mine]
+    cold = sum(block["cold"] for block in mine)
+    return {
+        "label": soak.targets[side].label,
+        "invocations": sum(block["n"] for block in mine),
+        "failed": sum(block["failed"] for block in mine),
+        "cold": cold,
+        "environments": cold,
+        "blocks": mine,
+        "trends": {name: _trend(soak, at, [_value(block, name) for block in mine], name) for name in VALUES},
+        "durations": study.durations[side].describe(),
+        "spans": study.spans[side].totals(),
+    }
+
+
+def _value(block: SoakBlock, name: str) -> float | None:
+    return cast("dict[str, Any]", block)[name]  # type: ignore[no-any-return]  # a number or None by its name
+
+
+def _trend(
+    soak: Soak, at: Sequence[float], values: Sequence[float | None], name: str, usual: float | None = None
+) -> Trend:
+    if VALUES[name] == "MB":
+        return trend(at, values, "MB", soak.max_growth * 1000 / _MB)
+    known = [value for value in values if value is not None]
+    middle = usual if usual is not None else statistics.median(known) if known else None
+    allowed = None if middle is None else _DRIFT * middle / soak.invocations * 1000
+    return trend(at, values, VALUES[name], allowed)
+
+
+def _difference(soak: Soak, sides: Mapping[str, SoakSide], name: str) -> SoakDifference:
+    """Candidate less baseline, pair of blocks by pair; the first fifth is left out, as of trends."""
+    by_number = {block["number"]: block for block in sides["baseline"]["blocks"]}
+    found: list[tuple[float, float, float]] = []
+    for block in sides["candidate"]["blocks"]:
+        other = by_number.get(block["number"])
+        candidate = _value(block, name)
+        baseline = None if other is None else _value(other, name)
+        if candidate is not None and baseline is not None:
+            found.append((block["first"] + block["n"] / 2, candidate, baseline))
+    counting = found[math.ceil(len(found) * SKIPPED) :]
+    usual = statistics.median(baseline for _, _, baseline in counting) if counting else None
+    return {
+        "unit": VALUES[name],
+        "baseline": figure([baseline for _, _, baseline in counting]),
+        "candidate": figure([candidate for _, candidate, _ in counting]),
+        "difference": figure([candidate - baseline for _, candidate, baseline in counting]),
+        "ratio": figure([candidate / baseline for _, candidate, baseline in counting if baseline > 0]),
+        "trend": _trend(
+            soak,
+            [at for at, _, _ in found],
+            [candidate - baseline for _, candidate, baseline in found],
+            name,
+            usual,
+        ),
+    }
+
+
+def memory_verdict(sides: Mapping[str, SoakSide], differences: Mapping[str, SoakDifference]) -> Verdict:
+    """What became of the resident memory: the worst of what each side and their difference came to."""
+    verdicts = [side["trends"]["rss_mb"]["verdict"] for side in sides.values()]
+    verdicts.append(differences["rss_mb"]["trend"]["verdict"])
+    order: tuple[Verdict, ...] = ("grows", "absent", "inconclusive", "shrinks", "steady")
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def _doubts(soak: Soak, section: SoakSection, study: Measured, head: Header) -> list[Doubt]:
+    found: list[Doubt] = []
+
+    def say(code: str, text: str, *, failure: bool) -> None:
+        severity = "failure" if failure else "warning"
+        found.append({"code": code, "severity": severity, "memory_mb": None, "text": text})  # type: ignore[typeddict-item]
+
+    if section["memory_verdict"] == "grows":
+        say("memory-grows", section["conclusion"][0], failure=True)
+    for name, side in section["sides"].items():
+        label, total = side["label"], side["invocations"]
+        if side["failed"]:
+            first = next((each for each in study.errors if each.startswith(f"{label}: ")), "unknown")
+            text = (
+                f"{side['failed']:,} of {total:,} invocations ({label}) failed and are in no figure: {first}."
+            )
+            say("failed", text, failure=True)
+        if side["environments"] > 1:
+            text = (
+                f"The environment ({label}) was replaced {side['environments'] - 1} times: memory began anew."
+            )
+            say("cold-again", text, failure=False)
+        totals = side["spans"]
+        missing = incomplete(totals)
+        if missing is not None:
+            say("spans-lost", f"With {label}, {missing}.", failure=True)
+        elif name == "candidate" and total and not totals["received"]:
+            say("no-spans", f"No span arrived ({label}): what was measured is not tracing.", failure=True)
+        elif name == "candidate" and totals["without"]:
+            text = f"{totals['without']:,} of {total:,} invocations ({label}) delivered no trace."
+            say("spans-missing", text, failure=False)
+        if name == "baseline" and totals["received"] and soak.targets[name].switched_off:
+            text = (
+                f"The baseline delivered {totals['received']:,} spans although its tracing was switched off."
+            )
+            say("baseline-traced", text, failure=True)
+    before, usable = head["load_before"], head["machine"]["cores_usable"]
+    if before is not None and before[0] > usable / 2:
+        text = (
+            f"The load average was {before[0]:.1f} on {usable} cores before it began: times may be unstable."
+        )
+        say("load", text, failure=False)
+    return sorted(found, key=lambda doubt: doubt["severity"] != "failure")

@@ -1,0 +1,102 @@
+"""Whether something grows: the Theil-Sen slope of a series, with its interval. Pure.
+
+Rules
+- The estimate is the median of the slopes between all pairs of points (Theil 1950, Sen 1968): 29% of the
+  points may be wild before it is. A single step, as an allocator makes when it takes its next arena, is not
+  much of a slope.
+- The interval is Sen's, from Kendall's statistic. It supposes independent points; those of a process's
+  memory are not, so the interval alone would call too many a small drift growth. The verdict therefore asks
+  for more: the whole interval has to lie beyond a tolerance.
+- The first fifth of the points is left out: what fills up at first (caches, arenas, a warm allocator) is no
+  trend. Below eight points there is no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambent_lab.measure.results_load import Trend, Verdict
+
+CONFIDENCE = 0.99
+LEAST_POINTS = 8
+SKIPPED = 0.2
+"""The share of the points, from the first, that is no part of a trend."""
+
+_Z = statistics.NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A slope and its interval, in the series' unit for one step of x."""
+
+    slope: float
+    low: float
+    high: float
+
+
+def theil_sen(x: Sequence[float], y: Sequence[float]) -> Slope | None:
+    """The median slope between all pairs of points with different x; None below `LEAST_POINTS` points."""
+    n = len(x)
+    if n < LEAST_POINTS:
+        return None
+    slopes = sorted((y[j] - y[i]) / (x[j] - x[i]) for i in range(n) for j in range(i + 1, n) if x[i] != x[j])
+    if not slopes:
+        return None
+    number = len(slopes)
+    reach = _Z * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    low = max(0, math.floor((number - reach) / 2) - 1)
+    high = min(number - 1, math.ceil((number + reach) / 2))
+    return Slope(statistics.median(slopes), slopes[low], slopes[high])
+
+
+def judge(low: float, high: float, tolerance: float) -> Verdict:
+    """Say what an interval of a slope means, when so much is nothing."""
+    if low > tolerance:
+        return "grows"
+    if high < -tolerance:
+        return "shrinks"
+    return "steady" if -tolerance <= low and high <= tolerance else "inconclusive"
+
+
+def trend(
+    x: Sequence[float], y: Sequence[float | None], unit: str, tolerance_per_1000: float | None
+) -> Trend:
+    """The trend of a series of blocks; `x` counts invocations. A missing value is left out.
+
+    tolerance_per_1000: how much change in 1,000 invocations is nothing, in the series' unit.
+    """
+    known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
+    skipped = math.ceil(len(known) * SKIPPED)
+    counting = known[skipped:]
+    found = theil_sen([at for at, _ in counting], [value for _, value in counting])
+    empty: Trend = {
+        "unit": unit,
+        "blocks": len(counting),
+        "skipped": skipped,
+        "first": counting[0][1] if counting else None,
+        "last": counting[-1][1] if counting else None,
+        "per_1000": None,
+        "low_per_1000": None,
+        "high_per_1000": None,
+        "change": None,
+        "tolerance_per_1000": tolerance_per_1000,
+        "confidence": CONFIDENCE,
+        "verdict": "absent",
+    }
+    if found is None:
+        return empty
+    low, high = found.low * 1000, found.high * 1000
+    return {
+        **empty,
+        "per_1000": found.slope * 1000,
+        "low_per_1000": low,
+        "high_per_1000": high,
+        "change": found.slope * (counting[-1][0] - counting[0][0]),
+        "verdict": "inconclusive" if tolerance_per_1000 is None else judge(low, high, tolerance_per_1000),
+    }

@@ -1,0 +1,81 @@
+"""`lambent soak` with the real lab, small, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambent_lab.measure import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FUNCTION = """
+import os
+
+import lambent
+
+tracer = lambent.init(service_name="soaked")
+KEPT = []
+
+
+@tracer.handler
+def handler(event, context):
+    with tracer.trace("work"):
+        if os.environ.get("OTEL_SDK_DISABLED") != "true":
+            KEPT.append(bytearray(event["leak"]))
+    return None
+"""
+
+
+def soak(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable, "-c", "import sys; from lambent_lab.commands import main; sys.exit(main())",
+            "soak", "code/app.handler", "--event", "event.json", *options,
+        ],
+        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("leak", "code"), [(8192, 1), (0, 0)])
+def test_a_leak_with_tracing_is_found_and_none_is_none(tmp_path: Path, leak: int, code: int) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(FUNCTION)
+    (tmp_path / "event.json").write_text(json.dumps({"leak": leak}))
+    done = soak(tmp_path, "--invocations", "400", "--blocks", "40", "--max-growth", "3000")
+    assert done.returncode == code, done.stdout + done.stderr
+    results = read(tmp_path / "soak-results.json")
+    document = json.loads((tmp_path / "soak-results.json").read_text())
+    side = document["soak"]["sides"]["candidate"]
+    totals = side["spans"]
+    assert (totals["made"], totals["received"], totals["lost"], totals["unsaid"]) == (800, 800, 0, 0)
+    assert document["soak"]["sides"]["baseline"]["spans"]["received"] == 0
+    assert (results["kind"], side["environments"]) == ("soak", 1)
+    for block in side["blocks"]:
+        assert block["rss_mb"] is None or 5 < block["rss_mb"] <= block["peak_rss_mb"] + 1 < 200
+    assert ("grows by" in done.stdout) is bool(leak)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "all 800 spans arrived" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--invocations", "3"], "3 is not in the range"),
+        (["--output", "nowhere/file.json"], "Cannot write nowhere/file.json"),
+        (["--env", "OTEL_SDK_DISABLED=true"], "Both sides would have"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(FUNCTION)
+    (tmp_path / "event.json").write_text("{}")
+    done = soak(tmp_path, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
