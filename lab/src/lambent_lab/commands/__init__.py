@@ -25,6 +25,7 @@ _COMMANDS = {
     "bench": "Measure what tracing costs, cold and warm.",
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
+    "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
     "report": "Show a result file in the terminal or as a page.",
     "serve": "Serve AWS's Lambda API for the functions of a file.",
     "soak": "Watch memory, CPU and time over very many invocations.",

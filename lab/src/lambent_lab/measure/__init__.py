@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.memory_tester import MemoryTester
     from lambent_lab.measure.monitor import PerformanceMonitor
     from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
+    from lambent_lab.measure.quick import quick_performance_test
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "dumps",
     "exit_code",
     "loads",
+    "quick_performance_test",
     "read",
     "run",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "dumps": "results",
     "exit_code": "bench",
     "loads": "results",
+    "quick_performance_test": "quick",
     "read": "results",
     "run": "bench",
 }

@@ -103,8 +103,8 @@ def _prometheus_name(name: str) -> str:
 
 def _label_name(name: str) -> str:
     clean = re.sub(r"[^a-zA-Z0-9_]", "_", name)
-    if clean == "job" or not re.match(r"[a-zA-Z_]", clean) or clean.startswith("__"):
-        clean = f"tag_{clean}"  # `job` is the group's own, two underscores are Prometheus's
+    if clean == "job" or not re.match(r"[a-zA-Z]", clean):
+        clean = f"tag_{clean}"  # `job` is the group's own, two underscores in front are Prometheus's
     return clean
 
 
