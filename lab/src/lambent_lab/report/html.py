@@ -76,7 +76,7 @@ def render(results: Results) -> str:
     return _template("report.html.j2").render(
         document=document,
         badge="No result"
-        if document.state == "failed" and results["kind"] != "gate"
+        if document.state == "failed" and results["kind"] == "bench"
         else _BADGES[document.state],
         sections=kept,
         places={key: _placed(key, each) for key, each in drawn.items()},

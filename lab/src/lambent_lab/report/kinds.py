@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.report import load, soak, tune
+from lambent_lab.report import load, soak, tune, words
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Results
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def headline(results: Results) -> str | None:
     """The verdict in one sentence, as the file has it."""
     found = load.section_of(results) or soak.section_of(results) or tune.section_of(results)
-    return None if found is None else found["headline"]
+    return None if found is None else words.capital(found["headline"])
 
 
 def state(results: Results) -> State:

@@ -42,6 +42,7 @@ _TONES: dict[str, Literal["", "good", "bad", "warn"]] = {
     "absent": "",
 }
 _WORDS = {"absent": "too few blocks", "inconclusive": "cannot be told"}
+_SHORT_WORDS = {"absent": "too few", "inconclusive": "unclear"}
 _STATES: dict[str, State] = {
     "steady": "passed",
     "shrinks": "passed",
@@ -90,8 +91,9 @@ def sections(found: SoakSection) -> list[Section]:
     """All sections of a soak."""
     frozen = "frozen between invocations" if found["freeze"] else "not frozen between invocations"
     note = (
-        f"{found['done']:,} of {found['invocations']:,} invocations at {found['memory_mb']:,} MB, {frozen}, "
-        "the sides in turn. Growth is the slope over the blocks after the first ones, with its 99% interval."
+        f"{found['done']:,} invocations, of {found['invocations']:,} asked for of each side, at "
+        f"{found['memory_mb']:,} MB, {frozen}, the sides in turn. Growth is the slope over the blocks after "
+        "the first ones, with its 99% interval."
     )
     sides = found["sides"]
     return [
@@ -115,9 +117,9 @@ def _trends(found: SoakSection) -> Table:
     heads = (
         Column("", words=True),
         Column("of", words=True),
-        Column("first"),
+        Column("first", "none"),
         Column("last"),
-        Column("growth in 1,000 invocations", "text"),
+        Column("in 1,000 invocations", "text"),
         Column("verdict", words=True),
     )
     rows = []
@@ -141,7 +143,11 @@ def _trend(key: str, of: str, trend: Trend) -> Row:
             Cell(words.quantity(trend["first"], unit)),
             Cell(words.quantity(trend["last"], unit)),
             Cell(slope, span),
-            Cell(_WORDS.get(trend["verdict"], trend["verdict"]), tone=_TONES[trend["verdict"]]),
+            Cell(
+                _WORDS.get(trend["verdict"], trend["verdict"]),
+                short=_SHORT_WORDS.get(trend["verdict"], ""),
+                tone=_TONES[trend["verdict"]],
+            ),
         ),
         main=key in {"rss_mb", "cpu_ms", "duration_ms"},
     )

@@ -111,11 +111,20 @@ def _table(table: Table) -> list[RenderableType]:
             justify="left" if column.words else "right",
             no_wrap=not column.words,
             overflow="fold" if column.words else "ellipsis",
-            min_width=10 if i == 0 else None,
+            min_width=_least(table, i),
         )
     for row in table.rows:
         grid.add_row(*_row(table, row, places), style="" if row.main else "dim")
     return ["", *([] if short else [_text(table.title, style="bold")]), grid, *lines]
+
+
+def _least(table: Table, i: int) -> int | None:
+    """How narrow a column of words may become: its longest word, as far as that is not much."""
+    if not table.columns[i].words:
+        return None
+    texts = [row.cells[i].short or row.cells[i].text for row in table.rows]
+    longest = max((len(word) for text in texts for word in printable(text).split()), default=0)
+    return max(10 if i == 0 else 0, min(longest, 14))
 
 
 def _row(table: Table, row: Row, places: list[int]) -> list[Text]:

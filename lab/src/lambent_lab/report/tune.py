@@ -48,7 +48,8 @@ def sections(found: TuneSection) -> list[Section]:
     second = ", ".join(f"{price:.10f} on {name}" for name, price in prices["gb_second"].items())
     note = (
         f"USD for a million invocations, {found['cold_share']:.2%} of them cold with their init billed. "
-        f"Prices of {prices['region']} as of {prices['as_of']}: a GB-second {second}; a request {prices['request']:.8f}."
+        f"Prices of {prices['region']} as of {prices['as_of']}: a GB-second {second}; a request "
+        f"{prices['request']:.8f}."
     )
     return [
         Section(

@@ -183,7 +183,7 @@ def phases(results: Results, shown: Sequence[Place], *, cold: bool) -> Chart | N
         "showlegend": True,
         "legend": {**LEGEND, "traceorder": "normal"},
         "margin": {**MARGIN, "t": 30},
-        "xaxis": {**AXIS, "ticksuffix": " ms", "nticks": 6},
+        "xaxis": {**AXIS, "ticksuffix": " ms", "nticks": 6, "tickangle": 0},
         "yaxis": {**AXIS, "type": "category", "showgrid": False},
     }
     what = "a cold start" if cold else "a warm invocation"

@@ -40,7 +40,7 @@ def _layout(title: str, y_suffix: str, *, zero: bool = True) -> Chart:
         "showlegend": True,
         "legend": LEGEND,
         "margin": {**MARGIN, "t": 30, "b": 44},
-        "xaxis": {**AXIS, "title": {"text": title, "standoff": 6}, "showgrid": False},
+        "xaxis": {**AXIS, "title": {"text": title, "standoff": 6, "font": {"size": 12}}, "showgrid": False},
         "yaxis": {**AXIS, "ticksuffix": y_suffix, **({"rangemode": "tozero"} if zero else {})},
     }
 

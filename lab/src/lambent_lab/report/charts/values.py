@@ -67,7 +67,7 @@ def distribution(results: Results, place: Place, key: str) -> Chart | None:
         "height": 330,
         "showlegend": False,
         "margin": MARGIN,
-        "xaxis": {**AXIS, "anchor": "y", "ticksuffix": " ms", "nticks": 6, **scale(drawn)},
+        "xaxis": {**AXIS, "anchor": "y", "ticksuffix": " ms", "nticks": 6, "tickangle": 0, **scale(drawn)},
         "yaxis": {
             **AXIS,
             "domain": [0.44, 1],
@@ -76,7 +76,14 @@ def distribution(results: Results, place: Place, key: str) -> Chart | None:
             "ticktext": [parts.short(name) for name in names.values()],
             "showgrid": False,
         },
-        "xaxis2": {**AXIS, "anchor": "y2", "ticksuffix": " ms", "zeroline": True, "nticks": 6},
+        "xaxis2": {
+            **AXIS,
+            "anchor": "y2",
+            "ticksuffix": " ms",
+            "zeroline": True,
+            "nticks": 6,
+            "tickangle": 0,
+        },
         "yaxis2": {
             **AXIS,
             "domain": [0, 0.24],
@@ -165,7 +172,12 @@ def _over(values: Sequence[float], of: str, unit: str) -> Chart:
         "showlegend": True,
         "legend": LEGEND,
         "margin": {**MARGIN, "t": 30, "b": 44},
-        "xaxis": {**AXIS, "title": {"text": of, "standoff": 6}, "rangemode": "tozero", "showgrid": False},
+        "xaxis": {
+            **AXIS,
+            "title": {"text": of, "standoff": 6, "font": {"size": 12}},
+            "rangemode": "tozero",
+            "showgrid": False,
+        },
         "yaxis": {**AXIS, "ticksuffix": f" {unit}", "rangemode": "tozero", **scale(values, unit)},
     }
 
