@@ -6,17 +6,18 @@ import json
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from lambent_lab.measure import results_load, shape
+from lambent_lab.measure import results_gate, results_load, shape
 from lambent_lab.measure.results import no_sections
 
 SECTIONS = {
+    "gate": results_gate.GateSection,
     "load": results_load.LoadSection,
     "soak": results_load.SoakSection,
     "tune": results_load.TuneSection,
 }
 """What the types of the file leave open, because each kind of file has its own."""
 
-_NAMES = {**vars(shape), **vars(results_load)}
+_NAMES = {**vars(shape), **vars(results_load), **vars(results_gate)}
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 

@@ -102,6 +102,7 @@ def test_what_it_is_told_reaches_the_function(run: Bench, tmp_path: Path) -> Non
     run(
         "hello/app.handler",
         *told,
+        "--no-imports",
         "--otlp",
         "--cold",
         "1",
@@ -160,7 +161,7 @@ def test_ctrl_c_ends_with_130_and_writes_what_there_is(run: Bench) -> None:
             raise KeyboardInterrupt
 
     run.lab.change = change
-    result = run("hello/app.handler", "--warm", "1", "--aa", "0")
+    result = run("hello/app.handler", "--warm", "1", "--aa", "0", "--no-imports")
     assert result.exit_code == 130
     assert "Interrupted after 3 of 10 pairs." in result.stdout
     assert read(Path("performance-results.json"))["interrupted"]

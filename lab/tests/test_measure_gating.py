@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import jsonschema
 import pytest
 
 from lambent_lab import report
 from lambent_lab.errors import LabError
 from lambent_lab.measure import dumps, gating, loads, machine
 from lambent_lab.measure.bench import Benchmark
+from lambent_lab.measure.conforming import schema
 from lambent_lab.measure.gate_config import GateConfig, Growth
 from lambent_lab.measure.gate_section import section
 from lambent_lab.measure.target import Target
@@ -20,9 +23,8 @@ from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambent_lab.measure.gate_checks import Check
-    from lambent_lab.measure.gate_section import GateSection
     from lambent_lab.measure.results import ImportNode, Results
+    from lambent_lab.measure.results_gate import Check, GateSection
 
     Change = Callable[[FakeFunction, int, int, FakeResult], None]
 
@@ -416,6 +418,7 @@ def scaled(results: Results, factor: float) -> Results:
 
 def test_the_file_keeps_everything_and_says_the_same_again() -> None:
     results = run(slower(1.2))
+    jsonschema.validate(json.loads(dumps(results)), schema())
     again = loads(dumps(results))
     assert again == results
     assert again["kind"] == "gate"

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab import report
+from lambent_lab.measure import SCHEMA, read
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,6 +43,8 @@ def test_load(request):
 def test_aws(): pass
 
 def test_plain(): pass
+
+def test_probe(memory_probe): pass
 """
 TRACED = """
 import os
@@ -155,7 +160,7 @@ def test_markers_options_and_pytest_benchmark(
 ) -> None:
     pytester.makepyfile(MARKED)
     done = run("--duration=1.5m", "--benchmark-json=speeds.json", "--benchmark-min-rounds=1")
-    done.assert_outcomes(passed=6, skipped=1)
+    done.assert_outcomes(passed=7, skipped=1)
     done.stdout.fnmatch_lines(["SKIPPED*test_*real AWS: give --real-aws*"])
     assert '"group": "theirs"' in (pytester.path / "speeds.json").read_text()
 
@@ -163,7 +168,7 @@ def test_markers_options_and_pytest_benchmark(
 def test_a_marker_selects(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
     pytester.makepyfile(MARKED)
     done = run("-m", "lambda or real_aws", "--real-aws", "-v")
-    done.assert_outcomes(passed=1, skipped=1, deselected=5)
+    done.assert_outcomes(passed=1, skipped=1, deselected=6)
     done.stdout.fnmatch_lines(["*::test_lambda PASSED*", "*real AWS: there are no AWS credentials*"])
 
 
@@ -173,8 +178,11 @@ def test_what_measures_refuses_company(
     pytester.makepyfile(MARKED)
     done = run("-n", "2")
     # pytest-benchmark has switched its own off, and measures nothing.
-    done.assert_outcomes(passed=3, skipped=1, errors=3)
-    done.stdout.fnmatch_lines(["This test is marked memory: what it measures means nothing*without -n*"])
+    done.assert_outcomes(passed=3, skipped=1, errors=4)
+    told = done.stdout.str()
+    for what in ("This test is marked memory", "This test measures memory"):
+        assert f"{what}: what it measures means nothing beside the tests" in told
+    assert "Run it without -n" in told
     run("-n", "1", "-m", "memory").assert_outcomes(passed=1)
 
 
@@ -209,6 +217,184 @@ def test_functions_of_a_test_and_their_spans(
     done = run("--lambda-memory", "256,1024", "-v")
     done.assert_outcomes(passed=10)
     done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+
+
+def test_what_functions_did_is_written(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        def test_a_function(lambda_function):
+            function = lambda_function("src/app.handler", env={"A": "1", "API_KEY": "secret"})
+            function.invoke()
+            function.invoke()
+            function.stop()
+            assert function.invoke().cold
+
+        def test_a_tester(lambda_tester):
+            assert lambda_tester.test_cold_start_performance(2)["meets_target"] in {True, False}
+
+        def test_that_fails(lambda_function):
+            lambda_function(source="def handler(event, context): raise KeyError(1)").invoke()
+            assert False
+    """)
+    done = run("--lambda-results", "out.json", "--lambda-memory", "512")
+    done.assert_outcomes(passed=2, failed=1)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json"])
+    results = read(pytester.path / "out.json")
+    assert results["schema"] == SCHEMA
+    assert {sample["memory_mb"] for sample in results["samples"]} == {512}
+    by_side: dict[str, list[list[str]]] = {}
+    for sample in results["samples"]:
+        by_side.setdefault(sample["side"], []).append([i["counted_as"] for i in sample["invocations"]])
+    assert by_side == {
+        "app.handler": [["cold", "warm"], ["cold"], ["failed"]],
+        "cold_start_test.lambda_handler": [["cold"], ["cold"], ["cold"]],
+    }
+    assert results["targets"].keys() == by_side.keys()
+    assert "secret" not in (pytester.path / "out.json").read_text()
+    assert (results["summary"], results["counts"]["failed"]) == ([], 1)
+    assert [warning["text"] for warning in results["warnings"]] == [
+        "1 invocations of app.handler failed, the first: KeyError: 1"
+    ]
+    for form in ("terminal", "json", "html"):
+        assert report.render(results, form)
+
+
+def test_benchmarks_of_tests_are_written_as_one(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
+    pytester.makepyfile("""
+        from pathlib import Path
+        import pytest
+        from lambent_lab.errors import LabError
+        from lambent_lab.measure.testing import FakeLab
+
+        @pytest.mark.parametrize("size", [256, 512])
+        def test_bench(lambda_results, size):
+            found = lambda_results.bench(
+                FakeLab(), code=Path("src"), handler="app.handler", memory_mb=[size], pairs=8, aa=1, warm=2
+            )
+            assert found["summary"][0]["pairs"] == 8
+
+        def test_another(lambda_results):
+            def change(function, environment, index, result):
+                raise LabError("broken")
+
+            with pytest.raises(LabError, match="Nothing was measured"):
+                lambda_results.bench(FakeLab(change=change), code=Path("src"), handler="app.other", pairs=8)
+    """)
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=3)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote out.json, out-2.json"])
+    both, broken = read(pytester.path / "out.json"), read(pytester.path / "out-2.json")
+    assert [(cell["memory_mb"], cell["pairs"], cell["aa_pairs"]) for cell in both["summary"]] == [
+        (256, 8, 1),
+        (512, 8, 1),
+    ]
+    assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
+    assert both["counts"]["pairs"] == 16
+    assert "broken" in (broken["error"] or "")
+
+
+def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    done = run("--lambda-results", "nowhere/out.json")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-results: nowhere/out.json cannot be a file*"])
+    done = run("--lambda-results", "out.json")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*nothing was measured, so out.json is not written"])
+    assert not (pytester.path / "out.json").exists()
+
+
+def test_testers_of_this_process(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("""
+        import lambent
+        import pytest
+
+        def test_perf(perf):
+            @lambent.trace(tracer=perf.tracer)
+            def traced():
+                return sum(range(100))
+
+            found = perf.compare_performance(lambda: sum(range(100)), traced, iterations=20)
+            assert found["overhead_ratio"] > 0
+
+        def test_load(load):
+            found = load.run_load_test(lambda: None, num_threads=2, duration_seconds=60, ramp_up_seconds=30)
+            assert found["test_config"]["duration_seconds"] == 0.2
+            assert found["test_config"]["ramp_up_seconds"] == pytest.approx(0.1)
+            assert found["results"]["total_operations"] > 0
+
+        def test_memory(memory_probe):
+            kept = []
+            assert 1000 < memory_probe.bytes_per_call(lambda: kept.append(bytes(1000))) < 1300
+            assert abs(memory_probe.bytes_per_call(lambda: bytes(1000))) < 50
+            with memory_probe.watch() as grown:
+                block = b"x" * (20 << 20)
+                assert memory_probe.rss_mb() > 20
+            assert 15 < grown.mb <= grown.peak_mb + 1
+            assert (len(block), grown.source != "") == (20 << 20, True)
+
+        def test_no_tracer_is_left(perf):
+            assert lambent.get_tracer() is perf.tracer
+    """)
+    run("--duration", "200ms").assert_outcomes(passed=4)
+
+
+def test_gates(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    for name in ("old", "new"):
+        pytester.mkdir(name).joinpath("app.py").write_text(TRACED)
+    pytester.makepyprojecttoml("[tool.lambent.gate]\nwarm = 3\npairs = [8, 12]\n")
+    pytester.makepyfile("""
+        import pytest
+        from lambent_lab.errors import UsageError
+        from lambent_lab.measure.testing import FakeLab
+
+        @pytest.fixture
+        def lab():
+            return FakeLab(cost=(1.0, 1.0), spread=0.002, change=slower)
+
+        def slower(function, environment, index, result):
+            if function.env.get("SLOW"):
+                result.report = type(result.report)(**{
+                    name: getattr(result.report, name) for name in result.report.__slots__
+                } | {"duration_ms": result.report.duration_ms * 2})
+
+        def test_pass(gate):
+            found = gate(candidate="new/app.handler", base="old/app.handler", count=False, max_regression=0.9)
+            found.require()
+            assert (found.verdict, found.passed) == ("PASS", True)
+            assert found.results["settings"]["memory_mb"] == [256]
+            assert found.results["summary"][0]["pairs"] in {8, 12}
+
+        def test_fail(gate):
+            found = gate(
+                candidate="new/app.handler", base="SLOW=", env={"SLOW": "yes"}, count=False, metrics=["warm"]
+            )
+            assert found.verdict == "FAIL"
+            with pytest.raises(AssertionError, match="FAIL: .*warm"):
+                found.require()
+
+        def test_usage(gate):
+            with pytest.raises(UsageError, match="max-regression"):
+                gate(candidate="new/app.handler", base="old/app.handler", max_regresion=1)
+            with pytest.raises(UsageError, match="There is no .*nowhere"):
+                gate(candidate="nowhere/app.handler", base="old/app.handler")
+
+        def test_own_ratios(gate):
+            assert gate.decide([1.01] * 20).verdict == "PASS"
+            assert gate.decide([1.2] * 20).verdict == "FAIL"
+            assert gate.decide([1.2] * 20, [1.3] * 5).verdict == "INCONCLUSIVE"
+            assert gate.decide([1.2] * 7).verdict == "INCONCLUSIVE"
+    """)
+    done = run("--lambda-results", "gates.json")
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote gates.json, gates-2.json"])
+    found = [read(pytester.path / name) for name in ("gates.json", "gates-2.json")]
+    assert [(each["kind"], each["gate"]["verdict"]) for each in found] == [("gate", "PASS"), ("gate", "FAIL")]
 
 
 @pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])

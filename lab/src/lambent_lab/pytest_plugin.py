@@ -13,16 +13,23 @@ Rules
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lambent import Tracer
     from lambent_lab import Lab
     from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.gates import Gates
+    from lambent_lab.fixtures.probes import Probe, TimedLoad
+    from lambent_lab.fixtures.recorder import Recorder
     from lambent_lab.fixtures.spans import Traces
+    from lambent_lab.measure import LambdaPerformanceTester, PerformanceTester
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -40,6 +47,8 @@ _MARKERS = (
     "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
 )
 
+_RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
+_WRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _AWS: pytest.StashKey[str] = pytest.StashKey()
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -61,6 +70,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "lambda_memory or lambda_function runs once with each.",
     )
     group.addoption(
+        "--lambda-results",
+        type=Path,
+        metavar="FILE",
+        help="Write what was measured to this file, as `lambent bench` does: see `lambent report`.",
+    )
+    group.addoption(
         "--real-aws",
         action="store_true",
         help="Run the tests marked real_aws. They need credentials, and may cost money.",
@@ -71,6 +86,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    wanted: Path | None = config.getoption("--lambda-results")
+    if wanted is not None and (wanted.is_dir() or not wanted.absolute().parent.is_dir()):
+        raise pytest.UsageError(f"--lambda-results: {wanted} cannot be a file: there is no such folder.")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,6 +115,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in MEASURING:
         if item.get_closest_marker(name) is not None and not (name == "benchmark" and theirs):
             _refuse_company(item.config, f"This test is marked {name}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was measured, whatever became of the tests."""
+    wanted: Path | None = session.config.getoption("--lambda-results")
+    recorder = session.config.stash.get(_RECORDER, None)
+    if wanted is None:
+        return
+    if recorder is None or recorder.empty:
+        session.config.stash[_WRITTEN] = f"nothing was measured, so {wanted} is not written"
+        return
+    from lambent_lab.errors import LabError
+
+    try:
+        written = recorder.write(wanted)
+    except LabError as error:
+        session.config.stash[_WRITTEN] = str(error)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    else:
+        session.config.stash[_WRITTEN] = f"wrote {', '.join(map(str, written))}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was written."""
+    written = config.stash.get(_WRITTEN, None)
+    if written:
+        terminalreporter.write_line(f"--lambda-results: {written}")
 
 
 @pytest.fixture(scope="session")
@@ -132,15 +177,80 @@ def lambda_function(
     from lambent_lab.fixtures.functions import Functions
 
     made = Functions(
-        lab,
+        _watched(request.config, lab),
         test=request.node.name,
-        roots=(request.path.parent, request.config.rootpath),
+        roots=_roots(request),
         memory_mb=lambda_memory,
         scratch=lambda: tmp_path_factory.mktemp("lambda"),
         marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
     )
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def lambda_results(request: pytest.FixtureRequest) -> Recorder:
+    """What this run measures, for the file of --lambda-results: `bench(lab, code=…, handler=…)`, `add`."""
+    return _recorder(request.config)
+
+
+@pytest.fixture
+def lambda_tester(
+    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int
+) -> Iterator[LambdaPerformanceTester]:
+    """A LambdaPerformanceTester of the lab, for a function that tells how long its parts took."""
+    from lambent_lab.measure import LambdaPerformanceTester
+
+    _refuse_company(request.config, "This test measures a function's starts")
+    with LambdaPerformanceTester(lab=_watched(request.config, lab)) as made:
+        made.memory_mb = lambda_memory
+        yield made
+
+
+@pytest.fixture
+def perf(request: pytest.FixtureRequest) -> Iterator[PerformanceTester]:
+    """A PerformanceTester. `perf.tracer` is a tracer of its own, which sends nothing."""
+    from lambent_lab.measure import PerformanceTester
+
+    _refuse_company(request.config, "This test measures time")
+    with _tracer() as tracer:
+        yield PerformanceTester(tracer)
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Iterator[TimedLoad]:
+    """A LoadTester, whose tests last as long as --duration says. `load.tracer` is a tracer of its own."""
+    from lambent_lab.fixtures.probes import TimedLoad
+
+    _refuse_company(request.config, "This test puts load on something")
+    with _tracer() as tracer:
+        yield TimedLoad(tracer, request.config.getoption("--duration"))
+
+
+@pytest.fixture
+def memory_probe(request: pytest.FixtureRequest) -> Probe:
+    """The memory of this process: `rss_mb()`, `with memory_probe.watch() as grown`, `bytes_per_call(f)`."""
+    from lambent_lab.fixtures.probes import Probe
+
+    _refuse_company(request.config, "This test measures memory")
+    return Probe()
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, lambda_results: Recorder) -> Gates:
+    """A candidate against its base: `gate(candidate="new/app.handler", base="old/app.handler").require()`."""
+    from lambent_lab.fixtures.functions import find
+    from lambent_lab.fixtures.gates import Gates
+
+    _refuse_company(request.config, "This test is a gate")
+    roots = _roots(request)
+    return Gates(
+        lab,
+        find=lambda folder: find(folder, roots),
+        root=request.config.rootpath,
+        memory_mb=lambda_memory,
+        keep=lambda_results.add,
+    )
 
 
 @pytest.fixture
@@ -151,6 +261,41 @@ def traces(lab: Lab) -> Iterator[Traces]:
     listening = Traces(lab)
     yield listening
     listening.close()
+
+
+@contextmanager
+def _tracer() -> Iterator[Tracer]:
+    """A tracer that sends nothing, and is nobody's default when the test has ended."""
+    import lambent
+    from lambent.testing import isolated
+
+    with isolated():
+        tracer = lambent.init(test_mode=True)
+        try:
+            yield tracer
+        finally:
+            tracer.close()
+
+
+def _roots(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    return request.path.parent, request.config.rootpath
+
+
+def _recorder(config: pytest.Config) -> Recorder:
+    if _RECORDER not in config.stash:
+        from lambent_lab.fixtures.recorder import Recorder
+
+        config.stash[_RECORDER] = Recorder()
+    return config.stash[_RECORDER]
+
+
+def _watched(config: pytest.Config, lab: Lab) -> Any:
+    """The lab, or one like it that records what functions do, when it is to be written."""
+    if config.getoption("--lambda-results") is None:
+        return lab
+    from lambent_lab.fixtures.recorder import ObservedPlace
+
+    return ObservedPlace(lab, _recorder(config))
 
 
 def _sizes(text: str) -> list[int]:

@@ -23,6 +23,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = {
     "bench": "Measure what tracing costs, cold and warm.",
+    "compare": "Show what changed between result files.",
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
     "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
@@ -30,6 +31,7 @@ _COMMANDS = {
     "serve": "Serve AWS's Lambda API for the functions of a file.",
     "soak": "Watch memory, CPU and time over very many invocations.",
     "trace": "List and draw the traces that were received.",
+    "tune": "Find the memory size that is cheapest, or fastest.",
 }
 """The commands and what they do; each lives in the module of its name, as `command`."""
 

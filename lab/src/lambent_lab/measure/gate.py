@@ -19,14 +19,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lambent_lab.measure import stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+    from lambent_lab.measure.results_gate import Verdict
 
 MAX_REGRESSION = 0.05
 """δ, unless asked otherwise: a candidate this much slower is still let through."""

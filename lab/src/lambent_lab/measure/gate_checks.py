@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 from lambent_lab.measure import gate, stats
 from lambent_lab.measure.gate_words import amount, change, metric_name, of_limit, percent, place, quoted
@@ -21,32 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.results_gate import Check, Outcome, Verdict
     from lambent_lab.measure.shape import Cell, Figure, IntervalInfo, Results, Sample
-
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "WARN", "INFO"]
-
-
-class Check(TypedDict):
-    """One rule about one thing.
-
-    rule: which kind of rule; subject: the metric or count; limit: what `ratio`, or else `candidate`, was held
-    against, null when nothing was; ratio: of the pairs, with the interval that decided; aa_ratio: of the A/A
-    pairs; culprit: what made a cold start slower, as far as the import trees tell.
-    """
-
-    rule: str
-    subject: str
-    memory_mb: int | None
-    python: str | None
-    verdict: Outcome
-    text: str
-    unit: NotRequired[str]
-    baseline: NotRequired[float | None]
-    candidate: NotRequired[float | None]
-    limit: NotRequired[float | None]
-    ratio: NotRequired[Figure | None]
-    aa_ratio: NotRequired[Figure | None]
-    culprit: NotRequired[str]
 
 
 def gated(results: Results, config: GateConfig) -> list[tuple[Cell, str]]:
@@ -314,15 +290,15 @@ def _figure(decision: gate.Decision) -> Figure | None:
     return {"n": decision.n, "median": decision.ratio, "interval": interval}
 
 
-def verdict(checks: Iterable[Check]) -> gate.Verdict:
+def verdict(checks: Iterable[Check]) -> Verdict:
     """The gate's verdict: FAIL before INCONCLUSIVE before PASS, and PASS only when something was judged."""
-    outcomes: list[gate.Verdict] = [
+    outcomes: list[Verdict] = [
         check["verdict"] for check in checks if check["verdict"] in {"PASS", "FAIL", "INCONCLUSIVE"}
     ]
     return gate.overall(outcomes)
 
 
-def decisive(checks: Sequence[Check], outcome: gate.Verdict) -> Check | None:
+def decisive(checks: Sequence[Check], outcome: Verdict) -> Check | None:
     """The check that decided: the first with the verdict, and of a PASS the comparison that was closest."""
     with_it = [check for check in checks if check["verdict"] == outcome]
     if outcome != "PASS":

@@ -6,31 +6,19 @@ exports, the size of its package, its system calls where a tracer of them is at 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from lambent_lab.measure.gate_words import metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lambent_lab.measure.gate_checks import Check, Outcome
     from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.results_gate import Check, Grown, Outcome
     from lambent_lab.measure.shape import ImportNode, Sample
 
 MIN_CULPRIT_US = 500
 """An import that costs less than this more than on the base is not named: one cold start varies as much."""
-
-
-class Grown(TypedDict):
-    """An import that costs more on the candidate's side than on the base's, in µs.
-
-    new: the base does not import it; parent: what imports it, empty for the function itself.
-    """
-
-    name: str
-    more_us: int
-    new: bool
-    parent: str
 
 
 def from_samples(samples: Sequence[Sample], side: str) -> dict[str, float]:

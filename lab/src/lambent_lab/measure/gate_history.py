@@ -14,9 +14,9 @@ from lambent_lab.measure.gate_words import amount, change, metric_name, percent,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lambent_lab.measure.gate_checks import Check
     from lambent_lab.measure.gate_config import GateConfig
     from lambent_lab.measure.results import Cell, Machine, Results
+    from lambent_lab.measure.results_gate import Check
 
 FINGERPRINT = (
     "cpu_model",

@@ -5,7 +5,7 @@ The section follows from the rest of the file and the limits: whoever has both c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from lambent_lab.measure import gate, gate_counts
 from lambent_lab.measure.gate_checks import decisive, gated, judged, verdict
@@ -16,39 +16,9 @@ from lambent_lab.measure.plan import BASELINE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lambent_lab.measure.gate_checks import Check
     from lambent_lab.measure.gate_config import GateConfig
-    from lambent_lab.measure.gate_counts import Grown
     from lambent_lab.measure.results import Results
-
-
-class Look(TypedDict):
-    """What was known after so many pairs."""
-
-    pairs: int
-    verdict: gate.Verdict
-
-
-class GateSection(TypedDict):
-    """What a gate came to.
-
-    reason: a sentence about the check that decided, `decided_by` its place in `checks` (null if none did);
-    gated: how many comparisons share alpha = 1 - 0.99; confidence: the one of each of their intervals;
-    looks: the verdict after each look; counts: what was counted, by side; imports: those that cost the
-    candidate more than the base, in one cold start each, the most expensive first.
-    """
-
-    verdict: gate.Verdict
-    reason: str
-    decided_by: int | None
-    max_regression: float
-    gated: int
-    confidence: float
-    looks: list[Look]
-    checks: list[Check]
-    counts: dict[str, dict[str, float]]
-    imports: list[Grown]
-    config: dict[str, object]
+    from lambent_lab.measure.results_gate import Check, GateSection, Grown, Look, Verdict
 
 
 def section(
@@ -140,7 +110,7 @@ def _name_culprit(checks: Sequence[Check], imports: Sequence[Grown]) -> None:
             check["culprit"] = said
 
 
-def _reason(results: Results, checks: Sequence[Check], deciding: Check | None, outcome: gate.Verdict) -> str:
+def _reason(results: Results, checks: Sequence[Check], deciding: Check | None, outcome: Verdict) -> str:
     if results["interrupted"] and outcome == "INCONCLUSIVE":
         return "Interrupted: not everything was measured."
     if deciding is None:

@@ -21,9 +21,9 @@ from lambent_lab.measure.runner import Run
 
 if TYPE_CHECKING:
     from lambent_lab.measure.bench import Benchmark
-    from lambent_lab.measure.gate_section import GateSection, Look
     from lambent_lab.measure.progress import Progress
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_gate import GateSection, Look
     from lambent_lab.measure.sampler import LabLike
 
 
@@ -97,6 +97,7 @@ def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
     An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised.
     """
     going = _Gating(asked, lab, progress or Silence())
+    going.run.open()
     interrupted, error = False, None
     try:
         going.measure()
@@ -104,6 +105,10 @@ def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
+    try:
+        going.run.close()
+    except LabError as trouble:
+        error = error or str(trouble)
     results = going.results(interrupted=interrupted, error=error)
     results["gate"] = dict(going.judge(results))
     return results

@@ -163,7 +163,7 @@ class SpanTotals(TypedDict):
     unsaid: int
 
 
-Verdict = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
+Growth = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
 
 
 class Trend(TypedDict):
@@ -186,7 +186,7 @@ class Trend(TypedDict):
     change: float | None
     tolerance_per_1000: float | None
     confidence: float
-    verdict: Verdict
+    verdict: Growth
 
 
 class SoakBlock(TypedDict):
@@ -261,7 +261,7 @@ class SoakSection(TypedDict):
     seed: int
     sides: dict[str, SoakSide]
     differences: dict[str, SoakDifference]
-    memory_verdict: Verdict
+    memory_verdict: Growth
 
 
 class PriceInfo(TypedDict):
@@ -289,8 +289,9 @@ class TuneCost(TypedDict):
 class TuneSize(TypedDict):
     """One memory size: times and billed times in ms over n environments, and cost by architecture.
 
-    mixed_ms: what an invocation takes on average, with the share of cold starts that was asked for; score: 0
-    best, weighing cost and time of the mix, null when something is missing.
+    mixed_ms: what an invocation takes on average, with the share of cold starts that was asked for; score:
+    by architecture, cost and time of the mix, each as a part of the highest of all sizes, weighed: least is
+    best.
     """
 
     memory_mb: int
@@ -306,11 +307,11 @@ class TuneSize(TypedDict):
     billed_warm_ms: Figure | None
     peak_memory_mb: Figure | None
     cost: dict[str, TuneCost]
-    score: dict[str, float]
+    score: dict[str, Figure]
 
 
 class TuneChoice(TypedDict):
-    """A size, and those that tie with it: whose intervals overlap its own. proven: there was an interval."""
+    """A size, and those that tie with it: whose intervals overlap its own. proven: there were intervals."""
 
     memory_mb: int | None
     ties: list[int]

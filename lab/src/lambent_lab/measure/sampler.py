@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import phases
+from lambent_lab.measure.remote.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,6 +117,7 @@ class LabLike(Protocol):
         python: Path | None = ...,
         bytecode: bool = ...,
         init_cpu: Literal["boost", "share"] = ...,
+        runtime: str | None = ...,
     ) -> FunctionLike:
         """Make a function."""
 
@@ -205,6 +207,8 @@ def record(index: int, result: ResultLike) -> InvocationRecord:
             made["flush_ms"] = parts.flush_ms
         if parts.extension_ms is not None:
             made["extension_ms"] = parts.extension_ms
+    if isinstance(result, Answer) and result.init_included:
+        made["init_included"] = True
     if result.spans_made is not None:
         made["spans_made"] = result.spans_made
     if result.problems:

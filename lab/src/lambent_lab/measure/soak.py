@@ -25,6 +25,7 @@ from lambent_lab.measure.accounting import SpanCounter
 from lambent_lab.measure.blocks import Block
 from lambent_lab.measure.latency import Latencies
 from lambent_lab.measure.runner import box_info
+from lambent_lab.measure.sampler import reason
 from lambent_lab.measure.soak_summary import summarize
 
 if TYPE_CHECKING:
@@ -138,15 +139,12 @@ class Study:
         self._progress.done(side)
 
     def _fail(self, result: ResultLike, side: str) -> None:
-        kind = result.error or result.function_error or result.status
-        message = result.payload.get("errorMessage") if isinstance(result.payload, dict) else None
-        label = self.soak.targets[side].label
-        text = f"{label}: {kind}: {message}" if message else f"{label}: {kind}"
-        self.errors.append(text[:300])
+        text = f"{self.soak.targets[side].label}: {reason(result)}"
+        self.errors.append(text)
         del self.errors[10:]
         self._failing += 1
         if self._failing >= _FAILED_IN_A_ROW:
-            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text[:300]}")
+            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text}")
 
 
 class Silence:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from lambent_lab.measure.latency import Latencies
     from lambent_lab.measure.results import Doubt, Header, Results, TargetInfo
     from lambent_lab.measure.results_load import (
+        Growth,
         SoakBlock,
         SoakDifference,
         SoakSection,
         SoakSide,
         Trend,
-        Verdict,
     )
     from lambent_lab.measure.soak import Soak
     from lambent_lab.measure.target import Target
@@ -170,11 +170,11 @@ def _difference(soak: Soak, sides: Mapping[str, SoakSide], name: str) -> SoakDif
     }
 
 
-def memory_verdict(sides: Mapping[str, SoakSide], differences: Mapping[str, SoakDifference]) -> Verdict:
+def memory_verdict(sides: Mapping[str, SoakSide], differences: Mapping[str, SoakDifference]) -> Growth:
     """What became of the resident memory: the worst of what each side and their difference came to."""
     verdicts = [side["trends"]["rss_mb"]["verdict"] for side in sides.values()]
     verdicts.append(differences["rss_mb"]["trend"]["verdict"])
-    order: tuple[Verdict, ...] = ("grows", "absent", "inconclusive", "shrinks", "steady")
+    order: tuple[Growth, ...] = ("grows", "absent", "inconclusive", "shrinks", "steady")
     return next(verdict for verdict in order if verdict in verdicts)
 
 

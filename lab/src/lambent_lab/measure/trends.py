@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent_lab.measure.results_load import Trend, Verdict
+    from lambent_lab.measure.results_load import Growth, Trend
 
 CONFIDENCE = 0.99
 LEAST_POINTS = 8
@@ -55,7 +55,7 @@ def theil_sen(x: Sequence[float], y: Sequence[float]) -> Slope | None:
     return Slope(statistics.median(slopes), slopes[low], slopes[high])
 
 
-def judge(low: float, high: float, tolerance: float) -> Verdict:
+def judge(low: float, high: float, tolerance: float) -> Growth:
     """Say what an interval of a slope means, when so much is nothing."""
     if low > tolerance:
         return "grows"

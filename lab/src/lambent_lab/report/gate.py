@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
-    from lambent_lab.measure.gate_checks import Check
-    from lambent_lab.measure.gate_section import GateSection
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_gate import Check, GateSection
     from lambent_lab.report.document import State
 
 _STATES: dict[str, State] = {"PASS": "passed", "FAIL": "failed", "INCONCLUSIVE": "unsure"}

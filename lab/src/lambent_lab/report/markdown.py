@@ -13,6 +13,8 @@ from lambent_lab.report.terminal import printable
 from lambent_lab.report.view import page
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from lambent_lab.measure.results import Results
     from lambent_lab.report.document import Cell, Document, Section, Table
 
@@ -45,7 +47,11 @@ def _guarded(match: re.Match[str]) -> str:
 
 def render(results: Results) -> str:
     """The whole comment."""
-    document = page(results)
+    return write(page(results))
+
+
+def write(document: Document) -> str:
+    """A document as a comment."""
     title = escaped(document.title)
     parts = [f"### {_SIGNS[document.state]} {title}", f"**{escaped(document.verdict)}**"]
     parts += [f"- {escaped(reason)}" for reason in document.reasons]
@@ -53,9 +59,11 @@ def render(results: Results) -> str:
         parts.append(escaped(document.subtitle))
     if document.warnings:
         parts.append("\n".join(f"> \u26a0\ufe0f {escaped(warning)}  " for warning in document.warnings))
+    opened = {"gate"} if document.kind == "gate" else _OPEN
     for section in document.sections:
-        parts += _section(section)
-    parts.append(_folded("Where and how", [_facts(document)]))
+        parts += _section(section, opened)
+    if document.facts:
+        parts.append(_folded("Where and how", [_facts(document)]))
     return "\n\n".join(_joined(parts)) + "\n"
 
 
@@ -70,13 +78,13 @@ def _joined(parts: list[str]) -> list[str]:
     return found
 
 
-def _section(section: Section) -> list[str]:
+def _section(section: Section, opened: AbstractSet[str]) -> list[str]:
     tables = [part for table in section.tables for part in _table(table)]
     lines = [f"- {escaped(line)}" for line in section.lines]
     if not tables and not lines:
         return []
     content = [*tables, "\n".join(lines)] if lines else tables
-    return content if section.key in _OPEN else [_folded(section.title, content)]
+    return content if section.key in opened else [_folded(section.title, content)]
 
 
 def _folded(title: str, content: list[str]) -> str:

@@ -40,7 +40,11 @@ _FACTS = ("Measured", "CPU", "Box")
 
 def renderable(results: Results) -> RenderableType:
     """The report as something a rich console prints."""
-    document = page(results)
+    return composed(page(results))
+
+
+def composed(document: Document) -> RenderableType:
+    """A document as something a rich console prints."""
     parts: list[RenderableType] = [_text(document.title, style="bold")]
     if document.subtitle:
         parts.append(_text(document.subtitle))
@@ -54,6 +58,11 @@ def renderable(results: Results) -> RenderableType:
 
 def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
     """The report as text, `width` columns wide; of all signs, those that ASCII has if asked to."""
+    return write(page(results), width=width, color=color, ascii_only=ascii_only)
+
+
+def write(document: Document, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """A document as text; see `render`."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -62,7 +71,7 @@ def render(results: Results, *, width: int = 80, color: bool = False, ascii_only
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(renderable(results), highlight=False)
+    console.print(composed(document), highlight=False)
     lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
     while "\n\n\n" in lines:
         lines = lines.replace("\n\n\n", "\n\n")

@@ -16,8 +16,8 @@ from lambent_lab.report.places import label, places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent_lab.measure.gate_section import GateSection
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_gate import GateSection
     from lambent_lab.report.document import Section, State
     from lambent_lab.report.places import Place
 

@@ -1,0 +1,183 @@
+"""Several result files beside each other: what changed from the first to the others. Pure.
+
+History, never a gate: runs of different days are not pairs, so a change between them has no interval and no
+verdict. Of another machine even the change is left out, because it would be the machines' difference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from lambent_lab.measure.gate_counts import from_samples, modules
+from lambent_lab.measure.gate_history import differences
+from lambent_lab.measure.results import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lambent_lab.measure.results import Figure, Results
+
+FORMAT = "lambent.comparison/1"
+NOTABLE = 0.2
+"""A change beyond this share is pointed out, on the same machine."""
+
+_SETTINGS = ("memory_mb", "warm_per_sample", "timeout_s", "event", "python", "bytecode", "otlp", "init_cpu")
+_TARGET = ("target", "handler", "env", "switch", "kind", "python", "mode", "digest")
+
+
+class FileInfo(TypedDict):
+    """One of the files. other_machine: what tells its machine from the first file's, empty when nothing does.
+
+    changed: what else was different, apart from the numbers, as `what: before → after`.
+    """
+
+    name: str
+    kind: str
+    started: str
+    other_machine: list[str]
+    changed: list[str]
+
+
+class Compared(TypedDict):
+    """One quantity of one side of a cell, over the files.
+
+    values: its figure in each file, null where it has none; changes: value / first value - 1, null where one
+    is missing or was measured on another machine; notable: whether a change is beyond `NOTABLE`.
+    """
+
+    side: str
+    memory_mb: int | None
+    python: str | None
+    name: str
+    unit: str
+    values: list[Figure | None]
+    changes: list[float | None]
+    notable: bool
+
+
+class Comparison(TypedDict):
+    """All of it; what `lambent compare --json` writes."""
+
+    schema: str
+    files: list[FileInfo]
+    rows: list[Compared]
+
+
+def compare(files: Sequence[tuple[str, Results]]) -> Comparison:
+    """Put files beside each other, the first being what the others are compared with."""
+    first = files[0][1]
+    infos: list[FileInfo] = [
+        {
+            "name": name,
+            "kind": results["kind"],
+            "started": results["started"],
+            "other_machine": differences(first["machine"], results["machine"]),
+            "changed": [] if results is first else _changed(first, results),
+        }
+        for name, results in files
+    ]
+    alike = [not info["other_machine"] for info in infos]
+    everything = [dict(_values(results)) for _, results in files]
+    keys = list(dict.fromkeys(key for values in everything for key in values))
+    keys.sort(key=_place)
+    return {
+        "schema": FORMAT,
+        "files": infos,
+        "rows": [_row(key, [values.get(key) for values in everything], alike) for key in keys],
+    }
+
+
+_Key = tuple[str, int | None, str | None, str, str]
+
+
+def _place(key: _Key) -> tuple[int, int, str]:
+    """Cells in order of their size; what belongs to no cell at the end. Sorting keeps the order within."""
+    return (0 if key[1] is not None else 1, key[1] or 0, key[2] or "")
+
+
+def _values(results: Results) -> Iterator[tuple[_Key, Figure]]:
+    shown: set[tuple[int, str | None]] = set()
+    for cell in results["summary"]:
+        place = (cell["memory_mb"], cell["python"])
+        for name in METRICS:
+            metric = cell["metrics"].get(name)
+            if metric is None:
+                continue
+            baseline, candidate = metric["baseline"], metric["candidate"]
+            if baseline is not None and place not in shown:
+                yield ("baseline", *place, name, metric["unit"]), baseline
+            if candidate is not None:
+                yield (cell["variant"], *place, name, metric["unit"]), candidate
+        shown.add(place)
+    for side in results["targets"]:
+        judged: Any = results.get("gate") or {}
+        counts = {**judged.get("counts", {}).get(side, {}), **from_samples(results["samples"], side)}
+        tree = results["imports"].get(side)
+        if tree is not None:
+            counts["modules"] = modules(tree)
+        failed = sum(
+            1
+            for sample in results["samples"]
+            if sample["side"] == side
+            for invocation in sample["invocations"]
+            if invocation["counted_as"] == "failed"
+        )
+        for name, count in {**counts, "failed": failed}.items():
+            yield (side, None, None, name, ""), {"n": 1, "median": count, "interval": None}
+
+
+def _row(key: _Key, values: list[Figure | None], alike: Sequence[bool]) -> Compared:
+    side, size, python, name, unit = key
+    before = values[0]
+    changes: list[float | None] = [
+        None
+        if before is None or now is None or not same or not before["median"]
+        else now["median"] / before["median"] - 1
+        for now, same in zip(values, alike, strict=True)
+    ]
+    return {
+        "side": side,
+        "memory_mb": size,
+        "python": python,
+        "name": name,
+        "unit": unit,
+        "values": values,
+        "changes": changes,
+        "notable": any(change is not None and abs(change) > NOTABLE for change in changes),
+    }
+
+
+def _changed(old: Results, new: Results) -> list[str]:
+    found = list(_differing(old["settings"], new["settings"], _SETTINGS, ""))
+    for side in dict.fromkeys((*old["targets"], *new["targets"])):
+        was, now = old["targets"].get(side), new["targets"].get(side)
+        if was is None or now is None:
+            found.append(f"{side}: {'only here' if was is None else 'only there'}")
+        else:
+            found += _differing(was, now, _TARGET, f"{side} ")
+    facts = ("python", "function_python")
+    found += _differing(old["machine"], new["machine"], facts, "")
+    if old["tool"] != new["tool"]:
+        found.append(f"tool: {old['tool']} → {new['tool']}")
+    boxes = [None if each["box"] is None else each["box"]["kind"] for each in (old, new)]
+    if boxes[0] != boxes[1]:
+        found.append(f"box: {boxes[0]} → {boxes[1]}")
+    return found
+
+
+def _differing(old: Any, new: Any, names: Sequence[str], what: str) -> Iterator[str]:
+    for name in names:
+        was, now = old.get(name), new.get(name)
+        if was == now:
+            continue
+        if name == "digest":
+            if was is not None and now is not None:
+                yield f"{what}files differ"
+        elif name == "env":
+            yield f"{what}variables: {_env(was)} → {_env(now)}"
+        else:
+            yield f"{what}{name.replace('_', ' ')}: {was} → {now}"
+
+
+def _env(env: dict[str, str] | None) -> str:
+    return " ".join(f"{name}={value}" for name, value in (env or {}).items()) or "none"

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lambent_lab.commands import compare
+from lambent_lab.errors import UsageError
+
+DATA = Path(__file__).parent / "data"
+STORED = json.loads((DATA / "performance-results.json").read_bytes())
+
+
+@pytest.fixture
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text(json.dumps(STORED))
+    return copy.deepcopy(STORED)
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(compare.command, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def scale(document: Any, key: str, factor: float) -> None:
+    for cell in document["summary"]:
+        cell["metrics"][key]["candidate"]["median"] *= factor
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_it_says_what_changed_and_that_it_is_no_verdict(document: Any) -> None:
+    scale(document, "warm_ms", 1.5)
+    scale(document, "cold_ms", 1.1)
+    document["settings"]["warm_per_sample"] += 1
+    document["targets"]["candidate"]["env"] = {"LAMBENT_DELIVERY": "async"}
+    Path("b.json").write_text(json.dumps(document))
+    done = run("a.json", "b.json")
+    assert done.exit_code == 0
+    said = flat(done.stdout)
+    assert "Beyond ±20% on the same machine: warm call of the candidate" in said
+    assert "+50.0%" in said
+    assert "+10.0%" in said
+    assert "B differs in warm per sample" in said
+    assert "B differs in candidate variables: none → LAMBENT_DELIVERY=async" in said
+    assert "for a verdict, run both in one go with `lambent gate`" in said
+    assert not {"PASS", "FAIL", "interval"} & set(said.split())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_equal_files_have_no_change(document: Any) -> None:
+    Path("b.json").write_text(json.dumps(document))
+    said = flat(run("a.json", "b.json").stdout)
+    assert "Nothing changed by more than ±20% on the same machine." in said
+    assert "differs" not in said
+
+
+def test_another_machine_is_called_that_and_has_no_change(document: Any) -> None:
+    Path("b.json").write_text(json.dumps(document))
+    scale(document, "warm_ms", 9)
+    document["machine"]["cpu_model"] = "Another CPU"
+    Path("c.json").write_text(json.dumps(document))
+    done = run("a.json", "b.json", "c.json", "--json", "d.json", "--markdown", "d.md")
+    said = flat(done.stdout)
+    assert "C: other machine than A's, so no change is told and there is no verdict." in said
+    assert "C other machine: cpu model: Example CPU → Another CPU" in said
+    assert "+800" not in said
+    assert "other machine" in Path("d.md").read_text()
+    found = json.loads(Path("d.json").read_bytes())
+    assert found["schema"] == "lambent.comparison/1"
+    assert [bool(file["other_machine"]) for file in found["files"]] == [False, False, True]
+    assert all(row["changes"][2] is None for row in found["rows"])
+    assert all(row["changes"][1] == 0 for row in found["rows"] if row["values"][0]["median"])
+    assert "Wrote d.json and d.md." in done.stderr
+
+
+def test_json_can_be_printed(document: Any) -> None:
+    Path("b.json").write_text(json.dumps(document))
+    assert json.loads(run("a.json", "b.json", "--json").stdout)["files"][0]["name"] == "a.json"
+
+
+def test_a_file_of_version_1_can_be_compared(document: Any) -> None:
+    del document
+    done = run(str(DATA / "performance-results-1.json"), "a.json")
+    assert "cold start" in done.stdout
+
+
+def test_cells_that_one_file_has_not_are_shown_without_a_change(document: Any) -> None:
+    for part in (document["summary"], document["samples"]):
+        for each in part:
+            each["memory_mb"] = 3008 if each["memory_mb"] == 512 else each["memory_mb"]
+    Path("b.json").write_text(json.dumps(document))
+    assert "3,008 MB" in run("a.json", "b.json").stdout
+
+
+@pytest.mark.usefixtures("document")
+def test_one_file_is_not_enough() -> None:
+    with pytest.raises(UsageError, match="two result files or more"):
+        run("a.json")
+
+
+@pytest.mark.usefixtures("document")
+def test_what_is_no_result_file_is_refused() -> None:
+    Path("b.json").write_text("{}")
+    with pytest.raises(UsageError, match="lambent bench"):
+        run("a.json", "b.json")
