@@ -78,7 +78,7 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
     shown = [place for place in found if place.shown]
     base = label(results, "baseline")
     return [
-        Section("matrix", _compared(shown), "", tuple(_matrices(results, shown))),
+        Section("matrix", _compared(shown), "", tuple(_matrices(shown))),
         Section(
             "numbers",
             "In numbers",
@@ -169,38 +169,14 @@ def _value(figure: Figure | None, unit: str) -> str:
     return ABSENT if figure is None else words.quantity(figure["median"], unit)
 
 
-def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
-    """All costs at a glance: a line for each memory size, a column for each Python and variant."""
-    columns = list(dict.fromkeys((place.cell["python"], place.variant) for place in shown))
+def _matrices(shown: Sequence[Place]) -> Iterator[Table]:
+    """All costs at a glance: a line for each memory size, Python and variant."""
     if len(shown) < 2:
         return
-    if len(columns) == 1:
-        heads = (Column("memory", words=True), *(Column(f"cost of {thing}") for thing in _COSTS.values()))
-        lines = [Row((Cell(_memory(p)), *(_cost(p.difference(key)) for key in _COSTS))) for p in shown]
-        yield Table("", heads, tuple(lines))
-        return
-    by_place = {(p.cell["memory_mb"], p.cell["python"], p.variant): p for p in shown}
-    named = [_column(results, shown, python, variant) for python, variant in columns]
-    narrow: Literal["all", "text"] = "all" if len(columns) < 3 else "text"
-    for key, thing in _COSTS.items():
-        heads = (Column("memory", words=True), *(Column(name, narrow) for name in named))
-        rows = []
-        for size in sizes(shown):
-            found = [by_place.get((size, python, variant)) for python, variant in columns]
-            costs = (_cost(None if place is None else place.difference(key)) for place in found)
-            rows.append(Row((Cell(f"{size:,} MB"), *costs)))
-        yield Table(f"Cost of {thing}", heads, tuple(rows))
-
-
-def _column(results: Results, shown: Sequence[Place], python: str | None, variant: str) -> str:
-    """What tells a column of cells from the others."""
-    parts = [f"Python {python or 'unknown'}"] if len(pythons(shown)) > 1 else []
-    several = len({place.variant for place in shown}) > 1
-    return ", ".join([*parts, label(results, variant)] if several or not parts else parts)
-
-
-def _memory(place: Place) -> str:
-    return f"{place.cell['memory_mb']:,} MB"
+    narrow: Literal["all", "text"] = "all" if max(len(place.title) for place in shown) <= 24 else "text"
+    heads = (Column("", words=True), *(Column(f"cost of {thing}", narrow) for thing in _COSTS.values()))
+    rows = [Row((Cell(p.title), *(_cost(p.difference(key)) for key in _COSTS))) for p in shown]
+    yield Table("", heads, tuple(rows))
 
 
 def _cost(difference: Figure | None) -> Cell:

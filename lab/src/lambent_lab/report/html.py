@@ -48,6 +48,9 @@ _FIGURE = re.compile(
 _WIDE_TABLE = 4
 """Tables with more columns than this become lists on a phone."""
 
+_WARNINGS = 6
+"""More warnings than this are folded away."""
+
 _SMALL_TABLE = 4
 """Two tables with no more columns than this stand beside each other."""
 
@@ -83,6 +86,7 @@ def render(results: Results) -> str:
         legend=_legend(results),
         many=_WIDE_TABLE,
         small=_SMALL_TABLE,
+        shown_warnings=_WARNINGS,
         figure_data=embedded_json(_figures(drawn)),
         raw=embedded_json(results),
         started=results["started"].replace("T", " ").replace("+00:00", " UTC"),

@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lambent_lab.report.view import page
+from lambent_lab.report.words import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +36,7 @@ _STYLES = {
     "interrupted": "yellow",
 }
 _TONES = {"": "", "good": "green", "bad": "red", "warn": "yellow"}
+_WARNINGS = 10
 _FACTS = ("Measured", "CPU", "Box")
 
 
@@ -151,7 +153,10 @@ def _notes(document: Document) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if document.warnings:
         parts.append("")
-        parts += [_text(f"! {warning}", style="yellow") for warning in document.warnings]
+        parts += [_text(f"! {warning}", style="yellow") for warning in document.warnings[:_WARNINGS]]
+        more = len(document.warnings) - _WARNINGS
+        if more > 0:
+            parts.append(_text(f"! {plural(more, 'more warning')}: the page has them all.", style="yellow"))
     facts = dict(document.facts)
     parts.append("")
     parts += [_text(f"{name}: {facts[name]}") for name in _FACTS if name in facts]

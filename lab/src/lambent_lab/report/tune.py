@@ -75,11 +75,14 @@ def _sizes(found: TuneSection) -> Table:
 
 
 def _line(found: TuneSection, size: TuneSize, architectures: list[str]) -> Row:
-    chosen = [
-        f"{name} ({architecture})" if len(architectures) > 1 else name
-        for architecture, choices in found["choices"].items()
-        for name, choice in choices.items()
-        if choice["memory_mb"] == size["memory_mb"]
+    chosen: dict[str, list[str]] = {}
+    for architecture, choices in found["choices"].items():
+        for name, choice in choices.items():
+            if choice["memory_mb"] == size["memory_mb"]:
+                chosen.setdefault(name, []).append(architecture)
+    told = [
+        name if len(mine) == len(found["choices"]) else f"{name} ({words.listed(mine)})"
+        for name, mine in chosen.items()
     ]
     costs = []
     for name in architectures:
@@ -102,11 +105,7 @@ def _line(found: TuneSection, size: TuneSize, architectures: list[str]) -> Row:
                 else words.quantity(size["peak_memory_mb"]["median"], "MB")
             ),
             Cell(f"{size['environments']:,}"),
-            Cell(
-                ", ".join(chosen),
-                tone="good",
-                short=", ".join(dict.fromkeys(each.partition(" ")[0] for each in chosen)),
-            ),
+            Cell(", ".join(told), short=", ".join(chosen), tone="good"),
         )
     )
 

@@ -44,9 +44,11 @@ def page(results: Results) -> Document:
         verdict=_verdict(results, state, shown),
         reasons=tuple(reasons),
         warnings=tuple(
-            doubt["text"]
-            for doubt in results["warnings"]
-            if doubt["severity"] == "warning" and doubt["code"] != "box"
+            dict.fromkeys(
+                doubt["text"]
+                for doubt in results["warnings"]
+                if doubt["severity"] == "warning" and doubt["code"] != "box"
+            )
         ),
         tiles=kinds.tiles(results) or bench.tiles(shown),
         sections=(*kinds.sections(results), *_measured(results, found)),

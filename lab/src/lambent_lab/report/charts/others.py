@@ -210,14 +210,15 @@ def trade(found: TuneSection) -> Chart | None:
     trace = {
         **_xy(name, x, y, "--v0", "USD", "lines+markers+text"),
         "text": [label for label, _, _ in points],
-        "textposition": "top center",
+        "textposition": [("top center", "bottom center")[i % 2] for i in range(len(points))],
+        "cliponaxis": False,
         "hovertemplate": "%{text}: %{x:.4~g} ms, $%{y:.4~g}<extra></extra>",
         "line": {"color": "--line", "width": 1.5},
         "marker": {"color": "--v0", "size": 9},
     }
     layout = {**_layout("average duration (ms)", ""), "showlegend": False}
-    layout["xaxis"] |= {"rangemode": "tozero", "ticksuffix": " ms"}
-    layout["yaxis"] |= {"tickprefix": "$"}
+    layout["xaxis"] |= {"ticksuffix": " ms", "nticks": 6, "tickangle": 0}
+    layout["yaxis"] |= {"tickprefix": "$", "rangemode": "normal"}
     return {
         "data": [trace],
         "layout": layout,

@@ -75,6 +75,7 @@
   window.addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     root.dataset.theme = "light";
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
     for (const place of places) draw(place, place.closest(".wide") ? PAPER : HALF);
   });
   window.addEventListener("afterprint", () => {
