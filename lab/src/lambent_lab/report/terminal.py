@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lambent_lab.report.document import mapped
 from lambent_lab.report.view import page
 from lambent_lab.report.words import plural
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from lambent_lab.report.document import Cell, Document, Row, Section, Table
 
 _ASCII = {
-    **str.maketrans(
-        {"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}
-    ),
+    **str.maketrans({"\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}),
     **str.maketrans({"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-"}),
 }
 """What reports write that a terminal or log may not have."""
+
+_LAID_OUT = str.maketrans({"\u2500": "-", "\u2026": "."})
+"""What a table is drawn with: a sign for a sign, it has its place already."""
 
 _STYLES = {
     "measured": "green",
@@ -73,11 +75,12 @@ def write(document: Document, *, width: int = 80, color: bool = False, ascii_onl
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(composed(document), highlight=False)
+    # Before it is laid out: what is written otherwise may be longer.
+    console.print(composed(mapped(document, _ascii) if ascii_only else document), highlight=False)
     lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
     while "\n\n\n" in lines:
         lines = lines.replace("\n\n\n", "\n\n")
-    return (_ascii(lines) if ascii_only else lines) + "\n"
+    return (lines.translate(_LAID_OUT) if ascii_only else lines) + "\n"
 
 
 def _ascii(text: str) -> str:

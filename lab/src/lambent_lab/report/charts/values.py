@@ -137,7 +137,7 @@ def course(results: Results, key: str) -> Chart | None:
     if len(having) < 2:
         return None
     traces: list[Chart] = []
-    for side in dict.fromkeys(sample["side"] for sample in having):
+    for side in _sides(results, having):
         of_side = [(i, sample) for i, sample in enumerate(having, 1) if sample["side"] == side]
         name = label(results, side)
         traces.append(
@@ -163,6 +163,14 @@ def course(results: Results, key: str) -> Chart | None:
         "layout": _over([y for t in traces for y in t["y"]], "environment", "ms"),
         "about": about,
     }
+
+
+def _sides(results: Results, samples: Sequence[Sample]) -> list[str]:
+    """The sides of some samples, the baseline first."""
+    there = {sample["side"] for sample in samples}
+    return [
+        side for side in dict.fromkeys(("baseline", *results["targets"], *sorted(there))) if side in there
+    ]
 
 
 def _over(values: Sequence[float], of: str, unit: str) -> Chart:
@@ -230,7 +238,7 @@ def _resource(
             (s, s["invocations"][-1]) for s in results["samples"] if s["kind"] == "ab" and s["invocations"]
         ]
     traces: list[Chart] = []
-    for side in dict.fromkeys(sample["side"] for sample, _ in every):
+    for side in _sides(results, [sample for sample, _ in every]):
         for kind, symbol, value_of in kinds:
             having = [
                 (number, value, f"environment {sample['id']}, invocation {invocation['index']}")
