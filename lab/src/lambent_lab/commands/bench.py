@@ -107,7 +107,7 @@ def _again(path: Path) -> click.Context:
     from lambent_lab.measure.results import read
 
     words = read(path)["command"]
-    if words[:2] != ["lambent", "bench"] or len(words) < 3:
+    if words[1:2] != ["bench"] or len(words) < 3:
         raise UsageError(f"{path} does not say how it was begun: give TARGET and the options again.")
     if any("***" in word for word in words):
         raise UsageError(f"{path} keeps no secrets: give TARGET and all options again, beside --resume.")
@@ -142,8 +142,12 @@ def measure(
     seed: int | None,
     resume: Path | None,
     shown: Callable[[Results], str] | None = None,
+    name: str = "bench",
 ) -> int:
-    """Measure what the options say; return the exit code. `shown`: what is printed instead of the report."""
+    """Measure what the options say, and return the exit code.
+
+    `shown` makes what is printed instead of the report, `name` is the command's.
+    """
     from lambent_lab import measure, report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.measure import resume as going_on
@@ -169,7 +173,7 @@ def measure(
         for path in outputs:
             writable(path)
         if _is_default(source, "memory_mb"):
-            memory_mb = _own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
+            memory_mb = own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
         if seed is None:
             # Not a secret: the order of a measurement.
             seed = random.randrange(2**32) if earlier is None else earlier["seed"]  # noqa: S311
@@ -197,7 +201,7 @@ def measure(
         if earlier is not None and resume is not None:
             going_on.check(earlier, benchmark, resume)
         with make_lab() as lab:
-            with progress() as bar:
+            with progress(name) as bar:
                 results = measure.run(benchmark, lab, bar, earlier)
             # Before the lab ends: nothing that goes wrong there may cost the results.
             write_text(output, report.render(results, "json"))
@@ -207,7 +211,7 @@ def measure(
     written = " and ".join(str(path) for path in outputs)
     click.echo(f"Wrote {written}.", err=True)
     if results["interrupted"]:
-        click.echo(f"Go on with it: {_resumption(benchmark, output)}", err=True)
+        click.echo(f"Go on with it: {_resumption(benchmark, output, name)}", err=True)
     return measure.exit_code(results)
 
 
@@ -234,7 +238,7 @@ def _is_default(source: Callable[[str], ParameterSource | None], name: str) -> b
     return source(name) in {None, ParameterSource.DEFAULT}
 
 
-def _own_memory(sides: list[Target]) -> tuple[int, ...]:
+def own_memory(sides: list[Target]) -> tuple[int, ...]:
     """The memory that the first function in AWS has, where one is compared; else nothing."""
     for side in sides:
         if side.kind == "aws":
@@ -244,10 +248,12 @@ def _own_memory(sides: list[Target]) -> tuple[int, ...]:
     return ()
 
 
-def _resumption(benchmark: Benchmark, output: Path) -> str:
+def _resumption(benchmark: Benchmark, output: Path, name: str) -> str:
     """The command that goes on with an interrupted run."""
-    secret = any("***" in word for word in benchmark.command)
-    return f"lambent bench --resume {output}" + (" with TARGET and the same options" if secret else "")
+    from lambent_lab.measure.target import masked_command
+
+    alone = name == "bench" and masked_command(benchmark.command) == list(benchmark.command)
+    return f"lambent {name} --resume {output}{'' if alone else ', with TARGET and the same options'}"
 
 
 def writable(path: Path) -> None:
@@ -265,10 +271,6 @@ def _print(results: Results, *, as_json: bool, shown: Callable[[Results], str] |
     if shown is not None:
         click.echo(shown(results), nl=False)
         return
-    from lambent_lab.commands.output import Look
-    from lambent_lab.report import terminal
+    from lambent_lab.commands.output import print_report
 
-    look = Look.of_stdout()
-    width = max(80, min(look.width, 100))
-    text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
-    click.echo(text, nl=False, color=look.color)
+    print_report(results)
