@@ -18,7 +18,7 @@ from lambent_lab.measure.memory_probe import KERNEL, MB, MemoryProbe
 from lambent_lab.measure.testing import FakeMemory, HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 SPECIFIED = [
     "avg_time_ms",
@@ -147,6 +147,31 @@ def test_a_failing_warm_up_counts(tester: PerformanceTester, clock: HandClock) -
     metrics = tester.measure_function_performance(function, iterations=10)
     assert (metrics.failed, metrics.warmup_failed, metrics.avg_time_ms) == (0, 1, None)
     assert metrics.errors == ["KeyError"]
+
+
+async def _coroutine() -> None: ...
+
+
+def _generator() -> Iterator[int]:
+    yield 1
+
+
+async def _stream() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [(_coroutine, "AsyncPerformanceTester"), (_generator, "goes through it"), (_stream, "goes through it")],
+)
+def test_what_runs_nothing_is_a_failure(
+    tester: PerformanceTester, function: Callable[[], Any], says: str
+) -> None:
+    metrics = tester.measure_function_performance(function, iterations=3)
+    assert (metrics.failed, metrics.avg_time_ms) == (3, None)
+    assert says in metrics.errors[0]
+    found = tester.measure_concurrent_performance(function, num_threads=1, operations_per_thread=2)
+    assert (found["error_count"], found["throughput_ops_per_sec"]) == (2, None)
 
 
 def test_ctrl_c_is_not_a_failed_call(tester: PerformanceTester) -> None:

@@ -295,11 +295,9 @@ def _together(
                 break
             started = clock()
             try:
-                func()
+                calls.call(func, clock)
             except BaseException as error:  # noqa: BLE001 - in a thread, `SystemExit` is a failure like others
                 calls.fail(started, clock(), error)
-            else:
-                calls.keep(started, clock())
         ended.append(clock())
 
     threads = [threading.Thread(target=work, args=(calls,), daemon=True) for calls in workers]
