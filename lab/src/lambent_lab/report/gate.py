@@ -29,10 +29,11 @@ _SHORT = {"INCONCLUSIVE": "OPEN"}
 _NAMES = {
     "success": "successes",
     "spans-lost": "spans lost",
-    "spans-missing": "no spans in",
+    "spans-missing": "no spans",
     "overhead": "+ memory",
     "first_ms": "first call",
     "warm_ms": "warm call",
+    "memory_mb": "memory",
     "cold_cpu_ms": "CPU, cold",
     "warm_cpu_ms": "CPU, warm",
     "peak_rss_mb": "resident",
@@ -124,9 +125,12 @@ def _lines(found: GateSection) -> list[str]:
         for check in found["checks"]
         if check["rule"] == "history" and check["verdict"] == "INFO"
     ]
-    imports = [f"{each['name']} {each['more_us'] / 1000:+.1f} ms" for each in found["imports"][:4]]
+    # One that both load has a noise of its own: it is only named where a cold start is really slower.
+    imports = [
+        f"{each['name']} ({each['more_us'] / 1000:.1f} ms)" for each in found["imports"] if each["new"]
+    ]
     if imports:
-        lines.append(f"Imports that cost the candidate more, in one cold start each: {', '.join(imports)}.")
+        lines.append(f"Only the candidate imports: {', '.join(imports[:4])}.")
     looks = [f"{look['verdict']} after {look['pairs']} pairs" for look in found["looks"]]
     if looks:
         lines.append(f"Looks: {', '.join(looks)}. {error_text(found)}")
