@@ -5,6 +5,8 @@ Rules of CPython's output (`Doc/using/cmdline.rst`, `Python/import.c`)
   leaves. The name is indented by two spaces a level.
 - The two figures are microseconds: the module alone, and with all that it imported.
 - Whatever else the function writes to its standard error stands between.
+- Only `import` statements are timed, not `importlib.import_module`, by which the runtime loads the handler's
+  module: what that module imports stands at the top, the module itself nowhere.
 
 It runs apart from what is timed: writing a line a module takes time itself, so the shares mean more than
 the sum.
