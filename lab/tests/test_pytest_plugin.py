@@ -12,9 +12,13 @@ import pytest
 
 from lambent_lab import report
 from lambent_lab.measure import SCHEMA, read
+from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.serving import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from lambent_lab.service import Lab
 
 pytest_plugins = "pytester"
 
@@ -395,6 +399,57 @@ def test_gates(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) 
     done.stdout.fnmatch_lines(["--lambda-results: wrote gates.json, gates-2.json"])
     found = [read(pytester.path / name) for name in ("gates.json", "gates-2.json")]
     assert [(each["kind"], each["gate"]["verdict"]) for each in found] == [("gate", "PASS"), ("gate", "FAIL")]
+
+
+@pytest.fixture
+def served(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a function that is in another lab, as AWS's emulator has it, and as AWS does."""
+    (tmp_path / "app.py").write_text(
+        "import os\ndef handler(event, context):\n"
+        "    return [event, os.environ['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'], os.environ.get('MODE')]\n"
+    )
+    function = lab.function("own", code=tmp_path, handler="app.handler", memory=512, timeout=30)
+    server = lab.listen(Endpoint(Desk(lab.core), {"function": "own"}), "127.0.0.1", 0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
+    yield server.url
+    server.close()
+    function.stop()
+
+
+ELSEWHERE = """
+import pytest
+
+@pytest.mark.lambda_(code=".", handler="app.handler"{env})
+def test_there(lambda_function):
+    result = lambda_function.invoke({{"n": 1}})
+    assert (result.ok, result.payload) == (True, [{{"n": 1}}, "{size}", {a!r}]), result
+
+def test_a_tester(lambda_tester):
+    assert lambda_tester.test_warm_start_performance(2)["n"] == 2
+"""
+
+
+def test_functions_elsewhere(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult], served: str
+) -> None:
+    pytester.makepyfile(ELSEWHERE.format(env="", size=512, a=None))
+    run("--lambda-target", served).assert_outcomes(passed=2)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        pytester._monkeypatch.setenv(name, "any")
+    pytester.makepyfile(ELSEWHERE.format(env=", env={'MODE': 'x'}", size=1024, a="x"))
+    options = ("--lambda-memory", "1024", "--lambda-results", "there.json", "-k", "there")
+    run("--lambda-target", "aws:own", *options).assert_outcomes(passed=1, deselected=1)
+    assert read(pytester.path / "there.json")["targets"]["app.handler"]["kind"] == "aws"
+
+
+def test_what_is_no_target_is_refused(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    done = run("--lambda-target", "moon")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-target: 'moon' is no place*"])
 
 
 @pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])
