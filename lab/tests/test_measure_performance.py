@@ -18,7 +18,7 @@ from lambent_lab.measure.memory_probe import KERNEL, MB, MemoryProbe
 from lambent_lab.measure.testing import FakeMemory, HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 SPECIFIED = [
     "avg_time_ms",
@@ -149,6 +149,31 @@ def test_a_failing_warm_up_counts(tester: PerformanceTester, clock: HandClock) -
     assert metrics.errors == ["KeyError"]
 
 
+async def _coroutine() -> None: ...
+
+
+def _generator() -> Iterator[int]:
+    yield 1
+
+
+async def _stream() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [(_coroutine, "AsyncPerformanceTester"), (_generator, "goes through it"), (_stream, "goes through it")],
+)
+def test_what_runs_nothing_is_a_failure(
+    tester: PerformanceTester, function: Callable[[], Any], says: str
+) -> None:
+    metrics = tester.measure_function_performance(function, iterations=3)
+    assert (metrics.failed, metrics.avg_time_ms) == (3, None)
+    assert says in metrics.errors[0]
+    found = tester.measure_concurrent_performance(function, num_threads=1, operations_per_thread=2)
+    assert (found["error_count"], found["throughput_ops_per_sec"]) == (2, None)
+
+
 def test_ctrl_c_is_not_a_failed_call(tester: PerformanceTester) -> None:
     def function() -> None:
         raise KeyboardInterrupt
@@ -181,7 +206,7 @@ def test_a_comparison_is_exact(tester: PerformanceTester, clock: HandClock) -> N
         "is_acceptable",
         "memory_overhead_mb",
     } <= found.keys()
-    assert (found["overhead_ratio"], found["median_ratio"]) == (1.5, 1.5)
+    assert (found["overhead_ratio"], found["median_ratio"], found["average_ratio"]) == (1.5, 1.5, 1.5)
     assert found["throughput_ratio"] == pytest.approx(2 / 3)
     assert (found["median_difference_ms"], found["n"], len(found["pairs"])) == (1, 40, 40)
     assert (found["median_ratio_interval"]["low"], found["median_ratio_interval"]["high"]) == (1.5, 1.5)
@@ -236,8 +261,8 @@ def test_one_preempted_call_moves_the_average_not_the_verdict(
 ) -> None:
     slow = taking(clock, *[1.0] * 49, 500.0)
     found = tester.compare_performance(taking(clock, 1), slow, iterations=50, warmup_iterations=0)
-    assert found["overhead_ratio"] > 10
-    assert (found["median_ratio"], found["is_acceptable"], found["verdict"]) == (1, True, "pass")
+    assert found["average_ratio"] > 10
+    assert (found["overhead_ratio"], found["is_acceptable"], found["verdict"]) == (1, True, "pass")
 
 
 def test_verdicts(clock: HandClock, memory: FakeMemory) -> None:
@@ -264,7 +289,9 @@ def test_a_failing_side_has_no_ratio(tester: PerformanceTester, clock: HandClock
     assert (found["is_acceptable"], found["verdict"], found["n"]) == (False, "failed", 0)
     assert found["warnings"] == ["traced raised: OSError: no network"]
     assert found["traced"].failed == 20
-    assert "Overhead Ratio: \u2013 (traced raised: OSError: no network)" in tester.generate_report()
+    assert (
+        "Overhead Ratio: \u2013 (traced raised: OSError: no network), n=0 pairs" in tester.generate_report()
+    )
 
 
 def test_memory_is_attributed_to_the_side_that_took_it(clock: HandClock) -> None:
@@ -379,8 +406,8 @@ def test_the_report(tester: PerformanceTester, clock: HandClock) -> None:
         "P95: \u2013 (it takes 59 values, there are 50)",
         "P99: \u2013 (it takes 299 values, there are 50)",
         "## order_comparison",
-        "Overhead Ratio: 1.50x",
-        "Median Ratio: 1.50x (1.50 to 1.50x, 99% interval), n=300 pairs",
+        "Overhead Ratio: 1.50x (1.50 to 1.50x, 99% interval), n=300 pairs",
+        "Average Ratio: 1.50x",
         "Acceptable: ✅ (limit 2.00x; by the interval: pass)",
         "P99: 3.00ms",
         "## concurrent_performance",

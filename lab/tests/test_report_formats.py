@@ -209,7 +209,11 @@ def test_the_terminal_report_has_colour_on_request(results: Results) -> None:
 
 def test_the_terminal_report_can_do_without_unicode(results: Results) -> None:
     results["summary"][0]["metrics"]["memory_mb"]["candidate"] = None
-    assert terminal.render(results, ascii_only=True).isascii()
+    results["targets"]["candidate"]["label"] = "gr\u00f6\u00dfer " * 4
+    text = terminal.render(results, ascii_only=True)
+    assert text.isascii()
+    assert "gr\\xf6\\xdfer" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_hostile_text_is_only_text_in_a_terminal(results: Results) -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "compare": "Show what changed between result files.",
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
+    "load": "Put a function under load.",
     "matrix": "Measure at every memory size and with every Python.",
     "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
     "report": "Show a result file in the terminal or as a page.",

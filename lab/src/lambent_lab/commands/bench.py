@@ -173,7 +173,7 @@ def measure(
         for path in outputs:
             writable(path)
         if _is_default(source, "memory_mb"):
-            memory_mb = _own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
+            memory_mb = own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
         if seed is None:
             # Not a secret: the order of a measurement.
             seed = random.randrange(2**32) if earlier is None else earlier["seed"]  # noqa: S311
@@ -238,7 +238,7 @@ def _is_default(source: Callable[[str], ParameterSource | None], name: str) -> b
     return source(name) in {None, ParameterSource.DEFAULT}
 
 
-def _own_memory(sides: list[Target]) -> tuple[int, ...]:
+def own_memory(sides: list[Target]) -> tuple[int, ...]:
     """The memory that the first function in AWS has, where one is compared; else nothing."""
     for side in sides:
         if side.kind == "aws":

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import bench, options
+from lambent_lab.commands.axes import MemorySizes, Pythons
+from lambent_lab.commands.output import print_report
+from lambent_lab.commands.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambent_lab.measure.gate_config import GateConfig
-    from lambent_lab.measure.results import Results
 
 
 def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -48,12 +50,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command(name="gate", short_help="Let a candidate through, or not: against its base, in pairs.")
 @click.option(
     "--base",
-    metavar="TARGET",
+    metavar="TARGET|git:REV|K=V",
     required=True,
-    help="What it is compared with; or K=V, the candidate with that variable.",
+    help="What it is compared with: another target, a revision of the candidate's repository, or the "
+    "candidate with a variable.",
 )
 @click.option(
-    "--candidate", metavar="TARGET", required=True, help="What is judged, as FOLDER/module.function."
+    "--candidate",
+    metavar="TARGET",
+    required=True,
+    help="What is judged: FOLDER/module.function, docker:…, http://… or aws:….",
 )
 @click.option(
     "--max-regression",
@@ -62,7 +68,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="How much slower or larger the candidate may be (default: 5%).",
 )
 @options.event
-@click.option("--memory", "memory_mb", type=bench.MemorySizes(), help="Memory sizes in MB (default: 128).")
+@click.option("--memory", "memory_mb", type=MemorySizes(), help="Memory sizes in MB (default: 128).")
 @click.option(
     "--metric",
     "metrics",
@@ -83,12 +89,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @options.timeout
 @options.env
-@options.python
+@click.option(
+    "--python",
+    "pythons",
+    metavar="V|PATH,…",
+    type=Pythons(),
+    help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
+)
 @options.init_cpu
 @click.option(
     "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
 )
-@click.option("--no-counts", is_flag=True, help="Count no exported bytes and system calls.")
+@click.option("--no-counts", is_flag=True, help="Count no imports, exported bytes and system calls.")
+@options.reach
 @click.option(
     "--history",
     metavar="FILE",
@@ -129,10 +142,13 @@ def command(
     pairs: tuple[int, ...] | None,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    pythons: dict[str, Path | None] | None,
     init_cpu: Literal["boost", "share"],
     otlp: bool,
     no_counts: bool,
+    region: str | None,
+    endpoint_url: str | None,
+    restart: str | None,
     history: tuple[Path, ...],
     config_file: Path | None,
     json_file: Path | None,
@@ -155,63 +171,68 @@ def command(
     from lambent_lab.measure import gating
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.results import read, write_text
-    from lambent_lab.measure.target import sides
+    from lambent_lab.measure.revisions import Revisions
+    from lambent_lab.measure.variants import Asked
     from lambent_lab.service.function import encode_event
 
     config, found = _limits(config_file)
-    asked: dict[str, Any] = {
+    limits: dict[str, Any] = {
         "max_regression": max_regression,
         "metrics": metrics,
         "warm": warm,
         "pairs": pairs,
         "memory": memory_mb,
     }
-    config = replace(config, **{name: value for name, value in asked.items() if value is not None})
-    own, other = sides(candidate, base, parse_env(env), locate)
+    config = replace(config, **{name: value for name, value in limits.items() if value is not None})
     payload = load_event(event)
-    encode_event(payload)
+    encode_event(payload)  # an event that Lambda would not take is said before anything runs
+    files = {"json": json_file, "markdown": markdown_file, "junit": junit_file, "html": html_file}
     to_stdout = json_file is not None and str(json_file) == "-"
-    outputs: list[tuple[Path, str]] = [
-        (path, form)
-        for path, form in (
-            (None if to_stdout else json_file, "json"),
-            (markdown_file, "markdown"),
-            (junit_file, "junit"),
-            (html_file, "html"),
-        )
-        if path is not None
-    ]
+    outputs = [(path, form) for form, path in files.items() if path is not None and str(path) != "-"]
     for path, _ in outputs:
         bench.writable(path)
     past = [*history]
     if config.history is not None and not history:
         past = [(found or Path()).parent / config.history]
-    gate = gating.Gate(
-        benchmark=Benchmark(
-            candidate=own,
-            baseline=other,
-            event=payload,
-            event_name=event,
-            memory_mb=config.memory or (128,),
-            timeout_s=timeout,
-            python=python,
-            init_cpu=init_cpu,
-            otlp=otlp,
-            # Not a secret: the order of a measurement.
-            seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
-            command=("lambent", *sys.argv[1:]),
-        ),
-        config=config,
-        history=tuple((str(path), read(path)) for path in past),
-        count=not no_counts,
-    )
-    with bench.make_lab() as lab:
-        with bench.progress("gate") as bar:
-            results = gating.run(gate, lab, bar)
-        # Before the lab ends: nothing that goes wrong there may cost the results.
-        for path, form in outputs:
-            write_text(path, report.render(results, form))
-    _print(results, as_json=to_stdout)
+    given = {"region": region, "endpoint_url": endpoint_url, "restart": restart}
+    reach = {name: text for name, text in given.items() if text is not None}
+    single = pythons is not None and list(pythons) == [""]
+    with Revisions() as revisions:
+        asked = Asked(
+            target=candidate, env=parse_env(env), locate=locate, revision=revisions.folder, reach=reach
+        )
+        compared = bench.comparison(asked, [], base)
+        sides = [compared.baseline, *compared.variants.values()]
+        gate = gating.Gate(
+            benchmark=Benchmark(
+                baseline=compared.baseline,
+                candidate=compared.variants["candidate"],
+                event=payload,
+                event_name=event,
+                memory_mb=config.memory or bench.own_memory(sides) or (128,),
+                timeout_s=timeout,
+                python=pythons[""] if single and pythons is not None else None,
+                pythons={} if single or pythons is None else pythons,
+                init_cpu=init_cpu,
+                otlp=otlp,
+                # Not a secret: the order of a measurement.
+                seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
+                command=("lambent", *sys.argv[1:]),
+            ),
+            config=config,
+            history=tuple((str(path), read(path)) for path in past),
+            count=not no_counts,
+        )
+        with bench.make_lab() as lab:
+            with progress("gate") as bar:
+                results = gating.run(gate, lab, bar)
+            # Before the lab ends: nothing that goes wrong there may cost the results.
+            for path, form in outputs:
+                write_text(path, report.render(results, form))
+    if to_stdout:
+        click.echo(report.render(results, "json"), nl=False)
+    else:
+        print_report(results)
     if outputs:
         click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
     context.exit(gating.exit_code(results))
@@ -223,14 +244,3 @@ def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
 
     path = given or gate_config.find(Path.cwd())
     return (gate_config.GateConfig(), None) if path is None else (gate_config.load(path), path)
-
-
-def _print(results: Results, *, as_json: bool) -> None:
-    from lambent_lab import report
-
-    if as_json:
-        click.echo(report.render(results, "json"), nl=False)
-        return
-    from lambent_lab.commands.output import print_report
-
-    print_report(results)

@@ -47,7 +47,11 @@ class _Gating:
     def __init__(self, asked: Gate, lab: LabLike, progress: Progress) -> None:
         first = asked.config.pairs[0]
         self.benchmark = replace(
-            asked.benchmark, pairs=first, aa=gate.aa_pairs(first), warm=asked.config.warm
+            asked.benchmark,
+            pairs=first,
+            aa=gate.aa_pairs(first),
+            warm=asked.config.warm,
+            imports=asked.benchmark.imports or asked.count,
         )
         self.run = Run(self.benchmark, lab, progress)
         self.looks: list[Look] = []
@@ -64,8 +68,9 @@ class _Gating:
             planned = self.run.plan(look - done, gate.aa_pairs(look) - (gate.aa_pairs(done) if done else 0))
             if not done:
                 self.run.preflight(planned)
+                self.run.look_ahead(planned)
                 if self._asked.count:
-                    self._count()
+                    self._counts = counting.count(self.benchmark, self.benchmark.sides, self._lab)
             self.run.run(planned, more=bool(done))
             done = look
             found = self.judge(self.results())
@@ -87,16 +92,15 @@ class _Gating:
         past = [each for name, old in self._asked.history for each in against(results, old, name, config)]
         return section(results, config, looks=self.looks, counts=self._counts, history=past)
 
-    def _count(self) -> None:
-        self._counts = counting.count(self.benchmark, self.benchmark.sides, self._lab)
-
 
 def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
     """Measure until the verdict is known, and return the result file's content, its `gate` section included.
 
-    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised.
+    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised, but that a
+    target outside the lab cannot be reached at all.
     """
     going = _Gating(asked, lab, progress or Silence())
+    going.run.open()
     going.run.open()
     interrupted, error = False, None
     try:

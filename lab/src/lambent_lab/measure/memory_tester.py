@@ -18,6 +18,7 @@ import sys
 import time
 import weakref
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure.memory_probe import MemoryProbe, collect
@@ -116,8 +117,9 @@ class MemoryTester:
     def test_span_memory_growth(self, num_spans: int = 1000) -> dict[str, Any]:
         """Make so many spans with two attributes each; memory is looked at ten times on the way.
 
-        `memory_growth_rate_mb` is the growth from one sample to the next, `blocks_per_span` Python's memory
-        blocks. Raises UsageError for less than one span.
+        `memory_growth_rate_mb` is the growth from one sample to the next by their slope, `growth_mb` the
+        median of these steps with its interval, `blocks_per_span` Python's memory blocks. Raises UsageError
+        for less than one span.
         """
         at_least("num_spans", num_spans, 1)
         tracer, own = self._tracer()
@@ -148,6 +150,7 @@ class MemoryTester:
             "memory_samples": [value for _, value in samples],
             "n": num_spans,
             "sampled_at_span": [number for number, _ in samples],
+            "growth_mb": figure([after - before for (_, before), (_, after) in pairwise(samples)]),
             "peak_usage_mb": peak - initial,
             "peak_source": self._memory.peak_source,
             "blocks_per_span": more_blocks / num_spans,

@@ -86,10 +86,14 @@ class Run:
         if not plan:
             return
         self.preflight(plan)
-        self._progress.estimate(self._estimate(plan))
-        if benchmark.imports:
-            self._import_trees()
+        self.look_ahead(plan)
         self.run(plan)
+
+    def look_ahead(self, plan: Sequence[Block]) -> None:
+        """Say how long these blocks will take, and look at the import trees where that was asked for."""
+        self._progress.estimate(self._estimate(plan))
+        if self.benchmark.imports:
+            self._import_trees()
 
     def close(self) -> None:
         """Leave what is outside the lab as it was found. Raises LabError when that cannot be done."""

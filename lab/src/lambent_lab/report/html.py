@@ -43,10 +43,16 @@ _BADGES = {
     "interrupted": "Interrupted",
 }
 _FIGURE = re.compile(
-    r"([+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|MB|KB|B|%|spans|invocations)\b|\d[\d,.]*\d%)"
+    r"((?:[+-]?\d[\d,.]*\sto\s)?[+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|spans)\b|[+-]?\d[\d,.]*%)"
 )
 _WIDE_TABLE = 4
 """Tables with more columns than this become lists on a phone."""
+
+_WARNINGS = 6
+"""More warnings than this are folded away."""
+
+_SMALL_TABLE = 4
+"""Two tables with no more columns than this stand beside each other."""
 
 
 def embedded_json(value: object) -> Markup:
@@ -73,12 +79,14 @@ def render(results: Results) -> str:
     return _template("report.html.j2").render(
         document=document,
         badge="No result"
-        if document.state == "failed" and results["kind"] != "gate"
+        if document.state == "failed" and results["kind"] == "bench"
         else _BADGES[document.state],
         sections=kept,
         places={key: _placed(key, each) for key, each in drawn.items()},
         legend=_legend(results),
         many=_WIDE_TABLE,
+        small=_SMALL_TABLE,
+        shown_warnings=_WARNINGS,
         figure_data=embedded_json(_figures(drawn)),
         raw=embedded_json(results),
         started=results["started"].replace("T", " ").replace("+00:00", " UTC"),
@@ -91,7 +99,7 @@ def render(results: Results) -> str:
 
 
 def _has(section: Section) -> bool:
-    return bool(section.lines) or any(table.rows or table.lines for table in section.tables)
+    return bool(section.lines) or any(table.shown for table in section.tables)
 
 
 def _placed(key: str, each: list[Plot]) -> list[tuple[str, Plot]]:
@@ -133,6 +141,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     made.filters["emphasised"] = emphasised
     return made

@@ -11,7 +11,9 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lambent_lab.report.document import mapped
 from lambent_lab.report.view import page
+from lambent_lab.report.words import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from lambent_lab.report.document import Cell, Document, Row, Section, Table
 
 _ASCII = {
-    **str.maketrans(
-        {"\u2500": "-", "\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}
-    ),
+    **str.maketrans({"\u2013": "-", "\u2026": "...", "\u2192": "->", "\u00d7": "x", "\u00b5": "u"}),
     **str.maketrans({"\u2265": ">=", "\u2264": "<=", "\u00b1": "+/-", "\u2014": "-", "\u2212": "-"}),
 }
 """What reports write that a terminal or log may not have."""
+
+_LAID_OUT = str.maketrans({"\u2500": "-", "\u2026": "."})
+"""What a table is drawn with: a sign for a sign, it has its place already."""
 
 _STYLES = {
     "measured": "green",
@@ -35,6 +38,7 @@ _STYLES = {
     "interrupted": "yellow",
 }
 _TONES = {"": "", "good": "green", "bad": "red", "warn": "yellow"}
+_WARNINGS = 10
 _FACTS = ("Measured", "CPU", "Box")
 
 
@@ -71,11 +75,12 @@ def write(document: Document, *, width: int = 80, color: bool = False, ascii_onl
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    console.print(composed(document), highlight=False)
+    # Before it is laid out: what is written otherwise may be longer.
+    console.print(composed(mapped(document, _ascii) if ascii_only else document), highlight=False)
     lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
     while "\n\n\n" in lines:
         lines = lines.replace("\n\n\n", "\n\n")
-    return (_ascii(lines) if ascii_only else lines) + "\n"
+    return (lines.translate(_LAID_OUT) if ascii_only else lines) + "\n"
 
 
 def _ascii(text: str) -> str:
@@ -94,7 +99,7 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def _section(section: Section) -> list[RenderableType]:
-    tables = [table for table in section.tables if table.rows or table.lines]
+    tables = [table for table in section.tables if table.shown]
     if not tables and not section.lines:
         return []
     parts: list[RenderableType] = []
@@ -120,11 +125,20 @@ def _table(table: Table) -> list[RenderableType]:
             justify="left" if column.words else "right",
             no_wrap=not column.words,
             overflow="fold" if column.words else "ellipsis",
-            min_width=10 if i == 0 else None,
+            min_width=_least(table, i),
         )
     for row in table.rows:
         grid.add_row(*_row(table, row, places), style="" if row.main else "dim")
     return ["", *([] if short else [_text(table.title, style="bold")]), grid, *lines]
+
+
+def _least(table: Table, i: int) -> int | None:
+    """How narrow a column of words may become: its longest word, as far as that is not much."""
+    if not table.columns[i].words:
+        return None
+    texts = [row.cells[i].short or row.cells[i].text for row in table.rows]
+    longest = max((len(word) for text in texts for word in printable(text).split()), default=0)
+    return max(10 if i == 0 else 0, min(longest, 14))
 
 
 def _row(table: Table, row: Row, places: list[int]) -> list[Text]:
@@ -142,7 +156,10 @@ def _notes(document: Document) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if document.warnings:
         parts.append("")
-        parts += [_text(f"! {warning}", style="yellow") for warning in document.warnings]
+        parts += [_text(f"! {warning}", style="yellow") for warning in document.warnings[:_WARNINGS]]
+        more = len(document.warnings) - _WARNINGS
+        if more > 0:
+            parts.append(_text(f"! {plural(more, 'more warning')}: the page has them all.", style="yellow"))
     facts = dict(document.facts)
     parts.append("")
     parts += [_text(f"{name}: {facts[name]}") for name in _FACTS if name in facts]

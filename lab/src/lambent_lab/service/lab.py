@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_PRINTED = 1000
+"""How many of a function's last lines with spans are kept, for those that it prints at its end."""
+
 CLOSE_SECONDS = 30.0
 """How long the end of a lab may take: several times the longest shutdown budget."""
 
@@ -213,7 +216,15 @@ class Lab:
             raise UsageError(
                 f"A function cannot be called {spec.name!r}: use up to 64 letters, digits, '-' and '_'."
             )
-        return Function(self, self.core, self.core.deploy(spec, about, on_line=on_line, replaces=True))
+        printed: deque[str] = deque(maxlen=MAX_PRINTED)
+
+        def hear(line: str) -> None:
+            if MARKER in line:
+                printed.append(line)
+            if on_line is not None:
+                on_line(line)
+
+        return Function(self, self.core, self.core.deploy(spec, about, on_line=hear, replaces=True), printed)
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Server:
         """Answer AWS's HTTP API of Lambda for this lab's functions, until its end; port 0 takes a free one.

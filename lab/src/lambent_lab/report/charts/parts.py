@@ -156,7 +156,10 @@ def line(
 def line_layout(traces: Sequence[Chart], unit: str = "ms") -> Chart:
     """The layout of lines over names."""
     return {
-        "height": 300,
+        "height": 300 + 16 * max(0, len(traces) // 2 - 1),
+        # Beside each other: intervals at the same place would hide one another.
+        "scattermode": "group",
+        "scattergap": 0.8,
         "showlegend": len(traces) > 1,
         "legend": LEGEND,
         "margin": {**MARGIN, "t": 30},

@@ -24,10 +24,21 @@
   const colored = (value, color) => Array.isArray(value) ? value.map((each) => colored(each, color))
     : typeof value === "string" && value.startsWith("--") ? color(value) : value;
 
+  // Where there is little room, fewer of an axis's numbers.
+  const thin = (axis) => {
+    if (axis.nticks) axis.nticks = 4;
+    if (!axis.tickvals || axis.type !== "log") return;
+    const kept = axis.tickvals.map((value) => /^[15]/.test(value.toExponential()));
+    axis.tickvals = axis.tickvals.filter((_, i) => kept[i]);
+    axis.ticktext = axis.ticktext.filter((_, i) => kept[i]);
+  };
+
   const draw = (place, width) => {
     const color = palette(), figure = figures[place.dataset.figure];
     const layout = themed(figure.layout, color), data = themed(figure.data, color);
+    const narrow = (width || place.clientWidth) < 420;
     for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
+      if (narrow && axis.startsWith("x")) thin(layout[axis]);
       Object.assign(layout[axis], {
         gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--muted"), zerolinewidth: 1,
       });
@@ -59,12 +70,13 @@
   dark.addEventListener("change", drawAll);
 
   // Paper is light and narrow, whatever the screen is.
-  const PAPER = 660;
+  const PAPER = 670, HALF = 318;
   let before;
   window.addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     root.dataset.theme = "light";
-    for (const place of places) draw(place, PAPER);
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+    for (const place of places) draw(place, place.closest(".wide") ? PAPER : HALF);
   });
   window.addEventListener("afterprint", () => {
     if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
