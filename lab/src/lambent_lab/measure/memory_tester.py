@@ -21,7 +21,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lambent_lab.measure.memory_probe import MemoryProbe, collect
+from lambent_lab.measure.memory_probe import MemoryProbe, collect, set_aside
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import at_least
 
@@ -81,7 +81,10 @@ class MemoryTester:
         when they cannot be watched). Raises UsageError for less than one tracer.
         """
         at_least("num_tracers", num_tracers, 1)
-        collect()
+        with set_aside():
+            return self._tracers(num_tracers)
+
+    def _tracers(self, num_tracers: int) -> dict[str, Any]:
         before_first = self.measure_memory_usage()
         self._round(1, [], [])
         self.start_monitoring()
@@ -122,6 +125,10 @@ class MemoryTester:
         for less than one span.
         """
         at_least("num_spans", num_spans, 1)
+        with set_aside():
+            return self._spans(num_spans)
+
+    def _spans(self, num_spans: int) -> dict[str, Any]:
         tracer, own = self._tracer()
         for number in range(min(_WARM_UP, num_spans)):
             _span(tracer, number)
@@ -175,6 +182,12 @@ class MemoryTester:
             ("samples_per_second", samples_per_second),
         ):
             at_least(name, value, 1e-3)
+        with set_aside():
+            return self._stability(duration_seconds, spans_per_second, samples_per_second)
+
+    def _stability(
+        self, duration_seconds: float, spans_per_second: float, samples_per_second: float
+    ) -> dict[str, Any]:
         tracer, own = self._tracer()
         for number in range(_WARM_UP):
             _span(tracer, number)
