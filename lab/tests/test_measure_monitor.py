@@ -187,6 +187,21 @@ def test_wrong_arguments(endpoint: str, options: dict[str, Any], says: str) -> N
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "kind"),
+    [
+        (None, "webhook"),
+        ("https://example.com/performance", "webhook"),
+        ("https://hooks.slack.com/services/T/B/x", "slack"),
+        ("http://127.0.0.1:9091/metrics/job/nightly", "prometheus"),
+        ("http://127.0.0.1:4318/v1/metrics", "otlp"),
+        ("udp://127.0.0.1:25888", "emf"),
+    ],
+)
+def test_the_kind_that_an_endpoint_looks_like(endpoint: str | None, kind: str) -> None:
+    assert PerformanceMonitor(endpoint).kind == kind
+
+
 # Slack.
 
 
@@ -257,6 +272,15 @@ def test_a_pushgateway_s_alert(server: Server) -> None:
         ("performance_regression_baseline", {"metric": "avg_time_ms"}, 10),
         ("performance_regression_current", {"metric": "avg_time_ms"}, 13),
         ("performance_regression_change_percent", {"metric": "avg_time_ms"}, 30),
+    ]
+
+
+def test_a_job_s_own_address(server: Server) -> None:
+    assert monitor(f"{server.url}/metrics/job/mine/").send_metrics({"ms": 1}, {"branch": "main"})
+    assert monitor(f"{server.url}/metrics/job/mine").send_metrics({"ms": 1})
+    assert [got.path for got in server.received] == [
+        "/metrics/job/mine/branch/main",
+        "/metrics/job/mine",
     ]
 
 
