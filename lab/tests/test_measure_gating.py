@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from lambent_lab import report
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import dumps, gating, loads, machine
 from lambent_lab.measure.bench import Benchmark
 from lambent_lab.measure.conforming import schema
@@ -332,6 +332,12 @@ def test_a_metric_that_was_asked_for_and_not_measured_is_no_pass() -> None:
     assert found(results)["verdict"] == "INCONCLUSIVE"
     assert "was not measured" in found(results)["reason"]
     assert found(run(config=GateConfig(warm=0)))["verdict"] == "PASS"
+
+
+def test_too_few_pairs_for_so_many_metrics_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"With 3 comparisons 9 pairs have no interval: ask for 10 or more"):
+        run(config=GateConfig(pairs=(8, 9)))
+    assert found(run(quiet, config=GateConfig(pairs=(8, 9), metrics=("warm",))))["verdict"] == "PASS"
 
 
 def tree(name: str, self_us: int, *children: ImportNode) -> ImportNode:

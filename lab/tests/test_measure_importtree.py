@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent_lab.measure.importtree import ROOT, VARIABLE, dearer, flat, parse
+from lambent_lab.measure.importtree import ROOT, VARIABLE, dearer, flat, least, parse
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import ImportNode
@@ -75,3 +75,13 @@ def test_the_module_that_made_the_difference_comes_first() -> None:
     before = node(ROOT, 0, [node("app", 100, [node("json", 900, [])])])
     after = node(ROOT, 0, [node("app", 150, [node("json", 890, []), node("slow", 5000, [])])])
     assert dearer(before, after) == [("slow", 5000), ("app", 50)]
+
+
+def test_the_least_of_several_trees_has_no_waiting_in_it() -> None:
+    first = node(ROOT, 0, [node("app", 5, [node("json", 90, []), node("re", 7, [])])])
+    second = node(ROOT, 0, [node("app", 80, [node("json", 9, []), node("enum", 3, [])])])
+    assert least([first, second]) == node(
+        ROOT, 0, [node("app", 5, [node("json", 9, []), node("enum", 3, [])])]
+    )
+    assert least([]) is None
+    assert least([first]) == first

@@ -159,12 +159,13 @@ def test_two_urls_are_compared_warm_and_nothing_is_made_up() -> None:
 
 def test_a_restart_command_makes_cold_starts(tmp_path: Path) -> None:
     mark = tmp_path / "restarts"
-    restart = f"{sys.executable} -c \"open('{mark}', 'a').write('x')\""
+    restart = f"{sys.executable} -c \"open('{mark}', 'a').write('{{port}},')\""
     with served() as (url, state):
         own = side(url, reach={"restart": restart})
         results = run(Benchmark(baseline=own, candidate=own, pairs=2, aa=0, warm=1), FakeLab())
     samples = results["samples"]
-    assert len(mark.read_text()) == len(samples) == 6
+    assert len(samples) == 6
+    assert mark.read_text() == f"{url.rpartition(':')[2]}," * 6
     assert all([i["cold"] for i in sample["invocations"]] == [True, False] for sample in samples)
     # What the caller waits for a cold start has the init in it: it is not the first invocation's own time.
     assert all("cold_ms" in sample["values"] and "first_ms" not in sample["values"] for sample in samples)
@@ -183,6 +184,14 @@ def test_a_function_behind_a_url_takes_no_variables_and_that_is_said_before_meas
     off = side("http://127.0.0.1:9", env={"OTEL_SDK_DISABLED": "true"})
     with pytest.raises(UsageError, match="cannot be set from here"):
         run(Benchmark(baseline=off, candidate=side("http://127.0.0.1:9")), FakeLab())
+
+
+def test_what_a_place_has_by_itself_is_no_axis() -> None:
+    url = side("http://127.0.0.1:9")
+    with pytest.raises(UsageError, match=r"memory of http.* cannot be set"):
+        Benchmark(baseline=url, candidate=url, memory_mb=(128, 256))
+    with pytest.raises(UsageError, match="Python of aws:hello is its own"):
+        Benchmark(baseline=side("aws:hello"), candidate=side("aws:hello"), pythons={"3.12": None})
 
 
 def test_nothing_that_answers_is_an_error_that_names_the_address() -> None:

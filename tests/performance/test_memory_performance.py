@@ -51,16 +51,16 @@ def test_a_leak_would_be_seen() -> None:
     kept: list[bytearray] = []
 
     class Leaking:
-        """Keeps four kilobytes of every span."""
+        """Keeps a kilobyte of every span."""
 
         def __init__(self) -> None:
             self._tracer = HoneyHiveTracer.init(api_key="k", project="p", exporters=["none"])
             self.close = self._tracer.close
 
         def trace(self, name: str) -> object:
-            kept.append(bytearray(4096))
+            kept.append(bytearray(1024))
             return self._tracer.trace(name)
 
     found = MemoryTester(make_tracer=lambda _: Leaking()).test_span_memory_growth(num_spans=2000)
-    assert found["memory_per_span_kb"] > 2, shown(found)  # the rest fits into what was free
+    # Not by resident memory: what others let go of, earlier in this process, may have room for all of it.
     assert found["blocks_per_span"] > OURS["blocks_per_span"], shown(found)

@@ -182,7 +182,8 @@ _REACH = (
     click.option(
         "--restart",
         metavar="COMMAND",
-        help="What makes an http: target new, for its cold starts; without it there are none.",
+        help="What makes an http: target new, for its cold starts; without it there are none. {port}, {host} "
+        "and {url} in it are the target's.",
     ),
 )
 

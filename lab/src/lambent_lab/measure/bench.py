@@ -59,6 +59,14 @@ class Benchmark:
         """Refuse a comparison of nothing. Raises UsageError."""
         if self.candidate is None and not self.variants:
             raise UsageError("There is nothing to compare the baseline with: name a candidate or variants.")
+        outside = [side for side in self.sides.values() if side.kind != "lab"]
+        if outside and self.pythons:
+            raise UsageError(f"The Python of {outside[0].text} is its own: leave --python out.")
+        fixed = [side for side in outside if side.kind == "http"]
+        if fixed and len(self.sizes) > 1:
+            raise UsageError(
+                f"The memory of {fixed[0].text} cannot be set from here: name one --memory size."
+            )
         if {BASELINE, CANDIDATE} & self.variants.keys():
             raise UsageError(f"A variant cannot be called {BASELINE} or {CANDIDATE}: choose another name.")
 
@@ -102,6 +110,8 @@ def run(
         error = str(trouble)
     try:
         going.close()
+    except (KeyboardInterrupt, SystemExit):  # what was measured is worth more than impatience
+        interrupted, error = True, error or "Interrupted before all was as it had been found."
     except LabError as trouble:
         error = error or str(trouble)
     results = assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))

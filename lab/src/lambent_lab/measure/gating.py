@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import counting, gate, header
 from lambent_lab.measure.bench import assemble
 from lambent_lab.measure.gate_config import GateConfig
@@ -39,6 +39,20 @@ class Gate:
     config: GateConfig = field(default_factory=GateConfig)
     history: tuple[tuple[str, Results], ...] = ()
     count: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a question that so few pairs can never answer. Raises UsageError."""
+        cells = len(self.benchmark.sizes) * len(self.benchmark.interpreters)
+        comparisons = len(self.config.metric_names()) * cells
+        looks = self.config.pairs
+        confidence = gate.confidence_for(comparisons, looks)
+        if gate.first_look(looks, confidence) is None:
+            each = 1 - (1 - gate.CONFIDENCE) / comparisons
+            wanted = gate.first_look(range(gate.MIN_PAIRS, 1000), each)
+            raise UsageError(
+                f"With {comparisons} comparisons {looks[-1]} pairs have no interval: ask for {wanted} or "
+                "more (--pairs), or for fewer metrics (--metric)."
+            )
 
 
 class _Gating:

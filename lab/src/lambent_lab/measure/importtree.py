@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from lambent_lab.measure.results import ImportNode
 
@@ -60,6 +60,29 @@ def parse(lines: Iterable[str]) -> ImportNode | None:
         "name": ROOT,
         "self_us": 0,
         "cumulative_us": sum(child["cumulative_us"] for child in children),
+        "children": children,
+    }
+
+
+def least(trees: Sequence[ImportNode]) -> ImportNode | None:
+    """One tree of several cold starts: each module with the least that it ever cost itself; None of none.
+
+    Whatever else the machine does only adds, to whichever module is being imported then. The shape is that of
+    the cheapest tree.
+    """
+    if not trees:
+        return None
+    costs = [flat(tree) for tree in trees]
+    return _with_least(min(trees, key=lambda tree: tree["cumulative_us"]), costs)
+
+
+def _with_least(node: ImportNode, costs: Sequence[dict[str, int]]) -> ImportNode:
+    children = [_with_least(child, costs) for child in node["children"]]
+    own = min([node["self_us"], *(each[node["name"]] for each in costs if node["name"] in each)])
+    return {
+        "name": node["name"],
+        "self_us": own,
+        "cumulative_us": own + sum(child["cumulative_us"] for child in children),
         "children": children,
     }
 

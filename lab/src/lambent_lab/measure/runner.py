@@ -212,7 +212,7 @@ class Run:
         return seconds
 
     def _import_trees(self) -> None:
-        """The import tree of each side in the lab that works: the cheapest of a few cold starts of their own.
+        """The import tree of each side in the lab that works: the least of a few cold starts of their own.
 
         They have a whole CPU: with the share of a small size, whichever module is being imported when the
         share is used up would seem to cost what the waiting costs.
@@ -233,8 +233,8 @@ class Run:
                     tree = importtree.parse(result.log.splitlines()) if reason(result) is None else None
                     trees += [] if tree is None else [tree]
             function.stop()
-            if trees:
-                self.imports[side] = min(trees, key=lambda tree: tree["cumulative_us"])
+            if (least := importtree.least(trees)) is not None:
+                self.imports[side] = least
 
     def _function(self, side: str, place: Place) -> FunctionLike:
         made = self._functions.get((side, place))

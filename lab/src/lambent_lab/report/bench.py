@@ -12,7 +12,6 @@ from lambent_lab.report.words import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Literal
 
     from lambent_lab.measure.results import Figure, ImportNode, Metric, Percentiles, Results
     from lambent_lab.report.places import Place
@@ -173,8 +172,7 @@ def _matrices(shown: Sequence[Place]) -> Iterator[Table]:
     """All costs at a glance: a line for each memory size, Python and variant."""
     if len(shown) < 2:
         return
-    narrow: Literal["all", "text"] = "all" if max(len(place.title) for place in shown) <= 24 else "text"
-    heads = (Column("", words=True), *(Column(f"cost of {thing}", narrow) for thing in _COSTS.values()))
+    heads = (Column("", words=True), *(Column(f"cost of {thing}") for thing in _COSTS.values()))
     rows = [Row((Cell(p.title), *(_cost(p.difference(key)) for key in _COSTS))) for p in shown]
     yield Table("", heads, tuple(rows))
 
@@ -218,7 +216,7 @@ def _phases(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
     names = [key for key in PHASES if any(phase(each, key) is not None for _, each in lines)]
     if not names:
         return
-    heads = (Column("", words=True), *(Column(PHASES[key], "text") for key in names))
+    heads = (Column("", words=True), *(Column(PHASES[key]) for key in names))
     rows = []
     for name, each in lines:
         figures = [phase(each, key) for key in names]

@@ -108,10 +108,10 @@ def _parts(found: LoadSection) -> list[Table]:
         Column("failed"),
         Column("throttled"),
         Column("cold", "none"),
-        Column("per second", "text"),
+        Column("per second"),
         Column("p50", "none"),
         Column("p95", "none"),
-        Column("error rate", "text"),
+        Column("error rate"),
     )
     named = (("ramp-up", found["ramp_up"]), ("steady", found["steady"]), ("all", found["all"]))
     rows = [_part(name, part) for name, part in named if part is not None]

@@ -119,7 +119,7 @@ def _trends(found: SoakSection) -> Table:
         Column("of", words=True),
         Column("first", "none"),
         Column("last"),
-        Column("in 1,000 invocations", "text"),
+        Column("in 1,000 invocations"),
         Column("verdict", words=True),
     )
     rows = []

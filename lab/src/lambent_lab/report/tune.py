@@ -63,10 +63,10 @@ def _sizes(found: TuneSection) -> Table:
     heads = (
         Column("memory", words=True),
         Column("vCPU", "none"),
-        Column("cold start", "text"),
-        Column("warm", "text"),
+        Column("cold start"),
+        Column("warm"),
         Column("mixed", "none"),
-        *(Column(f"cost, {name}", "text") for name in architectures),
+        *(Column(f"cost, {name}") for name in architectures),
         Column("peak memory", "none"),
         Column("environments", "none"),
         Column("chosen", words=True),

@@ -5,10 +5,10 @@ Rules
 - Its time is what the caller waited, from the last byte sent to the last byte read, on a connection that
 was made
   before: nobody says what the platform measured. The init of a cold start is in it.
-- A cold start is one right after the `restart` command. Without that command there is none, and all
-invocations
-  run in one environment. What tells that the function listens again is that the server answers GET /, which
-  starts nothing in RIE: a probe that invokes would warm what is to be measured.
+- A cold start is one right after the `restart` command, in which {host}, {port} and {url} stand for the
+  address's own. Without that command there is none, and all invocations run in one environment. What tells
+  that the function listens again is that the server answers GET /, which starts nothing in RIE: a probe that
+  invokes would warm what is to be measured.
 - RIE answers a function's error with 200 and the error document, a crash with 502, a timeout with a sentence.
 """
 
@@ -119,9 +119,15 @@ class Caller:
         if self._due:
             self._due = False
             assert self._restart is not None
-            self._run(self._restart)
+            self._run(self._filled(self._restart))
             self.wait_ready()
         return self.post(event, cold=cold)
+
+    def _filled(self, command: str) -> str:
+        """The command, told which of several addresses it is about."""
+        for name, text in (("{host}", self._at.host), ("{port}", str(self._at.port)), ("{url}", self._name)):
+            command = command.replace(name, text)
+        return command
 
     def _run(self, command: str) -> None:
         try:
