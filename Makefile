@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
 
-.PHONY: demo test check bench faults soak docs layer lock venv clean
+.PHONY: demo test check bench gates faults soak docs layer lock venv clean
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
@@ -25,6 +25,9 @@ bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved 
 	$(BIN)/python benchmarks/run.py --readme
 	$(BIN)/python benchmarks/emulators.py --readme
 	$(BIN)/python benchmarks/events.py
+
+gates: venv  ## does the gate hold what it promises? A quarter of an hour; writes docs/reference/gates.md
+	$(BIN)/python benchmarks/gates.py --doc
 
 faults: venv  ## every way of delivery, of ending and of a collector; writes docs/reference/delivery-matrix.md
 	$(BIN)/python tools/faults.py

@@ -33,9 +33,9 @@ def handler(event, context):
 """
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, name: str = "load") -> list[str]:
     program = "import sys; from lambent_lab.commands import main; sys.exit(main())"
-    return [sys.executable, "-c", program, "load", *arguments]
+    return [sys.executable, "-c", program, name, *arguments]
 
 
 def load(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +93,36 @@ def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
     assert process.returncode == 130, stderr
     assert read(tmp_path / "load-results.json")["interrupted"]
     assert "Interrupted" in stdout or "Nothing was invoked" in stdout
+
+
+def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    world = World()
+    with Lab(environment=world) as lab:
+        lab.function("hello", code=tmp_path, handler="app.handler")
+        done = subprocess.run(
+            command(
+                "aws:hello", "--endpoint-url", lab.serve().url, "--users", "4", "--workers", "2",
+                "--duration", "3", "--ramp-up", "1", "--pause", "0.02",
+                name="locust",
+            ),
+            cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "load-results.json").read_text())
+    section = document["load"]
+    assert read(tmp_path / "load-results.json")["kind"] == "load"
+    assert (section["config"]["engine"], section["config"]["workers"]) == ("locust", 2)
+    # What the workers counted is what was invoked: nothing of the last report is missing.
+    assert section["all"]["attempted"] == section["raw"]["of"] == world.count > 0
+    parts = (section["ramp_up"]["attempted"], section["steady"]["attempted"])
+    assert sum(parts) == world.count
+    assert max(each["users"] for each in section["series"]) == 4
+    assert section["all"]["latency"]["corrected"]
+    assert sum(each["succeeded"] for each in section["series"]) == section["all"]["succeeded"]
+    assert not document["interrupted"]
+    assert "LAMBDA" in done.stderr
+    assert "4 users, " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_histograms_add_up_across_processes() -> None:
     total = Latencies()
     for part in (first, second, []):
         some = Latencies.of(part)
-        total.absorb(some.encoded(), some.measured)
+        total.merge(some)
     whole, added = Latencies.of(first + second).describe(), total.describe()
     for name in ("n", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "curve"):
         assert added[name] == whole[name]

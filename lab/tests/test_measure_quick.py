@@ -142,6 +142,34 @@ def test_the_command(few: Callable[..., None], capsys: pytest.CaptureFixture[str
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_ctrl_c_shows_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def after(number: int) -> Callable[[int, int], dict[str, Any]]:
+        whole = processes(1.2)
+        left = [number]
+
+        def run(pairs: int, seed: int) -> dict[str, Any]:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return whole(pairs, seed)
+
+        return run
+
+    monkeypatch.setattr(quick, "_run", after(3))
+    assert main(["quick"]) == 130
+    out = capsys.readouterr().out
+    assert "3 processes, 200 pairs in each" in out
+    assert "Interrupted: these are the processes measured so far." in out
+    monkeypatch.setattr(quick, "_run", after(3))
+    with pytest.raises(KeyboardInterrupt):
+        quick_performance_test()
+    monkeypatch.setattr(quick, "_run", after(0))
+    assert main(["quick"]) == 130
+    assert "lambent: interrupted" in capsys.readouterr().err
+
+
 def test_with_real_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["quick", "--processes", "2", "--pairs", "50", "--limit", "50", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

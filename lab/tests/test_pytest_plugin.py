@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from lambent_lab import report
-from lambent_lab.measure import SCHEMA, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +130,11 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return run
 
 
+def written(pytester: pytest.Pytester, name: str) -> Any:
+    """A file that a run has written. Nothing of the lab's reads it: pytester forgets what a test imports."""
+    return json.loads((pytester.path / name).read_text())
+
+
 def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
     pytester.makepyfile("""
         import pytest
@@ -241,8 +245,8 @@ def test_what_functions_did_is_written(
     done = run("--lambda-results", "out.json", "--lambda-memory", "512")
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.fnmatch_lines(["--lambda-results: wrote out.json"])
-    results = read(pytester.path / "out.json")
-    assert results["schema"] == SCHEMA
+    results = written(pytester, "out.json")
+    assert results["schema"].startswith("lambent.performance-results/")
     assert {sample["memory_mb"] for sample in results["samples"]} == {512}
     by_side: dict[str, list[list[str]]] = {}
     for sample in results["samples"]:
@@ -257,8 +261,9 @@ def test_what_functions_did_is_written(
     assert [warning["text"] for warning in results["warnings"]] == [
         "1 invocations of app.handler failed, the first: KeyError: 1"
     ]
-    for form in ("terminal", "json", "html"):
-        assert report.render(results, form)
+    shown = pytester.run(sys.executable, "-m", "lambent_lab", "report", "out.json")
+    assert shown.ret == 0
+    shown.stdout.fnmatch_lines(["*1 invocations of app.handler failed*"])
 
 
 def test_benchmarks_of_tests_are_written_as_one(
@@ -288,7 +293,7 @@ def test_benchmarks_of_tests_are_written_as_one(
     done = run("--lambda-results", "out.json")
     done.assert_outcomes(passed=3)
     done.stdout.fnmatch_lines(["--lambda-results: wrote out.json, out-2.json"])
-    both, broken = read(pytester.path / "out.json"), read(pytester.path / "out-2.json")
+    both, broken = written(pytester, "out.json"), written(pytester, "out-2.json")
     assert [(cell["memory_mb"], cell["pairs"], cell["aa_pairs"]) for cell in both["summary"]] == [
         (256, 8, 1),
         (512, 8, 1),
@@ -393,8 +398,71 @@ def test_gates(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) 
     done = run("--lambda-results", "gates.json")
     done.assert_outcomes(passed=4)
     done.stdout.fnmatch_lines(["--lambda-results: wrote gates.json, gates-2.json"])
-    found = [read(pytester.path / name) for name in ("gates.json", "gates-2.json")]
+    found = [written(pytester, name) for name in ("gates.json", "gates-2.json")]
     assert [(each["kind"], each["gate"]["verdict"]) for each in found] == [("gate", "PASS"), ("gate", "FAIL")]
+
+
+THERE = """
+import pytest
+from lambent_lab import Lab
+from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.serving import Endpoint
+
+@pytest.fixture(scope="session", autouse=True)
+def there(tmp_path_factory):
+    # A function in another lab, served as AWS's emulator does, and as AWS does.
+    code = tmp_path_factory.mktemp("there")
+    (code / "app.py").write_text('''
+import os
+def handler(event, context):
+    return [event, os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], os.environ.get("MODE")]
+''')
+    with Lab() as other:
+        other.function("own", code=code, handler="app.handler", memory=512, timeout=30)
+        other.listen(Endpoint(Desk(other.core), {{"function": "own"}}), "127.0.0.1", {port})
+        yield
+"""
+ELSEWHERE = """
+import pytest
+
+@pytest.mark.lambda_(code=".", handler="app.handler"{env})
+def test_there(lambda_function):
+    result = lambda_function.invoke({{"n": 1}})
+    assert (result.ok, result.payload) == (True, [{{"n": 1}}, "{size}", {a!r}]), result
+
+def test_a_tester(lambda_tester):
+    assert lambda_tester.test_warm_start_performance(2)["n"] == 2
+"""
+
+
+def test_functions_elsewhere(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    pytester.makeconftest(THERE.format(port=port))
+    pytester.makepyfile(ELSEWHERE.format(env="", size=512, a=None))
+    run("--lambda-target", url).assert_outcomes(passed=2)
+    variables = {
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in {**variables, "AWS_ENDPOINT_URL_LAMBDA": url}.items():
+        monkeypatch.setenv(name, value)
+    pytester.makepyfile(ELSEWHERE.format(env=", env={'MODE': 'x'}", size=1024, a="x"))
+    options = ("--lambda-memory", "1024", "--lambda-results", "there.json", "-k", "there")
+    run("--lambda-target", "aws:own", *options).assert_outcomes(passed=1, deselected=1)
+    assert written(pytester, "there.json")["targets"]["app.handler"]["kind"] == "aws"
+
+
+def test_what_is_no_target_is_refused(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    done = run("--lambda-target", "moon")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-target: 'moon' is no place*"])
 
 
 @pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])

@@ -47,6 +47,7 @@ _MARKERS = (
     "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
 )
 
+_ELSEWHERE = ("docker:", "http://", "https://", "aws:")
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 _WRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _AWS: pytest.StashKey[str] = pytest.StashKey()
@@ -61,6 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="How long each load test runs: 30, 30s, 2m. Default: what the test says.",
+    )
+    group.addoption(
+        "--lambda-target",
+        default="lab",
+        metavar="TARGET",
+        help="Where lambda_function and lambda_tester run: lab (the default), docker:IMAGE, http://… in the "
+        "form of AWS's interface emulator, aws:NAME[:QUALIFIER]. Outside the lab there is one function with "
+        "code of its own.",
     )
     group.addoption(
         "--lambda-memory",
@@ -86,6 +95,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    target: str = config.getoption("--lambda-target")
+    if target != "lab" and not target.startswith(_ELSEWHERE):
+        raise pytest.UsageError(
+            f"--lambda-target: {target!r} is no place: choose lab, docker:IMAGE, http://… or aws:NAME."
+        )
     wanted: Path | None = config.getoption("--lambda-results")
     if wanted is not None and (wanted.is_dir() or not wanted.absolute().parent.is_dir()):
         raise pytest.UsageError(f"--lambda-results: {wanted} cannot be a file: there is no such folder.")
@@ -168,24 +182,26 @@ def lambda_memory(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def lambda_function(
-    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Functions]:
     """Functions of this test: `lambda_function(code=…, handler=…)` makes one, and returns it.
 
     With the marker `lambda` it is the function that the marker's arguments say: `lambda_function.invoke()`.
+    They are in the lab, unless --lambda-target says where.
     """
     from lambent_lab.fixtures.functions import Functions
 
-    made = Functions(
-        _watched(request.config, lab),
-        test=request.node.name,
-        roots=_roots(request),
-        memory_mb=lambda_memory,
-        scratch=lambda: tmp_path_factory.mktemp("lambda"),
-        marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
-    )
-    yield made
-    made.close()
+    with _place(request) as place:
+        made = Functions(
+            place,
+            test=request.node.name,
+            roots=_roots(request),
+            memory_mb=lambda_memory,
+            scratch=lambda: tmp_path_factory.mktemp("lambda"),
+            marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
+        )
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")
@@ -195,15 +211,16 @@ def lambda_results(request: pytest.FixtureRequest) -> Recorder:
 
 
 @pytest.fixture
-def lambda_tester(
-    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int
-) -> Iterator[LambdaPerformanceTester]:
-    """A LambdaPerformanceTester of the lab, for a function that tells how long its parts took."""
+def lambda_tester(request: pytest.FixtureRequest, lambda_memory: int) -> Iterator[LambdaPerformanceTester]:
+    """A LambdaPerformanceTester: of the lab's own function, or the one of --lambda-target."""
     from lambent_lab.measure import LambdaPerformanceTester
 
     _refuse_company(request.config, "This test measures a function's starts")
-    with LambdaPerformanceTester(lab=_watched(request.config, lab)) as made:
-        made.memory_mb = lambda_memory
+    target: str = request.config.getoption("--lambda-target")
+    lab = _watched(request.config, request.getfixturevalue("lab")) if target == "lab" else None
+    with LambdaPerformanceTester(target=target, lab=lab) as made:
+        if lab is not None or request.config.getoption("--lambda-memory"):
+            made.memory_mb = lambda_memory
         yield made
 
 
@@ -289,13 +306,28 @@ def _recorder(config: pytest.Config) -> Recorder:
     return config.stash[_RECORDER]
 
 
-def _watched(config: pytest.Config, lab: Lab) -> Any:
-    """The lab, or one like it that records what functions do, when it is to be written."""
+@contextmanager
+def _place(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Where functions are made: the lab, or what --lambda-target says."""
+    target: str = request.config.getoption("--lambda-target")
+    if target == "lab":
+        yield _watched(request.config, request.getfixturevalue("lab"))
+        return
+    from lambent_lab.fixtures.places import Elsewhere
+
+    sizes: list[int] = request.config.getoption("--lambda-memory")
+    with Elsewhere(target, own_memory=not sizes) as place:
+        yield _watched(request.config, place)
+
+
+def _watched(config: pytest.Config, lab: Any) -> Any:
+    """The lab (or another place), or one like it that records what functions do, when it is to be written."""
     if config.getoption("--lambda-results") is None:
         return lab
     from lambent_lab.fixtures.recorder import ObservedPlace
+    from lambent_lab.measure.remote import kind_of
 
-    return ObservedPlace(lab, _recorder(config))
+    return ObservedPlace(lab, _recorder(config), kind_of(config.getoption("--lambda-target")))
 
 
 def _sizes(text: str) -> list[int]:

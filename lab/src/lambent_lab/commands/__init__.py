@@ -27,6 +27,7 @@ _COMMANDS = {
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
     "load": "Put a function under load.",
+    "locust": "Put a function under load from many processes or machines.",
     "matrix": "Measure at every memory size and with every Python.",
     "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
     "report": "Show a result file in the terminal or as a page.",

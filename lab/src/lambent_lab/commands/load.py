@@ -195,7 +195,7 @@ def command(
         )
         with meter("load") as bar:
             results = load.run(test, call, _Progress(bar), box=box)
-        code = run_output.finish(results, output, as_json=as_json, table=_table(results))
+        code = run_output.finish(results, output, as_json=as_json, table=table(results))
     context.exit(code)
 
 
@@ -287,7 +287,7 @@ class _Progress:
         self._bar.reach(min(seconds, self._total))
 
 
-def _table(results: Results) -> list[str]:
+def table(results: Results) -> list[str]:
     """The parts of the test, a line each, and what happened over the time in ten lines at most."""
     section = results["load"]
     number = run_output.number

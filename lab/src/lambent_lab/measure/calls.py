@@ -137,6 +137,15 @@ def aws_call(client: Any, name: str, qualifier: str | None, payload: bytes) -> C
 @contextmanager
 def at_url(url: str, event: object, *, timeout_s: float) -> Iterator[Call]:
     """Invocations by POST to a URL as RIE has it; without a path it is RIE's own. Raises UsageError."""
+    with connections(url, timeout_s=timeout_s) as (connect, path):
+        yield url_call(connect, path, json.dumps({} if event is None else event).encode())
+
+
+@contextmanager
+def connections(
+    url: str, *, timeout_s: float
+) -> Iterator[tuple[Callable[[], http.client.HTTPConnection], str]]:
+    """What gives each thread its connection to a URL's server, and the path. Raises UsageError."""
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -147,7 +156,6 @@ def at_url(url: str, event: object, *, timeout_s: float) -> Iterator[Call]:
     path = parts.path if parts.path not in {"", "/"} else RIE_PATH
     path += f"?{parts.query}" if parts.query else ""
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    payload = json.dumps({} if event is None else event).encode()
     mine = threading.local()
     opened: list[http.client.HTTPConnection] = []
 
@@ -159,7 +167,7 @@ def at_url(url: str, event: object, *, timeout_s: float) -> Iterator[Call]:
         return made
 
     try:
-        yield url_call(connect, path, payload)
+        yield connect, path
     finally:
         for connection in opened:
             with suppress(OSError):

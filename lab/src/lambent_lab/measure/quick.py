@@ -51,6 +51,8 @@ def quick_performance_test(
     result = measure(limit, processes=processes, pairs=pairs)
     if not quiet:
         sys.stdout.write(render(result))
+    if result["interrupted"]:
+        raise KeyboardInterrupt
     if not result["is_acceptable"]:
         raise AssertionError(f"Overhead too high: {result['median_ratio']:.2f}x, limit {limit:.2f}x")
     return result
@@ -64,7 +66,7 @@ def measure(
     seed: int | None = None,
     run: Callable[[int, int], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure as `quick_performance_test` does, and print and judge nothing.
+    """Measure as `quick_performance_test` does, and print nothing. Ctrl-C ends it with what there is.
 
     run: what measures in one process, given the number of pairs and a seed; for tests.
     """
@@ -76,14 +78,18 @@ def measure(
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311
     load = load_average()
     done: list[dict[str, Any]] = []
-    for _ in range(_ROUNDS):
-        done += [_checked((run or _run)(pairs, seed + len(done) + i)) for i in range(processes)]
-        found = timing.compare(
-            [(each["baseline"]["median_time_ms"], each["traced"]["median_time_ms"]) for each in done]
-        )
-        verdict = timing.verdict(found, limit, failed=False, silent=False)
-        if verdict != "inconclusive" or len(done) < PROCESSES:
-            break
+    interrupted = False
+    try:
+        for _ in range(_ROUNDS):
+            for _ in range(processes):
+                done.append(_checked((run or _run)(pairs, seed + len(done))))
+            if len(done) < PROCESSES or _verdict(_ratios(done), limit) != "inconclusive":
+                break
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        interrupted = True
+    found = _ratios(done)
     baseline = figure([each["baseline"]["median_time_ms"] for each in done])
     traced = figure([each["traced"]["median_time_ms"] for each in done])
     assert baseline is not None
@@ -99,9 +105,10 @@ def measure(
         "n": len(done),
         "pairs_per_process": pairs,
         "limit": limit,
-        "verdict": verdict,
+        "verdict": _verdict(found, limit),
         "is_acceptable": found["median_ratio"] is not None and found["median_ratio"] < limit,
         "spans": sum(each["spans"] for each in done),
+        "interrupted": interrupted,
         "seed": seed,
         "environment": {"machine": describe(), "load_before": load, "load_after": load_average()},
         "processes": [
@@ -131,6 +138,7 @@ def render(result: dict[str, Any]) -> str:
         f"{number(result['average_ratio'], 'x', '')}",
         "",
         _sentence(result),
+        *(["Interrupted: these are the processes measured so far."] if result["interrupted"] else []),
     ]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -155,6 +163,17 @@ def _shown(value: float | None, interval: dict[str, float] | None, unit: str) ->
         return number(value, unit, "")
     low, high = number(interval["low"], "", ""), number(interval["high"], "", "")
     return f"{number(value, unit, '')} ({low} to {high})"
+
+
+def _ratios(done: list[dict[str, Any]]) -> timing.RatioFigures:
+    """What the processes' medians come to, in pairs."""
+    return timing.compare(
+        [(each["baseline"]["median_time_ms"], each["traced"]["median_time_ms"]) for each in done]
+    )
+
+
+def _verdict(found: timing.RatioFigures, limit: float) -> str:
+    return timing.verdict(found, limit, failed=False, silent=False)  # these have been errors already
 
 
 def _averages(done: list[dict[str, Any]]) -> dict[str, float | None]:

@@ -171,8 +171,9 @@ class Trend(TypedDict):
 
     per_1000: the slope for 1,000 invocations, in the series' unit; change: the slope over all blocks that
     count; blocks: how many count, after the first `skipped` (what fills up at first is no trend).
-    verdict: "grows" when the whole interval lies above `tolerance_per_1000`, "shrinks" when below its
-    negative, "steady" when it lies within, else "inconclusive"; "absent" below 8 blocks.
+    verdict: "grows" when the whole interval lies above `tolerance_per_1000` and comes to more than
+    `least_change` in all, "shrinks" when below their negatives, "steady" when it lies within the tolerance,
+    else "inconclusive"; "absent" below 8 blocks.
     """
 
     unit: str
@@ -185,6 +186,7 @@ class Trend(TypedDict):
     high_per_1000: float | None
     change: float | None
     tolerance_per_1000: float | None
+    least_change: float
     confidence: float
     verdict: Growth
 

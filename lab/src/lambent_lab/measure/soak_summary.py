@@ -42,6 +42,11 @@ VALUES = {
 _DRIFT = 0.05
 """How much of their median durations and CPU may change over a soak before they are said to grow."""
 
+SETTLING_MB = 2.0
+"""How much a process may fill up while it settles, after the first fifth, without being said to grow: four
+times what was seen of functions that keep nothing.
+"""
+
 _MB = 2**20
 
 
@@ -135,7 +140,7 @@ def _trend(
     soak: Soak, at: Sequence[float], values: Sequence[float | None], name: str, usual: float | None = None
 ) -> Trend:
     if VALUES[name] == "MB":
-        return trend(at, values, "MB", soak.max_growth * 1000 / _MB)
+        return trend(at, values, "MB", soak.max_growth * 1000 / _MB, SETTLING_MB)
     known = [value for value in values if value is not None]
     middle = usual if usual is not None else statistics.median(known) if known else None
     allowed = None if middle is None else _DRIFT * middle / soak.invocations * 1000

@@ -65,9 +65,9 @@ def _measured(results: Results, found: Sequence[Place]) -> list[Section]:
 def _gate(results: Results, judged: GateSection, found: Sequence[Place]) -> Document:
     """A gate's verdict, with the measurement it rests on below it."""
     box = results["box"]
-    doubts = [
-        each["text"] for each in results["warnings"] if each["code"] in {"load", "unreadable", "cold-again"}
-    ]
+    doubts = [f"Interrupted after {results['counts']['pairs']:,} pairs."] if results["interrupted"] else []
+    told = {"load", "unreadable", "cold-again"}
+    doubts += [each["text"] for each in results["warnings"] if each["code"] in told]
     return Document(
         kind=results["kind"],
         title=_title(results),

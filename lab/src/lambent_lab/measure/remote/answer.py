@@ -43,3 +43,8 @@ class Answer:
     started_ns: int = 0
     log: str = ""
     init_included: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the function answered without an error."""
+        return self.status == "success"
