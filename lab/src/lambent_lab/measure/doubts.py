@@ -39,7 +39,11 @@ def doubts(results: Results) -> list[Doubt]:
     explained = results["interrupted"] or results["error"] is not None
     if not explained and not any(cell["pairs"] for cell in results["summary"]):
         found.append(_failure("no-pairs", "No pair was measured completely: there is nothing to compare."))
-    return sorted(found, key=lambda warning: warning["severity"] != "failure")
+    # The variants of one place share its baseline: what is said of that is said once.
+    once: dict[tuple[str, str], Doubt] = {}
+    for doubt in found:
+        once.setdefault((doubt["code"], doubt["text"]), doubt)
+    return sorted(once.values(), key=lambda warning: warning["severity"] != "failure")
 
 
 def _failure(code: str, text: str) -> Doubt:
@@ -151,9 +155,7 @@ class _Of:
     def doubts(self) -> list[Doubt]:
         """All of it."""
         self._invocations(self._cell["variant"], "candidate")
-        first = next(iter(self._results["summary"]))["variant"] == self._cell["variant"]
-        if first:  # the other variants share the baseline's samples
-            self._invocations("baseline", "baseline")
+        self._invocations("baseline", "baseline")
         self._spans()
         self._stability()
         return self._found
@@ -189,7 +191,9 @@ class _Of:
         first_warm = [
             sample["id"]
             for sample in self._samples(side)
-            if sample["invocations"] and not sample["invocations"][0]["cold"]
+            if sample["kind"] in {"ab", "aa"}
+            and sample["invocations"]
+            and not sample["invocations"][0]["cold"]
         ]
         if first_warm:
             text = (

@@ -22,6 +22,8 @@ SWITCHES = ("OTEL_SDK_DISABLED", "LAMBENT_DISABLED")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|HEADERS", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _MADE = {"__pycache__", ".git"}
+_LARGEST = 300 * 2**20
+"""Somewhat more than Lambda lets a package have: what is larger (a whole workspace, say) has no digest."""
 
 
 class Place(Protocol):
@@ -112,7 +114,7 @@ def sides(
 
 
 def digest_of(code: Path) -> str | None:
-    """A digest of a function's files, without what Python caches; None when they cannot be read.
+    """A digest of a function's files, without what Python caches; None when they are too many, or unreadable.
 
     Equal files have equal digests, wherever they are and however old.
     """
@@ -121,16 +123,21 @@ def digest_of(code: Path) -> str | None:
         if code.is_file():
             found.update(code.read_bytes())
             return found.hexdigest()
-        for path in sorted(code.rglob("*")):
+        files = [path for path in sorted(code.rglob("*")) if _counts(path, code)]
+        if sum(path.stat().st_size for path in files) > _LARGEST:
+            return None
+        for path in files:
             inside = path.relative_to(code)
-            if _MADE & set(inside.parts) or not path.is_file():
-                continue
             content = path.read_bytes()
             found.update(f"{inside.as_posix()}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
             found.update(content)
     except OSError:
         return None
     return found.hexdigest()
+
+
+def _counts(path: Path, folder: Path) -> bool:
+    return not _MADE & set(path.relative_to(folder).parts) and path.is_file()
 
 
 def masked(env: Mapping[str, str]) -> dict[str, str]:
