@@ -282,5 +282,8 @@ def test_what_a_url_may_answer(code: int, kind: str, error: str | None) -> None:
 
 def test_a_url_that_is_none() -> None:
     for url in ("http://", "http://[::1", "http://host:port"):
-        with pytest.raises(UsageError, match="is no URL|names no host"), calls.at_url(url, None, timeout_s=1):
+        with (
+            pytest.raises(UsageError, match=r"is no URL|names no host"),
+            calls.at_url(url, None, timeout_s=1),
+        ):
             pass
