@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from lambent_lab.commands import bench, gate
-from lambent_lab.errors import UsageError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import read
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 
@@ -61,6 +61,7 @@ def test_a_pass_ends_with_0_and_says_which_rule_decided(run: Gate) -> None:
     done = run()
     assert done.exit_code == 0
     assert "PASS: All " in done.stdout
+    assert "\nDecided by: regression, " in done.stdout
     assert "99." in done.stdout
     assert "interval" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -136,6 +137,16 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_runs(run: Gate) -
     with pytest.raises(UsageError, match="Cannot write"):
         run("--json", "absent/g.json")
     assert not run.lab.functions
+
+
+def test_what_ends_the_measurement_is_no_fail(run: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> FakeLab:
+        raise LabError("no room for a lab")
+
+    monkeypatch.setattr(bench, "make_lab", broken)
+    done = run()
+    assert done.exit_code == 3
+    assert "lambent: INCONCLUSIVE: no room for a lab" in done.stderr
 
 
 def test_history_is_read_beside_the_table(run: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,9 +15,10 @@ from lambent_lab.commands import bench, options
 from lambent_lab.commands.axes import MemorySizes, Pythons
 from lambent_lab.commands.output import print_report
 from lambent_lab.commands.progress import progress
+from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lambent_lab.measure.gate_config import GateConfig
 
@@ -44,6 +46,7 @@ def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     return callback
 
 
+_INCONCLUSIVE = 3
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -163,8 +166,8 @@ def command(
     decides, with its 99% interval; where that does not tell, more pairs are run. Counts (modules, bytes,
     system calls, spans) and the limits of [tool.lambent.gate] in pyproject.toml decide without statistics.
 
-    Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE; 2: bad usage; 130: interrupted, what was measured so far is
-    written.
+    Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE, also when the measurement itself failed; 2: bad usage; 130:
+    interrupted, what was measured so far is written.
     """
     from lambent_lab import report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
@@ -197,7 +200,7 @@ def command(
     given = {"region": region, "endpoint_url": endpoint_url, "restart": restart}
     reach = {name: text for name, text in given.items() if text is not None}
     single = pythons is not None and list(pythons) == [""]
-    with Revisions() as revisions:
+    with _no_verdict(context), Revisions() as revisions:
         asked = Asked(
             target=candidate, env=parse_env(env), locate=locate, revision=revisions.folder, reach=reach
         )
@@ -236,6 +239,18 @@ def command(
     if outputs:
         click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
     context.exit(gating.exit_code(results))
+
+
+@contextmanager
+def _no_verdict(context: click.Context) -> Iterator[None]:
+    """End with 3 when the measurement itself fails: an exit code of 1 is a candidate that failed."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except LabError as error:
+        click.echo(f"lambent: INCONCLUSIVE: {' '.join(str(error).split())}", err=True)
+        context.exit(_INCONCLUSIVE)
 
 
 def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:

@@ -110,15 +110,16 @@ class _Gating:
 def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
     """Measure until the verdict is known, and return the result file's content, its `gate` section included.
 
-    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised, but that a
-    target outside the lab cannot be reached at all.
+    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised. Raises
+    UsageError for what cannot be measured as it was asked for.
     """
     going = _Gating(asked, lab, progress or Silence())
-    going.run.open()
-    going.run.open()
     interrupted, error = False, None
     try:
+        going.run.open()
         going.measure()
+    except UsageError:
+        raise
     except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
         interrupted = True
     except LabError as trouble:

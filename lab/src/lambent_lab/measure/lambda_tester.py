@@ -209,7 +209,8 @@ class LambdaPerformanceTester:
         return {**results, "std_dev_ms": spread, "preflight": preflight, **self._place()}
 
     def _preflight(self) -> dict[str, Any]:
-        """One invocation that is in no figure."""
+        """One invocation that is in no figure. Raises LabError when there is no function to invoke."""
+        self._ready()
         try:
             timed = self._invoke({"test": "warmup"})
         except LabError as error:

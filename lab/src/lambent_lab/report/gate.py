@@ -131,6 +131,12 @@ def _lines(found: GateSection) -> list[str]:
     ]
     if imports:
         lines.append(f"Only the candidate imports: {', '.join(imports[:4])}.")
+    if found["decided_by"] is not None:
+        check = found["checks"][found["decided_by"]]
+        where = place(check["memory_mb"], check["python"])
+        lines.insert(
+            0, f"Decided by: {check['rule']}, {metric_name(check['subject'])} {where}".rstrip() + "."
+        )
     looks = [f"{look['verdict']} after {look['pairs']} pairs" for look in found["looks"]]
     if looks:
         lines.append(f"Looks: {', '.join(looks)}. {error_text(found)}")
