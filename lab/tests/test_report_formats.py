@@ -36,6 +36,7 @@ def shown(results: Results, form: str) -> str:
     text = report.render(results, form)
     if form == "html":
         text = text[text.index("<body>") : text.index("<script")]
+        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
         text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
     return re.sub(r"\s+", " ", text)
 

@@ -96,6 +96,7 @@ def trend(unit: str, slope: float | None, verdict: str) -> dict[str, Any]:
         "high_per_1000": None if around is None else around[1],
         "change": None if slope is None else slope * 9,
         "tolerance_per_1000": 0.25,
+        "least_change": 0.5,
         "confidence": 0.99,
         "verdict": verdict,
     }
@@ -209,6 +210,7 @@ def shown(results: Any, form: str) -> str:
     text = report.render(results, form)
     if form == "html":
         text = text[text.index("<body>") : text.index("<script")]
+        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
         text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
     return re.sub(r"\s+", " ", text)
 

@@ -164,6 +164,11 @@ class _Side:
         started = self._clock()
         try:
             await self._function()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # it is the measurement that is cancelled
+            calls.fail(started, self._clock(), error)
         except Exception as error:  # noqa: BLE001 - whatever the function raises is its result here
             calls.fail(started, self._clock(), error)
         else:

@@ -28,7 +28,7 @@ from lambent_lab.report.view import page
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Results
     from lambent_lab.report.charts import Chart, Plot
-    from lambent_lab.report.document import Section
+    from lambent_lab.report.document import Document, Section
 
 _ESCAPES = {
     ord("<"): "\\u003c",
@@ -44,8 +44,9 @@ _BADGES = {
     "unsure": "Inconclusive",
     "interrupted": "Interrupted",
 }
+_ASIDE = re.compile(r"(\([^()]*\))")
 _FIGURE = re.compile(
-    r"((?:[+-]?\d[\d,.]*\sto\s)?[+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|spans)\b|[+-]?\d[\d,.]*%)"
+    r"((?:[+-]?\d[\d,.]*\sto\s)?[+-]?\d[\d,.]*(?:\u2013[\d,.]*\d)?\s(?:ms|spans)\b|[+-]\d[\d,.]*\sMB\b|[+-]?\d[\d,.]*\s?%)"
 )
 _WIDE_TABLE = 4
 """Tables with more columns than this become lists on a phone."""
@@ -65,11 +66,17 @@ def embedded_json(value: object) -> Markup:
 
 
 def emphasised(text: str) -> Markup:
-    """A sentence with its figures set in bold."""
-    parts = _FIGURE.split(text)
-    return Markup("").join(
-        Markup("<strong>{}</strong>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
-    )
+    """A sentence with its figures in bold, and what stands in brackets (their intervals) set back."""
+    parts = []
+    for number, each in enumerate(_ASIDE.split(text)):
+        if number % 2:
+            parts.append(Markup('<span class="aside">{}</span>').format(each))
+        else:
+            said = enumerate(_FIGURE.split(each))
+            parts += [
+                Markup("<strong>{}</strong>").format(part) if i % 2 else escape(part) for i, part in said
+            ]
+    return Markup("").join(parts)
 
 
 def render(results: Results) -> str:
@@ -78,11 +85,11 @@ def render(results: Results) -> str:
     drawn = plots(results)
     kept = [section for section in document.sections if _has(section) or drawn.get(section.key)]
     script = _template("report.js").render()
+    badge = _badge(document)
     return _template("report.html.j2").render(
         document=document,
-        badge="No result"
-        if document.state == "failed" and results["kind"] == "bench"
-        else _BADGES[document.state],
+        badge=badge,
+        verdict=document.verdict.removeprefix(f"{badge.upper()}: "),
         sections=kept,
         places={key: _placed(key, each) for key, each in drawn.items()},
         legend=_legend(results),
@@ -98,6 +105,11 @@ def render(results: Results) -> str:
         script=Markup(script),  # noqa: S704
         policy=_policy(get_plotlyjs(), script),
     )
+
+
+def _badge(document: Document) -> str:
+    nothing = document.state == "failed" and document.kind == "bench"
+    return "No result" if nothing else _BADGES[document.state]
 
 
 def _has(section: Section) -> bool:
