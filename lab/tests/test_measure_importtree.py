@@ -5,12 +5,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent_lab.measure.importtree import ROOT, VARIABLE, dearer, flat, least, parse
+from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, dearer, entry, flat, least, parse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lambent_lab.measure.results import ImportNode
 
 
@@ -69,6 +72,29 @@ def test_what_this_interpreter_writes_is_read() -> None:
         found["cumulative_us"] >= found["self_us"] + sum(c["cumulative_us"] for c in found["children"]) - 50
     )
     assert len(flat(tree)) > 10
+
+
+@pytest.mark.parametrize("handler", ["app.handler", "my-app.handler", "deep/app.handler", "deep.app.handler"])
+def test_the_entry_loads_the_handlers_module_so_that_it_is_in_the_tree(handler: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("app", "my-app", "deep/app"):
+        (tmp_path / f"{name}.py").write_text("import colorsys\ndef handler(): return 7\n")
+    (tmp_path / f"{ENTRY}.py").write_text(entry(handler))
+    code = f"import importlib; print(importlib.import_module('{ENTRY}').handler())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **VARIABLE},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "7\n"
+    tree = parse(done.stderr.splitlines())
+    assert tree is not None
+    module = handler.removesuffix(".handler").replace("/", ".")
+    [found] = [node for top in tree["children"] for node in (top, *top["children"]) if node["name"] == module]
+    assert "colorsys" in {child["name"] for child in found["children"]}
 
 
 def test_the_module_that_made_the_difference_comes_first() -> None:

@@ -5,8 +5,8 @@ Rules of CPython's output (`Doc/using/cmdline.rst`, `Python/import.c`)
   leaves. The name is indented by two spaces a level.
 - The two figures are microseconds: the module alone, and with all that it imported.
 - Whatever else the function writes to its standard error stands between.
-- Only `import` statements are timed, not `importlib.import_module`, by which the runtime loads the handler's
-  module: what that module imports stands at the top, the module itself nowhere.
+- Only what `import` statements do is timed, not `importlib.import_module`, by which the runtime loads the
+  handler's module. `entry` is a module in a layer that loads it as a statement would: so it is in the tree.
 
 It runs apart from what is timed: writing a line a module takes time itself, so the shares mean more than
 the sum.
@@ -29,6 +29,16 @@ ROOT = "all imports"
 """The name of the tree's root, which is no module: what the process imported by itself."""
 
 _LINE = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \| ( *)(\S.*?)\s*$")
+
+
+ENTRY = "lambent_lab_entry"
+"""The name of the module that loads the handler's as a statement would."""
+
+
+def entry(handler: str) -> str:
+    """The source of that module: `ENTRY.handler` is the function that `handler` names, in Lambda's form."""
+    module, _, function = handler.replace("/", ".").rpartition(".")
+    return f"handler = getattr(__import__({module!r}, fromlist=['*']), {function!r})\n"
 
 
 def parse(lines: Iterable[str]) -> ImportNode | None:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
@@ -21,7 +23,7 @@ from lambent_lab.measure.remote import open_remote
 from lambent_lab.measure.sampler import empty_sample, fill, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.plan import Block
@@ -223,18 +225,23 @@ class Run:
             if place is None or target.kind != "lab" or side in self.imports:
                 continue
             whole = (max(place[0], _WHOLE_CPU_MB), place[1])
-            function = self._make(side, whole, importtree.VARIABLE, "imports")
-            trees: list[ImportNode] = []
             # What cannot be shown is absent: the speed is measured all the same.
-            with contextlib.suppress(LabError):
-                for _ in range(_TREES):
+            with contextlib.suppress(LabError), _layer(importtree.entry(target.handler)) as layer:
+                function = self._make(side, whole, layer)
+                try:
+                    least = importtree.least([*self._trees(function)])
+                finally:
                     function.stop()
-                    result = function.invoke(self.benchmark.event)
-                    tree = importtree.parse(result.log.splitlines()) if reason(result) is None else None
-                    trees += [] if tree is None else [tree]
+                if least is not None:
+                    self.imports[side] = least
+
+    def _trees(self, function: FunctionLike) -> Iterator[ImportNode]:
+        for _ in range(_TREES):
             function.stop()
-            if (least := importtree.least(trees)) is not None:
-                self.imports[side] = least
+            result = function.invoke(self.benchmark.event)
+            tree = importtree.parse(result.log.splitlines()) if reason(result) is None else None
+            if tree is not None:
+                yield tree
 
     def _function(self, side: str, place: Place) -> FunctionLike:
         made = self._functions.get((side, place))
@@ -242,13 +249,14 @@ class Run:
             made = self._functions[side, place] = self._make(side, place)
         return made
 
-    def _make(
-        self, side: str, place: Place, more: Mapping[str, str] | None = None, purpose: str = "bench"
-    ) -> FunctionLike:
+    def _make(self, side: str, place: Place, layer: Path | None = None) -> FunctionLike:
+        """The function of a side in a place; with the layer for its import tree it is one that tells it."""
         target, (size, python) = self._sides[side], place
         # The function says how many spans it made, so that lost ones are seen. A tracer that does
         # not know the variable says nothing.
-        env = {"LAMBENT_COUNT_SPANS": "true", **target.env, **(more or {})}
+        env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
+        if layer is not None:
+            env |= importtree.VARIABLE
         if target.kind != "lab":
             return self._remote(target).function(memory=size, timeout=self.benchmark.timeout_s, env=env)
         if self.benchmark.otlp:
@@ -257,9 +265,10 @@ class Run:
             env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", self._lab.otlp_url)
         interpreter = self.benchmark.interpreters[python]
         return self._lab.function(
-            _name(purpose, side, size, python),
+            _name("bench" if layer is None else "imports", side, size, python),
             code=target.code,
-            handler=target.handler,
+            handler=target.handler if layer is None else f"{importtree.ENTRY}.handler",
+            layers=() if layer is None else (layer,),
             memory=size,
             timeout=self.benchmark.timeout_s,
             env=env,
@@ -276,6 +285,18 @@ class Run:
         if made is None:
             made = self._remotes[target.text] = open_remote(target)
         return made
+
+
+@contextlib.contextmanager
+def _layer(source: str) -> Iterator[Path]:
+    """A layer with the module that loads the handler's; the function's own user must be able to read it."""
+    with tempfile.TemporaryDirectory(prefix="lambent-imports-") as name:
+        folder = Path(name)
+        (folder / "python").mkdir()
+        (folder / "python" / f"{importtree.ENTRY}.py").write_text(source, encoding="utf-8")
+        for each in (folder, folder / "python"):
+            each.chmod(0o755)
+        yield folder
 
 
 def finished(samples: Sequence[Sample], plan: Sequence[Block]) -> set[int]:

@@ -22,7 +22,7 @@ from lambent_lab.measure import phases
 from lambent_lab.measure.remote.answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lambent_lab.measure.results import InvocationRecord, Sample, SampleKind
@@ -127,6 +127,7 @@ class LabLike(Protocol):
         bytecode: bool = ...,
         init_cpu: Literal["boost", "share"] = ...,
         runtime: str | None = ...,
+        layers: Iterable[Path] = ...,
     ) -> FunctionLike:
         """Make a function."""
 

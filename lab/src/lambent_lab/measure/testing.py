@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 
@@ -110,6 +110,7 @@ class FakeLab:
         bytecode: bool = True,
         init_cpu: Literal["boost", "share"] = "boost",
         runtime: str | None = None,
+        layers: Iterable[Path] = (),  # noqa: ARG002 - it runs nothing
     ) -> FakeFunction:
         """Make a function. It is traced unless a variable says that it is not."""
         made = FakeFunction(self, name, code, handler, memory, timeout, dict(env or {}))
