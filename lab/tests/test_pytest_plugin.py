@@ -476,6 +476,13 @@ def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
     assert _sizes("512, 256,512") == [256, 512]
 
 
+def test_the_manuals_example(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    page = (LAB.parent / "docs" / "how-to" / "test-with-pytest.md").read_text()
+    pytester.makepyfile(page.partition("```text\n")[2].partition("```")[0])
+    (pytester.path / "examples").symlink_to(LAB.parent / "examples")
+    run().assert_outcomes(passed=3)
+
+
 def test_loading_the_plugin_loads_nothing_else() -> None:
     program = (
         "import sys, pytest; before = set(sys.modules); import lambent_lab.pytest_plugin;"
