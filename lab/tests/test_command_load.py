@@ -132,7 +132,7 @@ def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
         (["aws:name", "--otlp", "--endpoint-url", "http://127.0.0.1:1"], "is not in the lab"),
         (["code/app.handler", "--region", "eu-west-1"], "are for aws:FUNCTION"),
         (["aws:", "--endpoint-url", "http://127.0.0.1:1"], "names no function"),
-        (["http://"], "is no URL"),
+        (["http://"], "names no host"),
         (["code/app.handler", "--rate", "0"], "0"),
     ],
 )

@@ -207,25 +207,17 @@ def tells(call: Callable[[int], Outcome], world: World) -> None:
 
 def test_a_cold_start_is_read_from_the_report(lab: Lab, world: World, tmp_path: Path) -> None:
     async def works(invocation: FakeInvocation) -> None:
+        request_id = world.environments[-1].calls[-1]["request_id"]
         init = "\tInit Duration: 100.00 ms" if invocation.cold else ""
-        invocation.log = ("START", "END", f"REPORT RequestId: r\tDuration: 1.00 ms{init}\t")
+        invocation.log = (
+            "START",
+            "END",
+            f"REPORT RequestId: {request_id}\tDuration: 1.00 ms{init}\t",
+        )
 
     world.work = works
     with made(lab, tmp_path, "aws") as call:
         assert [call(0).cold, call(0).cold] == [True, False]
-
-
-@pytest.mark.parametrize("text", ["", ":1", "name:", "name:1:2", "arn:aws:lambda:eu-west-1:1:function"])
-def test_what_names_no_function_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="names no function"):
-        calls.split(text)
-
-
-def test_names_and_arns_have_qualifiers() -> None:
-    arn = "arn:aws:lambda:eu-west-1:123456789012:function:name"
-    assert calls.split("name") == ("name", None)
-    assert calls.split("name:prod") == ("name", "prod")
-    assert calls.split(f"{arn}:7") == (arn, "7")
 
 
 @pytest.mark.parametrize(
@@ -289,6 +281,9 @@ def test_what_a_url_may_answer(code: int, kind: str, error: str | None) -> None:
 
 
 def test_a_url_that_is_none() -> None:
-    for url in ("http://", "http://[::1", "ftp://host", "http://host:port"):
-        with pytest.raises(UsageError, match="is no URL"), calls.at_url(url, None, timeout_s=1):
+    for url in ("http://", "http://[::1", "http://host:port"):
+        with (
+            pytest.raises(UsageError, match=r"is no URL|names no host"),
+            calls.at_url(url, None, timeout_s=1),
+        ):
             pass

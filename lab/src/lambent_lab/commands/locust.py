@@ -183,10 +183,10 @@ def _info(target: str) -> dict[str, Any]:
 def _reachable(target: str, endpoint_url: str | None) -> Iterator[tuple[str, str | None]]:
     """What users invoke, and where AWS's API is: for a folder, that of a lab which is opened for it."""
     from lambent_lab.commands.inputs import locate
-    from lambent_lab.measure import calls
+    from lambent_lab.measure.remote import aws
 
     if target.startswith("aws:"):
-        calls.split(target.removeprefix("aws:"))
+        aws.split(target.removeprefix("aws:"))
     if target.startswith(("aws:", "http://", "https://")):
         yield target, endpoint_url
         return

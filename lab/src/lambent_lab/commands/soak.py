@@ -137,20 +137,22 @@ def command(
     with make_lab() as lab:
         functions = {side: _function(lab, side, each, study, python) for side, each in study.targets.items()}
         with meter("soak") as bar:
-            results = soak.run(study, functions, _Progress(bar))
+            labels = {side: each.label for side, each in study.targets.items()}
+            results = soak.run(study, functions, _Progress(bar, labels))
         code = run_output.finish(results, output, as_json=as_json, table=_table(results))
     context.exit(code)
 
 
 class _Progress:
-    def __init__(self, bar: Meter) -> None:
+    def __init__(self, bar: Meter, labels: dict[str, str]) -> None:
         self._bar = bar
+        self._labels = labels
 
     def begin(self, invocations: int) -> None:
         self._bar.begin(invocations)
 
     def done(self, side: str) -> None:
-        self._bar.note = side
+        self._bar.note = self._labels[side]
         self._bar.advance()
 
 

@@ -14,13 +14,12 @@ import base64
 import http.client
 import json
 import threading
-import urllib.parse
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from lambent_lab.errors import UsageError
 from lambent_lab.measure.loops import Outcome
+from lambent_lab.measure.remote import aws, reportline, rie
 from lambent_lab.measure.sampler import reason
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
     Call = Callable[[int], Outcome]
     """Makes one invocation for a user, who has a number; users may call at the same time."""
-
-RIE_PATH = "/2015-03-31/functions/function/invocations"
 
 _THROTTLED = "TooManyRequestsException"
 
@@ -61,7 +58,7 @@ def in_aws(
     text: str, event: object, *, region: str | None, endpoint_url: str | None, users: int
 ) -> Iterator[Call]:
     """Invocations of `FUNCTION[:QUALIFIER]`, by name or ARN, through AWS's API. Raises UsageError."""
-    name, qualifier = split(text)
+    name, qualifier = aws.split(text)
     client = aws_client(region, endpoint_url, users)
     try:
         yield aws_call(client, name, qualifier, json.dumps({} if event is None else event).encode())
@@ -69,44 +66,9 @@ def in_aws(
         client.close()
 
 
-def split(text: str) -> tuple[str, str | None]:
-    """The name or ARN of a function, and its qualifier. Raises UsageError."""
-    parts = text.split(":")
-    whole = 7 if parts[0] == "arn" else 1  # arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]
-    name, rest = ":".join(parts[:whole]), parts[whole:]
-    if len(parts) < whole or not parts[whole - 1] or len(rest) > 1 or rest == [""]:
-        raise UsageError(f"aws:{text} names no function: write aws:NAME, aws:NAME:QUALIFIER or aws:ARN.")
-    return name, rest[0] if rest else None
-
-
 def aws_client(region: str | None, endpoint_url: str | None, users: int) -> Any:
     """A client with a connection for each user, which tries nothing twice. Raises UsageError."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
-    session = boto3.Session()
-    options: dict[str, Any] = {}
-    if endpoint_url is not None:
-        # The lab's API, say, asks for a signature and believes any.
-        options["endpoint_url"] = endpoint_url
-        region = region or session.region_name or "us-east-1"
-        if session.get_credentials() is None:
-            options |= {"aws_access_key_id": "lambent", "aws_secret_access_key": "lambent"}
-    elif session.get_credentials() is None:
-        raise UsageError(
-            "No AWS credentials were found: set AWS_PROFILE, run `aws configure sso`, or give --endpoint-url."
-        )
-    config = Config(
-        retries={"total_max_attempts": 1},
-        max_pool_connections=max(10, users),
-        read_timeout=930,
-        connect_timeout=10,
-    )
-    try:
-        return session.client("lambda", region_name=region, config=config, **options)
-    except (BotoCoreError, ValueError) as error:
-        raise UsageError(f"AWS cannot be reached: {str(error).rstrip('.')}. Give --region.") from error
+    return aws.connect(region, endpoint_url, connections=max(10, users))[0]
 
 
 def aws_call(client: Any, name: str, qualifier: str | None, payload: bytes) -> Call:
@@ -125,9 +87,10 @@ def aws_call(client: Any, name: str, qualifier: str | None, payload: bytes) -> C
             said = error.response.get("Error", {})
             text = f"{said.get('Code')}: {error.response.get('Reason') or said.get('Message')}"
             return Outcome("throttled" if said.get("Code") == _THROTTLED else "failed", text)
-        tail = base64.b64decode(answer.get("LogResult") or b"")
-        report = tail.rpartition(b"\nREPORT ")[2] if b"REPORT " in tail else b""
-        cold = b"Init Duration:" in report or b"Restore Duration:" in report if report else None
+        tail = base64.b64decode(answer.get("LogResult") or b"").decode("utf-8", "replace")
+        request_id = str(answer["ResponseMetadata"].get("RequestId", ""))
+        figures = reportline.parse(tail.splitlines(), request_id)
+        cold = None if figures is None else figures.init_ms is not None
         failure = failure_of(body, answer.get("FunctionError"))
         return Outcome("ok", None, cold) if failure is None else Outcome("failed", failure, cold)
 
@@ -146,28 +109,20 @@ def connections(
     url: str, *, timeout_s: float
 ) -> Iterator[tuple[Callable[[], http.client.HTTPConnection], str]]:
     """What gives each thread its connection to a URL's server, and the path. Raises UsageError."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{url} is no URL: {error}.") from error
-    if parts.scheme not in {"http", "https"} or not host:
-        raise UsageError(f"{url} is no URL of a function: write http://127.0.0.1:9000.")
-    path = parts.path if parts.path not in {"", "/"} else RIE_PATH
-    path += f"?{parts.query}" if parts.query else ""
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    at = rie.address(url)
+    kind = http.client.HTTPSConnection if at.secure else http.client.HTTPConnection
     mine = threading.local()
     opened: list[http.client.HTTPConnection] = []
 
     def connect() -> http.client.HTTPConnection:
         made: http.client.HTTPConnection | None = getattr(mine, "connection", None)
         if made is None:
-            made = mine.connection = kind(host, port, timeout=timeout_s)
+            made = mine.connection = kind(at.host, at.port, timeout=timeout_s)
             opened.append(made)
         return made
 
     try:
-        yield connect, path
+        yield connect, at.path
     finally:
         for connection in opened:
             with suppress(OSError):

@@ -34,6 +34,7 @@ from lambent_lab.measure import calls, header, load
 from lambent_lab.measure.collected import Collected, section_of
 from lambent_lab.measure.load_words import conclude
 from lambent_lab.measure.loops import Load
+from lambent_lab.measure.remote import aws
 from lambent_lab.measure.results import dumps, write_text
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class LambdaUser(User):
             shared = state(self.environment)
             if shared.client is None:
                 shared.client = calls.aws_client(self.region, self.endpoint_url, 1000)
-            function, qualifier = calls.split(self.target.removeprefix("aws:"))
+            function, qualifier = aws.split(self.target.removeprefix("aws:"))
             return calls.aws_call(shared.client, function, qualifier, payload)
         if self._connect is None:
             url = self.target or self.host or ""

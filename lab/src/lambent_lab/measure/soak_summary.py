@@ -43,8 +43,8 @@ _DRIFT = 0.05
 """How much of their median durations and CPU may change over a soak before they are said to grow."""
 
 SETTLING_MB = 2.0
-"""How much a process may fill up while it settles, after the first fifth, without being said to grow: four
-times what was seen of functions that keep nothing.
+"""How much a process may fill up while it settles, after the first fifth, without being said to grow: more
+than twice what was seen of functions that keep nothing.
 """
 
 _MB = 2**20

@@ -199,8 +199,13 @@ def split(text: str) -> tuple[str, str | None]:
     return name, None if qualifier == _LATEST else qualifier
 
 
-def connect(region: str | None, endpoint_url: str | None) -> tuple[Any, tuple[type[Exception], ...]]:
-    """A client of the API, and its errors. Raises UsageError without a region or credentials."""
+def connect(
+    region: str | None, endpoint_url: str | None, connections: int = 10
+) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of the API, and its errors. Raises UsageError without a region or credentials.
+
+    connections: how many it keeps open at most, for callers that invoke at the same time.
+    """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -217,7 +222,12 @@ def connect(region: str | None, endpoint_url: str | None) -> tuple[Any, tuple[ty
         raise UsageError(
             "No AWS credentials were found: set AWS_PROFILE, run `aws configure sso`, or give --endpoint-url."
         )
-    config = Config(retries={"total_max_attempts": 1}, read_timeout=930, connect_timeout=10)
+    config = Config(
+        retries={"total_max_attempts": 1},
+        max_pool_connections=connections,
+        read_timeout=930,
+        connect_timeout=10,
+    )
     try:
         client = session.client("lambda", region_name=region, config=config, **options)
     except (BotoCoreError, ValueError) as error:
