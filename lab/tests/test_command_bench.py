@@ -16,6 +16,7 @@ from lambent_lab.commands import bench, matrix, report
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import read
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
+from lambent_lab.report.words import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -381,7 +382,7 @@ def test_the_matrix_is_a_table_of_all_cells(run: Bench) -> None:
     arguments = ("hello/app.handler", "--python", version, "--cold", "8", "--warm", "1")
     result = run(*arguments, command=matrix.command)
     assert result.exit_code == 1
-    lines = [line.split() for line in result.stdout.splitlines() if " MB " in line]
+    lines = [line.split() for line in result.stdout.splitlines() if line]
     assert [line[:1] + line[-1:] for line in lines if line[-1] in {"ok", "failed"}] == [
         ["256", "ok"],
         ["512", "failed"],
@@ -390,8 +391,14 @@ def test_the_matrix_is_a_table_of_all_cells(run: Bench) -> None:
     text = " ".join(result.stdout.split())
     assert f"failed at 512 MB on Python {version} and was not measured there" in text
     assert "statusCode 500" in text
-    assert "2 cells, 16 pairs" in text
     results = read(Path("performance-results.json"))
+    assert "2 cells, 16 pairs" in text
+    assert "Spans: 96 of 96 arrived." in text
+    first = results["summary"][0]["metrics"]["cold_ms"]["difference"]
+    assert first is not None
+    assert first["interval"] is not None
+    low, high = (signed(first["interval"][end]) for end in ("low", "high"))
+    assert f"{low} to {high}" in text
     assert [cell["memory_mb"] for cell in results["summary"]] == [256, 1024]
     assert results["settings"]["memory_mb"] == [256, 512, 1024]
     assert max(len(line) for line in result.stdout.splitlines()) <= 80

@@ -284,6 +284,18 @@ def test_more_spans_than_the_bases_are_a_count_that_grew() -> None:
     assert found(run(change, config=one_more))["verdict"] == "PASS"
 
 
+def test_tracing_that_the_base_has_not_is_no_growth() -> None:
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        quiet(function, _environment, _index, result)
+        if not is_candidate(function):
+            result.made = None
+            result.spans.clear()
+
+    results = run(change)
+    assert found(results)["verdict"] == "PASS"
+    assert [check["verdict"] for check in checks(results, "count", "spans-delivered")] == ["INFO"]
+
+
 def test_the_limits_of_the_quality_gates() -> None:
     def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
         init = result.report.init_ms
@@ -445,8 +457,9 @@ def test_every_report_of_it_says_the_verdict(change: Change | None) -> None:
     terminal = report.render(results, "terminal")
     assert f"\n{verdict}: " in terminal
     assert max(map(len, terminal.splitlines())) <= 80
-    for fmt in ("markdown", "html", "junit"):
+    for fmt in ("markdown", "junit"):
         assert f"{verdict}: " in report.render(results, fmt)
+    assert f'<span class="badge">{verdict.capitalize()}</span>' in report.render(results, "html")
     junit = report.render(results, "junit")
     assert junit.count("<testcase ") == len(found(results)["checks"])
     assert junit.count("<failure ") == sum(check["verdict"] == "FAIL" for check in found(results)["checks"])

@@ -58,7 +58,7 @@ class Growth:
     def allowed(self, base: float) -> float | None:
         """The largest count that passes beside this one of the base; None when any does."""
         grown = [base + self.more] if self.more is not None else []
-        if self.share is not None:
+        if self.share is not None and base:  # a share of nothing holds nothing back
             grown.append(base * (1 + self.share))
         return max(grown, default=None)
 
