@@ -288,7 +288,7 @@ def test_a_noisy_machine_is_judged_right(
     clock: HandClock, memory: FakeMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lambent_lab.measure.performance.collect", lambda: None)
-    monkeypatch.setattr("lambent_lab.measure.performance.describe", dict)
+    monkeypatch.setattr("lambent_lab.measure.machine.describe", dict)
 
     # Calls differ by some 10%, the machine drifts, one call in fifty waits for the processor.
     def verdicts(slower: float) -> Counter[str]:
