@@ -13,7 +13,10 @@ from rich.text import Text
 from lambent_lab.report.words import ABSENT, number, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lambent_lab.measure.results import Cell, Metric, Results
+    from lambent_lab.measure.results_gate import Check
 
     Place = tuple[int, str | None, str]
 
@@ -21,8 +24,18 @@ if TYPE_CHECKING:
 _SHOWN = ("cold_ms", "warm_ms")
 
 
-def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
-    """The table, one line for each memory size, Python and variant, and what failed below it."""
+def render(
+    results: Results,
+    checks: Sequence[Check] = (),
+    *,
+    width: int = 80,
+    color: bool = False,
+    ascii_only: bool = False,
+) -> str:
+    """The table, one line for each memory size, Python and variant, and what failed below it.
+
+    `checks`: limits that were not kept.
+    """
     several = len(results["targets"]) > 2
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column("MB", justify="right", no_wrap=True)
@@ -41,7 +54,7 @@ def render(results: Results, *, width: int = 80, color: bool = False, ascii_only
             row.append(results["targets"][variant]["label"])
         for name in _SHOWN:
             row += [ABSENT, ABSENT] if failed or cell is None else _columns(cell["metrics"][name])
-        row.append(_state(failed, cell))
+        row.append(_state(failed, cell, checks))
         table.add_row(*(Text("\n").join(map(_plain, each.split("\n"))) for each in row))
     file = io.StringIO()
     console = Console(
@@ -63,7 +76,7 @@ def render(results: Results, *, width: int = 80, color: bool = False, ascii_only
         costs = [cell["metrics"][name]["difference"] for cell in results["summary"] for name in _SHOWN]
         known = any(cost is not None and cost["interval"] is not None for cost in costs)
         console.print(_plain(f"{what}, with their 99% intervals." if known else f"{what}."))
-    for text in _said(results):
+    for text in (*(f"! {check['text']}" for check in checks), *_said(results)):
         console.print(_plain(text), style="red" if color else "")
     lines = [line.rstrip() for line in file.getvalue().splitlines()]
     text = "\n".join(lines) + "\n"
@@ -115,10 +128,14 @@ def _cell(results: Results, place: Place) -> Cell | None:
     return cells.get(place)
 
 
-def _state(failed: list[str], cell: Cell | None) -> str:
+def _state(failed: list[str], cell: Cell | None, checks: Sequence[Check]) -> str:
     if failed:
         return "failed"
-    return "not measured" if cell is None or not cell["pairs"] else "ok"
+    if cell is None or not cell["pairs"]:
+        return "not measured"
+    place = (cell["memory_mb"], cell["python"])
+    outcomes = {check["verdict"] for check in checks if (check["memory_mb"], check["python"]) == place}
+    return "over" if "FAIL" in outcomes else "warn" if outcomes else "ok"
 
 
 def _failures(results: Results, place: Place) -> list[str]:
