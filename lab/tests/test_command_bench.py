@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from lambent_lab.commands import bench, matrix, report
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import read
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
+from lambent_lab.report.words import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -381,7 +383,7 @@ def test_the_matrix_is_a_table_of_all_cells(run: Bench) -> None:
     arguments = ("hello/app.handler", "--python", version, "--cold", "8", "--warm", "1")
     result = run(*arguments, command=matrix.command)
     assert result.exit_code == 1
-    lines = [line.split() for line in result.stdout.splitlines() if " MB " in line]
+    lines = [line.split() for line in result.stdout.splitlines() if line]
     assert [line[:1] + line[-1:] for line in lines if line[-1] in {"ok", "failed"}] == [
         ["256", "ok"],
         ["512", "failed"],
@@ -390,11 +392,37 @@ def test_the_matrix_is_a_table_of_all_cells(run: Bench) -> None:
     text = " ".join(result.stdout.split())
     assert f"failed at 512 MB on Python {version} and was not measured there" in text
     assert "statusCode 500" in text
-    assert "2 cells, 16 pairs" in text
     results = read(Path("performance-results.json"))
+    assert "2 cells, 16 pairs" in text
+    assert "Spans: 96 of 96 arrived." in text
+    first = results["summary"][0]["metrics"]["cold_ms"]["difference"]
+    assert first is not None
+    assert first["interval"] is not None
+    low, high = (signed(first["interval"][end]) for end in ("low", "high"))
+    assert f"{low} to {high}" in text
     assert [cell["memory_mb"] for cell in results["summary"]] == [256, 1024]
     assert results["settings"]["memory_mb"] == [256, 512, 1024]
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
+
+
+def test_a_cell_over_a_limit_fails_and_a_slow_one_warns(run: Bench) -> None:
+    def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        init = (1200.0 if function.memory == 256 else 80.0) if result.cold else None
+        duration = 150.0 if function.memory == 512 else 2.0
+        result.report = replace(result.report, init_ms=init, duration_ms=duration)
+
+    run.lab.change = change
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    arguments = ("hello/app.handler", "--python", version, "--warm", "1", "--no-html")
+    result = run(*arguments, command=matrix.command)
+    assert result.exit_code == 1
+    lines = [line.split() for line in result.stdout.splitlines() if line]
+    states = {line[0]: line[-1] for line in lines if line[-1] in {"ok", "over", "warn"}}
+    assert states == {"256": "over", "512": "warn", "1,024": "ok"}
+    text = " ".join(result.stdout.split())
+    assert "above the 1,000 ms that are allowed" in text
+    assert "above the 100 ms at which a warning is due" in text
+    assert run(*arguments, "--memory", "512,1024", command=matrix.command).exit_code == 0
 
 
 def test_the_matrix_has_a_function_of_its_own_and_says_which_pythons_are_missing(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import threading
+from collections import Counter
 from dataclasses import asdict, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +16,13 @@ import pytest
 import lambent
 from lambent.compat.honeyhive import HoneyHiveTracer
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import PerformanceMetrics, PerformanceTester
-from lambent_lab.measure.memory_probe import KERNEL, MB, MemoryProbe
+from lambent_lab.measure import PerformanceMetrics, PerformanceTester, memory_probe
+from lambent_lab.measure.memory_probe import KERNEL, LOOKS, MB, MemoryProbe
 from lambent_lab.measure.testing import FakeMemory, HandClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 SPECIFIED = [
     "avg_time_ms",
@@ -280,6 +284,37 @@ def test_verdicts(clock: HandClock, memory: FakeMemory) -> None:
     assert verdict(1, baseline=(1, 3)) == ("inconclusive", True)  # the baseline differs that much from itself
 
 
+def test_a_noisy_machine_is_judged_right(
+    clock: HandClock, memory: FakeMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent_lab.measure.performance.collect", lambda: None)
+    monkeypatch.setattr("lambent_lab.measure.machine.describe", dict)
+
+    # Calls differ by some 10%, the machine drifts, one call in fifty waits for the processor.
+    def verdicts(slower: float) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for seed in range(30):
+            noise = random.Random(seed)
+            drift = [1.0]
+
+            def call(factor: float, noise: random.Random = noise, drift: list[float] = drift) -> None:
+                drift[0] *= 1 + noise.gauss(0, 0.01)
+                waited = 20 if noise.random() < 0.02 else 0
+                clock.advance_ms(drift[0] * factor * noise.lognormvariate(0, 0.1) + waited)
+
+            tester = PerformanceTester(clock=clock, memory=memory, seed=seed, acceptable_ratio=1.05)
+            compared = tester.compare_performance(
+                partial(call, 1.0), partial(call, slower), iterations=200, warmup_iterations=0
+            )
+            found[compared["verdict"]] += 1
+        return found
+
+    same = verdicts(1.0)
+    assert same["fail"] == 0
+    assert same["pass"] > 15
+    assert verdicts(1.15)["fail"] >= 28
+
+
 def test_a_failing_side_has_no_ratio(tester: PerformanceTester, clock: HandClock) -> None:
     def broken() -> None:
         raise OSError("no network")
@@ -433,3 +468,19 @@ def test_the_probe_sees_a_peak_between_two_looks() -> None:
     if probe.peak_source == KERNEL:
         probe.begin_peak()
         assert probe.peak_mb() - before < 60
+
+
+@pytest.mark.parametrize("refusal", ["missing", "ignored"])
+def test_without_the_kernel_a_peak_is_the_highest_look(
+    refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t 9999999 kB\n")
+    monkeypatch.setattr(memory_probe, "_STATUS", status)
+    clear = tmp_path / "clear_refs" if refusal == "ignored" else tmp_path / "no" / "clear_refs"
+    monkeypatch.setattr(memory_probe, "_CLEAR", clear)
+    probe = MemoryProbe()
+    probe.begin_peak()
+    highest = max(probe.rss_mb() for _ in range(3))
+    assert probe.peak_source == LOOKS
+    assert highest <= probe.peak_mb() < 9000

@@ -142,11 +142,12 @@ def measure(
     seed: int | None,
     resume: Path | None,
     shown: Callable[[Results], str] | None = None,
+    code: Callable[[Results], int] | None = None,
     name: str = "bench",
 ) -> int:
     """Measure what the options say, and return the exit code.
 
-    `shown` makes what is printed instead of the report, `name` is the command's.
+    `shown` makes what is printed instead of the report, `code` the exit code; `name` is the command's.
     """
     from lambent_lab import measure, report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
@@ -212,7 +213,7 @@ def measure(
     click.echo(f"Wrote {written}.", err=True)
     if results["interrupted"]:
         click.echo(f"Go on with it: {_resumption(benchmark, output, name)}", err=True)
-    return measure.exit_code(results)
+    return measure.exit_code(results) if code is None else code(results)
 
 
 def comparison(asked: Any, variants: list[str], baseline: str | None) -> Comparison:

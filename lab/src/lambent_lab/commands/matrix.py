@@ -13,6 +13,7 @@ from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_gate import Check
 
 SIZES = (256, 512, 1024)
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -72,9 +73,11 @@ _FUNCTION = "cold_start_test.lambda_handler"
 def command(context: click.Context, /, **given: Any) -> None:
     """Measure a function traced and untraced at every memory size and with every Python.
 
-    Without TARGET it is the function of tests/lambda. All cells are visited in every round, in random
-    order, so that none has a better hour than another. Exit code 0: all cells were measured; 1: something
-    failed in one; 2: bad usage; 130: interrupted, what was measured so far is written.
+    Without TARGET it is the bundle of tests/lambda, or its function where no bundle was built. All cells
+    are visited in every round, in random order, so that none has a better hour than another. A cell fails
+    as in CI: when the function fails or loses spans, when its cold start takes more than 1000 ms or tracing
+    more than 100 MB; a warm call of more than 100 ms warns. Exit code 0: all cells were measured; 1:
+    something failed in one; 2: bad usage; 130: interrupted, what was measured so far is written.
     """
     given["target"] = given["target"] or _own()
     if given["pythons"] is None:
@@ -90,15 +93,16 @@ def command(context: click.Context, /, **given: Any) -> None:
         "endpoint_url": None,
         "restart": None,
     }
-    code = bench.measure(context.get_parameter_source, name="matrix", shown=_shown, **given, **more)
-    context.exit(code)
+    source = context.get_parameter_source
+    context.exit(bench.measure(source, name="matrix", shown=_shown, code=_code, **given, **more))
 
 
 def _own() -> str:
-    """The function of tests/lambda, or the copy of it that the lab has."""
-    for folder in (Path("tests/lambda/lambda_functions"), Path("lambda_functions")):
-        if (folder / "cold_start_test.py").is_file():
-            return f"{folder}/{_FUNCTION}"
+    """The bundle of tests/lambda where it was built, else its function, or the copy that the lab has."""
+    for folder in (Path("tests/lambda"), Path()):
+        if (folder / "lambda_functions" / "cold_start_test.py").is_file():
+            bundle = folder / "deployment-package.zip"
+            return f"{bundle if bundle.is_file() else folder / 'lambda_functions'}/{_FUNCTION}"
     from lambent_lab import measure
 
     for place in measure.__path__:
@@ -125,10 +129,28 @@ def _there() -> dict[str, Path | None]:
     return found
 
 
+def _checks(results: Results) -> list[Check]:
+    """The limits that are not kept, which are those of the gate; costs are what a gate would compare."""
+    from lambent_lab.measure.gate_checks import judged
+    from lambent_lab.measure.gate_config import GateConfig
+
+    rules = {"limit", "overhead", "success"}
+    found = [check for check in judged(results, GateConfig()) if check["rule"] in rules]
+    return [check for check in found if check["verdict"] in {"FAIL", "WARN"}]
+
+
+def _code(results: Results) -> int:
+    from lambent_lab import measure
+
+    broken = any(check["verdict"] == "FAIL" for check in _checks(results))
+    return measure.exit_code(results) or int(broken)
+
+
 def _shown(results: Results) -> str:
     from lambent_lab.commands.output import Look
     from lambent_lab.report import matrix
 
     look = Look.of_stdout()
     width = max(80, min(look.width, 110))
-    return matrix.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
+    checks = _checks(results)
+    return matrix.render(results, checks, width=width, color=look.color, ascii_only=look.ascii_only)

@@ -31,6 +31,12 @@ class SpanCounter:
             self.made += made
             self._received_of_said += received
 
+    def add_late(self, received: int, made: int | None) -> None:
+        """Take spans of an invocation that was without any: they came when its environment ended."""
+        self.invocations -= 1
+        self.without -= 1
+        self.add(received, made)
+
     def totals(self) -> SpanTotals:
         """What it comes to."""
         said = self._said > 0

@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure import stats, timing
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.performance import ACCEPTABLE_RATIO
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import Calls, at_least
@@ -94,6 +95,7 @@ class AsyncPerformanceTester:
         sides = (_Side(baseline_func, self._clock), _Side(traced_func, self._clock))
         for side in sides:
             await side.warm_up(warmup_iterations)
+        load = load_average()
         spans = timing.spans_started(self.tracer)
         lags = (_Lag(self._clock), _Lag(self._clock))
         pairs: list[tuple[float, float] | None] = []
@@ -133,6 +135,7 @@ class AsyncPerformanceTester:
             "spans": made,
             "traced_first": traced_first,
             "seed": seed,
+            "environment": timing.environment(load),
             "warnings": warnings,
         }
 

@@ -24,6 +24,9 @@ MB = 1024 * 1024
 KERNEL = "high-water mark (VmHWM)"
 LOOKS = "highest of the values looked at"
 
+_NEAR_MB = 4.0
+"""A high-water mark that was set back is what is resident, give or take what the kernel counts in batches."""
+
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -66,13 +69,16 @@ class MemoryProbe:
 
     def begin_peak(self) -> None:
         """Set the high-water mark back to what is resident now."""
+        self._highest = 0.0
+        now = self.rss_mb()
         try:
             _CLEAR.write_text("5", encoding="ascii")  # proc_pid_clear_refs(5): 5 resets the peak
-            self._kernel = _high_water_mb() is not None
         except OSError:
             self._kernel = False
-        self._highest = 0.0
-        self.rss_mb()
+            return
+        # Some sandboxes take the order and do nothing.
+        mark = _high_water_mb()
+        self._kernel = mark is not None and mark - now < _NEAR_MB
 
     def peak_mb(self) -> float:
         """The most that was resident since `begin_peak`, in MB."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure import timing
-from lambent_lab.measure.machine import describe, load_average
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.memory_probe import MemoryProbe, collect
 from lambent_lab.measure.timing import Calls, at_least
 
@@ -167,11 +167,7 @@ class PerformanceTester:
         comparison |= {
             "traced_first": traced_first,
             "seed": seed,
-            "environment": {
-                "machine": describe(),
-                "load_before": load,
-                "load_after": load_average(),
-            },
+            "environment": timing.environment(load),
         }
         self.results[f"{name}_baseline"], self.results[f"{name}_traced"] = metrics
         self.results[f"{name}_comparison"] = comparison

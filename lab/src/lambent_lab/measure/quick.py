@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import timing
-from lambent_lab.measure.machine import describe, load_average
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.performance_report import number
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import at_least
@@ -110,7 +110,7 @@ def measure(
         "spans": sum(each["spans"] for each in done),
         "interrupted": interrupted,
         "seed": seed,
-        "environment": {"machine": describe(), "load_before": load, "load_after": load_average()},
+        "environment": timing.environment(load),
         "processes": [
             {
                 "seed": each["seed"],

@@ -16,7 +16,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import stats
+from lambent_lab.measure import machine, stats
 from lambent_lab.measure.summary import figure
 
 if TYPE_CHECKING:
@@ -196,6 +196,11 @@ def spans_started(tracer: object) -> int | None:
     except Exception:  # noqa: BLE001 - somebody else's `stats` may be anything
         return None
     return started if type(started) is int else None
+
+
+def environment(load_before: list[float] | None) -> dict[str, Any]:
+    """Where it was measured: the machine, its load before and now."""
+    return {"machine": machine.describe(), "load_before": load_before, "load_after": machine.load_average()}
 
 
 def at_least(name: str, value: float, least: float) -> None:

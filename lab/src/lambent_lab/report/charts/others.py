@@ -75,7 +75,18 @@ def throughput(found: LoadSection) -> Chart | None:
         {**users, "yaxis": "y2", "line": {"color": "--text", "width": 1.5, "shape": "hv", "dash": "dot"}}
     )
     layout = {**_layout("seconds", ""), "barmode": "stack", "bargap": 0}
-    layout["yaxis2"] = {**AXIS, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False}
+    most = max(each["users"] for each in series)
+    layout["yaxis2"] = {
+        **AXIS,
+        "overlaying": "y",
+        "side": "right",
+        "rangemode": "tozero",
+        "showgrid": False,
+        "tickmode": "linear",
+        "tick0": 0,
+        "dtick": max(1, -(-most // 4)),
+        "title": {"text": "users", "standoff": 4, "font": {"size": 12}},
+    }
     return {"data": traces, "layout": layout, "about": "Calls and users in every slice of the time."}
 
 

@@ -80,6 +80,7 @@ def scale(values: Sequence[float], unit: str = "ms") -> Chart:
     ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
     if high / low > 100:
         ticks = [tick for tick in ticks if f"{tick:e}"[0] == "1"]
+    ticks = [tick for tick in ticks if low * 0.8 <= tick <= high * 1.25]
     return {
         "type": "log",
         "tickvals": ticks,

@@ -28,7 +28,8 @@
   const thin = (axis) => {
     if (axis.nticks) axis.nticks = 4;
     if (!axis.tickvals || axis.type !== "log") return;
-    const kept = axis.tickvals.map((value) => /^[15]/.test(value.toExponential()));
+    const some = axis.tickvals.length > 6 ? /^1/ : /^[15]/;
+    const kept = axis.tickvals.map((value) => some.test(value.toExponential()));
     axis.tickvals = axis.tickvals.filter((_, i) => kept[i]);
     axis.ticktext = axis.ticktext.filter((_, i) => kept[i]);
   };
