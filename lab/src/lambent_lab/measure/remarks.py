@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
 
 class Remarks:
-    """Takes remarks about a run and its machine; failures stand first in `all`."""
+    """Takes remarks about a run; in `all` failures stand first, and the machine's load last."""
 
     def __init__(self, head: Header) -> None:
         self._found: list[Doubt] = []
+        self._head = head
+
+    def _look_at_the_machine(self) -> None:
+        head = self._head
         before, usable = head["load_before"], head["machine"]["cores_usable"]
         if before is not None and before[0] > usable / 2:
             self.warn(
@@ -33,7 +37,8 @@ class Remarks:
         self._found.append({"code": code, "severity": "warning", "memory_mb": memory_mb, "text": text})
 
     def all(self) -> list[Doubt]:
-        """What was said."""
+        """What was said, and what the machine's load makes of it."""
+        self._look_at_the_machine()
         return sorted(self._found, key=lambda doubt: doubt["severity"] != "failure")
 
 
