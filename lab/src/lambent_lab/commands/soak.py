@@ -157,19 +157,15 @@ class _Progress:
 
 
 def _function(lab: Any, side: str, target: Target, study: Any, python: Path | None) -> FunctionLike:
-    # The function says how many spans it made, so that lost ones are seen.
-    env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
-    if study.otlp:
-        env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-        env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
+    from lambent_lab.measure.accounting import counting
+
     made: FunctionLike = lab.function(
         f"soak-{side}",
         code=target.code,
         handler=target.handler,
         memory=study.memory_mb,
         timeout=study.timeout_s,
-        env=env,
+        env=counting(target.env, lab.otlp_url if study.otlp else None),
         python=python,
         freeze=study.freeze,
     )
