@@ -94,6 +94,7 @@ def test_an_open_question_ends_with_3(run: Gate) -> None:
 def test_json_can_go_to_standard_output(run: Gate) -> None:
     document = json.loads(run("--json", "-").stdout)
     assert document["gate"]["verdict"] == "PASS"
+    assert json.loads(run("--json").stdout)["kind"] == "gate"
     assert document["command"][0] == "lambent"
 
 
