@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -258,9 +259,9 @@ def test_what_functions_did_is_written(
     assert results["targets"].keys() == by_side.keys()
     assert "secret" not in (pytester.path / "out.json").read_text()
     assert (results["summary"], results["counts"]["failed"]) == ([], 1)
-    assert [warning["text"] for warning in results["warnings"]] == [
-        "1 invocations of app.handler failed, the first: KeyError: 1"
-    ]
+    failed, alone = [warning["text"] for warning in results["warnings"]]
+    assert failed == "1 invocations of app.handler failed, the first: KeyError: 1"
+    assert "nothing is compared" in alone
     shown = pytester.run(sys.executable, "-m", "lambent_lab", "report", "out.json")
     assert shown.ret == 0
     shown.stdout.fnmatch_lines(["*1 invocations of app.handler failed*"])
@@ -301,6 +302,30 @@ def test_benchmarks_of_tests_are_written_as_one(
     assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
     assert both["counts"]["pairs"] == 16
     assert "broken" in (broken["error"] or "")
+
+
+@pytest.mark.parametrize(("workers", "name"), [(None, "out.json"), (1, "out.json"), (3, "out-gw2.json")])
+def test_each_of_several_workers_writes_a_file(workers: int | None, name: str, tmp_path: Path) -> None:
+    from lambent_lab import pytest_plugin
+    from lambent_lab.fixtures.recorder import ObservedPlace, Recorder
+    from lambent_lab.measure.testing import FakeLab
+
+    recorder = Recorder(["pytest"])
+    place = ObservedPlace(FakeLab(), recorder, "lab")
+    place.function("one", code=tmp_path, handler="app.handler").invoke()
+    config: Any = SimpleNamespace(
+        getoption=lambda _: Path("out.json"),
+        stash=pytest.Stash(),
+        pluginmanager=SimpleNamespace(hasplugin=lambda _: False),
+        invocation_params=SimpleNamespace(dir=tmp_path),
+    )
+    if workers is not None:
+        config.workerinput = {"workercount": workers, "workerid": "gw2"}
+    config.stash[pytest_plugin._RECORDER] = recorder
+    session: Any = SimpleNamespace(config=config)
+    pytest_plugin.pytest_sessionfinish(session)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert config.stash[pytest_plugin._WRITTEN] == f"wrote {name}"
 
 
 def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
