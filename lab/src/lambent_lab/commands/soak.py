@@ -111,10 +111,17 @@ def command(
     """
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.commands.run_progress import meter
+    from lambent_lab.errors import UsageError
     from lambent_lab.measure import soak
+    from lambent_lab.measure.remote import kind_of
     from lambent_lab.measure.target import sides
     from lambent_lab.service.function import encode_event
 
+    for each in (target, baseline or ""):
+        if kind_of(each) != "lab":
+            raise UsageError(
+                f"{each} cannot be looked into: a soak needs FOLDER/module.function, in the lab."
+            )
     candidate, base = sides(target, baseline, parse_env(env), locate)
     payload = load_event(event)
     encode_event(payload)

@@ -43,14 +43,14 @@ class Remarks:
 
 
 def target_info(target: Target) -> TargetInfo:
-    """What a file says of a target in the lab."""
+    """What a file says of a target."""
     return {
         "target": target.text,
         "label": target.label,
         "handler": target.handler,
         "env": masked(target.env),
         "switch": None if target.switch is None else masked_command([target.switch])[0],
-        "kind": "lab",
+        "kind": target.kind,
         "python": None,
         "mode": target.mode,
     }

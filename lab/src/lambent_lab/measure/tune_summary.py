@@ -47,7 +47,8 @@ class _One:
 
 def summarize(tune: Tune, samples: Sequence[Sample], head: Header) -> Results:
     """The result file's content."""
-    measured = _NAMES.get(head["machine"]["architecture"].lower(), head["machine"]["architecture"])
+    here = head["machine"]["architecture"]
+    measured = tune.measured or _NAMES.get(here.lower(), here)
     sizes = [_size(tune, samples, size, measured) for size in sorted(set(tune.memory_mb))]
     _score(tune, sizes, samples)
     section: TuneSection = {
@@ -229,7 +230,7 @@ def _doubts(tune: Tune, samples: Sequence[Sample], sizes: Sequence[TuneSize], he
             said.fail("environment", f"{len(broke)} environments at {mb} MB broke: {broke[0]}", mb)
     cores = head["machine"]["cores_usable"]
     large = [size["memory_mb"] for size in sizes if size["vcpus"] > cores]
-    if large:
+    if large and tune.target.kind == "lab":
         listed = ", ".join(map(str, large))
         text = (
             f"Lambda has more vCPUs at {listed} MB than this machine has ({cores}): it may be faster there."
