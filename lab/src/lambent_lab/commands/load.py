@@ -221,8 +221,9 @@ def _calls(
     """What a user calls, what the file says of it, and what tells how it is held."""
     from lambent_lab.commands.inputs import locate, parse_env
     from lambent_lab.measure import calls
+    from lambent_lab.measure.accounting import counting
+    from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.runner import box_info
-    from lambent_lab.measure.soak_summary import target_info
     from lambent_lab.measure.target import Target
 
     if _is_remote(target):
@@ -244,18 +245,13 @@ def _calls(
     place = locate(target)
     variables = parse_env(env)
     with make_lab(concurrency) as lab:
-        counted = {"LAMBENT_COUNT_SPANS": "true", **variables}
-        if otlp:
-            counted.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-            counted.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-            counted.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
         function = lab.function(
             "load",
             code=place.code,
             handler=place.handler,
             memory=memory_mb,
             timeout=timeout,
-            env=counted,
+            env=counting(variables, lab.otlp_url if otlp else None),
             python=python,
         )
         _must_work(function, event, target)

@@ -9,7 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lambent_lab.measure.results_load import SpanTotals
+
+
+def counting(env: Mapping[str, str], otlp_url: str | None = None) -> dict[str, str]:
+    """The variables of a function that says how many spans it made, and with a URL sends them there.
+
+    What the user has set stays. A tracer that does not know the variables says nothing.
+    """
+    found = {"LAMBENT_COUNT_SPANS": "true", **env}
+    if otlp_url is not None:
+        found.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+        found.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        found.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_url)
+    return found
 
 
 class SpanCounter:
