@@ -49,8 +49,8 @@ def test_concurrent_performance(tracer: HoneyHiveTracer, tester: PerformanceTest
 
 def test_with_benchmarking(tester: PerformanceTester, benchmarks: PerformanceBenchmark) -> None:
     def figures() -> dict[str, float | None]:
-        # The specification checks the average, the 95th percentile and the throughput. On a machine with other
-        # work they differ by more than 15% from one moment to the next.
+        # The specification checks average, 95th percentile and throughput. On a machine with other work these
+        # differ by more than 15% from one moment to the next.
         metrics = tester.measure_function_performance(lambda: sum(range(1000)), iterations=200)
         return {"median_time_ms": metrics.median_time_ms}
 
