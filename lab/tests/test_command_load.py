@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab.commands import main
 from lambent_lab.measure import read
 from lambent_lab.service import Lab
 from lambent_lab.service.testing import World
@@ -136,8 +137,18 @@ def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
         (["code/app.handler", "--rate", "0"], "0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = load(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(FUNCTION)
+    monkeypatch.chdir(tmp_path)
+    assert main(["load", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
