@@ -77,12 +77,13 @@ def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
         lab.function("hello", code=tmp_path, handler="app.handler")
         url = lab.serve().url
         done = load(
-            tmp_path, "aws:hello", "--endpoint-url", url, "--rate", "50", "--users", "3", "--duration", "1",
-            "--ramp-up", "0", "--json",
+            tmp_path, "aws:hello", "--endpoint-url", url, "--rate", "50", "--users", "3", "--duration", "1.2",
+            "--json",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         section = json.loads(done.stdout)["load"]
-        assert section["all"]["attempted"] + section["unstarted"] == pytest.approx(49, abs=1)
+        assert section["all"]["attempted"] + section["unstarted"] == pytest.approx(55, abs=1.01)
+        assert section["config"]["ramp_up_s"] == pytest.approx(0.2)
         arguments = ["aws:hello", "--endpoint-url", url, "--duration", "300", "--ramp-up", "1"]
         with subprocess.Popen(
             command(*arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
