@@ -200,7 +200,7 @@ def test_nothing_to_measure_is_wrong_usage(call: Callable[[MemoryTester], object
 def test_real_tracers_in_real_memory(make: Callable[[int], Any] | None) -> None:
     tester = MemoryTester(make_tracer=make)
     tracers = tester.test_tracer_memory_usage(num_tracers=5)
-    assert tracers["tracers_alive"] == 0
+    assert tracers["tracers_alive"] <= 1  # OpenTelemetry's API, where it is loaded, holds one
     assert tracers["memory_per_tracer_mb"] < 10
     spans = tester.test_span_memory_growth(num_spans=300)
     assert (spans["blocks_per_span"] > 3) == (make is not None)  # test mode keeps every span

@@ -297,6 +297,25 @@ def test_spans_that_did_not_arrive_are_found(
     assert "all 6,000 spans arrived" not in results["soak"]["headline"]
 
 
+def test_spans_that_leave_with_the_environment_are_counted(tmp_path: Path) -> None:
+    kept: dict[str, list[object]] = {}
+
+    class Finalizing(Function):
+        def late(self, results: list[Made]) -> dict[str, list[object]]:
+            assert self.stops == 2
+            return {result.request_id: kept[result.request_id] for result in results}
+
+    def keep(number: int, made: Made) -> None:
+        made.request_id = f"r{number}"
+        kept[made.request_id], made.spans = made.spans, []
+        if number == 7:
+            kept[made.request_id] = []
+
+    results = run(tmp_path, Finalizing(True, change=keep), invocations=100)
+    totals = results["soak"]["sides"]["candidate"]["spans"]
+    assert (totals["invocations"], totals["received"], totals["without"]) == (100, 297, 1)
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), LabError("no box can be made")])
 def test_what_was_measured_until_it_ended_is_kept(tmp_path: Path, interruption: BaseException) -> None:
     def interrupt(number: int, _: Made) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,6 +111,24 @@ def test_no_function(lambda_function):
         lambda_function.invoke()
     with pytest.raises(UsageError, match="There is no .*nowhere"):
         lambda_function("nowhere/app.handler")
+
+@pytest.fixture(scope="module")
+def hello(lab, tmp_path_factory):
+    code = tmp_path_factory.mktemp("hello")
+    (code / "app.py").write_text("def handler(event, context): return {'got': event}")
+    return lab.function("hello", code=code, handler="app.handler", memory=256, timeout=30)
+
+def test_a_lab(hello):
+    cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
+    assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
+    assert (cold.cold, warm.cold, warm.error) == (True, False, None)
+    assert warm.report.memory_mb == 256
+    assert "REPORT" in warm.log
+    assert warm.spans == []
+
+def test_the_same_lab_again(hello, lab):
+    assert not hello.invoke().cold
+    assert lab.otlp_url.startswith("http://127.0.0.1")
 """
 
 
@@ -133,30 +152,6 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
 def written(pytester: pytest.Pytester, name: str) -> Any:
     """A file that a run has written. Nothing of the lab's reads it: pytester forgets what a test imports."""
     return json.loads((pytester.path / name).read_text())
-
-
-def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
-    pytester.makepyfile("""
-        import pytest
-
-        @pytest.fixture
-        def hello(lab, tmp_path):
-            (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
-            return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
-
-        def test_a_function_runs(hello):
-            cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
-            assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
-            assert (cold.cold, warm.cold, warm.error) == (True, False, None)
-            assert warm.report.memory_mb == 256
-            assert "REPORT" in warm.log
-            assert warm.spans == []
-
-        def test_another_test_has_another_function(hello, lab):
-            assert hello.invoke().cold
-            assert lab.otlp_url.startswith("http://127.0.0.1")
-    """)
-    run().assert_outcomes(passed=2)
 
 
 def test_markers_options_and_pytest_benchmark(
@@ -218,9 +213,13 @@ def test_functions_of_a_test_and_their_spans(
 ) -> None:
     pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
     pytester.makepyfile(FUNCTIONS)
-    done = run("--lambda-memory", "256,1024", "-v")
-    done.assert_outcomes(passed=10)
-    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+    run("--lambda-memory", "1024").assert_outcomes(passed=7)
+    done = run("--lambda-memory", "256,1024", "--collect-only", "-q", "-k", "call or same_lab")
+    assert [line.partition("::")[2] for line in done.outlines if "::" in line] == [
+        "test_call[256MB]",
+        "test_call[1024MB]",
+        "test_the_same_lab_again",
+    ]
 
 
 def test_what_functions_did_is_written(
@@ -258,9 +257,9 @@ def test_what_functions_did_is_written(
     assert results["targets"].keys() == by_side.keys()
     assert "secret" not in (pytester.path / "out.json").read_text()
     assert (results["summary"], results["counts"]["failed"]) == ([], 1)
-    assert [warning["text"] for warning in results["warnings"]] == [
-        "1 invocations of app.handler failed, the first: KeyError: 1"
-    ]
+    failed, alone = [warning["text"] for warning in results["warnings"]]
+    assert failed == "1 invocations of app.handler failed, the first: KeyError: 1"
+    assert "nothing is compared" in alone
     shown = pytester.run(sys.executable, "-m", "lambent_lab", "report", "out.json")
     assert shown.ret == 0
     shown.stdout.fnmatch_lines(["*1 invocations of app.handler failed*"])
@@ -301,6 +300,30 @@ def test_benchmarks_of_tests_are_written_as_one(
     assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
     assert both["counts"]["pairs"] == 16
     assert "broken" in (broken["error"] or "")
+
+
+@pytest.mark.parametrize(("workers", "name"), [(None, "out.json"), (1, "out.json"), (3, "out-gw2.json")])
+def test_each_of_several_workers_writes_a_file(workers: int | None, name: str, tmp_path: Path) -> None:
+    from lambent_lab import pytest_plugin
+    from lambent_lab.fixtures.recorder import ObservedPlace, Recorder
+    from lambent_lab.measure.testing import FakeLab
+
+    recorder = Recorder(["pytest"])
+    place = ObservedPlace(FakeLab(), recorder, "lab")
+    place.function("one", code=tmp_path, handler="app.handler").invoke()
+    config: Any = SimpleNamespace(
+        getoption=lambda _: Path("out.json"),
+        stash=pytest.Stash(),
+        pluginmanager=SimpleNamespace(hasplugin=lambda _: False),
+        invocation_params=SimpleNamespace(dir=tmp_path),
+    )
+    if workers is not None:
+        config.workerinput = {"workercount": workers, "workerid": "gw2"}
+    config.stash[pytest_plugin._RECORDER] = recorder
+    session: Any = SimpleNamespace(config=config)
+    pytest_plugin.pytest_sessionfinish(session)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert config.stash[pytest_plugin._WRITTEN] == f"wrote {name}"
 
 
 def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:

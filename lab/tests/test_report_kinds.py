@@ -262,9 +262,10 @@ def test_the_raw_data_is_in_the_page(results: Any) -> None:
 def test_load_shows_its_parts_and_percentiles(files: dict[str, Any]) -> None:
     results = files["load"]
     part, text = results["load"]["steady"], shown(results, "html")
-    for value in (part["latency"]["p95_ms"], part["service"]["p50_ms"], part["p50"]["median"]):
+    for value in (part["latency"]["p95_ms"], part["service"]["p50_ms"], part["latency"]["p50_ms"]):
         assert words.quantity(value, "ms") in text
     assert f"{part['attempted']:,}" in text
+    assert f"throughput {words.number(part['per_second'])} /s median of" in text
     assert words.share(part["error_rate"]["share"]) in text
     assert HOSTILE.replace("\x1b", "") in text.replace("\x1b", "")
     found = figures(results)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import html as html_module
 import json
+import random
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from lambent_lab.measure import Benchmark, dumps, loads, run
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeLab
 from lambent_lab.report import terminal, words
+from lambent_lab.report.charts import plots
 from lambent_lab.report.charts.imports import icicle
 from lambent_lab.report.places import places, version
 from lambent_lab.report.view import page
@@ -224,3 +227,33 @@ def test_a_cell_that_failed_is_left_out_of_the_comparison(results: Results) -> N
         text = shown(results, form)
         assert "256 MB, Python 3.9, sync: no cost is shown" in text
         assert "It failed there." in text
+
+
+def parts(value: Any) -> list[tuple[Any, Any]]:
+    """Every place in a document: (what holds it, its key)."""
+    keys = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, each in keys for place in [(value, key), *parts(each)]]
+
+
+def test_no_file_that_can_be_read_breaks_a_report(results: Results) -> None:
+    """Files in which something is missing or strange, and which the schema allows."""
+    small: Any = json.loads(dumps(results))
+    small["samples"], small["summary"] = small["samples"][:6], small["summary"][:1]
+    source = random.Random(1)
+    reported = 0
+    for _ in range(80):
+        document = copy.deepcopy(small)
+        holder, key = source.choice(parts(document))
+        if source.random() < 0.4:
+            del holder[key]
+        else:
+            holder[key] = source.choice([None, 0, -1.5, "x", "", [], {}, 1e308, 5e-324])
+        try:
+            found = loads(json.dumps(document))
+        except ValueError:
+            continue
+        for form in ("terminal", "markdown", "csv", "junit", "json"):
+            assert report.render(found, form)
+        plots(found)
+        reported += 1
+    assert reported > 10

@@ -25,7 +25,8 @@ def _in_test_mode(number: int) -> HoneyHiveTracer:
 def test_tracers(tester: MemoryTester) -> None:
     def measure() -> dict[str, Any]:
         found = tester.test_tracer_memory_usage(num_tracers=5)
-        assert found["tracers_alive"] == 0
+        # OpenTelemetry's API, when something has loaded it, holds the tracer that it was given last.
+        assert found["tracers_alive"] <= 1
         return found
 
     found = settled(measure, lambda each: each["memory_leak_mb"] < SPECIFIED["memory_leak_mb"])

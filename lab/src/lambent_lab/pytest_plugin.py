@@ -132,23 +132,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write what was measured, whatever became of the tests."""
-    wanted: Path | None = session.config.getoption("--lambda-results")
-    recorder = session.config.stash.get(_RECORDER, None)
+    """Write what was measured, whatever became of the tests; each of several workers a file of its own."""
+    config = session.config
+    wanted: Path | None = config.getoption("--lambda-results")
     if wanted is None:
         return
+    worker = getattr(config, "workerinput", {})
+    if worker.get("workercount", 1) > 1:
+        wanted = wanted.with_name(f"{wanted.stem}-{worker['workerid']}{wanted.suffix}")
+    recorder = config.stash.get(_RECORDER, None)
     if recorder is None or recorder.empty:
-        session.config.stash[_WRITTEN] = f"nothing was measured, so {wanted} is not written"
+        alone = not config.pluginmanager.hasplugin("dsession")  # it is there where xdist hands out the tests
+        told = f"nothing was measured, so {wanted} is not written"
+        others = f"written by the workers: {wanted}, or {wanted.stem}-gw0{wanted.suffix} and so on"
+        config.stash[_WRITTEN] = told if alone else others
         return
     from lambent_lab.errors import LabError
 
     try:
-        written = recorder.write(wanted)
+        written = recorder.write(config.invocation_params.dir / wanted)
     except LabError as error:
-        session.config.stash[_WRITTEN] = str(error)
+        config.stash[_WRITTEN] = str(error)
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     else:
-        session.config.stash[_WRITTEN] = f"wrote {', '.join(map(str, written))}"
+        config.stash[_WRITTEN] = f"wrote {', '.join(str(wanted.with_name(path.name)) for path in written)}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -122,11 +122,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--json",
     "json_file",
-    metavar="FILE",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=Path("-"),
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
-    help="The result file, with every raw value; - prints it.",
+    help="The result file, with every raw value; without FILE it is printed.",
 )
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request.")
+@click.option(
+    "--markdown", "--md", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request."
+)
 @click.option("--junit", "junit_file", metavar="FILE", type=_FILE, help="JUnit XML, a case for each check.")
 @click.option("--html", "html_file", metavar="FILE", type=_FILE, help="The page with the plots.")
 @click.option(

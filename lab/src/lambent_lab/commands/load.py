@@ -58,9 +58,8 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     "--ramp-up",
     metavar="S",
     type=options.Seconds(0),
-    default=10.0,
-    show_default=True,
-    help="Seconds until all users are there, or the rate is reached.",
+    help="Seconds until all users are there, or the rate is reached (default: 10, or a sixth of the "
+    "duration if that is less).",
 )
 @click.option(
     "--rate",
@@ -125,7 +124,7 @@ def command(
     event: str | None,
     users: int,
     duration: float,
-    ramp_up: float,
+    ramp_up: float | None,
     rate: float | None,
     arrivals: Literal["constant", "poisson"],
     pause: float,
@@ -156,6 +155,7 @@ def command(
     from lambent_lab.measure.loops import Load
     from lambent_lab.service.function import encode_event
 
+    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
     if ramp_up >= duration:
         raise UsageError(
             f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
@@ -221,8 +221,9 @@ def _calls(
     """What a user calls, what the file says of it, and what tells how it is held."""
     from lambent_lab.commands.inputs import locate, parse_env
     from lambent_lab.measure import calls
+    from lambent_lab.measure.accounting import counting
+    from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.runner import box_info
-    from lambent_lab.measure.soak_summary import target_info
     from lambent_lab.measure.target import Target
 
     if _is_remote(target):
@@ -244,18 +245,13 @@ def _calls(
     place = locate(target)
     variables = parse_env(env)
     with make_lab(concurrency) as lab:
-        counted = {"LAMBENT_COUNT_SPANS": "true", **variables}
-        if otlp:
-            counted.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-            counted.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-            counted.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
         function = lab.function(
             "load",
             code=place.code,
             handler=place.handler,
             memory=memory_mb,
             timeout=timeout,
-            env=counted,
+            env=counting(variables, lab.otlp_url if otlp else None),
             python=python,
         )
         _must_work(function, event, target)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,14 @@ from lambent_lab.commands import options, run_output
 from lambent_lab.commands.bench import MemorySizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.sampler import FunctionLike
+    from lambent_lab.measure.target import Target
+    from lambent_lab.measure.tune import Tune
 
 
 def _make_lab() -> AbstractContextManager[Any]:
@@ -32,7 +37,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 
 
 @click.command(name="tune", short_help="Find the memory size that is cheapest, or fastest.")
-@options.target
+@click.argument("target", metavar="TARGET")
 @options.event
 @click.option(
     "--memory",
@@ -73,7 +78,10 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
     show_default=True,
     help="How much cost weighs in what is balanced: 0 only time, 1 only cost.",
 )
-@click.option("--region", default="us-east-1", show_default=True, help="Whose prices to reckon with.")
+@click.option(
+    "--region", metavar="NAME", help="Whose prices to reckon with, and where aws:FUNCTION is (us-east-1)."
+)
+@click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @click.option(
     "--architecture",
     type=click.Choice(["x86_64", "arm64", "both"]),
@@ -105,7 +113,8 @@ def command(
     warm: int,
     cold_share: float,
     weight: float,
-    region: str,
+    region: str | None,
+    endpoint_url: str | None,
     architecture: str,
     prices: Path | None,
     timeout: float,
@@ -118,28 +127,28 @@ def command(
 ) -> None:
     """Run a function at several memory sizes, and reckon what a million invocations cost at each.
 
+    TARGET is FOLDER/module.function, in the lab, or aws:FUNCTION, whose memory is changed for it and put back
+    at the end (a cold start is forced by a change of one of its variables).
+
     Exit code 0: measured; 1: something failed at a size; 2: bad usage; 130: interrupted, what was measured
     until then is written.
     """
-    from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.commands.inputs import load_event, parse_env
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.errors import UsageError
     from lambent_lab.measure import prices as table
     from lambent_lab.measure import tune
-    from lambent_lab.measure.target import Target
     from lambent_lab.service.function import encode_event
 
-    place = locate(target)
+    at = _target(target, parse_env(env), region, endpoint_url)
     payload = load_event(event)
     encode_event(payload)
     run_output.writable(output)
     if warm == 0 and cold_share < 1:
         raise UsageError("--warm 0 measures cold starts only: say --cold-share 1, or more warm invocations.")
     plan = tune.Tune(
-        target=Target(
-            text=target, code=place.code, handler=place.handler, label="candidate", env=parse_env(env)
-        ),
-        prices=table.load(region, prices),
+        target=at,
+        prices=table.load(region or "us-east-1", prices),
         architectures=table.ARCHITECTURES if architecture == "both" else (architecture,),
         memory_mb=memory_mb,
         event=payload,
@@ -153,24 +162,71 @@ def command(
         seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
         command=("lambent", *sys.argv[1:]),
     )
-    with make_lab() as lab:
-        functions = {
-            size: lab.function(
-                f"tune-{size}",
-                code=place.code,
-                handler=place.handler,
-                memory=size,
-                timeout=timeout,
-                env=plan.target.env,
-                python=python,
-                init_cpu=init_cpu,
-            )
-            for size in memory_mb
-        }
+    with _functions(plan, python, init_cpu) as (functions, measured):
         with meter("tune") as bar:
-            results = tune.run(plan, functions, _Progress(bar))
+            results = tune.run(replace(plan, measured=measured), functions, _Progress(bar))
         code = run_output.finish(results, output, as_json=as_json, table=_table(results))
     context.exit(code)
+
+
+def _target(text: str, env: dict[str, str], region: str | None, endpoint_url: str | None) -> Target:
+    """The function that is meant. Raises UsageError."""
+    from lambent_lab.commands.inputs import locate
+    from lambent_lab.errors import UsageError
+    from lambent_lab.measure.target import target
+
+    found = {"region": region, "endpoint_url": endpoint_url}
+    reach = {name: value for name, value in found.items() if value is not None}
+    at = target(text, "candidate", env, locate, reach)
+    if at.kind not in {"lab", "aws"}:
+        raise UsageError(
+            f"The memory of {text} cannot be changed: tune FOLDER/module.function, or aws:FUNCTION."
+        )
+    if at.kind == "lab" and endpoint_url is not None:
+        raise UsageError(f"{text} runs in the lab: --endpoint-url is for aws:FUNCTION.")
+    return at
+
+
+@contextmanager
+def _functions(
+    plan: Tune, python: Path | None, init_cpu: str
+) -> Iterator[tuple[dict[int, FunctionLike], str | None]]:
+    """The function at each size, and its architecture where that is not this machine's."""
+    at = plan.target
+    if at.kind == "aws":
+        from lambent_lab.measure.remote.aws import Account, split
+
+        account = Account(at.text, at.reach)
+        try:
+            name, _ = split(at.text.removeprefix("aws:"))
+            about = account.call("get_function_configuration", FunctionName=name)
+            yield (
+                {
+                    size: account.function(memory=size, timeout=plan.timeout_s, env=at.env)
+                    for size in plan.memory_mb
+                },
+                str((about.get("Architectures") or ["x86_64"])[0]),
+            )
+        finally:
+            account.close()
+        return
+    with make_lab() as lab:
+        yield (
+            {
+                size: lab.function(
+                    f"tune-{size}",
+                    code=at.code,
+                    handler=at.handler,
+                    memory=size,
+                    timeout=plan.timeout_s,
+                    env=at.env,
+                    python=python,
+                    init_cpu=init_cpu,
+                )
+                for size in plan.memory_mb
+            },
+            None,
+        )
 
 
 class _Progress:

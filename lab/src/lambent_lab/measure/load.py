@@ -10,6 +10,7 @@ from lambent_lab.measure import header, loading
 from lambent_lab.measure.accounting import incomplete
 from lambent_lab.measure.load_words import conclude
 from lambent_lab.measure.loops import Load, Run
+from lambent_lab.measure.remarks import Remarks
 from lambent_lab.measure.results import no_sections
 
 if TYPE_CHECKING:
@@ -163,34 +164,21 @@ def content(test: LoadTest, section: LoadSection, head: Header) -> Results:
 
 
 def _doubts(test: LoadTest, section: LoadSection, head: Header) -> list[Doubt]:
-    found: list[Doubt] = []
-
-    def say(code: str, text: str, *, failure: bool) -> None:
-        found.append(
-            {"code": code, "severity": "failure" if failure else "warning", "memory_mb": None, "text": text}
-        )
-
+    said = Remarks(head)
     whole = section["all"]
     share = whole["error_rate"]["share"]
     if whole["attempted"] and not whole["succeeded"]:
-        say("failed", "No invocation succeeded: there is no speed to report.", failure=True)
+        said.fail("failed", "No invocation succeeded: there is no speed to report.")
     elif share is not None and whole["failed"]:
-        over = share > test.max_error_rate
         text = f"{share:.2%} of the invocations failed; {test.max_error_rate:.2%} are allowed."
-        say("failed", text, failure=over)
+        (said.fail if share > test.max_error_rate else said.warn)("failed", text)
     if whole["throttled"]:
         text = f"{whole['throttled']:,} invocations were throttled: there were more at once than are allowed."
-        say("throttled", text, failure=False)
+        said.warn("throttled", text)
     if section["unstarted"]:
         text = f"{section['unstarted']:,} arrivals were not begun: latencies are those of the others."
-        say("unstarted", text, failure=False)
+        said.warn("unstarted", text)
     missing = None if section["spans"] is None else incomplete(section["spans"])
     if missing is not None:
-        say("spans-lost", f"{missing[:1].upper()}{missing[1:]}.", failure=True)
-    before, usable = head["load_before"], head["machine"]["cores_usable"]
-    if before is not None and before[0] > usable / 2:
-        text = (
-            f"The load average was {before[0]:.1f} on {usable} cores before it began: times may be unstable."
-        )
-        say("load", text, failure=False)
-    return sorted(found, key=lambda doubt: doubt["severity"] != "failure")
+        said.fail("spans-lost", f"{missing[:1].upper()}{missing[1:]}.")
+    return said.all()

@@ -80,14 +80,17 @@ def _sentences(section: LoadSection, part: LoadPart, whole: LoadPart) -> list[st
     ramp, steady = section["ramp_up"], section["steady"]
     found = []
     if part is steady and ramp is not None:
-        found.append(f"The ramp-up of {ramp['to_s']:.1f} s is apart: {_speed(ramp)}.")
+        # While users come there is no one throughput, and so no interval of it.
+        found.append(f"The ramp-up of {ramp['to_s']:.1f} s is apart: {_speed({**ramp, 'throughput': None})}.")
     latency, service = part["latency"], part["service"]
-    if latency["corrected"] and latency["expected_interval_ms"] is not None:
+    if not service["n"]:
+        pass
+    elif latency["corrected"] and latency["expected_interval_ms"] is not None:
         found.append(
             f"Latency is corrected for coordinated omission (an operation of a user each "
             f"{latency['expected_interval_ms']:.1f} ms); as measured: {_times(service)}."
         )
-    elif service["n"]:
+    else:
         found.append(f"Latency begins when a call was due; the calls themselves: {_times(service)}.")
     for name, which in (("Cold starts", "cold_latency"), ("Failed calls", "failed_latency")):
         times: Latency = whole[which]  # type: ignore[literal-required]

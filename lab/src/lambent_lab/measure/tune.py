@@ -37,7 +37,8 @@ _BROKEN_IN_A_ROW = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tune:
     """What to do. rounds: environments of each size; cold_share: of all invocations, from 0 to 1; weight: of
-    the cost in what is balanced, from 0 (only time counts) to 1 (only cost).
+    the cost in what is balanced, from 0 (only time counts) to 1 (only cost); measured: the architecture on
+    which it runs, None for this machine's.
     """
 
     target: Target
@@ -51,6 +52,7 @@ class Tune:
     timeout_s: float = 3.0
     cold_share: float = 0.01
     weight: float = 0.5
+    measured: str | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from lambent_lab.measure.prices import ARCHITECTURES
+from lambent_lab.measure.remarks import Remarks, target_info
 from lambent_lab.measure.results import no_sections
 from lambent_lab.measure.runner import broken
-from lambent_lab.measure.soak_summary import target_info
 from lambent_lab.measure.summary import count, figure
 from lambent_lab.measure.tune_words import conclude
 
@@ -47,7 +47,8 @@ class _One:
 
 def summarize(tune: Tune, samples: Sequence[Sample], head: Header) -> Results:
     """The result file's content."""
-    measured = _NAMES.get(head["machine"]["architecture"].lower(), head["machine"]["architecture"])
+    here = head["machine"]["architecture"]
+    measured = tune.measured or _NAMES.get(here.lower(), here)
     sizes = [_size(tune, samples, size, measured) for size in sorted(set(tune.memory_mb))]
     _score(tune, sizes, samples)
     section: TuneSection = {
@@ -212,40 +213,30 @@ def choose(figures: Mapping[int, Figure | None]) -> TuneChoice:
 
 
 def _doubts(tune: Tune, samples: Sequence[Sample], sizes: Sequence[TuneSize], head: Header) -> list[Doubt]:
-    found: list[dict[str, Any]] = []
-
-    def say(code: str, severity: str, size: int | None, text: str) -> None:
-        found.append({"code": code, "severity": severity, "memory_mb": size, "text": text})
-
+    said = Remarks(head)
     for sample in samples:
         reason = broken(sample) if sample["kind"] == "preflight" else None
         if reason is not None:
             text = f"At {sample['memory_mb']} MB the function does not work, and was not measured: {reason}."
-            say("failed", "failure", sample["memory_mb"], text)
+            said.fail("failed", text, sample["memory_mb"])
     for size in sizes:
         mb = size["memory_mb"]
         reasons = [i["error"] for each in _of(samples, mb) for i in each["invocations"] if i["error"]]
         if size["failed"]:
             text = f"{size['failed']} of {size['invocations']} invocations at {mb} MB failed: {reasons[0]}."
-            say("failed", "failure", mb, f"{text} The size is not chosen.")
+            said.fail("failed", f"{text} The size is not chosen.", mb)
         broke = [each["error"] for each in _of(samples, mb) if each["error"]]
         if broke:
-            say("environment", "failure", mb, f"{len(broke)} environments at {mb} MB broke: {broke[0]}")
+            said.fail("environment", f"{len(broke)} environments at {mb} MB broke: {broke[0]}", mb)
     cores = head["machine"]["cores_usable"]
     large = [size["memory_mb"] for size in sizes if size["vcpus"] > cores]
-    if large:
+    if large and tune.target.kind == "lab":
         listed = ", ".join(map(str, large))
         text = (
             f"Lambda has more vCPUs at {listed} MB than this machine has ({cores}): it may be faster there."
         )
-        say("cores", "warning", None, text)
-    before = head["load_before"]
-    if before is not None and before[0] > cores / 2:
-        text = (
-            f"The load average was {before[0]:.1f} on {cores} cores before it began: times may be unstable."
-        )
-        say("load", "warning", None, text)
+        said.warn("cores", text)
     if len(_of(samples, sizes[0]["memory_mb"] if sizes else 0)) < 8 and tune.rounds < 8:
         text = "There are no intervals: they need 8 environments a size (--cold 8)."
-        say("few", "warning", None, text)
-    return cast("list[Doubt]", sorted(found, key=lambda doubt: doubt["severity"] != "failure"))
+        said.warn("few", text)
+    return said.all()

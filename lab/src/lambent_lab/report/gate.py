@@ -197,6 +197,9 @@ def _limit(check: Check) -> str:
         return words.ABSENT
     if check["rule"] == "regression":
         return change(limit)
+    unit = check.get("unit")
+    if unit:
+        return f"{limit:g} {unit}"  # as it was written
     if check["rule"] == "count":
         return f"{limit:,.0f}" if limit >= 100 else f"{limit:.4g}"
     return f"≥ {_number(check, limit)}" if check["rule"] == "success" else _number(check, limit)

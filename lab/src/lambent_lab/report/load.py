@@ -43,14 +43,14 @@ def tiles(found: LoadSection) -> tuple[Tile, ...]:
     """Throughput, latency and errors of the steady part, in large."""
     part = steady(found)
     named = (
-        ("throughput", part["throughput"], "/s"),
-        ("median latency", part["p50"], "ms"),
-        ("p95 latency", part["p95"], "ms"),
+        ("throughput", part["per_second"], part["throughput"], "/s"),
+        ("median latency", part["latency"]["p50_ms"], part["p50"], "ms"),
+        ("p95 latency", part["latency"]["p95_ms"], part["p95"], "ms"),
     )
     made = [
-        Tile(name, words.quantity(each["median"], unit), _sure(each, unit))
-        for name, each, unit in named
-        if each
+        Tile(name, words.quantity(value, unit), _slices(each, unit))
+        for name, value, each, unit in named
+        if value is not None
     ]
     rate = part["error_rate"]
     if rate["share"] is not None:
@@ -64,9 +64,13 @@ def tiles(found: LoadSection) -> tuple[Tile, ...]:
     return tuple(made)
 
 
-def _sure(figure: Figure, unit: str) -> tuple[str, ...]:
+def _slices(figure: Figure | None, unit: str) -> tuple[str, ...]:
+    """What slices of the time came to, each for itself."""
+    if figure is None:
+        return ()
+    said = f"median of {figure['n']} slices {words.number(figure['median'])} {unit}"
     span = words.plain_range(figure)
-    return (f"99% interval {span} {unit}" if span else f"median of {figure['n']} slices",)
+    return (said, f"99% interval {span}") if span else (said,)
 
 
 def sections(found: LoadSection) -> list[Section]:
@@ -119,14 +123,7 @@ def _parts(found: LoadSection) -> list[Table]:
 
 
 def _part(name: str, part: LoadPart) -> Row:
-    def figure(key: str) -> Cell:
-        value = part["p50"] if key == "p50" else part["p95"]
-        if value is None:
-            return Cell(ABSENT)
-        return Cell(words.quantity(value["median"], "ms"), words.plain_range(value))
-
-    throughput = part["throughput"]
-    second = part["per_second"] if throughput is None else throughput["median"]
+    second = part["per_second"]
     return Row(
         (
             Cell(name),
@@ -135,9 +132,9 @@ def _part(name: str, part: LoadPart) -> Row:
             Cell(f"{part['failed']:,}", tone="bad" if part["failed"] else ""),
             Cell(f"{part['throttled']:,}", tone="warn" if part["throttled"] else ""),
             Cell(words.whole(part["cold"])),
-            Cell(ABSENT if second is None else words.number(second), words.plain_range(throughput)),
-            figure("p50"),
-            figure("p95"),
+            Cell(ABSENT if second is None else words.number(second), words.plain_range(part["throughput"])),
+            Cell(words.quantity(part["latency"]["p50_ms"], "ms")),
+            Cell(words.quantity(part["latency"]["p95_ms"], "ms")),
             Cell(words.share(part["error_rate"]["share"]), _share_range(part["error_rate"])),
         )
     )

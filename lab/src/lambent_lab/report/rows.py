@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from typing import TYPE_CHECKING
 
 from lambent_lab.report import load, soak
@@ -86,7 +87,7 @@ def render(results: Results) -> str:
 def _operations(found: LoadSection) -> Iterator[tuple[object, ...]]:
     raw = found["raw"]
     columns = (raw["user"], raw["intended_ms"], raw["started_ms"], raw["ended_ms"], raw["outcome"])
-    for number, (*times, outcome) in enumerate(zip(*columns, strict=True)):
+    for number, (*times, outcome) in enumerate(itertools.zip_longest(*columns)):
         known = isinstance(outcome, int) and outcome in range(len(OUTCOMES))
         yield (number, *times, OUTCOMES[int(outcome)] if known else outcome)
 

@@ -109,7 +109,8 @@ def _verdict(results: Results, state: State, shown: Sequence[Place]) -> str:
         return f"Interrupted. {told}" if results["interrupted"] else told
     if state == "failed":
         return "Not a result: something failed, and what follows says what."
-    text = verdict.sentence(results, shown) or "Nothing was measured."
+    done = "compared" if results["samples"] else "measured"
+    text = verdict.sentence(results, shown) or f"Nothing was {done}."
     if results["interrupted"]:
         counts, settings = results["counts"], results["settings"]
         others = len(results["targets"].keys() - {"baseline"})

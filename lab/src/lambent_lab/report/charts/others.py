@@ -75,7 +75,18 @@ def throughput(found: LoadSection) -> Chart | None:
         {**users, "yaxis": "y2", "line": {"color": "--text", "width": 1.5, "shape": "hv", "dash": "dot"}}
     )
     layout = {**_layout("seconds", ""), "barmode": "stack", "bargap": 0}
-    layout["yaxis2"] = {**AXIS, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False}
+    most = max(each["users"] for each in series)
+    layout["yaxis2"] = {
+        **AXIS,
+        "overlaying": "y",
+        "side": "right",
+        "rangemode": "tozero",
+        "showgrid": False,
+        "tickmode": "linear",
+        "tick0": 0,
+        "dtick": max(1, -(-most // 4)),
+        "title": {"text": "users", "standoff": 4, "font": {"size": 12}},
+    }
     return {"data": traces, "layout": layout, "about": "Calls and users in every slice of the time."}
 
 
@@ -103,7 +114,7 @@ def percentiles(found: LoadSection) -> Chart | None:
         ("what a user waits", part["latency"], "--v0"),
         ("what a call takes", part["service"], "--baseline"),
     ):
-        curve = [(percent, value) for percent, value in latency["curve"] if percent < 100]
+        curve = [(each[0], each[1]) for each in latency["curve"] if len(each) == 2 and each[0] < 100]
         if curve:
             # 1/(1-p): each step to the right is one more nine.
             x = [100 / (100 - percent) for percent, _ in curve]
@@ -126,20 +137,21 @@ def percentiles(found: LoadSection) -> Chart | None:
 def operations(found: LoadSection) -> Chart | None:
     """Every call that the file keeps: when it was meant to begin, and how long until it was done."""
     raw = found["raw"]
-    if not raw["ended_ms"]:
-        return None
-    step = -(-len(raw["ended_ms"]) // _MANY)  # of very many, every so many-th
+    calls = list(zip(raw["intended_ms"], raw["ended_ms"], raw["outcome"], strict=False))
+    step = max(1, -(-len(calls) // _MANY))  # of very many, every so many-th
     traces = []
-    for outcome, (name, paint) in enumerate(_OUTCOMES):
-        mine = [i for i in range(0, len(raw["ended_ms"]), step) if raw["outcome"][i] == outcome]
+    for number, (name, paint) in enumerate(_OUTCOMES):
+        mine = [(began, ended) for began, ended, outcome in calls[::step] if outcome == number]
         if mine:
-            x = [raw["intended_ms"][i] / 1000 for i in mine]
-            y = [raw["ended_ms"][i] - raw["intended_ms"][i] for i in mine]
+            x, y = [began / 1000 for began, _ in mine], [ended - began for began, ended in mine]
             trace = _xy(name, x, y, paint, "ms", "markers")
             trace["marker"] |= {"opacity": 0.5}
             traces.append(trace)
+    if not traces:
+        return None
     layout = _layout("seconds", " ms")
     layout["yaxis"] |= scale([value for trace in traces for value in trace["y"]])
+    layout["legend"] = {**LEGEND, "itemsizing": "constant"}
     return {"data": traces, "layout": layout, "about": "Every call by the time at which it was to begin."}
 
 
