@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
 
-.PHONY: demo test check bench faults soak docs layer lock venv clean
+.PHONY: demo test check bench gates faults soak docs picture layer lock venv clean
 
 demo: venv  ## trace an example in the local environment, and measure what tracing costs it
 	@$(BIN)/lambent invoke examples/orders-api/app.handler --event examples/orders-api/events/get-order.json --memory 512
@@ -26,6 +26,9 @@ bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved 
 	$(BIN)/python benchmarks/emulators.py --readme
 	$(BIN)/python benchmarks/events.py
 
+gates: venv  ## does the gate hold what it promises? A quarter of an hour; writes docs/reference/gates.md
+	$(BIN)/python benchmarks/gates.py --doc
+
 faults: venv  ## every way of delivery, of ending and of a collector; writes docs/reference/delivery-matrix.md
 	$(BIN)/python tools/faults.py
 
@@ -35,6 +38,12 @@ soak: venv  ## 100,000 invocations in one environment: nothing may grow
 docs: venv  ## write the generated pages of docs/reference
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m tests.spec.listing
+
+picture: venv  ## measure an example, and renew the README's picture of the report (needs Chromium: tools/chromium.sh)
+	@mkdir -p $(DEMO)
+	$(BIN)/lambent bench examples/orders-api/app.handler --event examples/orders-api/events/get-order.json \
+		--memory 512 --cold 30 --warm 30 --output $(DEMO)/picture.json --html $(DEMO)/picture.html
+	$(BIN)/python tools/chromium.py $(DEMO)/picture.html docs/images/report.png --width 1000 --height 1750
 
 layer: venv  ## write dist/lambent-layer.zip: the SDK as a layer, with /opt/lambent for AWS_LAMBDA_EXEC_WRAPPER
 	$(BIN)/python tools/layer.py

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambent_lab.measure import read
+from lambent_lab.measure.importtree import flat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,10 @@ def test_a_real_function_is_measured_cold_and_warm(folder: Path) -> None:
         assert {invocation["spans"] for invocation in sample["invocations"]} == {expected}
         assert sample["values"]["init_ms"] > 1
         assert 0 < sample["values"]["warm_ms"] < sample["values"]["cold_ms"]
+    for tree in (results["imports"]["candidate"], results["imports"]["baseline"]):
+        assert {"app", "awslambdaric.bootstrap"} <= flat(tree).keys()
     [size] = results["summary"]
+    assert size["phases"]["candidate"]["handler_ms"] is not None
     assert size["candidate"]["spans"]["delivered"] == 2 * 2 * 4
     assert size["baseline"]["spans"]["delivered"] == 0
     assert size["metrics"]["cold_ms"]["ratio"] is not None

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from lambent_lab.commands import compare
 from lambent_lab.errors import UsageError
+from lambent_lab.measure import comparison
 
 DATA = Path(__file__).parent / "data"
 STORED = json.loads((DATA / "performance-results.json").read_bytes())
@@ -113,3 +114,31 @@ def test_what_is_no_result_file_is_refused() -> None:
     Path("b.json").write_text("{}")
     with pytest.raises(UsageError, match="lambent bench"):
         run("a.json", "b.json")
+
+
+def test_load_tests_are_compared_by_their_steady_part(document: Any) -> None:
+    latency = {"n": 500, "p50_ms": 6.0, "p95_ms": 9.0, "p99_ms": None}
+    part = {
+        "latency": latency,
+        "per_second": 300.0,
+        "succeeded": 500,
+        "error_rate": {"share": 0.01, "n": 505},
+    }
+    document |= {"kind": "load", "summary": [], "samples": []}
+    document["load"] = {
+        "headline": "300 a second.",
+        "steady": part,
+        "all": None,
+        "config": {"memory_mb": 512},
+    }
+    slower = copy.deepcopy(document)
+    slower["load"]["steady"]["latency"]["p95_ms"] = 18.0
+    found = comparison.compare([("a", document), ("b", slower)])
+    changes = {row["name"]: row["changes"][1] for row in found["rows"]}
+    assert changes == {
+        "latency p50": 0,
+        "latency p95": 1,
+        "invocations a second": 0,
+        "failed share": 0,
+    }
+    assert found["files"][0]["said"] == "300 a second."

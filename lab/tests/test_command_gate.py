@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from lambent_lab.commands import bench, gate
-from lambent_lab.errors import UsageError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import read
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 
@@ -39,7 +39,8 @@ class Gate:
         yield self.lab
 
     def __call__(self, *arguments: str) -> Result:
-        given = ("--base", "old/app.handler", "--candidate", "new/app.handler", *arguments)
+        # The made-up times depend on the order of the environments: always the same one.
+        given = ("--base", "old/app.handler", "--candidate", "new/app.handler", "--seed", "1", *arguments)
         result = CliRunner().invoke(gate.command, given)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -61,6 +62,7 @@ def test_a_pass_ends_with_0_and_says_which_rule_decided(run: Gate) -> None:
     done = run()
     assert done.exit_code == 0
     assert "PASS: All " in done.stdout
+    assert "\nDecided by: regression, " in done.stdout
     assert "99." in done.stdout
     assert "interval" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -93,6 +95,7 @@ def test_an_open_question_ends_with_3(run: Gate) -> None:
 def test_json_can_go_to_standard_output(run: Gate) -> None:
     document = json.loads(run("--json", "-").stdout)
     assert document["gate"]["verdict"] == "PASS"
+    assert json.loads(run("--json").stdout)["kind"] == "gate"
     assert document["command"][0] == "lambent"
 
 
@@ -138,13 +141,23 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_runs(run: Gate) -
     assert not run.lab.functions
 
 
+def test_what_ends_the_measurement_is_no_fail(run: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> FakeLab:
+        raise LabError("no room for a lab")
+
+    monkeypatch.setattr(bench, "make_lab", broken)
+    done = run()
+    assert done.exit_code == 3
+    assert "lambent: INCONCLUSIVE: no room for a lab" in done.stderr
+
+
 def test_history_is_read_beside_the_table(run: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("--json", "main.json")
     Path("pyproject.toml").write_text('[tool.lambent.gate]\nhistory = "main.json"\n')
     inner = tmp_path / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
-    given = ("--base", "../old/app.handler", "--candidate", "../new/app.handler")
+    given = ("--base", "../old/app.handler", "--candidate", "../new/app.handler", "--seed", "1")
     done = CliRunner().invoke(gate.command, given)
     assert "another run, no verdict" in done.stdout.replace("\n", " ")
 

@@ -147,6 +147,28 @@ async def test_failures_have_no_speed(
         assert compared["warnings"] == ["traced raised: ConnectionError: gone"]
 
 
+async def test_an_operation_that_is_cancelled_is_a_failure(tester: AsyncPerformanceTester) -> None:
+    async def function() -> None:
+        raise asyncio.CancelledError
+
+    found = await tester.measure_async_function(function, iterations=3)
+    assert (found["error_count"], found["errors"][0]) == (3, "CancelledError")
+
+
+async def test_a_measurement_can_be_cancelled(tester: AsyncPerformanceTester) -> None:
+    started = asyncio.Event()
+
+    async def function() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(tester.measure_async_function(function, concurrent_tasks=2))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_what_cannot_be_awaited_is_a_failure(tester: AsyncPerformanceTester) -> None:
     found = await tester.measure_async_function(lambda: 3, iterations=2)  # type: ignore[arg-type,return-value]
     assert found["error_count"] == 2

@@ -163,6 +163,13 @@ def test_a_baseline_that_names_no_machine_is_compared(file: Path) -> None:
     assert (found["status"], found["machine"]) == ("regression", {"same": None, "differs": {}})
 
 
+def test_a_machine_that_is_told_otherwise_is_another(file: Path) -> None:
+    file.write_text('{"t": {"metrics": {"ms": 10.0}, "machine": "the old laptop"}}')
+    found = benchmark(file).check_regression("t", {"ms": 20.0})
+    assert (found["status"], found["machine"]["same"]) == ("other machine", False)
+    assert "the old laptop" in found["message"]
+
+
 def test_this_machine_is_itself(file: Path) -> None:
     made = PerformanceBenchmark(file)
     made.record_baseline("t", {"ms": 1.0})

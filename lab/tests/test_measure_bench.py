@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambent_lab.commands.inputs import locate
 from lambent_lab.errors import LabError
 from lambent_lab.measure import Benchmark, dumps, exit_code, loads, machine, run
+from lambent_lab.measure.progress import Silence
 from lambent_lab.measure.target import sides
 from lambent_lab.measure.testing import FakeBox, FakeFunction, FakeLab, FakeReport, FakeResult
 
@@ -317,3 +319,114 @@ def test_without_a_cost_hardly_any_interval_shows_one_on_a_drifting_machine() ->
         alarms += not difference["interval"]["low"] <= 0 <= difference["interval"]["high"]
     # 9 pairs: one in 256 is expected, 0.6 of 150; six or more have a probability below 1 in 10,000.
     assert alarms < 6
+
+
+def three_sides(**changes: Any) -> Benchmark:
+    own, baseline = sides("hello/app.handler", None, {}, locate)
+    variants = {
+        name: replace(own, label=name, env={"SIDE": name}, mode=name) for name in ("sync", "async", "late")
+    }
+    made = Benchmark(
+        baseline=baseline, variants=variants, memory_mb=(128, 512), pairs=8, aa=1, warm=1, seed=4
+    )
+    return replace(made, **changes)
+
+
+def test_every_variant_is_compared_with_the_baseline_of_its_block() -> None:
+    def change(function: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
+        slower = {"async": 2.0, "late": 3.0}.get(function.env.get("SIDE", ""), 1.0)
+        # Each environment of a block is slower than that of the block before: only pairs show the cost.
+        result.report = FakeReport((environment // 4 + 1) * slower, 1, 5.0 if result.cold else None, 40, None)
+
+    results = run(three_sides(), FakeLab(change=change))
+    assert [(cell["memory_mb"], cell["variant"]) for cell in results["summary"]] == [
+        (size, name) for size in (128, 512) for name in ("sync", "async", "late")
+    ]
+    for cell in results["summary"]:
+        assert cell["pairs"] == 8
+        assert cell["aa_pairs"] == 1
+        numbers = {pair["pair"] for pair in cell["metrics"]["warm_ms"]["pairs"]}
+        assert len(numbers) == 8
+        blocks = [s for s in results["samples"] if s["pair"] in numbers]
+        assert len(blocks) == 8 * 4
+        assert {(s["memory_mb"], s["kind"]) for s in blocks} == {(cell["memory_mb"], "ab")}
+    assert results["counts"]["pairs"] == 6 * 8
+    assert exit_code(results) == 0
+
+
+def test_what_fails_in_one_place_is_not_measured_there_and_the_rest_is() -> None:
+    def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        if (function.env.get("SIDE"), function.memory) == ("async", 128):
+            result.payload = {"statusCode": 502, "body": "no"}
+        if function.memory == 512 and not function.traced:
+            result.status, result.error = "timeout", "Sandbox.Timedout"
+
+    lab = FakeLab(change=change)
+    results = run(three_sides(), lab)
+    assert [(cell["memory_mb"], cell["variant"]) for cell in results["summary"]] == [
+        (128, "sync"),
+        (128, "late"),
+    ]
+    assert [cell["pairs"] for cell in results["summary"]] == [8, 8]
+    texts = [doubt["text"] for doubt in results["warnings"] if doubt["code"] == "preflight"]
+    assert texts == [
+        "async failed at 128 MB and was not measured there: it answered with statusCode 502: no.",
+        "untraced failed at 512 MB and was not measured there: Sandbox.Timedout.",
+    ]
+    assert exit_code(results) == 1
+    # Without its baseline nothing of 512 MB is run, but A/A pairs neither.
+    measured = [sample for sample in results["samples"] if sample["kind"] != "preflight"]
+    assert {sample["memory_mb"] for sample in measured} == {128}
+
+
+def test_what_the_baseline_did_is_said_once() -> None:
+    def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
+        result.spans = [object()]
+
+    results = run(three_sides(memory_mb=(128,)), FakeLab(change=change))
+    assert [d["code"] for d in results["warnings"]].count("baseline-traced") == 1
+
+
+def test_import_trees_come_from_environments_of_their_own() -> None:
+    line = "import time:      {} |       {} | slow_module"
+
+    def change(function: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
+        if "PYTHONPROFILEIMPORTTIME" in function.env:
+            result.log = line.format(900 - environment, 900 - environment)
+
+    lab = FakeLab(change=change)
+    results = run(replace(benchmark(pairs=8), imports=True), lab)
+    profiled = [function for function in lab.functions if "PYTHONPROFILEIMPORTTIME" in function.env]
+    assert {function.name for function in profiled} == {"imports-baseline-1769", "imports-candidate-1769"}
+    # Two preflights, then three each: the cheapest of the three is kept.
+    assert results["imports"]["baseline"]["cumulative_us"] == 900 - 4
+    assert results["imports"]["candidate"]["cumulative_us"] == 900 - 7
+    assert [child["name"] for child in results["imports"]["candidate"]["children"]] == ["slow_module"]
+    assert len(results["samples"]) == 2 + 16
+
+
+def test_without_import_times_there_is_no_tree() -> None:
+    def change(function: FakeFunction, environment: int, _i: int, _r: FakeResult) -> None:
+        if environment in {3, 6}:
+            raise LabError("It slipped.")
+
+    results = run(replace(benchmark(pairs=8), imports=True), FakeLab(change=change))
+    assert results["imports"] == {}
+    assert results["counts"]["pairs"] == 8
+
+
+def test_the_time_it_will_take_is_estimated_from_the_preflight() -> None:
+    said: list[float] = []
+
+    class Told(Silence):
+        def estimate(self, seconds: float) -> None:
+            said.append(seconds)
+
+    def change(_f: FakeFunction, _e: int, index: int, _r: FakeResult) -> None:
+        now[0] += 2.0 if index == 0 else 0.5
+
+    now = [100.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lambent_lab.measure.runner.time.monotonic", lambda: now[0])
+        run(benchmark(pairs=10, aa=2, warm=4), FakeLab(change=change), Told())
+    assert said == [(10 + 2) * 2 * (2.0 + 4 * 0.5)]

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import gate_config
-from lambent_lab.measure.gate_config import GateConfig, Growth, as_json, find, load, share
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from lambent_lab.measure.gate_config import (
+    COUNTS,
+    DEFAULT_METRICS,
+    GateConfig,
+    Growth,
+    as_json,
+    find,
+    load,
+    parse,
+    share,
+)
 
 
 def test_the_usual_limits_are_those_of_the_quality_gates() -> None:
@@ -126,3 +135,19 @@ def test_shares(value: object, expected: float) -> None:
 
 def test_every_metric_has_a_name_of_its_own() -> None:
     assert len(set(gate_config.METRICS.values())) == len(gate_config.METRICS)
+
+
+def test_the_guide_has_every_setting_with_its_usual_value() -> None:
+    """But for the counts and the history, which have examples."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "gate.md").read_text()
+    [text] = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    table = tomllib.loads(text)["tool"]["lambent"]["gate"]
+    usual = as_json(GateConfig())
+    assert {name.replace("-", "_") for name in table} == set(usual)
+    assert set(table["counts"]) == set(COUNTS)
+    found = as_json(parse(table))
+    told = {"counts", "history", "memory", "metrics"}
+    assert {name: found[name] for name in usual if name not in told} == {
+        name: usual[name] for name in usual if name not in told
+    }
+    assert table["metrics"] == list(DEFAULT_METRICS)

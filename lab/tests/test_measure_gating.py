@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from lambent_lab import report
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import dumps, gating, loads, machine
 from lambent_lab.measure.bench import Benchmark
 from lambent_lab.measure.conforming import schema
@@ -98,8 +98,14 @@ def checks(results: Results, rule: str, subject: str | None = None) -> list[Chec
     ]
 
 
+def quiet(_function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+    """No noise at all."""
+    init = None if result.report.init_ms is None else 90.0
+    result.report = replace(result.report, duration_ms=5.0, init_ms=init)
+
+
 def test_no_change_passes_at_the_first_look() -> None:
-    results = run()
+    results = run(quiet)
     gate = found(results)
     assert gate["verdict"] == "PASS"
     assert gating.exit_code(results) == 0
@@ -278,6 +284,18 @@ def test_more_spans_than_the_bases_are_a_count_that_grew() -> None:
     assert found(run(change, config=one_more))["verdict"] == "PASS"
 
 
+def test_tracing_that_the_base_has_not_is_no_growth() -> None:
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        quiet(function, _environment, _index, result)
+        if not is_candidate(function):
+            result.made = None
+            result.spans.clear()
+
+    results = run(change)
+    assert found(results)["verdict"] == "PASS"
+    assert [check["verdict"] for check in checks(results, "count", "spans-delivered")] == ["INFO"]
+
+
 def test_the_limits_of_the_quality_gates() -> None:
     def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
         init = result.report.init_ms
@@ -326,6 +344,12 @@ def test_a_metric_that_was_asked_for_and_not_measured_is_no_pass() -> None:
     assert found(results)["verdict"] == "INCONCLUSIVE"
     assert "was not measured" in found(results)["reason"]
     assert found(run(config=GateConfig(warm=0)))["verdict"] == "PASS"
+
+
+def test_too_few_pairs_for_so_many_metrics_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"With 3 comparisons 9 pairs have no interval: ask for 10 or more"):
+        run(config=GateConfig(pairs=(8, 9)))
+    assert found(run(quiet, config=GateConfig(pairs=(8, 9), metrics=("warm",))))["verdict"] == "PASS"
 
 
 def tree(name: str, self_us: int, *children: ImportNode) -> ImportNode:
@@ -433,8 +457,9 @@ def test_every_report_of_it_says_the_verdict(change: Change | None) -> None:
     terminal = report.render(results, "terminal")
     assert f"\n{verdict}: " in terminal
     assert max(map(len, terminal.splitlines())) <= 80
-    for fmt in ("markdown", "html", "junit"):
+    for fmt in ("markdown", "junit"):
         assert f"{verdict}: " in report.render(results, fmt)
+    assert f'<span class="badge">{verdict.capitalize()}</span>' in report.render(results, "html")
     junit = report.render(results, "junit")
     assert junit.count("<testcase ") == len(found(results)["checks"])
     assert junit.count("<failure ") == sum(check["verdict"] == "FAIL" for check in found(results)["checks"])

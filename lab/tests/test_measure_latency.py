@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent_lab.measure import stats
@@ -14,6 +14,7 @@ from lambent_lab.measure.latency import Latencies, share, usual_interval
 TIMES = st.lists(st.floats(min_value=2e-6, max_value=100, allow_nan=False), min_size=300, max_size=400)
 
 
+@settings(max_examples=15)
 @given(TIMES)
 def test_percentiles_are_those_of_the_times_to_three_digits(times: list[float]) -> None:
     found = Latencies.of(times).describe()
@@ -60,12 +61,21 @@ def test_a_stall_is_filled_in() -> None:
     assert corrected["mean_ms"] == plain["mean_ms"]
 
 
+@given(st.integers(1, 10**9), st.integers(1, 10**6))
+def test_only_whole_intervals_are_filled_in(value_us: int, interval_us: int) -> None:
+    corrected = Latencies.of([value_us / 1e6], interval_us / 1e6)
+    expected = max(1, value_us // interval_us)
+    assert corrected.entries == expected
+    least = corrected.describe()["curve"][0][1] * 1000
+    assert least >= min(value_us, interval_us) * 0.998
+
+
 def test_histograms_add_up_across_processes() -> None:
     first, second = [0.001 * i for i in range(1, 200)], [0.5] * 200
     total = Latencies()
     for part in (first, second, []):
         some = Latencies.of(part)
-        total.absorb(some.encoded(), some.measured)
+        total.merge(some)
     whole, added = Latencies.of(first + second).describe(), total.describe()
     for name in ("n", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "curve"):
         assert added[name] == whole[name]

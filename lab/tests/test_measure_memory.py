@@ -118,6 +118,7 @@ def test_spans_that_are_kept() -> None:
     assert found["memory_samples"] == [125.0 + 5 * i for i in range(11)]
     assert found["sampled_at_span"] == list(range(0, 201, 20))
     assert (found["n"], found["peak_usage_mb"]) == (200, 50.0)
+    assert (found["growth_mb"]["n"], found["growth_mb"]["interval"]["low"]) == (10, 5.0)
     assert set(world.made[0].spans[-1].attributes) == {"span.index", "span.data"}
     assert world.tester().test_span_memory_growth(num_spans=3)["sampled_at_span"] == [0, 1, 2, 3]
     assert world.tester().test_span_memory_growth(num_spans=25)["sampled_at_span"][-1] == 25
@@ -199,7 +200,7 @@ def test_nothing_to_measure_is_wrong_usage(call: Callable[[MemoryTester], object
 def test_real_tracers_in_real_memory(make: Callable[[int], Any] | None) -> None:
     tester = MemoryTester(make_tracer=make)
     tracers = tester.test_tracer_memory_usage(num_tracers=5)
-    assert tracers["tracers_alive"] == 0
+    assert tracers["tracers_alive"] <= 1  # OpenTelemetry's API, where it is loaded, holds one
     assert tracers["memory_per_tracer_mb"] < 10
     spans = tester.test_span_memory_growth(num_spans=300)
     assert (spans["blocks_per_span"] > 3) == (make is not None)  # test mode keeps every span

@@ -187,6 +187,21 @@ def test_wrong_arguments(endpoint: str, options: dict[str, Any], says: str) -> N
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "kind"),
+    [
+        (None, "webhook"),
+        ("https://example.com/performance", "webhook"),
+        ("https://hooks.slack.com/services/T/B/x", "slack"),
+        ("http://127.0.0.1:9091/metrics/job/nightly", "prometheus"),
+        ("http://127.0.0.1:4318/v1/metrics", "otlp"),
+        ("udp://127.0.0.1:25888", "emf"),
+    ],
+)
+def test_the_kind_that_an_endpoint_looks_like(endpoint: str | None, kind: str) -> None:
+    assert PerformanceMonitor(endpoint).kind == kind
+
+
 # Slack.
 
 
@@ -222,6 +237,8 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
 def parsed(text: str) -> list[tuple[str, dict[str, str], float]]:
     """What a Prometheus text says; it must follow the format's grammar."""
     assert text == "" or text.endswith("\n")
+    assert "{__" not in text
+    assert ",__" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", text)  # Prometheus's own labels begin with two
     found = []
     for line in text.split("\n")[:-1]:
         if line.startswith("#"):
@@ -258,12 +275,21 @@ def test_a_pushgateway_s_alert(server: Server) -> None:
     ]
 
 
+def test_a_job_s_own_address(server: Server) -> None:
+    assert monitor(f"{server.url}/metrics/job/mine/").send_metrics({"ms": 1}, {"branch": "main"})
+    assert monitor(f"{server.url}/metrics/job/mine").send_metrics({"ms": 1})
+    assert [got.path for got in server.received] == [
+        "/metrics/job/mine/branch/main",
+        "/metrics/job/mine",
+    ]
+
+
 def test_a_group_s_path() -> None:
     path = formats.pushgateway_path("a b", {"x-y": "", "x.y": "1/2", "job": "ä", "2": "q?"})
     assert path == "/metrics/job/a%20b/x_y@base64/=/x_y_2@base64/MS8y/tag_job/%C3%A4/tag_2/q%3F"
 
 
-names = st.text(min_size=1, max_size=12)
+names = st.sampled_from(["service", "tag_service", "_aws", "job"]) | st.text(min_size=1, max_size=12)
 values = st.floats() | st.integers(-(2**70), 2**70)
 labels = st.dictionaries(names, st.text(max_size=20), max_size=4)
 point_lists = st.lists(st.builds(Point, names, values, labels), max_size=12)
@@ -403,6 +429,9 @@ def test_emf_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_emf_alert_is_one_line_for_each_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert monitor(None, kind="emf").create_alert("orders", REGRESSION)
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert monitor(None, kind="emf", source="nightly").send_metrics({"ms": 1})
+    bare = json.loads(capsys.readouterr().out)
+    assert (bare["service"], bare["_aws"]["CloudWatchMetrics"][0]["Dimensions"]) == ("nightly", [["service"]])
     assert (first["test"], first["performance_regression"]) == ("orders", 1)
     assert (second["metric"], second["performance_regression_change_percent"]) == ("avg_time_ms", 30)
 
@@ -437,6 +466,7 @@ def test_emf_is_within_its_limits(points: list[Point]) -> None:
         (directive,) = document["_aws"]["CloudWatchMetrics"]
         assert len(directive["Metrics"]) <= 100
         (dimensions,) = directive["Dimensions"]
+        assert 1 <= len(dimensions) <= 30
         for name in dimensions:
             assert isinstance(document[name], str)
             assert document[name].strip()

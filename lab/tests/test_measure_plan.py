@@ -32,6 +32,37 @@ def test_after_any_pair_the_sizes_have_been_treated_alike(
         assert max(seen.values()) - min(seen.values()) <= 1
 
 
+@given(
+    st.integers(0, 2**32),
+    sizes,
+    st.lists(st.sampled_from(["3.11", "3.12", "3.13"]), min_size=1, unique=True),
+    st.lists(st.sampled_from(["sync", "async", "other"]), min_size=1, unique=True),
+    st.integers(1, 8),
+    st.integers(0, 4),
+)
+def test_a_block_has_one_of_each_side_and_every_place_gets_its_blocks(
+    seed: int, memory: list[int], pythons: list[str], variants: list[str], pairs: int, aa: int
+) -> None:
+    planned = schedule(seed=seed, memory_mb=memory, pairs=pairs, aa=aa, pythons=pythons, variants=variants)
+    counted: Counter[tuple[str, int, str | None]] = Counter()
+    seen: Counter[tuple[int, str | None]] = Counter()
+    for block in planned:
+        counted[block.kind, block.memory_mb, block.python] += 1
+        seen[block.memory_mb, block.python] += 1
+        expected = ["baseline", "baseline"] if block.kind == "aa" else [*variants, "baseline"]
+        assert sorted(block.order) == sorted(expected)
+        rounds = [seen[size, python] for size in memory for python in pythons]
+        assert max(rounds) - min(rounds) <= 1
+    numbers = {"ab": pairs, "aa": aa}
+    assert counted == {
+        (kind, size, python): number
+        for kind, number in numbers.items()
+        if number
+        for size in memory
+        for python in pythons
+    }
+
+
 def test_the_order_within_pairs_is_random_and_reproducible() -> None:
     planned = schedule(seed=7, memory_mb=[128], pairs=200, aa=0)
     first = Counter(pair.order[0] for pair in planned)

@@ -42,8 +42,10 @@ def processes(*ratios: float, baseline: float = 0.01, **more: Any) -> Callable[[
 def test_the_result_has_the_documented_keys_and_more() -> None:
     result = quick.measure(2.0, pairs=100, seed=5, run=processes(1.2, 1.3))
     assert result["baseline_ms"] == pytest.approx(0.01)
-    assert result["traced_ms"] == pytest.approx(0.01 * 0.99 * 1.25 + 0.5)
-    assert result["overhead_ratio"] == pytest.approx(result["traced_ms"] / result["baseline_ms"])
+    assert result["traced_ms"] == pytest.approx(0.0125)
+    assert result["overhead_ratio"] == result["traced_ms"] / result["baseline_ms"]
+    assert result["traced_average_ms"] == pytest.approx(0.01 * 0.99 * 1.25 + 0.5)
+    assert result["average_ratio"] == pytest.approx(result["traced_average_ms"] / 0.01)
     # The averages have been moved by one call; the medians have not.
     assert result["median_ratio"] == pytest.approx(1.25)
     assert result["median_ratio_interval"]["low"] == pytest.approx(1.2)
@@ -138,6 +140,34 @@ def test_the_command(few: Callable[..., None], capsys: pytest.CaptureFixture[str
     for wrong in (["--limit", "1"], ["--processes", "0"], ["--pairs", "x"], ["extra"], ["--limit", "nan"]):
         assert main(["quick", *wrong]) == 2, wrong
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_ctrl_c_shows_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def after(number: int) -> Callable[[int, int], dict[str, Any]]:
+        whole = processes(1.2)
+        left = [number]
+
+        def run(pairs: int, seed: int) -> dict[str, Any]:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return whole(pairs, seed)
+
+        return run
+
+    monkeypatch.setattr(quick, "_run", after(3))
+    assert main(["quick"]) == 130
+    out = capsys.readouterr().out
+    assert "3 processes, 200 pairs in each" in out
+    assert "Interrupted: these are the processes measured so far." in out
+    monkeypatch.setattr(quick, "_run", after(3))
+    with pytest.raises(KeyboardInterrupt):
+        quick_performance_test()
+    monkeypatch.setattr(quick, "_run", after(0))
+    assert main(["quick"]) == 130
+    assert "lambent: interrupted" in capsys.readouterr().err
 
 
 def test_with_real_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,10 +55,9 @@ def test_a_file_of_another_kind_needs_the_header_only() -> None:
     document = json.loads(STORED.read_bytes())
     for section in no_sections():
         del document[section]
-    document |= {"kind": "gate", "gate": {"verdict": "PASS"}}
+    document["kind"] = "gate"
     results = loads(json.dumps(document))
     assert results["kind"] == "gate"
-    assert results["gate"] == {"verdict": "PASS"}
     assert results["samples"] == []
     assert results["targets"] == {}
 

@@ -11,6 +11,8 @@ from lambent_lab.measure.sampler import empty_sample, fill
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeReport, FakeResult, FakeSpan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lambent_lab.measure.results import Sample
 
 
@@ -200,3 +202,41 @@ def test_resident_memory_and_memory_with_the_cache_are_kept_apart() -> None:
     values = taken(FakeLab(change=change), warm=1)["values"]
     assert (values["memory_mb"], values["peak_rss_mb"], values["page_cache_mb"]) == (31, 31, 60)
     assert "page_cache_mb" not in taken(FakeLab(change=change), warm=2)["values"]
+
+
+class Keeping:
+    """A function whose tracer lets go of its spans when its environment ends."""
+
+    def __init__(self, inner: FakeFunction) -> None:
+        self.inner = inner
+        self.kept: dict[str, list[object]] = {}
+        self.stopped = False
+
+    @property
+    def box(self) -> object:
+        return self.inner.box
+
+    def invoke(self, event: object = None) -> FakeResult:
+        self.stopped = False
+        result = self.inner.invoke(event)
+        self.kept[result.request_id], result.spans = result.spans, []
+        return result
+
+    def stop(self) -> None:
+        self.inner.stop()
+        self.stopped = True
+
+    def late(self, results: Sequence[FakeResult]) -> dict[str, list[object]]:
+        assert self.stopped, "they come with the end"
+        return {result.request_id: self.kept.pop(result.request_id) for result in results[1:]}
+
+
+def test_spans_that_leave_with_the_environment_are_counted_for_their_invocations() -> None:
+    function = Keeping(FakeLab().function("f", code=Path(), handler="app.handler"))
+    sample = empty_sample(0, pair=0, kind="ab", side="candidate", memory_mb=128)
+    fill(sample, function, {}, 2, lambda: None)
+    assert [invocation["spans"] for invocation in sample["invocations"]] == [0, 3, 3]
+    assert [invocation.get("spans_made") for invocation in sample["invocations"]] == [None, 3, 3]
+    assert sample["complete"]
+    assert "flush_ms" in sample["values"]
+    assert "cold_flush_ms" not in sample["values"]

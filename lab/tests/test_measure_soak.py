@@ -197,7 +197,7 @@ def test_a_file_of_it_can_be_read_again(tmp_path: Path) -> None:
 def test_a_leak_of_a_kilobyte_is_found_wherever_it_is(tmp_path: Path, leaking: str) -> None:
     candidate = Function(traced=True, leak=1024 if leaking != "baseline" else 0)
     baseline = Function(traced=False, leak=1024 if leaking != "candidate" else 0)
-    results = run(tmp_path, candidate, baseline)
+    results = run(tmp_path, candidate, baseline, invocations=4000)
     section = results["soak"]
     assert section["memory_verdict"] == "grows"
     assert exit_code(results) == 1
@@ -212,7 +212,16 @@ def test_what_the_runtime_client_leaves_behind_is_no_growth_unless_it_is_asked_f
     functions = (Function(traced=True, leak=150), Function(traced=False, leak=150))
     assert run(tmp_path, *functions)["soak"]["memory_verdict"] == "steady"
     functions = (Function(traced=True, leak=150), Function(traced=False, leak=150))
-    assert run(tmp_path, *functions, max_growth=50.0)["soak"]["memory_verdict"] == "grows"
+    results = run(tmp_path, *functions, max_growth=50.0, invocations=20_000)
+    assert results["soak"]["memory_verdict"] == "grows"
+
+
+def test_what_fills_up_while_a_process_settles_is_not_called_growth(tmp_path: Path) -> None:
+    candidate = Function(traced=True, leak=1024)
+    results = run(tmp_path, candidate, invocations=1000)
+    assert results["soak"]["memory_verdict"] == "inconclusive"
+    assert "may fill up 2 MB while it settles" in results["soak"]["conclusion"][0]
+    assert exit_code(results) == 0
 
 
 def test_the_series_is_bounded_and_the_sides_take_turns(tmp_path: Path) -> None:
@@ -286,6 +295,25 @@ def test_spans_that_did_not_arrive_are_found(
     assert results["warnings"][0]["code"] == code
     assert exit_code(results) == 1
     assert "all 6,000 spans arrived" not in results["soak"]["headline"]
+
+
+def test_spans_that_leave_with_the_environment_are_counted(tmp_path: Path) -> None:
+    kept: dict[str, list[object]] = {}
+
+    class Finalizing(Function):
+        def late(self, results: list[Made]) -> dict[str, list[object]]:
+            assert self.stops == 2
+            return {result.request_id: kept[result.request_id] for result in results}
+
+    def keep(number: int, made: Made) -> None:
+        made.request_id = f"r{number}"
+        kept[made.request_id], made.spans = made.spans, []
+        if number == 7:
+            kept[made.request_id] = []
+
+    results = run(tmp_path, Finalizing(True, change=keep), invocations=100)
+    totals = results["soak"]["sides"]["candidate"]["spans"]
+    assert (totals["invocations"], totals["received"], totals["without"]) == (100, 297, 1)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), LabError("no box can be made")])

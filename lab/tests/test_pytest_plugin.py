@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from lambent_lab import report
-from lambent_lab.measure import SCHEMA, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,8 @@ def test_load(request):
 def test_aws(): pass
 
 def test_plain(): pass
+
+def test_probe(memory_probe): pass
 """
 TRACED = """
 import os
@@ -79,7 +81,8 @@ def test_marker(lambda_function, traces):
 def test_call(lambda_function, lambda_memory, traces):
     assert traces.spans == []  # of the other test
     one = lambda_function("src/app.handler", env={"A": "one"})
-    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    source = Path("src/app.py").read_text()
+    two = lambda_function(source=source, handler="a.b.handler", memory=300, env={"A": "two"})
     assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
     assert one.spec.memory_mb == lambda_memory
     assert two.spec.memory_mb == 300
@@ -109,6 +112,24 @@ def test_no_function(lambda_function):
         lambda_function.invoke()
     with pytest.raises(UsageError, match="There is no .*nowhere"):
         lambda_function("nowhere/app.handler")
+
+@pytest.fixture(scope="module")
+def hello(lab, tmp_path_factory):
+    code = tmp_path_factory.mktemp("hello")
+    (code / "app.py").write_text("def handler(event, context): return {'got': event}")
+    return lab.function("hello", code=code, handler="app.handler", memory=256, timeout=30)
+
+def test_a_lab(hello):
+    cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
+    assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
+    assert (cold.cold, warm.cold, warm.error) == (True, False, None)
+    assert warm.report.memory_mb == 256
+    assert "REPORT" in warm.log
+    assert warm.spans == []
+
+def test_the_same_lab_again(hello, lab):
+    assert not hello.invoke().cold
+    assert lab.otlp_url.startswith("http://127.0.0.1")
 """
 
 
@@ -129,28 +150,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return run
 
 
-def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
-    pytester.makepyfile("""
-        import pytest
-
-        @pytest.fixture
-        def hello(lab, tmp_path):
-            (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
-            return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
-
-        def test_a_function_runs(hello):
-            cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
-            assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
-            assert (cold.cold, warm.cold, warm.error) == (True, False, None)
-            assert warm.report.memory_mb == 256
-            assert "REPORT" in warm.log
-            assert warm.spans == []
-
-        def test_another_test_has_another_function(hello, lab):
-            assert hello.invoke().cold
-            assert lab.otlp_url.startswith("http://127.0.0.1")
-    """)
-    run().assert_outcomes(passed=2)
+def written(pytester: pytest.Pytester, name: str) -> Any:
+    """A file that a run has written. Nothing of the lab's reads it: pytester forgets what a test imports."""
+    return json.loads((pytester.path / name).read_text())
 
 
 def test_markers_options_and_pytest_benchmark(
@@ -158,7 +160,7 @@ def test_markers_options_and_pytest_benchmark(
 ) -> None:
     pytester.makepyfile(MARKED)
     done = run("--duration=1.5m", "--benchmark-json=speeds.json", "--benchmark-min-rounds=1")
-    done.assert_outcomes(passed=6, skipped=1)
+    done.assert_outcomes(passed=7, skipped=1)
     done.stdout.fnmatch_lines(["SKIPPED*test_*real AWS: give --real-aws*"])
     assert '"group": "theirs"' in (pytester.path / "speeds.json").read_text()
 
@@ -166,7 +168,7 @@ def test_markers_options_and_pytest_benchmark(
 def test_a_marker_selects(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
     pytester.makepyfile(MARKED)
     done = run("-m", "lambda or real_aws", "--real-aws", "-v")
-    done.assert_outcomes(passed=1, skipped=1, deselected=5)
+    done.assert_outcomes(passed=1, skipped=1, deselected=6)
     done.stdout.fnmatch_lines(["*::test_lambda PASSED*", "*real AWS: there are no AWS credentials*"])
 
 
@@ -176,8 +178,11 @@ def test_what_measures_refuses_company(
     pytester.makepyfile(MARKED)
     done = run("-n", "2")
     # pytest-benchmark has switched its own off, and measures nothing.
-    done.assert_outcomes(passed=3, skipped=1, errors=3)
-    done.stdout.fnmatch_lines(["This test is marked memory: what it measures means nothing*without -n*"])
+    done.assert_outcomes(passed=3, skipped=1, errors=4)
+    told = done.stdout.str()
+    for what in ("This test is marked memory", "This test measures memory"):
+        assert f"{what}: what it measures means nothing beside the tests" in told
+    assert "Run it without -n" in told
     run("-n", "1", "-m", "memory").assert_outcomes(passed=1)
 
 
@@ -209,9 +214,13 @@ def test_functions_of_a_test_and_their_spans(
 ) -> None:
     pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
     pytester.makepyfile(FUNCTIONS)
-    done = run("--lambda-memory", "256,1024", "-v")
-    done.assert_outcomes(passed=10)
-    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+    run("--lambda-memory", "1024").assert_outcomes(passed=7)
+    done = run("--lambda-memory", "256,1024", "--collect-only", "-q", "-k", "call or same_lab")
+    assert [line.partition("::")[2] for line in done.outlines if "::" in line] == [
+        "test_call[256MB]",
+        "test_call[1024MB]",
+        "test_the_same_lab_again",
+    ]
 
 
 def test_what_functions_did_is_written(
@@ -236,8 +245,8 @@ def test_what_functions_did_is_written(
     done = run("--lambda-results", "out.json", "--lambda-memory", "512")
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.fnmatch_lines(["--lambda-results: wrote out.json"])
-    results = read(pytester.path / "out.json")
-    assert results["schema"] == SCHEMA
+    results = written(pytester, "out.json")
+    assert results["schema"].startswith("lambent.performance-results/")
     assert {sample["memory_mb"] for sample in results["samples"]} == {512}
     by_side: dict[str, list[list[str]]] = {}
     for sample in results["samples"]:
@@ -249,11 +258,12 @@ def test_what_functions_did_is_written(
     assert results["targets"].keys() == by_side.keys()
     assert "secret" not in (pytester.path / "out.json").read_text()
     assert (results["summary"], results["counts"]["failed"]) == ([], 1)
-    assert [warning["text"] for warning in results["warnings"]] == [
-        "1 invocations of app.handler failed, the first: KeyError: 1"
-    ]
-    for form in ("terminal", "json", "html"):
-        assert report.render(results, form)
+    failed, alone = [warning["text"] for warning in results["warnings"]]
+    assert failed == "1 invocations of app.handler failed, the first: KeyError: 1"
+    assert "nothing is compared" in alone
+    shown = pytester.run(sys.executable, "-m", "lambent_lab", "report", "out.json")
+    assert shown.ret == 0
+    shown.stdout.fnmatch_lines(["*1 invocations of app.handler failed*"])
 
 
 def test_benchmarks_of_tests_are_written_as_one(
@@ -283,7 +293,7 @@ def test_benchmarks_of_tests_are_written_as_one(
     done = run("--lambda-results", "out.json")
     done.assert_outcomes(passed=3)
     done.stdout.fnmatch_lines(["--lambda-results: wrote out.json, out-2.json"])
-    both, broken = read(pytester.path / "out.json"), read(pytester.path / "out-2.json")
+    both, broken = written(pytester, "out.json"), written(pytester, "out-2.json")
     assert [(cell["memory_mb"], cell["pairs"], cell["aa_pairs"]) for cell in both["summary"]] == [
         (256, 8, 1),
         (512, 8, 1),
@@ -291,6 +301,30 @@ def test_benchmarks_of_tests_are_written_as_one(
     assert [sample["id"] for sample in both["samples"]] == list(range(2 * (2 + 18)))
     assert both["counts"]["pairs"] == 16
     assert "broken" in (broken["error"] or "")
+
+
+@pytest.mark.parametrize(("workers", "name"), [(None, "out.json"), (1, "out.json"), (3, "out-gw2.json")])
+def test_each_of_several_workers_writes_a_file(workers: int | None, name: str, tmp_path: Path) -> None:
+    from lambent_lab import pytest_plugin
+    from lambent_lab.fixtures.recorder import ObservedPlace, Recorder
+    from lambent_lab.measure.testing import FakeLab
+
+    recorder = Recorder(["pytest"])
+    place = ObservedPlace(FakeLab(), recorder, "lab")
+    place.function("one", code=tmp_path, handler="app.handler").invoke()
+    config: Any = SimpleNamespace(
+        getoption=lambda _: Path("out.json"),
+        stash=pytest.Stash(),
+        pluginmanager=SimpleNamespace(hasplugin=lambda _: False),
+        invocation_params=SimpleNamespace(dir=tmp_path),
+    )
+    if workers is not None:
+        config.workerinput = {"workercount": workers, "workerid": "gw2"}
+    config.stash[pytest_plugin._RECORDER] = recorder
+    session: Any = SimpleNamespace(config=config)
+    pytest_plugin.pytest_sessionfinish(session)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert config.stash[pytest_plugin._WRITTEN] == f"wrote {name}"
 
 
 def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
@@ -304,6 +338,157 @@ def test_where_results_cannot_go(pytester: pytest.Pytester, run: Callable[..., p
     assert not (pytester.path / "out.json").exists()
 
 
+def test_testers_of_this_process(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    pytester.makepyfile("""
+        import lambent
+        import pytest
+
+        def test_perf(perf):
+            @lambent.trace(tracer=perf.tracer)
+            def traced():
+                return sum(range(100))
+
+            found = perf.compare_performance(lambda: sum(range(100)), traced, iterations=20)
+            assert found["overhead_ratio"] > 0
+
+        def test_load(load):
+            found = load.run_load_test(lambda: None, num_threads=2, duration_seconds=60, ramp_up_seconds=30)
+            assert found["test_config"]["duration_seconds"] == 0.2
+            assert found["test_config"]["ramp_up_seconds"] == pytest.approx(0.1)
+            assert found["results"]["total_operations"] > 0
+
+        def test_memory(memory_probe):
+            kept = []
+            assert 1000 < memory_probe.bytes_per_call(lambda: kept.append(bytes(1000))) < 1300
+            assert abs(memory_probe.bytes_per_call(lambda: bytes(1000))) < 50
+            with memory_probe.watch() as grown:
+                block = b"x" * (20 << 20)
+                assert memory_probe.rss_mb() > 20
+            assert 15 < grown.mb <= grown.peak_mb + 1
+            assert (len(block), grown.source != "") == (20 << 20, True)
+
+        def test_no_tracer_is_left(perf):
+            assert lambent.get_tracer() is perf.tracer
+    """)
+    run("--duration", "200ms").assert_outcomes(passed=4)
+
+
+def test_gates(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    for name in ("old", "new"):
+        pytester.mkdir(name).joinpath("app.py").write_text(TRACED)
+    pytester.makepyprojecttoml("[tool.lambent.gate]\nwarm = 3\npairs = [8, 12]\n")
+    pytester.makepyfile("""
+        import pytest
+        from lambent_lab.errors import UsageError
+        from lambent_lab.measure.testing import FakeLab
+
+        @pytest.fixture
+        def lab():
+            return FakeLab(cost=(1.0, 1.0), spread=0.002, change=slower)
+
+        def slower(function, environment, index, result):
+            if function.env.get("SLOW"):
+                result.report = type(result.report)(**{
+                    name: getattr(result.report, name) for name in result.report.__slots__
+                } | {"duration_ms": result.report.duration_ms * 2})
+
+        def test_pass(gate):
+            found = gate(candidate="new/app.handler", base="old/app.handler", count=False, max_regression=0.9)
+            found.require()
+            assert (found.verdict, found.passed) == ("PASS", True)
+            assert found.results["settings"]["memory_mb"] == [256]
+            assert found.results["summary"][0]["pairs"] in {8, 12}
+
+        def test_fail(gate):
+            found = gate(
+                candidate="new/app.handler", base="SLOW=", env={"SLOW": "yes"}, count=False, metrics=["warm"]
+            )
+            assert found.verdict == "FAIL"
+            with pytest.raises(AssertionError, match="FAIL: .*warm"):
+                found.require()
+
+        def test_usage(gate):
+            with pytest.raises(UsageError, match="max-regression"):
+                gate(candidate="new/app.handler", base="old/app.handler", max_regresion=1)
+            with pytest.raises(UsageError, match="There is no .*nowhere"):
+                gate(candidate="nowhere/app.handler", base="old/app.handler")
+
+        def test_own_ratios(gate):
+            assert gate.decide([1.01] * 20).verdict == "PASS"
+            assert gate.decide([1.2] * 20).verdict == "FAIL"
+            assert gate.decide([1.2] * 20, [1.3] * 5).verdict == "INCONCLUSIVE"
+            assert gate.decide([1.2] * 7).verdict == "INCONCLUSIVE"
+    """)
+    done = run("--lambda-results", "gates.json")
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines(["--lambda-results: wrote gates.json, gates-2.json"])
+    found = [written(pytester, name) for name in ("gates.json", "gates-2.json")]
+    assert [(each["kind"], each["gate"]["verdict"]) for each in found] == [("gate", "PASS"), ("gate", "FAIL")]
+
+
+THERE = """
+import pytest
+from lambent_lab import Lab
+from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.serving import Endpoint
+
+@pytest.fixture(scope="session", autouse=True)
+def there(tmp_path_factory):
+    # A function in another lab, served as AWS's emulator does, and as AWS does.
+    code = tmp_path_factory.mktemp("there")
+    (code / "app.py").write_text('''
+import os
+def handler(event, context):
+    return [event, os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], os.environ.get("MODE")]
+''')
+    with Lab() as other:
+        other.function("own", code=code, handler="app.handler", memory=512, timeout=30)
+        other.listen(Endpoint(Desk(other.core), {{"function": "own"}}), "127.0.0.1", {port})
+        yield
+"""
+ELSEWHERE = """
+import pytest
+
+@pytest.mark.lambda_(code=".", handler="app.handler"{env})
+def test_there(lambda_function):
+    result = lambda_function.invoke({{"n": 1}})
+    assert (result.ok, result.payload) == (True, [{{"n": 1}}, "{size}", {a!r}]), result
+
+def test_a_tester(lambda_tester):
+    assert lambda_tester.test_warm_start_performance(2)["n"] == 2
+"""
+
+
+def test_functions_elsewhere(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    pytester.makeconftest(THERE.format(port=port))
+    pytester.makepyfile(ELSEWHERE.format(env="", size=512, a=None))
+    run("--lambda-target", url).assert_outcomes(passed=2)
+    variables = {
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in {**variables, "AWS_ENDPOINT_URL_LAMBDA": url}.items():
+        monkeypatch.setenv(name, value)
+    pytester.makepyfile(ELSEWHERE.format(env=", env={'MODE': 'x'}", size=1024, a="x"))
+    options = ("--lambda-memory", "1024", "--lambda-results", "there.json", "-k", "there")
+    run("--lambda-target", "aws:own", *options).assert_outcomes(passed=1, deselected=1)
+    assert written(pytester, "there.json")["targets"]["app.handler"]["kind"] == "aws"
+
+
+def test_what_is_no_target_is_refused(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    done = run("--lambda-target", "moon")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--lambda-target: 'moon' is no place*"])
+
+
 @pytest.mark.parametrize("text", ["big", "64", "256,", "99999", "", "256.5"])
 def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
     from argparse import ArgumentTypeError
@@ -313,6 +498,13 @@ def test_a_memory_size_is_one_that_lambda_has(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="write 128 to 10240"):
         _sizes(text)
     assert _sizes("512, 256,512") == [256, 512]
+
+
+def test_the_manuals_example(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
+    page = (LAB.parent / "docs" / "how-to" / "test-with-pytest.md").read_text()
+    pytester.makepyfile(page.partition("```text\n")[2].partition("```")[0])
+    (pytester.path / "examples").symlink_to(LAB.parent / "examples")
+    run().assert_outcomes(passed=3)
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:

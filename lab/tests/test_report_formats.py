@@ -36,6 +36,7 @@ def shown(results: Results, form: str) -> str:
     text = report.render(results, form)
     if form == "html":
         text = text[text.index("<body>") : text.index("<script")]
+        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
         text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
     return re.sub(r"\s+", " ", text)
 
@@ -209,7 +210,11 @@ def test_the_terminal_report_has_colour_on_request(results: Results) -> None:
 
 def test_the_terminal_report_can_do_without_unicode(results: Results) -> None:
     results["summary"][0]["metrics"]["memory_mb"]["candidate"] = None
-    assert terminal.render(results, ascii_only=True).isascii()
+    results["targets"]["candidate"]["label"] = "gr\u00f6\u00dfer " * 4
+    text = terminal.render(results, ascii_only=True)
+    assert text.isascii()
+    assert "gr\\xf6\\xdfer" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_hostile_text_is_only_text_in_a_terminal(results: Results) -> None:
@@ -217,6 +222,18 @@ def test_hostile_text_is_only_text_in_a_terminal(results: Results) -> None:
     text = report.render(results, "terminal")
     assert "[bold red]x[/]" in text
     assert "\x1b" not in text
+
+
+def test_long_names_leave_the_figures_their_place(results: Results) -> None:
+    for target in results["targets"].values():
+        target["label"] = "long" * 50
+    text = report.render(results, "terminal")
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for size in results["summary"]:
+        for metric in size["metrics"].values():
+            assert metric["difference"] is not None
+            unit, difference = metric["unit"], metric["difference"]
+            assert f"{signed(difference['median'], unit)} {unit}" in text
 
 
 def test_large_figures_stay_within_80_columns(results: Results) -> None:

@@ -180,6 +180,39 @@ def test_leaving_closes_everything_and_saves_late_spans(world: World, tmp_path: 
     assert "lambent-lab" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_spans_that_came_with_the_end_are_given_to_their_invocations(
+    lab: Lab, world: World, tmp_path: Path
+) -> None:
+    heard: list[str] = []
+    function = lab.function("hello", code=tmp_path, handler="app.handler", on_line=heard.append)
+    results = [function.invoke(), function.invoke()]
+    assert function.late(results) == {}
+
+    def spans(number: int, request_id: str) -> list[dict[str, Any]]:
+        trace = f"{number:032x}"
+        attribute = {"key": "faas.invocation_id", "value": {"stringValue": request_id}}
+        root = {"traceId": trace, "spanId": "1" * 16, "attributes": [attribute]}
+        return [root, {"traceId": trace, "spanId": "2" * 16, "parentSpanId": "1" * 16}]
+
+    first, second = (spans(number, result.request_id) for number, result in enumerate(results, 1))
+    payload = {"resourceSpans": [{"scopeSpans": [{"spans": [*second, *spans(3, "another")]}]}]}
+    line = json.dumps({MARKER: "1", "content-type": "application/json", "payload": payload})
+    say = world.environments[0].on_line
+    assert say is not None
+    for each in ("the end", line):
+        say(each)
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": first}]}]})
+    headers = {"content-type": "application/json"}
+    assert requests.post(f"{lab.otlp_url}/v1/traces", data=body, headers=headers, timeout=10).ok
+    late = function.late(results)
+    assert {request_id: [span.trace_id[-1] for span in found] for request_id, found in late.items()} == {
+        results[0].request_id: ["1", "1"],
+        results[1].request_id: ["2", "2"],
+    }
+    assert function.late(results) == {}, "each is given out once"
+    assert heard == ["the end", line]
+
+
 def test_a_store_that_fails_does_not_cost_the_result(world: World, tmp_path: Path) -> None:
     async def log(invocation: FakeInvocation) -> None:
         invocation.log = (printed("hello"),)

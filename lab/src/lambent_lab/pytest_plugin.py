@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lambent import Tracer
     from lambent_lab import Lab
     from lambent_lab.fixtures.functions import Functions
+    from lambent_lab.fixtures.gates import Gates
+    from lambent_lab.fixtures.probes import Probe, TimedLoad
     from lambent_lab.fixtures.recorder import Recorder
     from lambent_lab.fixtures.spans import Traces
-    from lambent_lab.measure import LambdaPerformanceTester
+    from lambent_lab.measure import LambdaPerformanceTester, PerformanceTester
 
 IDLE_S = 60.0
 """An environment that no test has used for so long is ended, so that a long run does not collect them."""
@@ -43,6 +47,7 @@ _MARKERS = (
     "real_aws: needs AWS itself; skipped without --real-aws, and without credentials.",
 )
 
+_ELSEWHERE = ("docker:", "http://", "https://", "aws:")
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 _WRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _AWS: pytest.StashKey[str] = pytest.StashKey()
@@ -57,6 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="How long each load test runs: 30, 30s, 2m. Default: what the test says.",
+    )
+    group.addoption(
+        "--lambda-target",
+        default="lab",
+        metavar="TARGET",
+        help="Where lambda_function and lambda_tester run: lab (the default), docker:IMAGE, http://… in the "
+        "form of AWS's interface emulator, aws:NAME[:QUALIFIER]. Outside the lab there is one function with "
+        "code of its own.",
     )
     group.addoption(
         "--lambda-memory",
@@ -82,6 +95,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    target: str = config.getoption("--lambda-target")
+    if target != "lab" and not target.startswith(_ELSEWHERE):
+        raise pytest.UsageError(
+            f"--lambda-target: {target!r} is no place: choose lab, docker:IMAGE, http://… or aws:NAME."
+        )
     wanted: Path | None = config.getoption("--lambda-results")
     if wanted is not None and (wanted.is_dir() or not wanted.absolute().parent.is_dir()):
         raise pytest.UsageError(f"--lambda-results: {wanted} cannot be a file: there is no such folder.")
@@ -114,23 +132,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write what was measured, whatever became of the tests."""
-    wanted: Path | None = session.config.getoption("--lambda-results")
-    recorder = session.config.stash.get(_RECORDER, None)
+    """Write what was measured, whatever became of the tests; each of several workers a file of its own."""
+    config = session.config
+    wanted: Path | None = config.getoption("--lambda-results")
     if wanted is None:
         return
+    worker = getattr(config, "workerinput", {})
+    if worker.get("workercount", 1) > 1:
+        wanted = wanted.with_name(f"{wanted.stem}-{worker['workerid']}{wanted.suffix}")
+    recorder = config.stash.get(_RECORDER, None)
     if recorder is None or recorder.empty:
-        session.config.stash[_WRITTEN] = f"nothing was measured, so {wanted} is not written"
+        alone = not config.pluginmanager.hasplugin("dsession")  # it is there where xdist hands out the tests
+        told = f"nothing was measured, so {wanted} is not written"
+        others = f"written by the workers: {wanted}, or {wanted.stem}-gw0{wanted.suffix} and so on"
+        config.stash[_WRITTEN] = told if alone else others
         return
     from lambent_lab.errors import LabError
 
     try:
-        written = recorder.write(wanted)
+        written = recorder.write(config.invocation_params.dir / wanted)
     except LabError as error:
-        session.config.stash[_WRITTEN] = str(error)
+        config.stash[_WRITTEN] = str(error)
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     else:
-        session.config.stash[_WRITTEN] = f"wrote {', '.join(map(str, written))}"
+        config.stash[_WRITTEN] = f"wrote {', '.join(str(wanted.with_name(path.name)) for path in written)}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -164,24 +189,26 @@ def lambda_memory(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def lambda_function(
-    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, lambda_memory: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Functions]:
     """Functions of this test: `lambda_function(code=…, handler=…)` makes one, and returns it.
 
     With the marker `lambda` it is the function that the marker's arguments say: `lambda_function.invoke()`.
+    They are in the lab, unless --lambda-target says where.
     """
     from lambent_lab.fixtures.functions import Functions
 
-    made = Functions(
-        _watched(request.config, lab),
-        test=request.node.name,
-        roots=(request.path.parent, request.config.rootpath),
-        memory_mb=lambda_memory,
-        scratch=lambda: tmp_path_factory.mktemp("lambda"),
-        marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
-    )
-    yield made
-    made.close()
+    with _place(request) as place:
+        made = Functions(
+            place,
+            test=request.node.name,
+            roots=_roots(request),
+            memory_mb=lambda_memory,
+            scratch=lambda: tmp_path_factory.mktemp("lambda"),
+            marked=[(mark.args, mark.kwargs) for mark in request.node.iter_markers("lambda")],
+        )
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")
@@ -191,16 +218,63 @@ def lambda_results(request: pytest.FixtureRequest) -> Recorder:
 
 
 @pytest.fixture
-def lambda_tester(
-    request: pytest.FixtureRequest, lab: Lab, lambda_memory: int
-) -> Iterator[LambdaPerformanceTester]:
-    """A LambdaPerformanceTester of the lab, for a function that tells how long its parts took."""
+def lambda_tester(request: pytest.FixtureRequest, lambda_memory: int) -> Iterator[LambdaPerformanceTester]:
+    """A LambdaPerformanceTester: of the lab's own function, or the one of --lambda-target."""
     from lambent_lab.measure import LambdaPerformanceTester
 
     _refuse_company(request.config, "This test measures a function's starts")
-    with LambdaPerformanceTester(lab=_watched(request.config, lab)) as made:
-        made.memory_mb = lambda_memory
+    target: str = request.config.getoption("--lambda-target")
+    lab = _watched(request.config, request.getfixturevalue("lab")) if target == "lab" else None
+    with LambdaPerformanceTester(target=target, lab=lab) as made:
+        if lab is not None or request.config.getoption("--lambda-memory"):
+            made.memory_mb = lambda_memory
         yield made
+
+
+@pytest.fixture
+def perf(request: pytest.FixtureRequest) -> Iterator[PerformanceTester]:
+    """A PerformanceTester. `perf.tracer` is a tracer of its own, which sends nothing."""
+    from lambent_lab.measure import PerformanceTester
+
+    _refuse_company(request.config, "This test measures time")
+    with _tracer() as tracer:
+        yield PerformanceTester(tracer)
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Iterator[TimedLoad]:
+    """A LoadTester, whose tests last as long as --duration says. `load.tracer` is a tracer of its own."""
+    from lambent_lab.fixtures.probes import TimedLoad
+
+    _refuse_company(request.config, "This test puts load on something")
+    with _tracer() as tracer:
+        yield TimedLoad(tracer, request.config.getoption("--duration"))
+
+
+@pytest.fixture
+def memory_probe(request: pytest.FixtureRequest) -> Probe:
+    """The memory of this process: `rss_mb()`, `with memory_probe.watch() as grown`, `bytes_per_call(f)`."""
+    from lambent_lab.fixtures.probes import Probe
+
+    _refuse_company(request.config, "This test measures memory")
+    return Probe()
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest, lab: Lab, lambda_memory: int, lambda_results: Recorder) -> Gates:
+    """A candidate against its base: `gate(candidate="new/app.handler", base="old/app.handler").require()`."""
+    from lambent_lab.fixtures.functions import find
+    from lambent_lab.fixtures.gates import Gates
+
+    _refuse_company(request.config, "This test is a gate")
+    roots = _roots(request)
+    return Gates(
+        lab,
+        find=lambda folder: find(folder, roots),
+        root=request.config.rootpath,
+        memory_mb=lambda_memory,
+        keep=lambda_results.add,
+    )
 
 
 @pytest.fixture
@@ -213,6 +287,24 @@ def traces(lab: Lab) -> Iterator[Traces]:
     listening.close()
 
 
+@contextmanager
+def _tracer() -> Iterator[Tracer]:
+    """A tracer that sends nothing, and is nobody's default when the test has ended."""
+    import lambent
+    from lambent.testing import isolated
+
+    with isolated():
+        tracer = lambent.init(test_mode=True)
+        try:
+            yield tracer
+        finally:
+            tracer.close()
+
+
+def _roots(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    return request.path.parent, request.config.rootpath
+
+
 def _recorder(config: pytest.Config) -> Recorder:
     if _RECORDER not in config.stash:
         from lambent_lab.fixtures.recorder import Recorder
@@ -221,13 +313,28 @@ def _recorder(config: pytest.Config) -> Recorder:
     return config.stash[_RECORDER]
 
 
-def _watched(config: pytest.Config, lab: Lab) -> Any:
-    """The lab, or one like it that records what functions do, when it is to be written."""
+@contextmanager
+def _place(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Where functions are made: the lab, or what --lambda-target says."""
+    target: str = request.config.getoption("--lambda-target")
+    if target == "lab":
+        yield _watched(request.config, request.getfixturevalue("lab"))
+        return
+    from lambent_lab.fixtures.places import Elsewhere
+
+    sizes: list[int] = request.config.getoption("--lambda-memory")
+    with Elsewhere(target, own_memory=not sizes) as place:
+        yield _watched(request.config, place)
+
+
+def _watched(config: pytest.Config, lab: Any) -> Any:
+    """The lab (or another place), or one like it that records what functions do, when it is to be written."""
     if config.getoption("--lambda-results") is None:
         return lab
     from lambent_lab.fixtures.recorder import ObservedPlace
+    from lambent_lab.measure.remote import kind_of
 
-    return ObservedPlace(lab, _recorder(config))
+    return ObservedPlace(lab, _recorder(config), kind_of(config.getoption("--lambda-target")))
 
 
 def _sizes(text: str) -> list[int]:

@@ -26,11 +26,15 @@ _COMMANDS = {
     "compare": "Show what changed between result files.",
     "gate": "Let a candidate through, or not, by what it costs.",
     "invoke": "Run a function in a local Lambda environment.",
+    "load": "Put a function under load.",
+    "locust": "Put a function under load from many processes or machines.",
+    "matrix": "Measure at every memory size and with every Python.",
     "quick": "Say in a few seconds whether tracing's overhead is acceptable.",
     "report": "Show a result file in the terminal or as a page.",
     "serve": "Serve AWS's Lambda API for the functions of a file.",
     "soak": "Watch memory, CPU and time over very many invocations.",
     "trace": "List and draw the traces that were received.",
+    "tune": "Find the memory size that is cheapest, or fastest.",
 }
 """The commands and what they do; each lives in the module of its name, as `command`."""
 

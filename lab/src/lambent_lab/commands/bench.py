@@ -1,33 +1,32 @@
-"""`lambent bench`: what tracing (or another bundle) costs, in pairs of fresh environments."""
+"""`lambent bench`: what tracing (or another bundle) costs, in blocks of fresh environments."""
 
 from __future__ import annotations
 
 import random
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lambent_lab.commands import options
+from lambent_lab.commands.axes import MemorySizes, Pythons, Variants
+from lambent_lab.commands.progress import BarProgress, LogProgress, progress
 from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from lambent_lab.measure.bench import Progress
+    from click.core import ParameterSource
+
+    from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.results import Results
     from lambent_lab.measure.sampler import LabLike
+    from lambent_lab.measure.target import Target
+    from lambent_lab.measure.variants import Comparison
 
-_SIZES = range(128, 10241)
-
-if TYPE_CHECKING:
-    _SizesType = click.ParamType[tuple[int, ...]]
-else:
-    _SizesType = click.ParamType  # generic in the newest releases of click only
+__all__ = ["BarProgress", "LogProgress", "MemorySizes", "command", "make_lab", "progress", "writable"]
 
 
 def _make_lab() -> AbstractContextManager[LabLike]:
@@ -40,65 +39,36 @@ def _make_lab() -> AbstractContextManager[LabLike]:
 make_lab: Callable[[], AbstractContextManager[LabLike]] = _make_lab
 
 
-class MemorySizes(_SizesType):
-    """A list of memory sizes in MB, as 128,256,512."""
-
-    name = "MB,…"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """The sizes, each once and in order."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = sorted({int(part) for part in str(value).split(",")})
-        except ValueError:
-            self.fail(f"{value!r} is not a list of megabytes such as 128,256,512.", param, ctx)
-        for size in sizes:
-            if size not in _SIZES:
-                self.fail(f"Lambda has memory sizes from 128 to 10240 MB, not {size}.", param, ctx)
-        return tuple(sizes)
-
-
 @click.command(name="bench", short_help="Measure what tracing costs, cold and warm.")
-@options.target
+@click.argument("target", metavar="[TARGET]", required=False)
 @click.option(
     "--baseline",
-    metavar="TARGET|K=V",
-    help="Another bundle's FOLDER/module.function, or the variable that switches tracing off in the same one "
+    metavar="TARGET|K=V|MODE|git:REV",
+    help="What to compare with: another target, or a variable, a mode or a revision of the same one "
     "(default: OTEL_SDK_DISABLED=true).",
+)
+@click.option(
+    "--variants",
+    metavar="V,…",
+    type=Variants(),
+    multiple=True,
+    help="What to compare: off, on, sync, async, finalize, auto, K=V, git:REV, TARGET, or NAME= and one of "
+    "these; may be repeated.",
 )
 @options.event
 @click.option(
     "--memory", "memory_mb", type=MemorySizes(), default=(128,), help="Memory sizes in MB (default: 128)."
 )
-@click.option(
-    "--cold",
-    "pairs",
-    metavar="N",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="Fresh environments a side and memory size; 8 or more give an interval.",
-)
-@click.option(
-    "--warm",
-    metavar="N",
-    type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    help="Warm invocations in each environment.",
-)
-@click.option(
-    "--aa",
-    metavar="N",
-    type=click.IntRange(0),
-    help="Pairs of the baseline against itself (default: 3 when there are 8 pairs or more, else 0).",
-)
+@options.counts
 @options.timeout
 @options.env
-@options.python
+@click.option(
+    "--python",
+    "pythons",
+    metavar="V|PATH,…",
+    type=Pythons(),
+    help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
+)
 @options.init_cpu
 @click.option(
     "--no-bytecode", is_flag=True, help="Run without .pyc files, as a bundle made without them does."
@@ -106,32 +76,50 @@ class MemorySizes(_SizesType):
 @click.option(
     "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
 )
+@click.option("--no-imports", is_flag=True, help="Do not look at what the imports of a cold start cost.")
+@options.reach
+@options.results
 @click.option(
-    "--output",
+    "--resume",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("performance-results.json"),
-    show_default=True,
-    help="The result file, with every raw value.",
-)
-@click.option(
-    "--html",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("performance-report.html"),
-    show_default=True,
-    help="The page with the plots.",
-)
-@click.option("--no-html", is_flag=True, help="Write no page.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result file's content instead of the table.")
-@click.option(
-    "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Go on with a run that was interrupted, by its result file; without TARGET with all its options.",
 )
 @click.pass_context
-def command(
-    context: click.Context,
-    target: str,
+def command(context: click.Context, /, **given: Any) -> None:
+    """Measure a function traced against itself untraced, or one target against others.
+
+    TARGET is FOLDER/module.function in the lab, docker:IMAGE, http://HOST:PORT of a runtime interface
+    emulator, or aws:FUNCTION[:QUALIFIER]. All sides run in fresh environments, in blocks, in random order.
+    Exit code 0: measured; 1: something failed, or no spans arrived; 2: bad usage; 130: interrupted, what was
+    measured so far is written, and --resume goes on with it.
+    """
+    source = context.get_parameter_source
+    if given["resume"] is not None and given["target"] is None and not given["variants"]:
+        again = _again(given["resume"])
+        again.params["resume"] = given["resume"]
+        given, source = again.params, again.get_parameter_source
+    context.exit(measure(source, **given))
+
+
+def _again(path: Path) -> click.Context:
+    """The options with which an interrupted run was begun. Raises UsageError."""
+    from lambent_lab.measure.results import read
+
+    words = read(path)["command"]
+    if words[1:2] != ["bench"] or len(words) < 3:
+        raise UsageError(f"{path} does not say how it was begun: give TARGET and the options again.")
+    if any("***" in word for word in words):
+        raise UsageError(f"{path} keeps no secrets: give TARGET and all options again, beside --resume.")
+    return command.make_context("bench", words[2:])
+
+
+def measure(
+    source: Callable[[str], ParameterSource | None],
+    *,
+    target: str | None,
     baseline: str | None,
+    variants: tuple[tuple[str, ...], ...],
     event: str | None,
     memory_mb: tuple[int, ...],
     pairs: int,
@@ -139,63 +127,134 @@ def command(
     aa: int | None,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    pythons: dict[str, Path | None] | None,
     init_cpu: Literal["boost", "share"],
     no_bytecode: bool,
     otlp: bool,
+    no_imports: bool,
+    region: str | None,
+    endpoint_url: str | None,
+    restart: str | None,
     output: Path,
     html: Path,
     no_html: bool,
     as_json: bool,
     seed: int | None,
-) -> None:
-    """Measure a function traced against itself untraced, or one bundle against another.
+    resume: Path | None,
+    shown: Callable[[Results], str] | None = None,
+    code: Callable[[Results], int] | None = None,
+    name: str = "bench",
+) -> int:
+    """Measure what the options say, and return the exit code.
 
-    Both run in fresh environments, in pairs, in random order. Exit code 0: measured; 1: something failed,
-    or no spans arrived; 2: bad usage; 130: interrupted, what was measured so far is written.
+    `shown` makes what is printed instead of the report, `code` the exit code; `name` is the command's.
     """
     from lambent_lab import measure, report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
+    from lambent_lab.measure import resume as going_on
     from lambent_lab.measure.plan import default_aa
-    from lambent_lab.measure.results import write_text
-    from lambent_lab.measure.target import sides
+    from lambent_lab.measure.results import read, write_text
+    from lambent_lab.measure.revisions import Revisions
+    from lambent_lab.measure.variants import Asked
     from lambent_lab.service.function import encode_event
 
-    candidate, base = sides(target, baseline, parse_env(env), locate)
-    payload = load_event(event)
-    encode_event(payload)  # an event that Lambda would not take is said before anything runs
-    outputs = [output] if no_html else [output, html]
-    for path in outputs:
-        writable(path)
-    benchmark = measure.Benchmark(
-        candidate=candidate,
-        baseline=base,
-        event=payload,
-        event_name=event,
-        memory_mb=memory_mb,
-        pairs=pairs,
-        aa=default_aa(pairs) if aa is None else aa,
-        warm=warm,
-        timeout_s=timeout,
-        python=python,
-        bytecode=not no_bytecode,
-        init_cpu=init_cpu,
-        otlp=otlp,
-        # Not a secret: the order of a measurement.
-        seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
-        command=("lambent", *sys.argv[1:]),
-    )
-    with make_lab() as lab:
-        with progress() as bar:
-            results = measure.run(benchmark, lab, bar)
-        # Before the lab ends: nothing that goes wrong there may cost the results.
-        write_text(output, report.render(results, "json"))
-        if not no_html:
-            write_text(html, report.render(results, "html"))
-    _print(results, as_json=as_json)
+    given = {"region": region, "endpoint_url": endpoint_url, "restart": restart}
+    reach = {name: text for name, text in given.items() if text is not None}
+    with Revisions() as revisions:
+        asked = Asked(
+            target=target, env=parse_env(env), locate=locate, revision=revisions.folder, reach=reach
+        )
+        compared = comparison(asked, [text for texts in variants for text in texts], baseline)
+        payload = load_event(event)
+        encode_event(payload)  # an event that Lambda would not take is said before anything runs
+        earlier = None if resume is None else read(resume)
+        if resume is not None and _is_default(source, "output"):
+            output = resume
+        outputs = [output] if no_html else [output, html]
+        for path in outputs:
+            writable(path)
+        if _is_default(source, "memory_mb"):
+            memory_mb = own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
+        if seed is None:
+            # Not a secret: the order of a measurement.
+            seed = random.randrange(2**32) if earlier is None else earlier["seed"]  # noqa: S311
+        single = pythons is not None and list(pythons) == [""]
+        benchmark = measure.Benchmark(
+            baseline=compared.baseline,
+            candidate=compared.variants.get("candidate"),
+            variants={name: side for name, side in compared.variants.items() if name != "candidate"},
+            event=payload,
+            event_name=event,
+            memory_mb=memory_mb,
+            pairs=pairs,
+            aa=default_aa(pairs) if aa is None else aa,
+            warm=warm,
+            timeout_s=timeout,
+            python=pythons[""] if single and pythons is not None else None,
+            pythons={} if single or pythons is None else pythons,
+            bytecode=not no_bytecode,
+            init_cpu=init_cpu,
+            otlp=otlp,
+            imports=not no_imports,
+            seed=seed,
+            command=("lambent", *sys.argv[1:]) if earlier is None else tuple(earlier["command"]),
+        )
+        if earlier is not None and resume is not None:
+            going_on.check(earlier, benchmark, resume)
+        with make_lab() as lab:
+            with progress(name) as bar:
+                results = measure.run(benchmark, lab, bar, earlier)
+            # Before the lab ends: nothing that goes wrong there may cost the results.
+            write_text(output, report.render(results, "json"))
+            if not no_html:
+                write_text(html, report.render(results, "html"))
+    _print(results, as_json=as_json, shown=shown)
     written = " and ".join(str(path) for path in outputs)
     click.echo(f"Wrote {written}.", err=True)
-    context.exit(measure.exit_code(results))
+    if results["interrupted"]:
+        click.echo(f"Go on with it: {_resumption(benchmark, output, name)}", err=True)
+    return measure.exit_code(results) if code is None else code(results)
+
+
+def comparison(asked: Any, variants: list[str], baseline: str | None) -> Comparison:
+    """What is compared with what. Raises UsageError."""
+    from dataclasses import replace
+
+    from lambent_lab.measure.variants import MODES, Comparison, compare, sides_of
+
+    if variants:
+        return compare(asked, variants, baseline)
+    if asked.target is None:
+        raise click.UsageError("Name a TARGET: FOLDER/module.function, docker:…, http://… or aws:….")
+    if baseline is not None and (baseline in {"off", "on", *MODES} or baseline.startswith("git:")):
+        found = compare(asked, ["on"], baseline)
+        own = replace(found.variants["candidate"], label="candidate")
+        return Comparison(found.baseline, {"candidate": own})
+    return sides_of(asked, baseline)
+
+
+def _is_default(source: Callable[[str], ParameterSource | None], name: str) -> bool:
+    from click.core import ParameterSource
+
+    return source(name) in {None, ParameterSource.DEFAULT}
+
+
+def own_memory(sides: list[Target]) -> tuple[int, ...]:
+    """The memory that the first function in AWS has, where one is compared; else nothing."""
+    for side in sides:
+        if side.kind == "aws":
+            from lambent_lab.measure.remote.aws import Account
+
+            return (Account(side.text, side.reach).memory_mb,)
+    return ()
+
+
+def _resumption(benchmark: Benchmark, output: Path, name: str) -> str:
+    """The command that goes on with an interrupted run."""
+    from lambent_lab.measure.target import masked_command
+
+    alone = name == "bench" and masked_command(benchmark.command) == list(benchmark.command)
+    return f"lambent {name} --resume {output}{'' if alone else ', with TARGET and the same options'}"
 
 
 def writable(path: Path) -> None:
@@ -204,129 +263,15 @@ def writable(path: Path) -> None:
         raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
 
 
-def _print(results: Results, *, as_json: bool) -> None:
+def _print(results: Results, *, as_json: bool, shown: Callable[[Results], str] | None) -> None:
     from lambent_lab import report
 
     if as_json:
         click.echo(report.render(results, "json"), nl=False)
         return
-    from lambent_lab.commands.output import Look
-    from lambent_lab.report import terminal
-
-    look = Look.of_stdout()
-    width = max(80, min(look.width, 100))
-    text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
-    click.echo(text, nl=False, color=look.color)
-
-
-@contextmanager
-def progress(name: str = "bench") -> Iterator[Progress]:
-    """A progress bar on a terminal's standard error; elsewhere a line every 10 seconds."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield LogProgress(name)
+    if shown is not None:
+        click.echo(shown(results), nl=False)
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
+    from lambent_lab.commands.output import print_report
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    # Drawn seldom: the measured function shares the machine. The standard output may be a file: left alone.
-    bar = Bar(
-        *columns,
-        console=console,
-        transient=True,
-        refresh_per_second=2,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    with bar:
-        yield BarProgress(bar)
-
-
-class BarProgress:
-    """Progress as a rich bar over environments, moving with every invocation."""
-
-    def __init__(self, bar: object) -> None:
-        from rich.progress import Progress as Bar
-
-        assert isinstance(bar, Bar)
-        self._bar = bar
-        self._task = bar.add_task("starting", total=None)
-
-    def begin(self, environments: int, invocations: int) -> None:  # noqa: ARG002 - the bar counts invocations
-        """Show the plan."""
-        self._bar.update(self._task, total=invocations)
-
-    def environment(self, side: str, memory_mb: int) -> None:
-        """Name what runs now."""
-        self._bar.update(self._task, description=f"{side} {memory_mb} MB")
-
-    def invocation(self) -> None:
-        """Move on."""
-        self._bar.advance(self._task)
-
-    def skip(self, invocations: int) -> None:
-        """Move over what will not happen."""
-        self._bar.advance(self._task, invocations)
-
-
-class LogProgress:
-    """Progress as lines in a log: two at the beginning, then one every `every` seconds."""
-
-    def __init__(
-        self,
-        name: str = "bench",
-        every: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-        say: Callable[[str], None] = lambda line: click.echo(line, err=True),
-    ) -> None:
-        self._name, self._every, self._clock, self._say = name, every, clock, say
-        self._planned = self._environments = self._done = self._begun = 0
-        self._started = self._last = clock()
-
-    def begin(self, environments: int, invocations: int) -> None:
-        """Say what is planned; a gate may plan more on the way."""
-        if not self._planned:
-            self._started = self._last = self._clock()
-        self._environments, self._planned = environments, invocations
-        self._say(f"{self._name}: {environments} environments, {invocations} invocations")
-
-    def environment(self, side: str, memory_mb: int) -> None:
-        """Say where it is, when it is time to."""
-        self._begun += 1
-        now = self._clock()
-        if self._begun == 1 or now - self._last >= self._every:
-            self._last = now
-            self._say(
-                f"{self._name}: environment {self._begun} of {self._environments} ({side}, {memory_mb} MB), "
-                f"{self._left(now)}"
-            )
-
-    def invocation(self) -> None:
-        """Count."""
-        self._done += 1
-
-    def skip(self, invocations: int) -> None:
-        """Plan less."""
-        self._planned -= invocations
-
-    def _left(self, now: float) -> str:
-        if not self._done:
-            return "time left unknown"
-        left = (now - self._started) / self._done * (self._planned - self._done)
-        return f"about {left:.0f} s left" if left < 90 else f"about {left / 60:.0f} min left"
+    print_report(results)

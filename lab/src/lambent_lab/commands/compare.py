@@ -29,7 +29,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     flag_value="-",
     help="Write the comparison as JSON; without FILE it is printed.",
 )
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request.")
+@click.option(
+    "--markdown", "--md", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request."
+)
 def command(files: tuple[Path, ...], json_file: str | None, markdown_file: Path | None) -> None:
     """Show the numbers of result files side by side, and what else was different between their runs.
 

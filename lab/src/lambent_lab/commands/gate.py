@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import bench, options
+from lambent_lab.commands.axes import MemorySizes, Pythons
+from lambent_lab.commands.output import print_report
+from lambent_lab.commands.progress import progress
+from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lambent_lab.measure.gate_config import GateConfig
-    from lambent_lab.measure.results import Results
 
 
 def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -42,18 +46,23 @@ def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     return callback
 
 
+_INCONCLUSIVE = 3
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(name="gate", short_help="Let a candidate through, or not: against its base, in pairs.")
 @click.option(
     "--base",
-    metavar="TARGET",
+    metavar="TARGET|git:REV|K=V",
     required=True,
-    help="What it is compared with; or K=V, the candidate with that variable.",
+    help="What it is compared with: another target, a revision of the candidate's repository, or the "
+    "candidate with a variable.",
 )
 @click.option(
-    "--candidate", metavar="TARGET", required=True, help="What is judged, as FOLDER/module.function."
+    "--candidate",
+    metavar="TARGET",
+    required=True,
+    help="What is judged: FOLDER/module.function, docker:…, http://… or aws:….",
 )
 @click.option(
     "--max-regression",
@@ -62,7 +71,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="How much slower or larger the candidate may be (default: 5%).",
 )
 @options.event
-@click.option("--memory", "memory_mb", type=bench.MemorySizes(), help="Memory sizes in MB (default: 128).")
+@click.option("--memory", "memory_mb", type=MemorySizes(), help="Memory sizes in MB (default: 128).")
 @click.option(
     "--metric",
     "metrics",
@@ -83,12 +92,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @options.timeout
 @options.env
-@options.python
+@click.option(
+    "--python",
+    "pythons",
+    metavar="V|PATH,…",
+    type=Pythons(),
+    help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
+)
 @options.init_cpu
 @click.option(
     "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
 )
-@click.option("--no-counts", is_flag=True, help="Count no exported bytes and system calls.")
+@click.option("--no-counts", is_flag=True, help="Count no imports, exported bytes and system calls.")
+@options.reach
 @click.option(
     "--history",
     metavar="FILE",
@@ -106,11 +122,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--json",
     "json_file",
-    metavar="FILE",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=Path("-"),
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
-    help="The result file, with every raw value; - prints it.",
+    help="The result file, with every raw value; without FILE it is printed.",
 )
-@click.option("--markdown", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request.")
+@click.option(
+    "--markdown", "--md", "markdown_file", metavar="FILE", type=_FILE, help="A comment for a pull request."
+)
 @click.option("--junit", "junit_file", metavar="FILE", type=_FILE, help="JUnit XML, a case for each check.")
 @click.option("--html", "html_file", metavar="FILE", type=_FILE, help="The page with the plots.")
 @click.option(
@@ -129,10 +149,13 @@ def command(
     pairs: tuple[int, ...] | None,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    pythons: dict[str, Path | None] | None,
     init_cpu: Literal["boost", "share"],
     otlp: bool,
     no_counts: bool,
+    region: str | None,
+    endpoint_url: str | None,
+    restart: str | None,
     history: tuple[Path, ...],
     config_file: Path | None,
     json_file: Path | None,
@@ -147,74 +170,91 @@ def command(
     decides, with its 99% interval; where that does not tell, more pairs are run. Counts (modules, bytes,
     system calls, spans) and the limits of [tool.lambent.gate] in pyproject.toml decide without statistics.
 
-    Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE; 2: bad usage; 130: interrupted, what was measured so far is
-    written.
+    Exit code 0: PASS; 1: FAIL; 3: INCONCLUSIVE, also when the measurement itself failed; 2: bad usage; 130:
+    interrupted, what was measured so far is written.
     """
     from lambent_lab import report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.measure import gating
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.results import read, write_text
-    from lambent_lab.measure.target import sides
+    from lambent_lab.measure.revisions import Revisions
+    from lambent_lab.measure.variants import Asked
     from lambent_lab.service.function import encode_event
 
     config, found = _limits(config_file)
-    asked: dict[str, Any] = {
+    limits: dict[str, Any] = {
         "max_regression": max_regression,
         "metrics": metrics,
         "warm": warm,
         "pairs": pairs,
         "memory": memory_mb,
     }
-    config = replace(config, **{name: value for name, value in asked.items() if value is not None})
-    own, other = sides(candidate, base, parse_env(env), locate)
+    config = replace(config, **{name: value for name, value in limits.items() if value is not None})
     payload = load_event(event)
-    encode_event(payload)
+    encode_event(payload)  # an event that Lambda would not take is said before anything runs
+    files = {"json": json_file, "markdown": markdown_file, "junit": junit_file, "html": html_file}
     to_stdout = json_file is not None and str(json_file) == "-"
-    outputs: list[tuple[Path, str]] = [
-        (path, form)
-        for path, form in (
-            (None if to_stdout else json_file, "json"),
-            (markdown_file, "markdown"),
-            (junit_file, "junit"),
-            (html_file, "html"),
-        )
-        if path is not None
-    ]
+    outputs = [(path, form) for form, path in files.items() if path is not None and str(path) != "-"]
     for path, _ in outputs:
         bench.writable(path)
     past = [*history]
     if config.history is not None and not history:
         past = [(found or Path()).parent / config.history]
-    gate = gating.Gate(
-        benchmark=Benchmark(
-            candidate=own,
-            baseline=other,
-            event=payload,
-            event_name=event,
-            memory_mb=config.memory or (128,),
-            timeout_s=timeout,
-            python=python,
-            init_cpu=init_cpu,
-            otlp=otlp,
-            # Not a secret: the order of a measurement.
-            seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
-            command=("lambent", *sys.argv[1:]),
-        ),
-        config=config,
-        history=tuple((str(path), read(path)) for path in past),
-        count=not no_counts,
-    )
-    with bench.make_lab() as lab:
-        with bench.progress("gate") as bar:
-            results = gating.run(gate, lab, bar)
-        # Before the lab ends: nothing that goes wrong there may cost the results.
-        for path, form in outputs:
-            write_text(path, report.render(results, form))
-    _print(results, as_json=to_stdout)
+    given = {"region": region, "endpoint_url": endpoint_url, "restart": restart}
+    reach = {name: text for name, text in given.items() if text is not None}
+    single = pythons is not None and list(pythons) == [""]
+    with _no_verdict(context), Revisions() as revisions:
+        asked = Asked(
+            target=candidate, env=parse_env(env), locate=locate, revision=revisions.folder, reach=reach
+        )
+        compared = bench.comparison(asked, [], base)
+        sides = [compared.baseline, *compared.variants.values()]
+        gate = gating.Gate(
+            benchmark=Benchmark(
+                baseline=compared.baseline,
+                candidate=compared.variants["candidate"],
+                event=payload,
+                event_name=event,
+                memory_mb=config.memory or bench.own_memory(sides) or (128,),
+                timeout_s=timeout,
+                python=pythons[""] if single and pythons is not None else None,
+                pythons={} if single or pythons is None else pythons,
+                init_cpu=init_cpu,
+                otlp=otlp,
+                # Not a secret: the order of a measurement.
+                seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
+                command=("lambent", *sys.argv[1:]),
+            ),
+            config=config,
+            history=tuple((str(path), read(path)) for path in past),
+            count=not no_counts,
+        )
+        with bench.make_lab() as lab:
+            with progress("gate") as bar:
+                results = gating.run(gate, lab, bar)
+            # Before the lab ends: nothing that goes wrong there may cost the results.
+            for path, form in outputs:
+                write_text(path, report.render(results, form))
+    if to_stdout:
+        click.echo(report.render(results, "json"), nl=False)
+    else:
+        print_report(results)
     if outputs:
         click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
     context.exit(gating.exit_code(results))
+
+
+@contextmanager
+def _no_verdict(context: click.Context) -> Iterator[None]:
+    """End with 3 when the measurement itself fails: an exit code of 1 is a candidate that failed."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except LabError as error:
+        click.echo(f"lambent: INCONCLUSIVE: {' '.join(str(error).split())}", err=True)
+        context.exit(_INCONCLUSIVE)
 
 
 def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
@@ -223,14 +263,3 @@ def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
 
     path = given or gate_config.find(Path.cwd())
     return (gate_config.GateConfig(), None) if path is None else (gate_config.load(path), path)
-
-
-def _print(results: Results, *, as_json: bool) -> None:
-    from lambent_lab import report
-
-    if as_json:
-        click.echo(report.render(results, "json"), nl=False)
-        return
-    from lambent_lab.commands.output import print_report
-
-    print_report(results)

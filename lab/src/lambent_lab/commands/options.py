@@ -131,3 +131,92 @@ def python(command: F) -> F:
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="The interpreter that runs the function.",
     )(command)
+
+
+def counts(command: F) -> F:
+    """Give a command --cold, --warm and --aa."""
+    for option in reversed(_COUNTS):
+        command = option(command)
+    return command
+
+
+_COUNTS = (
+    click.option(
+        "--cold",
+        "pairs",
+        metavar="N",
+        type=click.IntRange(1),
+        default=10,
+        show_default=True,
+        help="Fresh environments a side, memory size and Python; 8 or more give an interval.",
+    ),
+    click.option(
+        "--warm",
+        metavar="N",
+        type=click.IntRange(0),
+        default=20,
+        show_default=True,
+        help="Warm invocations in each environment.",
+    ),
+    click.option(
+        "--aa",
+        metavar="N",
+        type=click.IntRange(0),
+        help="Pairs of the baseline against itself (default: 3 when there are 8 pairs or more, else 0).",
+    ),
+)
+
+
+def reach(command: F) -> F:
+    """Give a command the options for functions outside the lab."""
+    for option in reversed(_REACH):
+        command = option(command)
+    return command
+
+
+_REACH = (
+    click.option("--region", metavar="NAME", help="The region of an aws: target (default: AWS's own)."),
+    click.option(
+        "--endpoint-url", metavar="URL", help="Where an aws: target's API is, for one that is not AWS's."
+    ),
+    click.option(
+        "--restart",
+        metavar="COMMAND",
+        help="What makes an http: target new, for its cold starts; without it there are none. {port}, {host} "
+        "and {url} in it are the target's.",
+    ),
+)
+
+
+def results(command: F) -> F:
+    """Give a command the options for what it writes, and the seed."""
+    for option in reversed(_RESULTS):
+        command = option(command)
+    return command
+
+
+_RESULTS = (
+    click.option(
+        "--output",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=Path("performance-results.json"),
+        show_default=True,
+        help="The result file, with every raw value.",
+    ),
+    click.option(
+        "--html",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=Path("performance-report.html"),
+        show_default=True,
+        help="The page with the plots.",
+    ),
+    click.option("--no-html", is_flag=True, help="Write no page."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print the result file's content instead of the table."
+    ),
+    click.option(
+        "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
+    ),
+)

@@ -39,7 +39,8 @@ def command(context: click.Context, limit: float, processes: int, pairs: int, as
 
     The operation takes some ten microseconds: the ratio is that of a function which does little. What
     tracing costs a Lambda function is measured by `lambent bench`. Exit code 0: the overhead is below the
-    limit; 1: it is not, or it could not be measured; 2: bad usage; 130: interrupted.
+    limit; 1: it is not, or it could not be measured; 2: bad usage; 130: interrupted,
+    what was measured so far is printed.
     """
     import json
 
@@ -50,4 +51,4 @@ def command(context: click.Context, limit: float, processes: int, pairs: int, as
     click.echo(
         json.dumps(result, indent=1, allow_nan=False) + "\n" if as_json else quick.render(result), nl=False
     )
-    context.exit(0 if result["is_acceptable"] else 1)
+    context.exit(130 if result["interrupted"] else 0 if result["is_acceptable"] else 1)

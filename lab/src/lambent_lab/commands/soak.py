@@ -111,10 +111,17 @@ def command(
     """
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.commands.run_progress import meter
+    from lambent_lab.errors import UsageError
     from lambent_lab.measure import soak
+    from lambent_lab.measure.remote import kind_of
     from lambent_lab.measure.target import sides
     from lambent_lab.service.function import encode_event
 
+    for each in (target, baseline or ""):
+        if kind_of(each) != "lab":
+            raise UsageError(
+                f"{each} cannot be looked into: a soak needs FOLDER/module.function, in the lab."
+            )
     candidate, base = sides(target, baseline, parse_env(env), locate)
     payload = load_event(event)
     encode_event(payload)
@@ -137,37 +144,35 @@ def command(
     with make_lab() as lab:
         functions = {side: _function(lab, side, each, study, python) for side, each in study.targets.items()}
         with meter("soak") as bar:
-            results = soak.run(study, functions, _Progress(bar))
+            labels = {side: each.label for side, each in study.targets.items()}
+            results = soak.run(study, functions, _Progress(bar, labels))
         code = run_output.finish(results, output, as_json=as_json, table=_table(results))
     context.exit(code)
 
 
 class _Progress:
-    def __init__(self, bar: Meter) -> None:
+    def __init__(self, bar: Meter, labels: dict[str, str]) -> None:
         self._bar = bar
+        self._labels = labels
 
     def begin(self, invocations: int) -> None:
         self._bar.begin(invocations)
 
     def done(self, side: str) -> None:
-        self._bar.note = side
+        self._bar.note = self._labels[side]
         self._bar.advance()
 
 
 def _function(lab: Any, side: str, target: Target, study: Any, python: Path | None) -> FunctionLike:
-    # The function says how many spans it made, so that lost ones are seen.
-    env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
-    if study.otlp:
-        env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-        env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
+    from lambent_lab.measure.accounting import counting
+
     made: FunctionLike = lab.function(
         f"soak-{side}",
         code=target.code,
         handler=target.handler,
         memory=study.memory_mb,
         timeout=study.timeout_s,
-        env=env,
+        env=counting(target.env, lab.otlp_url if study.otlp else None),
         python=python,
         freeze=study.freeze,
     )

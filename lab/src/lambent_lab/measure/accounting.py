@@ -9,7 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lambent_lab.measure.results_load import SpanTotals
+
+
+def counting(env: Mapping[str, str], otlp_url: str | None = None) -> dict[str, str]:
+    """The variables of a function that says how many spans it made, and with a URL sends them there.
+
+    What the user has set stays. A tracer that does not know the variables says nothing.
+    """
+    found = {"LAMBENT_COUNT_SPANS": "true", **env}
+    if otlp_url is not None:
+        found.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+        found.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        found.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_url)
+    return found
 
 
 class SpanCounter:
@@ -30,6 +45,12 @@ class SpanCounter:
             self._said += 1
             self.made += made
             self._received_of_said += received
+
+    def add_late(self, received: int, made: int | None) -> None:
+        """Take spans of an invocation that was without any: they came when its environment ended."""
+        self.invocations -= 1
+        self.without -= 1
+        self.add(received, made)
 
     def totals(self) -> SpanTotals:
         """What it comes to."""

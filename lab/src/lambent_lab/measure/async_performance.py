@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure import stats, timing
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.performance import ACCEPTABLE_RATIO
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import Calls, at_least
@@ -94,6 +95,7 @@ class AsyncPerformanceTester:
         sides = (_Side(baseline_func, self._clock), _Side(traced_func, self._clock))
         for side in sides:
             await side.warm_up(warmup_iterations)
+        load = load_average()
         spans = timing.spans_started(self.tracer)
         lags = (_Lag(self._clock), _Lag(self._clock))
         pairs: list[tuple[float, float] | None] = []
@@ -120,18 +122,20 @@ class AsyncPerformanceTester:
         return {
             "baseline": results[0],
             "traced": results[1],
-            "overhead_ratio": timing.ratio(results[1]["avg_time_ms"], results[0]["avg_time_ms"]),
+            "overhead_ratio": typical,
             "is_acceptable": typical is not None and typical < self.acceptable_ratio,
             "throughput_ratio": timing.ratio(
                 results[1]["throughput_ops_per_sec"], results[0]["throughput_ops_per_sec"]
             ),
             **found,
+            "average_ratio": timing.ratio(results[1]["avg_time_ms"], results[0]["avg_time_ms"]),
             "n": len(found["pairs"]),
             "limit": self.acceptable_ratio,
             "verdict": timing.verdict(found, self.acceptable_ratio, failed=failed, silent=made == 0),
             "spans": made,
             "traced_first": traced_first,
             "seed": seed,
+            "environment": timing.environment(load),
             "warnings": warnings,
         }
 
@@ -163,6 +167,11 @@ class _Side:
         started = self._clock()
         try:
             await self._function()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # it is the measurement that is cancelled
+            calls.fail(started, self._clock(), error)
         except Exception as error:  # noqa: BLE001 - whatever the function raises is its result here
             calls.fail(started, self._clock(), error)
         else:

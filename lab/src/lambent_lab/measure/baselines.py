@@ -195,8 +195,10 @@ def fingerprint() -> dict[str, Any]:
 
 def _differences(recorded: Any, here: Mapping[str, Any]) -> dict[str, list[Any]] | None:
     """What differs, as [recorded, here]; None when the baseline does not say where it was recorded."""
-    if not isinstance(recorded, dict):
+    if recorded is None:
         return None
+    if not isinstance(recorded, dict):
+        return {"machine": [recorded, dict(here)]}
     return {
         name: [recorded.get(name), here.get(name)]
         for name in _MACHINE

@@ -12,7 +12,7 @@ from lambent_lab.measure.plan import BASELINE, CANDIDATE
 from lambent_lab.measure.progress import Progress, Silence
 from lambent_lab.measure.runner import Run
 from lambent_lab.measure.summary import count, summarize
-from lambent_lab.measure.target import masked, masked_command
+from lambent_lab.measure.target import digest_of, masked, masked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,9 @@ class Benchmark:
 
     The baseline is compared with the candidate, or with each of `variants`, which have names of their own.
     `pairs`: environments a side in each cell; `warm`: warm invocations an environment. `pythons`: names of
-    interpreters and their paths, the axis of the matrix; `python`: the one interpreter where there is no such
-    axis (None: the lab's).
+    interpreters and their paths (None: the version of that name), the axis of the matrix; `python`: the one
+    interpreter where there is no such axis (None: the lab's). `imports`: look at each side's import tree,
+    in a cold start of its own.
     """
 
     baseline: Target
@@ -50,6 +51,7 @@ class Benchmark:
     bytecode: bool = True
     init_cpu: Literal["boost", "share"] = "boost"
     otlp: bool = False
+    imports: bool = False
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -57,6 +59,14 @@ class Benchmark:
         """Refuse a comparison of nothing. Raises UsageError."""
         if self.candidate is None and not self.variants:
             raise UsageError("There is nothing to compare the baseline with: name a candidate or variants.")
+        outside = [side for side in self.sides.values() if side.kind != "lab"]
+        if outside and self.pythons:
+            raise UsageError(f"The Python of {outside[0].text} is its own: leave --python out.")
+        fixed = [side for side in outside if side.kind == "http"]
+        if fixed and len(self.sizes) > 1:
+            raise UsageError(
+                f"The memory of {fixed[0].text} cannot be set from here: name one --memory size."
+            )
         if {BASELINE, CANDIDATE} & self.variants.keys():
             raise UsageError(f"A variant cannot be called {BASELINE} or {CANDIDATE}: choose another name.")
 
@@ -77,13 +87,20 @@ class Benchmark:
         return dict(self.pythons.items()) if self.pythons else {None: self.python}
 
 
-def run(benchmark: Benchmark, lab: LabLike, progress: Progress | None = None) -> Results:
+def run(
+    benchmark: Benchmark, lab: LabLike, progress: Progress | None = None, earlier: Results | None = None
+) -> Results:
     """Measure, and return the result file's content; also what was measured until Ctrl-C or a broken lab.
 
-    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised.
+    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised, but that a
+    target outside the lab cannot be reached at all. `earlier` is
+    what an interrupted run of the same benchmark has measured: this one goes on with it (see `resume`).
     """
     beginning = header.begin("bench", benchmark.command, next(iter(benchmark.interpreters.values())))
-    going = Run(benchmark, lab, progress or Silence())
+    if benchmark.pythons:
+        beginning.machine["function_python"] = ", ".join(benchmark.pythons)
+    going = Run(benchmark, lab, progress or Silence(), earlier)
+    going.open()
     interrupted, error = False, None
     try:
         going.measure()
@@ -91,7 +108,18 @@ def run(benchmark: Benchmark, lab: LabLike, progress: Progress | None = None) ->
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
-    return assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))
+    try:
+        going.close()
+    except (KeyboardInterrupt, SystemExit):  # what was measured is worth more than impatience
+        interrupted, error = True, error or "Interrupted before all was as it had been found."
+    except LabError as trouble:
+        error = error or str(trouble)
+    results = assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))
+    if earlier is not None:
+        results["resumed"] = [*earlier.get("resumed", []), results["started"]]
+        results["started"] = earlier["started"]
+        results["elapsed_s"] = round(earlier["elapsed_s"] + results["elapsed_s"], 3)
+    return results
 
 
 def assemble(going: Run, head: Header) -> Results:
@@ -101,14 +129,16 @@ def assemble(going: Run, head: Header) -> Results:
         **head,
         "seed": benchmark.seed,
         "settings": settings(benchmark),
-        "targets": {side: _info(target, benchmark) for side, target in benchmark.sides.items()},
+        "targets": targets(benchmark),
         "counts": count(going.samples),
         "samples": going.samples,
         "summary": summarize(going.samples),
         "warnings": [],
-        "imports": {},
+        "imports": going.imports,
     }
     results = cast("Results", measured)
+    for side, info in results["targets"].items():
+        info["python"] = info["python"] or going.runtime(side)
     results["warnings"] = doubts(results)
     return results
 
@@ -129,6 +159,11 @@ def settings(benchmark: Benchmark) -> Settings:
     if benchmark.init_cpu != "boost":
         asked["init_cpu"] = benchmark.init_cpu
     return asked
+
+
+def targets(benchmark: Benchmark) -> dict[str, TargetInfo]:
+    """The sides, as the result file has them."""
+    return {side: _info(target, benchmark) for side, target in benchmark.sides.items()}
 
 
 def _asked_python(benchmark: Benchmark) -> str | None:
@@ -153,7 +188,8 @@ def _info(target: Target, benchmark: Benchmark) -> TargetInfo:
         "handler": target.handler,
         "env": masked(target.env),
         "switch": None if target.switch is None else masked_command([target.switch])[0],
-        "kind": "lab",
-        "python": _asked_python(benchmark),
+        "kind": target.kind,
+        "python": _asked_python(benchmark) if target.kind == "lab" else None,
         "mode": target.mode,
+        "digest": digest_of(target.code) if target.kind == "lab" else None,
     }

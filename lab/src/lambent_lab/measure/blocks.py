@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.measure import stats
 from lambent_lab.measure.accounting import SpanCounter
+from lambent_lab.measure.sampler import reason
 
 if TYPE_CHECKING:
     from lambent_lab.measure.latency import Latencies
@@ -41,7 +42,7 @@ class Block:
         self._rss += [] if (rss := getattr(report, "rss", None)) is None else [rss]
         self._peak = _most(self._peak, getattr(report, "peak_rss", None))
         self._charged = _most(self._charged, getattr(report, "peak_with_cache", None))
-        if result.status != "success" or result.function_error:
+        if reason(result) is not None:
             self.failed += 1
             return False
         if result.spans is not None:

@@ -28,13 +28,15 @@ _TARGET = ("target", "handler", "env", "switch", "kind", "python", "mode", "dige
 class FileInfo(TypedDict):
     """One of the files. other_machine: what tells its machine from the first file's, empty when nothing does.
 
-    changed: what else was different, apart from the numbers, as `what: before → after`.
+    said: its verdict or headline, empty where its kind has none; changed: what else was different, apart from
+    the numbers, as `what: before → after`.
     """
 
     name: str
     kind: str
     started: str
     other_machine: list[str]
+    said: str
     changed: list[str]
 
 
@@ -72,6 +74,7 @@ def compare(files: Sequence[tuple[str, Results]]) -> Comparison:
             "kind": results["kind"],
             "started": results["started"],
             "other_machine": differences(first["machine"], results["machine"]),
+            "said": _said(results),
             "changed": [] if results is first else _changed(first, results),
         }
         for name, results in files
@@ -109,21 +112,46 @@ def _values(results: Results) -> Iterator[tuple[_Key, Figure]]:
             if candidate is not None:
                 yield (cell["variant"], *place, name, metric["unit"]), candidate
         shown.add(place)
+    yield from _loaded(results)
     for side in results["targets"]:
         judged: Any = results.get("gate") or {}
         counts = {**judged.get("counts", {}).get(side, {}), **from_samples(results["samples"], side)}
         tree = results["imports"].get(side)
         if tree is not None:
             counts["modules"] = modules(tree)
-        failed = sum(
-            1
-            for sample in results["samples"]
-            if sample["side"] == side
-            for invocation in sample["invocations"]
-            if invocation["counted_as"] == "failed"
-        )
-        for name, count in {**counts, "failed": failed}.items():
+        mine = [sample for sample in results["samples"] if sample["side"] == side]
+        if mine:
+            kinds = [each["counted_as"] for sample in mine for each in sample["invocations"]]
+            counts["failed"] = kinds.count("failed")
+        for name, count in counts.items():
             yield (side, None, None, name, ""), {"n": 1, "median": count, "interval": None}
+
+
+def _loaded(results: Results) -> Iterator[tuple[_Key, Figure]]:
+    """What a load test came to: its steady part, or all of it when it has none."""
+    load: Any = results.get("load")
+    if load is None:
+        return
+    part = load["steady"] or load["all"]
+    latency, n = part["latency"], part["latency"]["n"]
+    figures = [(f"latency {name}", "ms", latency[f"{name}_ms"], n) for name in ("p50", "p95", "p99")]
+    figures.append(("invocations a second", "/s", part["per_second"], part["succeeded"]))
+    figures.append(("failed share", "%", part["error_rate"]["share"], part["error_rate"]["n"]))
+    for name, unit, value, count in figures:
+        if value is not None:
+            shown = value * 100 if unit == "%" else value
+            yield (
+                ("candidate", load["config"]["memory_mb"], None, name, unit),
+                {"n": count, "median": shown, "interval": None},
+            )
+
+
+def _said(results: Results) -> str:
+    judged: Any = results.get("gate")
+    if judged is not None:
+        return f"{judged['verdict']}: {judged['reason']}"
+    kind: Any = results.get(results["kind"])
+    return str(kind.get("headline", "")) if isinstance(kind, dict) else ""
 
 
 def _row(key: _Key, values: list[Figure | None], alike: Sequence[bool]) -> Compared:

@@ -65,6 +65,8 @@ def count(
     found: dict[str, dict[str, float]] = {}
     for side, target in sides.items():
         mine = found[side] = {}
+        if target.kind != "lab":
+            continue
         size = package_bytes(target.code)
         if size is not None:
             mine["package-bytes"] = size
@@ -108,7 +110,7 @@ def _system_calls(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> 
     counts: list[int] = []
     with tempfile.TemporaryDirectory(prefix="lambent-count-") as folder:
         python = Path(folder) / "python"
-        inner = next(iter(benchmark.interpreters.values())) or Path(sys.executable)
+        inner = _interpreter(benchmark)
         python.write_text(_TRACE.format(strace=strace, python=Path(inner).absolute()))
         python.chmod(python.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         Path(folder).chmod(0o755)  # the function may run as another user
@@ -126,6 +128,16 @@ def _system_calls(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> 
     return min(counts)
 
 
+def _interpreter(benchmark: Benchmark) -> Path:
+    """The first of the interpreters that functions run on."""
+    from lambent_lab.staging.pythons import find
+
+    version, path = next(iter(benchmark.interpreters.items()))
+    if path is not None:
+        return path
+    return Path(sys.executable) if version is None else find(version).path
+
+
 def _function(
     benchmark: Benchmark,
     name: str,
@@ -135,6 +147,7 @@ def _function(
     python: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> Function:
+    version, path = next(iter(benchmark.interpreters.items()))
     env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
     if benchmark.otlp:
         env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
@@ -148,7 +161,8 @@ def _function(
         memory=max(1769, *benchmark.sizes),
         timeout=max(_SLOWER_S, benchmark.timeout_s),
         env=env,
-        python=python or next(iter(benchmark.interpreters.values())),
+        python=python or path,
+        runtime=f"python{version}" if python is path is None and version is not None else None,
         bytecode=benchmark.bytecode,
         init_cpu=benchmark.init_cpu,
         on_line=on_line,

@@ -30,6 +30,7 @@ def doubts(results: Results) -> list[Doubt]:
         *_errors(results["samples"]),
         *_preflight(results),
         *_problems(results["samples"]),
+        *_elsewhere(results),
         *_load(results),
         *_box(results),
     ]
@@ -38,7 +39,11 @@ def doubts(results: Results) -> list[Doubt]:
     explained = results["interrupted"] or results["error"] is not None
     if not explained and not any(cell["pairs"] for cell in results["summary"]):
         found.append(_failure("no-pairs", "No pair was measured completely: there is nothing to compare."))
-    return sorted(found, key=lambda warning: warning["severity"] != "failure")
+    # The variants of one place share its baseline: what is said of that is said once.
+    once: dict[tuple[str, str], Doubt] = {}
+    for doubt in found:
+        once.setdefault((doubt["code"], doubt["text"]), doubt)
+    return sorted(once.values(), key=lambda warning: warning["severity"] != "failure")
 
 
 def _failure(code: str, text: str) -> Doubt:
@@ -86,8 +91,14 @@ def _box(results: Results) -> list[Doubt]:
 def _preflight(results: Results) -> list[Doubt]:
     """Sides that did not work at all in one place of the matrix, where others did."""
     found: list[Doubt] = []
-    for sample in results["samples"]:
-        reason = broken(sample) if sample["kind"] == "preflight" else None
+    # Of several (a run that was gone on with) the last one says what could be measured.
+    flights = {
+        (sample["side"], sample["memory_mb"], sample["python"]): sample
+        for sample in results["samples"]
+        if sample["kind"] == "preflight"
+    }
+    for sample in flights.values():
+        reason = broken(sample)
         if reason is None or results["error"] is not None:
             continue
         place = where(sample["memory_mb"], sample["python"])
@@ -97,6 +108,34 @@ def _preflight(results: Results) -> list[Doubt]:
         if sample["side"] != "baseline":
             doubt["variant"] = sample["side"]
         found.append(doubt)
+    return found
+
+
+def _elsewhere(results: Results) -> list[Doubt]:
+    """What is not known of functions outside the lab."""
+    found: list[Doubt] = []
+    kinds = {info["kind"] for info in results["targets"].values()}
+    outside = [info for info in results["targets"].values() if info["kind"] != "lab"]
+    for info in {each["target"]: each for each in outside}.values():
+        if info["mode"] != "off":
+            text = (
+                f"Whether the spans of {info['target']} arrived cannot be seen from here: it was not checked."
+            )
+            found.append(_warning("spans-unseen", text))
+    if kinds & {"http", "docker"} and kinds - {"http", "docker"}:
+        text = (
+            "Not all times mean the same: at a URL and in a container they are what the caller "
+            "waited, in the "
+            "lab and in AWS what the platform reports."
+        )
+        found.append(_warning("two-clocks", text))
+    if "http" in kinds:
+        text = (
+            "The memory of a function behind a URL is its own: the size that is shown is the one "
+            "that was asked "
+            "for."
+        )
+        found.append(_warning("memory-unset", text))
     return found
 
 
@@ -116,9 +155,7 @@ class _Of:
     def doubts(self) -> list[Doubt]:
         """All of it."""
         self._invocations(self._cell["variant"], "candidate")
-        first = next(iter(self._results["summary"]))["variant"] == self._cell["variant"]
-        if first:  # the other variants share the baseline's samples
-            self._invocations("baseline", "baseline")
+        self._invocations("baseline", "baseline")
         self._spans()
         self._stability()
         return self._found
@@ -154,10 +191,16 @@ class _Of:
         first_warm = [
             sample["id"]
             for sample in self._samples(side)
-            if sample["invocations"] and not sample["invocations"][0]["cold"]
+            if sample["kind"] in {"ab", "aa"}
+            and sample["invocations"]
+            and not sample["invocations"][0]["cold"]
         ]
         if first_warm:
-            text = f"{len(first_warm)} environments {at} were not new: they have no cold start."
+            text = (
+                f"{len(first_warm)} environments {at} were not new: they have no cold start, and "
+                "the interval "
+                "does not cover how environments differ."
+            )
             self._say("warning", "not-cold", text, shared=shared)
 
     def _samples(self, side: str) -> list[Sample]:

@@ -40,14 +40,15 @@ DEFAULT_METRICS = ("cold", "warm", "memory")
 COUNTS = ("modules", "exported-bytes", "package-bytes", "system-calls", "spans-made", "spans-delivered")
 """Gated without statistics: equal runs have equal counts."""
 
-Share = float | None
+_ALWAYS = {"package-bytes": 64 * 1024}
+"""What a count may grow by in any case, unless it is set: a package grows with every line of code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
     """How much a count may grow: by a share of the base's, or by so many; `most` is a limit of its own.
 
-    All None: anything goes.
+    Of a share and a number the larger one is allowed. All None: anything goes.
     """
 
     share: float | None = None
@@ -56,9 +57,10 @@ class Growth:
 
     def allowed(self, base: float) -> float | None:
         """The largest count that passes beside this one of the base; None when any does."""
-        if self.more is not None:
-            return base + self.more
-        return None if self.share is None else base * (1 + self.share)
+        grown = [base + self.more] if self.more is not None else []
+        if self.share is not None and base:  # a share of nothing holds nothing back
+            grown.append(base * (1 + self.share))
+        return max(grown, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class GateConfig:
 
     def growth(self, count: str) -> Growth:
         """The limit of a count."""
-        return self.counts.get(count, Growth(share=self.max_regression))
+        return self.counts.get(count, Growth(share=self.max_regression, more=_ALWAYS.get(count)))
 
     def metric_names(self) -> tuple[str, ...]:
         """The gated metrics as result files name them."""

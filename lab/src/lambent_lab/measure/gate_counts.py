@@ -132,7 +132,8 @@ def culprit(found: Sequence[Grown]) -> str:
     what = "a module that the base does not load" if first["new"] else "which the base loads faster"
     text = f"The import of {first['name']}{by}, {what}, takes {first['more_us'] / 1000:.1f} ms"
     text += "." if first["new"] else " longer."
-    others = [f"{each['name']} {each['more_us'] / 1000:+.1f} ms" for each in found[1:4]]
+    much = [each for each in found[1:4] if each["more_us"] * 4 >= first["more_us"]]
+    others = [f"{each['name']} {each['more_us'] / 1000:+.1f} ms" for each in much]
     return f"{text} Also: {', '.join(others)}." if others else text
 
 

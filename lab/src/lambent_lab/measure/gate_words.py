@@ -36,7 +36,8 @@ def place(memory_mb: int | None, python: str | None) -> str:
 def change(ratio: float, *, words: bool = False) -> str:
     """A ratio as a change: `+5.2%`, or in words `5.2% above the base's`."""
     if not words:
-        return f"{ratio - 1:+.1%}".replace("-0.0%", "+0.0%")
+        digits = 1 if abs(ratio - 1) < 0.2 else 0
+        return f"{ratio - 1:+,.{digits}%}".replace("-0.0%", "+0.0%")
     if abs(ratio - 1) < 0.0005:
         return "the same as the base's"
     return f"{abs(ratio - 1):.1%} {'above' if ratio > 1 else 'below'} the base's"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from lambent_lab.errors import LabError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import counting, gate, header
 from lambent_lab.measure.bench import assemble
 from lambent_lab.measure.gate_config import GateConfig
@@ -40,6 +40,20 @@ class Gate:
     history: tuple[tuple[str, Results], ...] = ()
     count: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse a question that so few pairs can never answer. Raises UsageError."""
+        cells = len(self.benchmark.sizes) * len(self.benchmark.interpreters)
+        comparisons = len(self.config.metric_names()) * cells
+        looks = self.config.pairs
+        confidence = gate.confidence_for(comparisons, looks)
+        if gate.first_look(looks, confidence) is None:
+            each = 1 - (1 - gate.CONFIDENCE) / comparisons
+            wanted = gate.first_look(range(gate.MIN_PAIRS, 1000), each)
+            raise UsageError(
+                f"With {comparisons} comparisons {looks[-1]} pairs have no interval: ask for {wanted} or "
+                "more (--pairs), or for fewer metrics (--metric)."
+            )
+
 
 class _Gating:
     """A gate under way."""
@@ -47,7 +61,11 @@ class _Gating:
     def __init__(self, asked: Gate, lab: LabLike, progress: Progress) -> None:
         first = asked.config.pairs[0]
         self.benchmark = replace(
-            asked.benchmark, pairs=first, aa=gate.aa_pairs(first), warm=asked.config.warm
+            asked.benchmark,
+            pairs=first,
+            aa=gate.aa_pairs(first),
+            warm=asked.config.warm,
+            imports=asked.benchmark.imports or asked.count,
         )
         self.run = Run(self.benchmark, lab, progress)
         self.looks: list[Look] = []
@@ -64,8 +82,9 @@ class _Gating:
             planned = self.run.plan(look - done, gate.aa_pairs(look) - (gate.aa_pairs(done) if done else 0))
             if not done:
                 self.run.preflight(planned)
+                self.run.look_ahead(planned)
                 if self._asked.count:
-                    self._count()
+                    self._counts = counting.count(self.benchmark, self.benchmark.sides, self._lab)
             self.run.run(planned, more=bool(done))
             done = look
             found = self.judge(self.results())
@@ -87,23 +106,28 @@ class _Gating:
         past = [each for name, old in self._asked.history for each in against(results, old, name, config)]
         return section(results, config, looks=self.looks, counts=self._counts, history=past)
 
-    def _count(self) -> None:
-        self._counts = counting.count(self.benchmark, self.benchmark.sides, self._lab)
-
 
 def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
     """Measure until the verdict is known, and return the result file's content, its `gate` section included.
 
-    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised.
+    An interruption is marked (`interrupted`), a LabError recorded (`error`); neither is raised. Raises
+    UsageError for what cannot be measured as it was asked for.
     """
     going = _Gating(asked, lab, progress or Silence())
     interrupted, error = False, None
     try:
+        going.run.open()
         going.measure()
+    except UsageError:
+        raise
     except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
+    try:
+        going.run.close()
+    except LabError as trouble:
+        error = error or str(trouble)
     results = going.results(interrupted=interrupted, error=error)
     results["gate"] = dict(going.judge(results))
     return results

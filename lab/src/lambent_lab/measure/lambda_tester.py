@@ -2,7 +2,8 @@
 
 Rules
 - A time is what the caller waits, from the request to the response (`total_time_ms`); what Lambda itself
-  reports of the same invocation (init, duration) stands beside it.
+  reports of the same invocation (init, duration) stands beside it. Of AWS it is the sum of these two: the way
+  there and back is not the function's.
 - Each cold start is one in a new environment, and what does not say so is not counted as one; a warm one that
   turns out cold is not counted as warm. Nothing but the measured invocation warms an environment: one is
   ready when it can be invoked, without having been.
@@ -16,23 +17,21 @@ Rules
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import stats
-from lambent_lab.measure.summary import figure
+from lambent_lab.measure.lambda_tally import Tally, Timed, body_of, failure_of
+from lambent_lab.measure.remote import kind_of, open_remote
+from lambent_lab.measure.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lambent_lab.measure.results import Figure
-    from lambent_lab.measure.sampler import FunctionLike, LabLike, ResultLike
+    from lambent_lab.measure.sampler import FunctionLike, LabLike
 
 IMAGE = "honeyhive-lambda:bundle-native"
 """The image that spec 000 builds, under the name that it has there."""
@@ -46,110 +45,24 @@ WARM_TARGET_MS = 100.0
 FUNCTIONS = Path(__file__).parent / "functions"
 """A function that tells how long its own parts took, for when nobody names another."""
 
+MEMORY_MB = 256
+"""The memory of a function when nobody says (spec 001)."""
+
 HANDLER = "cold_start_test.lambda_handler"
 _BROKEN_IN_A_ROW = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """One invocation: what the caller waited, what came back, and why that is no success (None: it is)."""
-
-    total_ms: float
-    result: ResultLike
-    failure: str | None
-    body: Mapping[str, Any]
-
-    @property
-    def cold(self) -> bool:
-        """Whether it began in a new environment, and the function does not say otherwise."""
-        said = self.body.get("cold_start")
-        return self.result.cold if said is None else self.result.cold and said is True
-
-    @property
-    def warm(self) -> bool:
-        """Whether it ran in an environment that had been used, and the function does not say otherwise."""
-        return not self.result.cold and self.body.get("cold_start") is not True
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What so many invocations of one kind came to."""
-
-    wanted: Literal["cold", "warm"]
-    times: list[float] = field(default_factory=list)
-    raw: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    others: int = 0
-    made: int | None = None
-    delivered: int = 0
-    broken: int = 0
-
-    def add(self, iteration: int, timed: _Timed) -> None:
-        """Count one invocation as what it was."""
-        if timed.failure is not None:
-            self.fail(iteration, timed.failure, timed.total_ms)
-            return
-        self.broken = 0
-        self._count_spans(timed.result)
-        if not (timed.cold if self.wanted == "cold" else timed.warm):
-            self.others += 1
-            return
-        self.times.append(timed.total_ms)
-        self.raw.append(_measurement(iteration, timed, self.wanted))
-
-    def fail(self, iteration: int, error: str, after_ms: float | None = None) -> None:
-        """Count a failure; its time is kept apart from the others."""
-        self.broken += 1
-        self.errors.append({"iteration": iteration, "error": error, "failed_after_ms": after_ms})
-
-    def _count_spans(self, result: ResultLike) -> None:
-        if result.spans_made is not None:
-            self.made = (self.made or 0) + result.spans_made
-            self.delivered += len(result.spans or ())
-
-    @property
-    def average(self) -> float | None:
-        """The mean, of something."""
-        return statistics.fmean(self.times) if self.times else None
-
-    @property
-    def lost(self) -> int | None:
-        """How many spans were made and did not arrive, None when nothing says how many were made."""
-        return None if self.made is None else max(0, self.made - self.delivered)
-
-    def _median(self) -> Figure | None:
-        found = figure(self.times)
-        if found is not None and self.wanted == "warm":
-            found["interval"] = None
-        return found
-
-    def results(self, iterations: int, target_ms: float) -> dict[str, Any]:
-        """What both kinds of results have."""
-        name, average = f"{self.wanted}_start_ms", self.average
-        clean = not self.errors and not self.others and not self.lost
-        return {
-            "iterations": iterations,
-            "n": len(self.times),
-            "failed": len(self.errors),
-            "errors": self.errors,
-            f"not_{self.wanted}": self.others,
-            f"avg_{name}": average,
-            f"median_{name}": self._median(),
-            **{f"p{each}_{name}": stats.percentile(self.times, each) for each in (50, 95, 99)},
-            "raw_measurements": self.raw,
-            "spans_made": self.made,
-            "spans_lost": self.lost,
-            "target_ms": target_ms,
-            "meets_target": clean and average is not None and average < target_ms,
-        }
 
 
 class LambdaPerformanceTester:
     """Measures cold and warm starts of a function: in the lab, unless `target` says another place.
 
-    `code` and `handler` name the function (default: one that reports how long its own parts took), `env` its
-    variables, `timeout_s` its time in seconds, `python` the interpreter it runs on. `lab` is one that is open
-    already. `container_image` is what a container is made of when `target` is `docker`.
+    In the lab `code` and `handler` name the function (default: one that tells how long its parts took) and
+    `python` the interpreter; `lab` is one that is open already. `env` are its variables, `timeout_s` is its
+    time in seconds. `event` is what it is invoked with while starts are measured; None stands for the
+    specification's `{"test": "cold_start_0"}` and so on.
+
+    Other targets: `docker` makes containers of `container_image`, `docker:IMAGE` of another one; `http://…`
+    is a function behind a URL in the form of AWS's interface emulator, `restart` the command that makes it
+    new; `aws:FUNCTION[:QUALIFIER]` is one in AWS, in `region` or behind `endpoint_url`.
 
     Use it in a `with` block, or call `stop_lambda_container` at the end. Raises UsageError for a target that
     cannot be, LabError when no environment can be made.
@@ -162,19 +75,31 @@ class LambdaPerformanceTester:
         target: str = "lab",
         code: str | Path | None = None,
         handler: str | None = None,
+        event: object = None,
         env: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         python: str | Path | None = None,
         lab: LabLike | None = None,
+        restart: str | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
     ) -> None:
         if code is not None and handler is None:
             raise UsageError("Which function of the code? Give handler= as well, as in app.handler.")
         self.container_image = container_image
         self.container: FunctionLike | None = None
-        self.target = target
-        self.memory_mb = 256
+        self.target = f"docker:{container_image}" if target == "docker" else target
+        self.memory_mb: int | None = None
+        self._kind = kind_of(self.target)
+        if self._kind == "lab" and target != "lab":
+            raise UsageError(
+                f"The target cannot be {target!r}: choose lab, docker, docker:IMAGE, a URL or aws:FUNCTION."
+            )
+        reach = {"restart": restart, "region": region, "endpoint_url": endpoint_url}
+        self._reach = {name: value for name, value in reach.items() if value is not None}
         self._code = FUNCTIONS if code is None else Path(code).absolute()
         self._handler = handler or HANDLER
+        self._event = event
         self._env = dict(env or {})
         self._timeout_s = timeout_s
         self._python = None if python is None else Path(python)
@@ -191,18 +116,35 @@ class LambdaPerformanceTester:
         """Make the function ready to be invoked, with so many MB of memory. Its first invocation is cold."""
         self.stop_lambda_container()
         self.memory_mb = memory_size
-        lab = self._given if self._given is not None else self._own_lab()
-        self.container = lab.function(
-            "lambda-performance-test",
-            code=self._code,
-            handler=self._handler,
-            memory=memory_size,
-            timeout=self._timeout_s,
-            # The function says how many spans it made, so that lost ones are seen.
-            env={"LAMBENT_COUNT_SPANS": "true", **self._env},
-            python=self._python,
-        )
+        self._start()
+
+    def _start(self) -> None:
+        # The function says how many spans it made, so that lost ones are seen.
+        env = {"LAMBENT_COUNT_SPANS": "true", **self._env}
+        if self._kind == "lab":
+            self.memory_mb = self.memory_mb or MEMORY_MB
+            lab = self._given if self._given is not None else self._own_lab()
+            self.container = lab.function(
+                "lambda-performance-test",
+                code=self._code,
+                handler=self._handler,
+                memory=self.memory_mb,
+                timeout=self._timeout_s,
+                env=env,
+                python=self._python,
+            )
+        else:
+            remote = open_remote(
+                Target(text=self.target, label=self.target, env=env, kind=self._kind, reach=self._reach)
+            )
+            self._open.callback(remote.close)
+            own = MEMORY_MB if self._kind == "docker" else getattr(remote, "memory_mb", None)
+            self.memory_mb = self.memory_mb or own
+            self.container = remote.function(
+                memory=self.memory_mb or MEMORY_MB, timeout=self._timeout_s, env=env
+            )
         self._open.callback(self.container.stop)
+        self.container.stop()  # the next invocation is cold, wherever it is
 
     def _own_lab(self) -> LabLike:
         from lambent_lab.service import Lab
@@ -235,13 +177,19 @@ class LambdaPerformanceTester:
 
         The result has the keys of spec 001 and, beside them, `n` (how many gave a time), `failed`, `errors`,
         `not_cold`, `median_cold_start_ms` with its interval, percentiles where there are enough, spans.
+        Raises UsageError for a URL without a command that restarts it.
         """
-        tally = _Tally("cold")
+        if self._kind == "http" and "restart" not in self._reach:
+            raise UsageError(
+                f"Nothing makes {self.target} start anew: give restart= with the command that does, or "
+                "measure warm starts."
+            )
+        tally = Tally("cold")
         preflight = self._preflight()
 
-        def one(iteration: int) -> _Timed:
+        def one(iteration: int) -> Timed:
             self._ready().stop()
-            return self._invoke({"test": f"cold_start_{iteration}", "iteration": iteration})
+            return self._invoke(self._numbered("cold_start", iteration))
 
         _repeat(tally, iterations, one)
         return {**tally.results(iterations, COLD_TARGET_MS), "preflight": preflight, **self._place()}
@@ -252,11 +200,11 @@ class LambdaPerformanceTester:
         The result has the keys of spec 001 and those that cold starts have; `not_warm` counts invocations for
         which a new environment was made.
         """
-        tally = _Tally("warm")
+        tally = Tally("warm")
         preflight = self._preflight()
 
-        def one(iteration: int) -> _Timed:
-            return self._invoke({"test": f"warm_start_{iteration}", "iteration": iteration})
+        def one(iteration: int) -> Timed:
+            return self._invoke(self._numbered("warm_start", iteration))
 
         _repeat(tally, iterations, one)
         spread = statistics.stdev(tally.times) if len(tally.times) > 1 else None
@@ -264,9 +212,10 @@ class LambdaPerformanceTester:
         return {**results, "std_dev_ms": spread, "preflight": preflight, **self._place()}
 
     def _preflight(self) -> dict[str, Any]:
-        """One invocation that is in no figure."""
+        """One invocation that is in no figure. Raises LabError when there is no function to invoke."""
+        self._ready()
         try:
-            timed = self._invoke({"test": "warmup"})
+            timed = self._invoke({"test": "warmup"} if self._event is None else self._event)
         except LabError as error:
             return {"error": str(error), "total_time_ms": None}
         return {
@@ -274,24 +223,31 @@ class LambdaPerformanceTester:
             "total_time_ms": timed.total_ms if timed.failure is None else None,
         }
 
+    def _numbered(self, kind: str, iteration: int) -> object:
+        own = {"test": f"{kind}_{iteration}", "iteration": iteration}
+        return own if self._event is None else self._event
+
     def _place(self) -> dict[str, Any]:
         return {"target": self.target, "memory_mb": self.memory_mb}
 
     def _ready(self) -> FunctionLike:
         if self.container is None:
-            self.start_lambda_container(self.memory_mb)
+            self._start()
         assert self.container is not None
         return self.container
 
-    def _invoke(self, payload: object) -> _Timed:
+    def _invoke(self, payload: object) -> Timed:
         function = self._ready()
         begun = time.perf_counter()
         result = function.invoke(payload)
         total_ms = (time.perf_counter() - begun) * 1000
-        return _Timed(total_ms, result, _failure(result), _body(result.payload))
+        if self._kind != "lab":
+            # Around it an environment was made: a container, a change of the configuration.
+            total_ms = result.report.duration_ms + (result.report.init_ms or 0.0)
+        return Timed(total_ms, result, failure_of(result), body_of(result.payload))
 
 
-def _repeat(tally: _Tally, iterations: int, one: Callable[[int], _Timed]) -> None:
+def _repeat(tally: Tally, iterations: int, one: Callable[[int], Timed]) -> None:
     """Invoke as often as asked for, unless nothing works."""
     for iteration in range(iterations):
         try:
@@ -302,51 +258,3 @@ def _repeat(tally: _Tally, iterations: int, one: Callable[[int], _Timed]) -> Non
             tally.add(iteration, timed)
         if tally.broken == _BROKEN_IN_A_ROW:
             return
-
-
-def _measurement(iteration: int, timed: _Timed, kind: str) -> dict[str, Any]:
-    """What is kept of one invocation; what is not known is None."""
-    timings = timed.body.get("timings")
-    said = timings if isinstance(timings, dict) else {}
-    parts = ["sdk_import_ms", "tracer_init_ms"] if kind == "cold" else []
-    report = timed.result.report
-    return {
-        "iteration": iteration,
-        "total_time_ms": timed.total_ms,
-        **{name: _time(said.get(name)) for name in (*parts, "handler_total_ms")},
-        "init_ms": report.init_ms,
-        "duration_ms": report.duration_ms,
-        "max_memory_mb": report.max_memory_mb,
-        "request_id": timed.result.request_id,
-    }
-
-
-def _time(said: object) -> float | None:
-    """A time that a function tells; some say -1 of what they did not measure."""
-    if isinstance(said, (int, float)) and not isinstance(said, bool) and said >= 0:
-        return float(said)
-    return None
-
-
-def _failure(result: ResultLike) -> str | None:
-    """Why an invocation was no success, None when it was one. Of a response with a status code: 2xx."""
-    answer = result.payload if isinstance(result.payload, dict) else {}
-    if result.status != "success" or result.function_error:
-        message = str(answer.get("errorMessage") or "")
-        kind = result.error or result.function_error or result.status
-        return (f"{kind}: {message}" if message else kind)[:300]
-    code = answer.get("statusCode", 200)
-    if str(code).isdecimal() and 200 <= int(code) < 300:
-        return None
-    return f"it answered with statusCode {code}: {answer.get('body') or ''}"[:300]
-
-
-def _body(payload: object) -> Mapping[str, Any]:
-    """The JSON object that a proxy's response carries, an empty one when it carries none."""
-    body = payload.get("body") if isinstance(payload, dict) else None
-    if isinstance(body, str):
-        try:
-            body = json.loads(body)
-        except ValueError:
-            body = None
-    return body if isinstance(body, dict) else {}

@@ -18,9 +18,10 @@ import sys
 import time
 import weakref
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lambent_lab.measure.memory_probe import MemoryProbe, collect
+from lambent_lab.measure.memory_probe import MemoryProbe, collect, set_aside
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import at_least
 
@@ -80,7 +81,10 @@ class MemoryTester:
         when they cannot be watched). Raises UsageError for less than one tracer.
         """
         at_least("num_tracers", num_tracers, 1)
-        collect()
+        with set_aside():
+            return self._tracers(num_tracers)
+
+    def _tracers(self, num_tracers: int) -> dict[str, Any]:
         before_first = self.measure_memory_usage()
         self._round(1, [], [])
         self.start_monitoring()
@@ -116,10 +120,15 @@ class MemoryTester:
     def test_span_memory_growth(self, num_spans: int = 1000) -> dict[str, Any]:
         """Make so many spans with two attributes each; memory is looked at ten times on the way.
 
-        `memory_growth_rate_mb` is the growth from one sample to the next, `blocks_per_span` Python's memory
-        blocks. Raises UsageError for less than one span.
+        `memory_growth_rate_mb` is the growth from one sample to the next by their slope, `growth_mb` the
+        median of these steps with its interval, `blocks_per_span` Python's memory blocks. Raises UsageError
+        for less than one span.
         """
         at_least("num_spans", num_spans, 1)
+        with set_aside():
+            return self._spans(num_spans)
+
+    def _spans(self, num_spans: int) -> dict[str, Any]:
         tracer, own = self._tracer()
         for number in range(min(_WARM_UP, num_spans)):
             _span(tracer, number)
@@ -148,6 +157,7 @@ class MemoryTester:
             "memory_samples": [value for _, value in samples],
             "n": num_spans,
             "sampled_at_span": [number for number, _ in samples],
+            "growth_mb": figure([after - before for (_, before), (_, after) in pairwise(samples)]),
             "peak_usage_mb": peak - initial,
             "peak_source": self._memory.peak_source,
             "blocks_per_span": more_blocks / num_spans,
@@ -172,6 +182,12 @@ class MemoryTester:
             ("samples_per_second", samples_per_second),
         ):
             at_least(name, value, 1e-3)
+        with set_aside():
+            return self._stability(duration_seconds, spans_per_second, samples_per_second)
+
+    def _stability(
+        self, duration_seconds: float, spans_per_second: float, samples_per_second: float
+    ) -> dict[str, Any]:
         tracer, own = self._tracer()
         for number in range(_WARM_UP):
             _span(tracer, number)

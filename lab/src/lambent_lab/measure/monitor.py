@@ -30,16 +30,17 @@ Kind = Literal["webhook", "slack", "prometheus", "otlp", "otlp-json", "emf"]
 
 _TIMEOUT_S = 5.0
 _JSON = "application/json"
+_JOB = "/metrics/job/"
 
 
 class PerformanceMonitor:
     """Sends figures and alerts to one place; to none when it has no endpoint.
 
-    kind, and what the endpoint is:
+    kind, and what the endpoint is (by default the kind that the endpoint looks like, else a webhook):
 
     - "webhook": JSON as specification 001 has it, alerts to the path `/alerts` below the endpoint.
     - "slack": the address of an incoming webhook.
-    - "prometheus": a Pushgateway; tags, and the test of an alert, make the group.
+    - "prometheus": a Pushgateway, or a job's address there; tags, and the test of an alert, make the group.
     - "otlp", "otlp-json": a collector over HTTP, in protobuf or JSON (`/v1/metrics` is added).
     - "emf": lines of CloudWatch's embedded metric format on standard output, as Lambda takes them; or
       `tcp://` or `udp://` and the address of a CloudWatch agent.
@@ -51,12 +52,13 @@ class PerformanceMonitor:
         self,
         monitoring_endpoint: str | None = None,
         *,
-        kind: Kind = "webhook",
+        kind: Kind | None = None,
         source: str = "honeyhive_performance_tests",
         headers: Mapping[str, str] | None = None,
         timeout: float = _TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        kind = kind or _kind_of(monitoring_endpoint or "")
         if kind not in get_args(Kind):
             raise UsageError(f"kind is one of {', '.join(get_args(Kind))}, not {kind!r}.")
         if not timeout > 0:
@@ -146,13 +148,17 @@ class PerformanceMonitor:
     def _url(self, path: str) -> str:
         """The endpoint with a path below its own."""
         parts = urlsplit(self.monitoring_endpoint or "")
-        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path)) if path else parts.geturl()
+        if not path:
+            return parts.geturl()
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
 
     def _post_json(self, url: str, document: object) -> None:
         self._post(url, json.dumps(document, allow_nan=False).encode(), _JSON)
 
     def _push(self, points: list[Point], grouping: Mapping[str, str]) -> None:
         path = formats.pushgateway_path(self.source, grouping)
+        if _JOB in (self.monitoring_endpoint or ""):
+            path = formats.pushgateway_path("", grouping).removeprefix(formats.pushgateway_path("", {}))
         body = formats.prometheus_text(points, self.source).encode()
         self._post(self._url(path), body, "text/plain; version=0.0.4; charset=utf-8")
 
@@ -207,6 +213,18 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         """Follow none."""
+
+
+def _kind_of(endpoint: str) -> Kind:
+    """What an endpoint looks like."""
+    parts = urlsplit(endpoint)
+    if parts.scheme in {"tcp", "udp"}:
+        return "emf"
+    if parts.hostname == "hooks.slack.com":
+        return "slack"
+    if _JOB in parts.path:
+        return "prometheus"
+    return "otlp" if parts.path.rstrip("/").endswith("/v1/metrics") else "webhook"
 
 
 def _check(endpoint: str, kind: Kind) -> None:

@@ -18,11 +18,15 @@ from lambent_lab.measure.plain import numbers, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 EMF_METRICS = 100
 EMF_DIMENSIONS = 30
+EMF_KEY = 250
 EMF_TEXT = 1024
-"""Limits of one document of the embedded metric format: metrics, dimensions, characters of a value."""
+"""The limits of one document of the embedded metric format: metrics, dimensions,
+characters of a key and of a value.
+"""
 
 _EMF_UNITS = {
     "ms": "Milliseconds",
@@ -224,13 +228,20 @@ def _emf(
     roots: dict[str, Any] = {}
     dimensions: list[str] = []
     for name, value in labels:
-        key = name
-        while key in metrics or key in roots or key == "_aws" or not key:
-            key = f"tag_{key}"
+        key = _free(name, {"", "_aws", *metrics, *roots})
         roots[key] = value
         # A dimension is neither empty nor long.
-        if len(dimensions) < EMF_DIMENSIONS and value.strip() and len(value) <= EMF_TEXT:
+        if (
+            len(dimensions) < EMF_DIMENSIONS
+            and value.strip()
+            and len(value) <= EMF_TEXT
+            and len(key) <= EMF_KEY
+        ):
             dimensions.append(key)
+    if not dimensions:  # the format's schema wants one in a set
+        key = _free("service", {*metrics, *roots})
+        roots[key] = namespace.strip()[:EMF_TEXT] or "_"
+        dimensions.append(key)
     directive = {
         "Namespace": re.sub(r"[^0-9A-Za-z._/#:-]", "_", namespace)[:255] or "_",
         "Dimensions": [dimensions],
@@ -238,6 +249,13 @@ def _emf(
     }
     document = {"_aws": {"Timestamp": time_ms, "CloudWatchMetrics": [directive]}, **roots, **metrics}
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
+
+
+def _free(key: str, taken: AbstractSet[str]) -> str:
+    """The key, with as many prefixes as it takes to be no other."""
+    while key in taken:
+        key = f"tag_{key}"
+    return key
 
 
 # Slack.

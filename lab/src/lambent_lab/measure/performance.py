@@ -3,8 +3,8 @@
 Names, arguments and result keys are the specification's; what is measured follows `docs/design/measuring.md`:
 
 - Baseline and traced calls are interleaved in pairs, their order within a pair random. `overhead_ratio` is
-  the ratio of the two averages, as documented; `median_ratio`, the median of the pairwise ratios, has an
-  interval and is what `is_acceptable` and `verdict` go by: one preempted call moves an average, not a median.
+  the median of the pairwise ratios (`median_ratio`, which has an interval), not the ratio of the averages:
+  that is `average_ratio`. A call that waited for the processor moves an average.
 - A function that raises is counted and gets no figures; see `measure.timing`.
 - Memory is resident memory after collecting garbage; in a comparison it is attributed call by call.
 - All of it is one process: for what varies from process to process there are `lambent quick` and
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure import timing
-from lambent_lab.measure.machine import describe, load_average
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.memory_probe import MemoryProbe, collect
 from lambent_lab.measure.timing import Calls, at_least
 
@@ -167,11 +167,7 @@ class PerformanceTester:
         comparison |= {
             "traced_first": traced_first,
             "seed": seed,
-            "environment": {
-                "machine": describe(),
-                "load_before": load,
-                "load_after": load_average(),
-            },
+            "environment": timing.environment(load),
         }
         self.results[f"{name}_baseline"], self.results[f"{name}_traced"] = metrics
         self.results[f"{name}_comparison"] = comparison
@@ -254,11 +250,12 @@ class PerformanceTester:
         return {
             "baseline": baseline,
             "traced": traced,
-            "overhead_ratio": timing.ratio(traced.avg_time_ms, baseline.avg_time_ms),
+            "overhead_ratio": typical,
             "throughput_ratio": timing.ratio(traced.throughput_ops_per_sec, baseline.throughput_ops_per_sec),
             "is_acceptable": typical is not None and typical < self.acceptable_ratio,
             "memory_overhead_mb": (traced.memory_usage_mb or 0.0) - (baseline.memory_usage_mb or 0.0),
             **found,
+            "average_ratio": timing.ratio(traced.avg_time_ms, baseline.avg_time_ms),
             "n": len(found["pairs"]),
             "limit": self.acceptable_ratio,
             "verdict": timing.verdict(found, self.acceptable_ratio, failed=failed, silent=spans == 0),
@@ -294,11 +291,9 @@ def _together(
                 break
             started = clock()
             try:
-                func()
+                calls.call(func, clock)
             except BaseException as error:  # noqa: BLE001 - in a thread, `SystemExit` is a failure like others
                 calls.fail(started, clock(), error)
-            else:
-                calls.keep(started, clock())
         ended.append(clock())
 
     threads = [threading.Thread(target=work, args=(calls,), daemon=True) for calls in workers]

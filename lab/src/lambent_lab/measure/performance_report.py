@@ -53,9 +53,9 @@ def _comparison(result: Mapping[str, Any]) -> list[str]:
     why = "; ".join(result["warnings"]) or "nothing to compare"
     spans = result["spans"]
     return [
-        f"Overhead Ratio: {number(result['overhead_ratio'], 'x', why)}",
-        f"Median Ratio: {number(result['median_ratio'], 'x', why)}"
+        f"Overhead Ratio: {number(result['overhead_ratio'], 'x', why)}"
         f"{_interval(result['median_ratio_interval'], 'x')}, n={result['n']} pairs",
+        f"Average Ratio: {number(result['average_ratio'], 'x', why)}",
         f"Median Difference: {number(result['median_difference_ms'], 'ms', why)}"
         f"{_interval(result['median_difference_interval'], 'ms')}",
         f"Throughput Ratio: {number(result['throughput_ratio'], 'x', why)}",

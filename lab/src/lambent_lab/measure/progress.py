@@ -11,6 +11,9 @@ class Progress(Protocol):
     def begin(self, environments: int, invocations: int) -> None:
         """The plan, in environments and invocations."""
 
+    def estimate(self, seconds: float) -> None:
+        """What has been planned will take about so long, by what the preflight took."""
+
     def environment(self, side: str, memory_mb: int) -> None:
         """A fresh environment of this side begins."""
 
@@ -25,6 +28,9 @@ class Silence:
     """A Progress that says nothing."""
 
     def begin(self, environments: int, invocations: int) -> None:
+        """Say nothing."""
+
+    def estimate(self, seconds: float) -> None:
         """Say nothing."""
 
     def environment(self, side: str, memory_mb: int) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import timing
-from lambent_lab.measure.machine import describe, load_average
+from lambent_lab.measure.machine import load_average
 from lambent_lab.measure.performance_report import number
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.timing import at_least
@@ -43,14 +43,16 @@ def quick_performance_test(
 ) -> dict[str, Any]:
     """Measure what tracing adds to `sum(range(1000))`, print it, and return it.
 
-    The result has the documented `baseline_ms`, `traced_ms` (averages) and `overhead_ratio`, and beside them
-    the median ratio with its interval, the verdict, every process and every time. Raises AssertionError when
-    the median ratio is not below the limit, LabError when it could not be measured, UsageError for values
-    that make no test.
+    The result has the documented `baseline_ms` and `traced_ms` (medians) and `overhead_ratio` (of the two),
+    and beside them the median of the processes' ratios with its interval, the averages, the verdict, every
+    process and every time. Raises AssertionError when the median ratio is not below the limit, LabError when
+    it could not be measured, UsageError for values that make no test.
     """
     result = measure(limit, processes=processes, pairs=pairs)
     if not quiet:
         sys.stdout.write(render(result))
+    if result["interrupted"]:
+        raise KeyboardInterrupt
     if not result["is_acceptable"]:
         raise AssertionError(f"Overhead too high: {result['median_ratio']:.2f}x, limit {limit:.2f}x")
     return result
@@ -64,7 +66,7 @@ def measure(
     seed: int | None = None,
     run: Callable[[int, int], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure as `quick_performance_test` does, and print and judge nothing.
+    """Measure as `quick_performance_test` does, and print nothing. Ctrl-C ends it with what there is.
 
     run: what measures in one process, given the number of pairs and a seed; for tests.
     """
@@ -76,27 +78,39 @@ def measure(
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311
     load = load_average()
     done: list[dict[str, Any]] = []
-    for _ in range(_ROUNDS):
-        done += [_checked((run or _run)(pairs, seed + len(done) + i)) for i in range(processes)]
-        found = timing.compare(
-            [(each["baseline"]["median_time_ms"], each["traced"]["median_time_ms"]) for each in done]
-        )
-        verdict = timing.verdict(found, limit, failed=False, silent=False)
-        if verdict != "inconclusive" or len(done) < PROCESSES:
-            break
+    interrupted = False
+    try:
+        for _ in range(_ROUNDS):
+            for _ in range(processes):
+                done.append(_checked((run or _run)(pairs, seed + len(done))))
+            if len(done) < PROCESSES or _verdict(_ratios(done), limit) != "inconclusive":
+                break
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        interrupted = True
+    found = _ratios(done)
+    baseline = figure([each["baseline"]["median_time_ms"] for each in done])
+    traced = figure([each["traced"]["median_time_ms"] for each in done])
+    assert baseline is not None
+    assert traced is not None
     return {
-        **_averages(done),
+        "baseline_ms": baseline["median"],
+        "traced_ms": traced["median"],
+        "overhead_ratio": timing.ratio(traced["median"], baseline["median"]),
         **found,
-        "baseline": figure([each["baseline"]["median_time_ms"] for each in done]),
-        "traced": figure([each["traced"]["median_time_ms"] for each in done]),
+        **_averages(done),
+        "baseline": baseline,
+        "traced": traced,
         "n": len(done),
         "pairs_per_process": pairs,
         "limit": limit,
-        "verdict": verdict,
+        "verdict": _verdict(found, limit),
         "is_acceptable": found["median_ratio"] is not None and found["median_ratio"] < limit,
         "spans": sum(each["spans"] for each in done),
+        "interrupted": interrupted,
         "seed": seed,
-        "environment": {"machine": describe(), "load_before": load, "load_after": load_average()},
+        "environment": timing.environment(load),
         "processes": [
             {
                 "seed": each["seed"],
@@ -117,13 +131,14 @@ def render(result: dict[str, Any]) -> str:
         f"{result['n']} processes, {result['pairs_per_process']} pairs in each, {result['spans']} spans",
         "",
         f"{'':10}{'median (99% interval)':38}average",
-        f"{'untraced':10}{_figure(baseline):38}{number(result['baseline_ms'], ' ms', '')}",
-        f"{'traced':10}{_figure(traced):38}{number(result['traced_ms'], ' ms', '')}",
+        f"{'untraced':10}{_figure(baseline):38}{number(result['baseline_average_ms'], ' ms', '')}",
+        f"{'traced':10}{_figure(traced):38}{number(result['traced_average_ms'], ' ms', '')}",
         f"{'cost':10}" + _shown(result["median_difference_ms"], result["median_difference_interval"], " ms"),
         f"{'ratio':10}{_shown(result['median_ratio'], result['median_ratio_interval'], 'x'):38}"
-        f"{number(result['overhead_ratio'], 'x', '')}",
+        f"{number(result['average_ratio'], 'x', '')}",
         "",
         _sentence(result),
+        *(["Interrupted: these are the processes measured so far."] if result["interrupted"] else []),
     ]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -150,11 +165,23 @@ def _shown(value: float | None, interval: dict[str, float] | None, unit: str) ->
     return f"{number(value, unit, '')} ({low} to {high})"
 
 
+def _ratios(done: list[dict[str, Any]]) -> timing.RatioFigures:
+    """What the processes' medians come to, in pairs."""
+    return timing.compare(
+        [(each["baseline"]["median_time_ms"], each["traced"]["median_time_ms"]) for each in done]
+    )
+
+
+def _verdict(found: timing.RatioFigures, limit: float) -> str:
+    return timing.verdict(found, limit, failed=False, silent=False)  # these have been errors already
+
+
 def _averages(done: list[dict[str, Any]]) -> dict[str, float | None]:
-    """The documented figures: averages over all calls, and the ratio of these."""
+    """The averages over all calls, and the ratio of these."""
     baseline = statistics.fmean(time for each in done for time in each["baseline"]["times_ms"])
     traced = statistics.fmean(time for each in done for time in each["traced"]["times_ms"])
-    return {"baseline_ms": baseline, "traced_ms": traced, "overhead_ratio": timing.ratio(traced, baseline)}
+    ratio = timing.ratio(traced, baseline)
+    return {"baseline_average_ms": baseline, "traced_average_ms": traced, "average_ratio": ratio}
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:

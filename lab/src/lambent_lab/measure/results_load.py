@@ -163,7 +163,7 @@ class SpanTotals(TypedDict):
     unsaid: int
 
 
-Verdict = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
+Growth = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
 
 
 class Trend(TypedDict):
@@ -171,8 +171,9 @@ class Trend(TypedDict):
 
     per_1000: the slope for 1,000 invocations, in the series' unit; change: the slope over all blocks that
     count; blocks: how many count, after the first `skipped` (what fills up at first is no trend).
-    verdict: "grows" when the whole interval lies above `tolerance_per_1000`, "shrinks" when below its
-    negative, "steady" when it lies within, else "inconclusive"; "absent" below 8 blocks.
+    verdict: "grows" when the whole interval lies above `tolerance_per_1000` and comes to more than
+    `least_change` in all, "shrinks" when below their negatives, "steady" when it lies within the tolerance,
+    else "inconclusive"; "absent" below 8 blocks.
     """
 
     unit: str
@@ -185,8 +186,9 @@ class Trend(TypedDict):
     high_per_1000: float | None
     change: float | None
     tolerance_per_1000: float | None
+    least_change: float
     confidence: float
-    verdict: Verdict
+    verdict: Growth
 
 
 class SoakBlock(TypedDict):
@@ -261,7 +263,7 @@ class SoakSection(TypedDict):
     seed: int
     sides: dict[str, SoakSide]
     differences: dict[str, SoakDifference]
-    memory_verdict: Verdict
+    memory_verdict: Growth
 
 
 class PriceInfo(TypedDict):
@@ -289,8 +291,9 @@ class TuneCost(TypedDict):
 class TuneSize(TypedDict):
     """One memory size: times and billed times in ms over n environments, and cost by architecture.
 
-    mixed_ms: what an invocation takes on average, with the share of cold starts that was asked for; score: 0
-    best, weighing cost and time of the mix, null when something is missing.
+    mixed_ms: what an invocation takes on average, with the share of cold starts that was asked for; score:
+    by architecture, cost and time of the mix, each as a part of the highest of all sizes, weighed: least is
+    best.
     """
 
     memory_mb: int
@@ -306,11 +309,11 @@ class TuneSize(TypedDict):
     billed_warm_ms: Figure | None
     peak_memory_mb: Figure | None
     cost: dict[str, TuneCost]
-    score: dict[str, float]
+    score: dict[str, Figure]
 
 
 class TuneChoice(TypedDict):
-    """A size, and those that tie with it: whose intervals overlap its own. proven: there was an interval."""
+    """A size, and those that tie with it: whose intervals overlap its own. proven: there were intervals."""
 
     memory_mb: int | None
     ties: list[int]

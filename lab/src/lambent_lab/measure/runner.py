@@ -3,39 +3,53 @@
 It knows the service only by what it asks of it (`LabLike`), so tests give it another. Before measuring, one
 preflight sample of each side, size and Python shows that the function works, fills the file cache and writes
 bytecode; it is kept in the result file and is in no figure. A cold start is therefore one whose files the
-machine has read before. What fails there is not measured; the rest is.
+machine has read before. What fails there is not measured; the rest is. A run that goes on with an earlier one
+has its samples, its plan, and leaves out the blocks that are done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
+from lambent_lab.measure import importtree
 from lambent_lab.measure.plan import BASELINE, schedule
-from lambent_lab.measure.sampler import empty_sample, fill
+from lambent_lab.measure.remote import open_remote
+from lambent_lab.measure.sampler import empty_sample, fill, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.plan import Block
     from lambent_lab.measure.progress import Progress
-    from lambent_lab.measure.results import Box, Sample, SampleKind
+    from lambent_lab.measure.remote import Remote
+    from lambent_lab.measure.results import Box, ImportNode, Results, Sample, SampleKind
     from lambent_lab.measure.sampler import FunctionLike, LabLike
+    from lambent_lab.measure.target import Target
 
     Place = tuple[int, str | None]
 
 _BROKEN_IN_A_ROW = 3
+_WHOLE_CPU_MB = 1769
+_TREES = 3
 
 
 class Run:
-    """A running benchmark."""
+    """A running benchmark. `earlier` is what an interrupted run of the same benchmark has measured."""
 
-    def __init__(self, benchmark: Benchmark, lab: LabLike, progress: Progress) -> None:
+    def __init__(
+        self, benchmark: Benchmark, lab: LabLike, progress: Progress, earlier: Results | None = None
+    ) -> None:
         self.benchmark = benchmark
-        self.samples: list[Sample] = []
-        self.box: Box | None = None
+        self.samples: list[Sample] = [] if earlier is None else earlier["samples"]
+        self.imports: dict[str, ImportNode] = {} if earlier is None else earlier["imports"]
+        self.box: Box | None = None if earlier is None else earlier["box"]
         self._lab = lab
         self._progress = progress
         self._sides = benchmark.sides
@@ -43,13 +57,56 @@ class Run:
         self._planned = 0
         self._functions: dict[tuple[str, Place], FunctionLike] = {}
         self._broken: set[tuple[str, Place]] = set()
+        self._remotes: dict[str, Remote] = {}
+        self._seconds: dict[tuple[str, Place], tuple[float, float]] = {}  # a cold, a warm invocation
+
+    def open(self) -> None:
+        """Reach what is outside the lab, before anything is measured.
+
+        Raises LabError when it does not answer, UsageError when it cannot be measured as it was asked for.
+        """
+        try:
+            for side, target in self._sides.items():
+                if target.kind != "lab":
+                    for size in self.benchmark.sizes:
+                        self._function(side, (size, next(iter(self.benchmark.interpreters))))
+        except BaseException:
+            self.close()
+            raise
+
+    def runtime(self, side: str) -> str | None:
+        """The runtime of a function outside the lab, where it says so."""
+        remote = self._remotes.get(self._sides[side].text)
+        return None if remote is None else remote.runtime
 
     def measure(self) -> None:
         """Preflight, then all blocks. Raises LabError when environments keep breaking."""
         benchmark = self.benchmark
-        plan = self.plan(benchmark.pairs, benchmark.aa)
+        whole = self.plan(benchmark.pairs, benchmark.aa)
+        done = finished(self.samples, whole)
+        plan = [block for block in whole if block.number not in done]
+        if not plan:
+            return
         self.preflight(plan)
+        self.look_ahead(plan)
         self.run(plan)
+
+    def look_ahead(self, plan: Sequence[Block]) -> None:
+        """Say how long these blocks will take, and look at the import trees where that was asked for."""
+        self._progress.estimate(self._estimate(plan))
+        if self.benchmark.imports:
+            self._import_trees()
+
+    def close(self) -> None:
+        """Leave what is outside the lab as it was found. Raises LabError when that cannot be done."""
+        trouble: LabError | None = None
+        for remote in self._remotes.values():
+            try:
+                remote.close()
+            except LabError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     def plan(self, pairs: int, aa: int) -> list[Block]:
         """The next blocks, numbered on from those that were planned before."""
@@ -109,22 +166,28 @@ class Run:
             len(self.samples), pair=pair, kind=kind, side=side, memory_mb=size, python=python
         )
         self.samples.append(sample)
+        times = [time.monotonic()]
 
         def done() -> None:
+            times.append(time.monotonic())
             self._progress.invocation()
             if self.box is None:  # it can be asked only while there is one: before the sample's end
                 self.box = box_info(function.box)
 
         fill(sample, function, self.benchmark.event, warm, done)
+        if kind == "preflight" and len(times) > 1:
+            # Stopping the environment is a part of each sample: it goes with the cold start.
+            last = times[-1] - times[-2] if len(times) > 2 else 0.0
+            self._seconds[side, place] = (time.monotonic() - times[0] - last, last)
         self._progress.skip(1 + warm - len(sample["invocations"]))
-        last = self.samples[-_BROKEN_IN_A_ROW:]
-        if len(last) == _BROKEN_IN_A_ROW and all(each["error"] for each in last):
+        newest = self.samples[-_BROKEN_IN_A_ROW:]
+        if len(newest) == _BROKEN_IN_A_ROW and all(each["error"] for each in newest):
             raise LabError(f"{_BROKEN_IN_A_ROW} environments in a row broke; the last: {sample['error']}")
 
     def _must_work(self, sample: Sample, places: list[Place], variants: list[str]) -> None:
         """A side that fails from the first to the last preflight invocation is not worth an hour."""
-        reason = broken(sample)
-        if reason is None:
+        why = broken(sample)
+        if why is None:
             return
         place = (sample["memory_mb"], sample["python"])
         self._broken.add((sample["side"], place))
@@ -134,39 +197,139 @@ class Run:
             for variant in variants
         )
         if not possible:
-            hint = ". Give it more time with --timeout." if "imed" in reason else ""
+            hint = ". Give it more time with --timeout." if "imed" in why else ""
             label = self._sides[sample["side"]].label
-            raise LabError(f"Nothing was measured: {label}, {where(*place)}, failed: {reason}{hint}")
+            raise LabError(f"Nothing was measured: {label}, {where(*place)}, failed: {why}{hint}")
+
+    def _estimate(self, plan: Sequence[Block]) -> float:
+        """How many seconds these blocks will take, by what the preflight took."""
+        seconds = 0.0
+        for block in plan:
+            place = (block.memory_mb, block.python)
+            known = [seen for (_, there), seen in self._seconds.items() if there == place]
+            # The first environment of all prepares what the others find: the fastest is the rule.
+            cold = min((each for each, _ in known), default=0.0)
+            warm = min((each for _, each in known), default=0.0)
+            seconds += len(block.order) * (cold + warm * self.benchmark.warm)
+        return seconds
+
+    def _import_trees(self) -> None:
+        """The import tree of each side in the lab that works: the least of a few cold starts of their own.
+
+        They have a whole CPU: with the share of a small size, whichever module is being imported when the
+        share is used up would seem to cost what the waiting costs.
+        """
+        for side, target in self._sides.items():
+            places = [place for each, place in self._seconds if each == side]
+            place = next((each for each in places if (side, each) not in self._broken), None)
+            if place is None or target.kind != "lab" or side in self.imports:
+                continue
+            whole = (max(place[0], _WHOLE_CPU_MB), place[1])
+            # What cannot be shown is absent: the speed is measured all the same.
+            with contextlib.suppress(LabError), _layer(importtree.entry(target.handler)) as layer:
+                function = self._make(side, whole, layer)
+                try:
+                    least = importtree.least([*self._trees(function)])
+                finally:
+                    function.stop()
+                if least is not None:
+                    self.imports[side] = least
+
+    def _trees(self, function: FunctionLike) -> Iterator[ImportNode]:
+        for _ in range(_TREES):
+            function.stop()
+            result = function.invoke(self.benchmark.event)
+            tree = importtree.parse(result.log.splitlines()) if reason(result) is None else None
+            if tree is not None:
+                yield tree
 
     def _function(self, side: str, place: Place) -> FunctionLike:
         made = self._functions.get((side, place))
         if made is None:
-            target, (size, python) = self._sides[side], place
-            # The function says how many spans it made, so that lost ones are seen. A tracer that does
-            # not know the variable says nothing.
-            env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
-            if self.benchmark.otlp:
-                env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-                env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-                env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", self._lab.otlp_url)
-            made = self._lab.function(
-                _name(side, size, python),
-                code=target.code,
-                handler=target.handler,
-                memory=size,
-                timeout=self.benchmark.timeout_s,
-                env=env,
-                python=self.benchmark.interpreters[python],
-                bytecode=self.benchmark.bytecode,
-                init_cpu=self.benchmark.init_cpu,
-            )
-            self._functions[side, place] = made
+            made = self._functions[side, place] = self._make(side, place)
+        return made
+
+    def _make(self, side: str, place: Place, layer: Path | None = None) -> FunctionLike:
+        """The function of a side in a place; with the layer for its import tree it is one that tells it."""
+        target, (size, python) = self._sides[side], place
+        # The function says how many spans it made, so that lost ones are seen. A tracer that does
+        # not know the variable says nothing.
+        env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
+        if layer is not None:
+            env |= importtree.VARIABLE
+        if target.kind != "lab":
+            return self._remote(target).function(memory=size, timeout=self.benchmark.timeout_s, env=env)
+        if self.benchmark.otlp:
+            env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+            env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", self._lab.otlp_url)
+        interpreter = self.benchmark.interpreters[python]
+        return self._lab.function(
+            _name("bench" if layer is None else "imports", side, size, python),
+            code=target.code,
+            handler=target.handler if layer is None else f"{importtree.ENTRY}.handler",
+            layers=() if layer is None else (layer,),
+            memory=size,
+            timeout=self.benchmark.timeout_s,
+            env=env,
+            python=interpreter,
+            bytecode=self.benchmark.bytecode,
+            init_cpu=self.benchmark.init_cpu,
+            # A version that is named is run as Lambda's runtime of that name is: from a clean home.
+            runtime=f"python{python}" if python is not None and interpreter is None else None,
+        )
+
+    def _remote(self, target: Target) -> Remote:
+        """The place of a target outside the lab, opened once: two sides of one function share it."""
+        made = self._remotes.get(target.text)
+        if made is None:
+            made = self._remotes[target.text] = open_remote(target)
         return made
 
 
-def _name(side: str, memory_mb: int, python: str | None) -> str:
+@contextlib.contextmanager
+def _layer(source: str) -> Iterator[Path]:
+    """A layer with the module that loads the handler's; the function's own user must be able to read it."""
+    with tempfile.TemporaryDirectory(prefix="lambent-imports-") as name:
+        folder = Path(name)
+        (folder / "python").mkdir()
+        (folder / "python" / f"{importtree.ENTRY}.py").write_text(source, encoding="utf-8")
+        for each in (folder, folder / "python"):
+            each.chmod(0o755)
+        yield folder
+
+
+def finished(samples: Sequence[Sample], plan: Sequence[Block]) -> set[int]:
+    """The planned blocks that an earlier run has finished; samples of one that it has not become partial.
+
+    A block is finished when it has all its sides, but for those that failed in the preflight, and none was
+    cut short: one that broke of itself was not.
+    """
+    fails = {
+        (sample["side"], sample["memory_mb"], sample["python"])
+        for sample in samples
+        if sample["kind"] == "preflight" and broken(sample) is not None
+    }
+    blocks: dict[int, list[Sample]] = {}
+    for sample in samples:
+        if sample["pair"] is not None:
+            blocks.setdefault(sample["pair"], []).append(sample)
+    done: set[int] = set()
+    for block in plan:
+        have = blocks.get(block.number, [])
+        wanted = [side for side in block.order if (side, block.memory_mb, block.python) not in fails]
+        whole = all(sample["complete"] or sample["error"] for sample in have)
+        if have and whole and sorted(sample["side"] for sample in have) == sorted(wanted):
+            done.add(block.number)
+            continue
+        for sample in have:
+            sample["kind"], sample["pair"] = "partial", None
+    return done
+
+
+def _name(purpose: str, side: str, memory_mb: int, python: str | None) -> str:
     """A name that Lambda takes: of letters, digits and dashes, at most 64 of them."""
-    parts = ["bench", re.sub(r"[^A-Za-z0-9]+", "-", side).strip("-")[:32], str(memory_mb)]
+    parts = [purpose, re.sub(r"[^A-Za-z0-9]+", "-", side).strip("-")[:32], str(memory_mb)]
     if python is not None:
         parts.append(re.sub(r"[^A-Za-z0-9]+", "-", python).strip("-")[-16:])
     return "-".join(parts)
@@ -180,7 +343,7 @@ def where(memory_mb: int, python: str | None) -> str:
 def broken(sample: Sample) -> str | None:
     """Why no invocation of a sample was a success; None when one was."""
     reasons = [invocation["error"] for invocation in sample["invocations"]]
-    if sample["error"] is None and not all(reasons):
+    if sample["error"] is None and (not reasons or not all(reasons)):
         return None
     return sample["error"] or reasons[0]
 

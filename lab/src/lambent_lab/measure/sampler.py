@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import statistics
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import phases
+from lambent_lab.measure.remote.answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lambent_lab.measure.results import InvocationRecord, Sample, SampleKind
@@ -97,6 +99,14 @@ class FunctionLike(Protocol):
         """How its environment is held."""
 
 
+@runtime_checkable
+class Lingering(Protocol):
+    """A function that can tell which spans came after the end of their invocations, once it has stopped."""
+
+    def late(self, results: Sequence[Any]) -> Mapping[str, Sequence[object]]:
+        """The spans that no result has yet, by request id."""
+
+
 class LabLike(Protocol):
     """The service, as far as measuring needs it."""
 
@@ -116,6 +126,8 @@ class LabLike(Protocol):
         python: Path | None = ...,
         bytecode: bool = ...,
         init_cpu: Literal["boost", "share"] = ...,
+        runtime: str | None = ...,
+        layers: Iterable[Path] = ...,
     ) -> FunctionLike:
         """Make a function."""
 
@@ -152,18 +164,31 @@ def fill(
 
     A LabError (the environment could not be made or held) is recorded as the sample's error and ends it.
     """
+    results: list[ResultLike] = []
     try:
         function.stop()
         with _stopped_after(function):
             for index in range(1 + warm):
-                sample["invocations"].append(record(index, function.invoke(event)))
+                results.append(function.invoke(event))
+                sample["invocations"].append(record(index, results[-1]))
                 on_invocation()
+        if isinstance(function, Lingering):
+            _add_late(sample, results, function.late(results))
     except LabError as error:
         sample["error"] = str(error)
     else:
         sample["complete"] = True
     finally:
         sample["values"] = values(sample["invocations"])
+
+
+def _add_late(sample: Sample, results: Sequence[ResultLike], late: Mapping[str, Sequence[object]]) -> None:
+    """Count spans that left with the environment's end, as `finalize` lets them, for their invocations."""
+    for index, result in enumerate(results):
+        spans = late.get(result.request_id)
+        if spans:
+            whole = replace(cast("Any", result), spans=[*(result.spans or ()), *spans])
+            sample["invocations"][index] = record(index, whole)
 
 
 @contextmanager
@@ -205,6 +230,8 @@ def record(index: int, result: ResultLike) -> InvocationRecord:
             made["flush_ms"] = parts.flush_ms
         if parts.extension_ms is not None:
             made["extension_ms"] = parts.extension_ms
+    if isinstance(result, Answer) and result.init_included:
+        made["init_included"] = True
     if result.spans_made is not None:
         made["spans_made"] = result.spans_made
     if result.problems:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
@@ -25,6 +26,7 @@ from lambent_lab.measure.accounting import SpanCounter
 from lambent_lab.measure.blocks import Block
 from lambent_lab.measure.latency import Latencies
 from lambent_lab.measure.runner import box_info
+from lambent_lab.measure.sampler import Lingering, reason
 from lambent_lab.measure.soak_summary import summarize
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ SIDES = ("baseline", "candidate")
 MAX_BLOCKS = 200
 
 _FAILED_IN_A_ROW = 20
+_SILENT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,8 @@ class Study:
         self._zero = clock()
         self._done = dict.fromkeys(SIDES, 0)
         self._failing = 0
+        # Those of which nothing has arrived yet; the last ones only, whatever the mode.
+        self._silent: dict[str, deque[ResultLike]] = {side: deque(maxlen=_SILENT) for side in SIDES}
 
     def measure(self) -> None:
         """Run all blocks. Raises LabError when invocations keep failing."""
@@ -112,8 +117,9 @@ class Study:
                 for side in source.sample(SIDES, 2):
                     self._block(number, side, size)
         finally:
-            for function in self._functions.values():
+            for side, function in self._functions.items():
                 function.stop()
+                self._add_late(side, function)
 
     def _block(self, number: int, side: str, size: int) -> None:
         block = Block(number, side, self._done[side], self._clock() - self._zero)
@@ -130,6 +136,8 @@ class Study:
         result = function.invoke(self.soak.event)
         if block.add(result, self.durations[side], self.spans[side]):
             self._failing = 0
+            if result.spans is not None and not result.spans:
+                self._silent[side].append(result)
         else:
             self._fail(result, side)
         self._done[side] += 1
@@ -137,16 +145,25 @@ class Study:
             self.box = box_info(function.box)
         self._progress.done(side)
 
+    def _add_late(self, side: str, function: FunctionLike) -> None:
+        """Count spans that left with the environment's end, as `finalize` lets them."""
+        silent = self._silent[side]
+        if not silent or self.soak.targets[side].switched_off or not isinstance(function, Lingering):
+            return
+        late = function.late(silent)
+        for result in silent:
+            spans = late.get(result.request_id)
+            if spans:
+                whole = replace(cast("Any", result), spans=spans)
+                self.spans[side].add_late(len(spans), whole.spans_made)
+
     def _fail(self, result: ResultLike, side: str) -> None:
-        kind = result.error or result.function_error or result.status
-        message = result.payload.get("errorMessage") if isinstance(result.payload, dict) else None
-        label = self.soak.targets[side].label
-        text = f"{label}: {kind}: {message}" if message else f"{label}: {kind}"
-        self.errors.append(text[:300])
+        text = f"{self.soak.targets[side].label}: {reason(result)}"
+        self.errors.append(text)
         del self.errors[10:]
         self._failing += 1
         if self._failing >= _FAILED_IN_A_ROW:
-            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text[:300]}")
+            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text}")
 
 
 class Silence:

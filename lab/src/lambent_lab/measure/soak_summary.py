@@ -7,10 +7,10 @@ import statistics
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lambent_lab.measure.accounting import incomplete
+from lambent_lab.measure.remarks import Remarks, target_info
 from lambent_lab.measure.results import no_sections
 from lambent_lab.measure.soak_words import conclude
 from lambent_lab.measure.summary import figure
-from lambent_lab.measure.target import masked, masked_command
 from lambent_lab.measure.trends import SKIPPED, trend
 
 if TYPE_CHECKING:
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 
     from lambent_lab.measure.accounting import SpanCounter
     from lambent_lab.measure.latency import Latencies
-    from lambent_lab.measure.results import Doubt, Header, Results, TargetInfo
+    from lambent_lab.measure.results import Doubt, Header, Results
     from lambent_lab.measure.results_load import (
+        Growth,
         SoakBlock,
         SoakDifference,
         SoakSection,
         SoakSide,
         Trend,
-        Verdict,
     )
     from lambent_lab.measure.soak import Soak
-    from lambent_lab.measure.target import Target
 
 VALUES = {
     "rss_mb": "MB",
@@ -41,6 +40,11 @@ VALUES = {
 
 _DRIFT = 0.05
 """How much of their median durations and CPU may change over a soak before they are said to grow."""
+
+SETTLING_MB = 2.0
+"""How much a process may fill up while it settles, after the first fifth, without being said to grow: more
+than twice what was seen of functions that keep nothing.
+"""
 
 _MB = 2**20
 
@@ -96,20 +100,6 @@ def summarize(soak: Soak, study: Measured, head: Header) -> Results:
     return cast("Results", content)
 
 
-def target_info(target: Target) -> TargetInfo:
-    """What a file says of a target in the lab."""
-    return {
-        "target": target.text,
-        "label": target.label,
-        "handler": target.handler,
-        "env": masked(target.env),
-        "switch": None if target.switch is None else masked_command([target.switch])[0],
-        "kind": "lab",
-        "python": None,
-        "mode": target.mode,
-    }
-
-
 def _side(soak: Soak, study: Measured, side: str) -> SoakSide:
     mine = [block for block in study.blocks if block["side"] == side]
     at = [block["first"] + block["n"] / 2 for block in mine]
@@ -135,7 +125,7 @@ def _trend(
     soak: Soak, at: Sequence[float], values: Sequence[float | None], name: str, usual: float | None = None
 ) -> Trend:
     if VALUES[name] == "MB":
-        return trend(at, values, "MB", soak.max_growth * 1000 / _MB)
+        return trend(at, values, "MB", soak.max_growth * 1000 / _MB, SETTLING_MB)
     known = [value for value in values if value is not None]
     middle = usual if usual is not None else statistics.median(known) if known else None
     allowed = None if middle is None else _DRIFT * middle / soak.invocations * 1000
@@ -170,23 +160,18 @@ def _difference(soak: Soak, sides: Mapping[str, SoakSide], name: str) -> SoakDif
     }
 
 
-def memory_verdict(sides: Mapping[str, SoakSide], differences: Mapping[str, SoakDifference]) -> Verdict:
+def memory_verdict(sides: Mapping[str, SoakSide], differences: Mapping[str, SoakDifference]) -> Growth:
     """What became of the resident memory: the worst of what each side and their difference came to."""
     verdicts = [side["trends"]["rss_mb"]["verdict"] for side in sides.values()]
     verdicts.append(differences["rss_mb"]["trend"]["verdict"])
-    order: tuple[Verdict, ...] = ("grows", "absent", "inconclusive", "shrinks", "steady")
+    order: tuple[Growth, ...] = ("grows", "absent", "inconclusive", "shrinks", "steady")
     return next(verdict for verdict in order if verdict in verdicts)
 
 
 def _doubts(soak: Soak, section: SoakSection, study: Measured, head: Header) -> list[Doubt]:
-    found: list[Doubt] = []
-
-    def say(code: str, text: str, *, failure: bool) -> None:
-        severity = "failure" if failure else "warning"
-        found.append({"code": code, "severity": severity, "memory_mb": None, "text": text})  # type: ignore[typeddict-item]
-
+    said = Remarks(head)
     if section["memory_verdict"] == "grows":
-        say("memory-grows", section["conclusion"][0], failure=True)
+        said.fail("memory-grows", section["conclusion"][0])
     for name, side in section["sides"].items():
         label, total = side["label"], side["invocations"]
         if side["failed"]:
@@ -194,30 +179,24 @@ def _doubts(soak: Soak, section: SoakSection, study: Measured, head: Header) -> 
             text = (
                 f"{side['failed']:,} of {total:,} invocations ({label}) failed and are in no figure: {first}."
             )
-            say("failed", text, failure=True)
+            said.fail("failed", text)
         if side["environments"] > 1:
             text = (
                 f"The environment ({label}) was replaced {side['environments'] - 1} times: memory began anew."
             )
-            say("cold-again", text, failure=False)
+            said.warn("cold-again", text)
         totals = side["spans"]
         missing = incomplete(totals)
         if missing is not None:
-            say("spans-lost", f"With {label}, {missing}.", failure=True)
+            said.fail("spans-lost", f"With {label}, {missing}.")
         elif name == "candidate" and total and not totals["received"]:
-            say("no-spans", f"No span arrived ({label}): what was measured is not tracing.", failure=True)
+            said.fail("no-spans", f"No span arrived ({label}): what was measured is not tracing.")
         elif name == "candidate" and totals["without"]:
             text = f"{totals['without']:,} of {total:,} invocations ({label}) delivered no trace."
-            say("spans-missing", text, failure=False)
+            said.warn("spans-missing", text)
         if name == "baseline" and totals["received"] and soak.targets[name].switched_off:
             text = (
                 f"The baseline delivered {totals['received']:,} spans although its tracing was switched off."
             )
-            say("baseline-traced", text, failure=True)
-    before, usable = head["load_before"], head["machine"]["cores_usable"]
-    if before is not None and before[0] > usable / 2:
-        text = (
-            f"The load average was {before[0]:.1f} on {usable} cores before it began: times may be unstable."
-        )
-        say("load", text, failure=False)
-    return sorted(found, key=lambda doubt: doubt["severity"] != "failure")
+            said.fail("baseline-traced", text)
+    return said.all()

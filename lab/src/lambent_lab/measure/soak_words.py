@@ -114,6 +114,13 @@ def _memory(section: SoakSection) -> str:
         return f"Memory grows: {who} by {_rate(worst)}{change}; {tolerance} are allowed."
     if trend["verdict"] == "absent":
         return "Too few blocks to tell growth: more invocations are needed."
+    low, tolerated = trend["low_per_1000"], trend["tolerance_per_1000"]
+    if verdict == "inconclusive" and low is not None and tolerated is not None and low > tolerated:
+        return (
+            f"Whether memory grows cannot be told yet: what tracing adds changes by {_rate(trend)}, "
+            f"{trend['change'] or 0:+.1f} MB in all, and a process may fill up {trend['least_change']:g} MB "
+            "while it settles. More invocations tell."
+        )
     texts = {
         "steady": "Memory does not grow",
         "shrinks": "Memory shrinks",

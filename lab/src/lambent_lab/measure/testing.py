@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 
@@ -109,10 +109,12 @@ class FakeLab:
         python: Path | None = None,
         bytecode: bool = True,
         init_cpu: Literal["boost", "share"] = "boost",
+        runtime: str | None = None,
+        layers: Iterable[Path] = (),  # noqa: ARG002 - it runs nothing
     ) -> FakeFunction:
         """Make a function. It is traced unless a variable says that it is not."""
         made = FakeFunction(self, name, code, handler, memory, timeout, dict(env or {}))
-        made.python, made.bytecode, made.init_cpu = python, bytecode, init_cpu
+        made.python, made.bytecode, made.init_cpu, made.runtime = python, bytecode, init_cpu, runtime
         self.functions.append(made)
         return made
 
@@ -131,6 +133,7 @@ class FakeFunction:
     python: Path | None = None
     bytecode: bool = True
     init_cpu: str = "boost"
+    runtime: str | None = None
     events: list[object] = field(default_factory=list)
     _environment: int | None = None
     _index: int = 0

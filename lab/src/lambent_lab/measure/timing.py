@@ -2,7 +2,8 @@
 
 Rules
 - A call that raises is counted as failed, its time is kept apart, and the function has no speed: none of its
-  figures is given, though the times of the calls that went well are.
+  figures is given, though the times of the calls that went well are. So is one that makes a coroutine or a
+  generator, of which nobody runs anything.
 - Nothing is dropped: outliers are flagged by their position.
 - What was not measured is None, never 0.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import stats
+from lambent_lab.measure import machine, stats
 from lambent_lab.measure.summary import figure
 
 if TYPE_CHECKING:
@@ -60,11 +62,14 @@ class Calls:
         """Call the function and keep its time in milliseconds; None when it raised."""
         started = clock()
         try:
-            function()
+            result = function()
         except Exception as error:  # noqa: BLE001 - whatever the function raises is its result here
             self.fail(started, clock(), error)
             return None
         ended = clock()
+        if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
+            self.fail(started, ended, _not_run(result))
+            return None
         return self.keep(started, ended)
 
     def keep(self, started: int, ended: int) -> float:
@@ -107,6 +112,16 @@ def describe(times_ms: Sequence[float]) -> Times:
 def ratio(upper: float | None, lower: float | None) -> float | None:
     """One through the other; None when either is absent or the lower one is not positive."""
     return None if upper is None or lower is None or lower <= 0 else upper / lower
+
+
+def _not_run(
+    result: CoroutineType[Any, Any, Any] | GeneratorType[Any] | AsyncGeneratorType[Any],
+) -> TypeError:
+    """What is wrong with a call that made a coroutine or a generator, and ran nothing of it."""
+    if isinstance(result, CoroutineType):
+        result.close()  # nobody will await it, and Python would complain
+        return TypeError("the call made a coroutine and ran nothing: measure it with AsyncPerformanceTester")
+    return TypeError("the call made a generator and ran nothing: measure a function that goes through it")
 
 
 class RatioFigures(TypedDict):
@@ -181,6 +196,11 @@ def spans_started(tracer: object) -> int | None:
     except Exception:  # noqa: BLE001 - somebody else's `stats` may be anything
         return None
     return started if type(started) is int else None
+
+
+def environment(load_before: list[float] | None) -> dict[str, Any]:
+    """Where it was measured: the machine, its load before and now."""
+    return {"machine": machine.describe(), "load_before": load_before, "load_after": machine.load_average()}
 
 
 def at_least(name: str, value: float, least: float) -> None:

@@ -9,6 +9,9 @@ Rules
   for more: the whole interval has to lie beyond a tolerance.
 - The first fifth of the points is left out: what fills up at first (caches, arenas, a warm allocator) is no
   trend. Below eight points there is no verdict.
+- Where there is a least change, less than that in all is not called growth, however steadily it came: a
+  Python process goes on filling its arenas for some thousands of invocations, until its garbage collector has
+  been through all generations.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lambent_lab.measure.results_load import Trend, Verdict
+    from lambent_lab.measure.results_load import Growth, Trend
 
 CONFIDENCE = 0.99
 LEAST_POINTS = 8
@@ -55,21 +58,31 @@ def theil_sen(x: Sequence[float], y: Sequence[float]) -> Slope | None:
     return Slope(statistics.median(slopes), slopes[low], slopes[high])
 
 
-def judge(low: float, high: float, tolerance: float) -> Verdict:
-    """Say what an interval of a slope means, when so much is nothing."""
+def judge(
+    low: float, high: float, tolerance: float, span: float = math.inf, least_change: float = 0.0
+) -> Growth:
+    """Say what an interval of a slope means, when so much is nothing.
+
+    span: over how many steps of x; least_change: what there must have been of change at least.
+    """
     if low > tolerance:
-        return "grows"
+        return "grows" if low * span > least_change else "inconclusive"
     if high < -tolerance:
-        return "shrinks"
+        return "shrinks" if high * span < -least_change else "inconclusive"
     return "steady" if -tolerance <= low and high <= tolerance else "inconclusive"
 
 
 def trend(
-    x: Sequence[float], y: Sequence[float | None], unit: str, tolerance_per_1000: float | None
+    x: Sequence[float],
+    y: Sequence[float | None],
+    unit: str,
+    tolerance_per_1000: float | None,
+    least_change: float = 0.0,
 ) -> Trend:
     """The trend of a series of blocks; `x` counts invocations. A missing value is left out.
 
-    tolerance_per_1000: how much change in 1,000 invocations is nothing, in the series' unit.
+    tolerance_per_1000: how much change in 1,000 invocations is nothing, in the series' unit; least_change:
+    how much it is in all.
     """
     known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
     skipped = math.ceil(len(known) * SKIPPED)
@@ -86,17 +99,22 @@ def trend(
         "high_per_1000": None,
         "change": None,
         "tolerance_per_1000": tolerance_per_1000,
+        "least_change": least_change,
         "confidence": CONFIDENCE,
         "verdict": "absent",
     }
     if found is None:
         return empty
     low, high = found.low * 1000, found.high * 1000
+    span = counting[-1][0] - counting[0][0]
+    verdict: Growth = "inconclusive"
+    if tolerance_per_1000 is not None:
+        verdict = judge(low, high, tolerance_per_1000, span / 1000, least_change)
     return {
         **empty,
         "per_1000": found.slope * 1000,
         "low_per_1000": low,
         "high_per_1000": high,
-        "change": found.slope * (counting[-1][0] - counting[0][0]),
-        "verdict": "inconclusive" if tolerance_per_1000 is None else judge(low, high, tolerance_per_1000),
+        "change": found.slope * span,
+        "verdict": verdict,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lambent_lab.measure.results import METRICS
 from lambent_lab.report import words
 from lambent_lab.report.document import Cell, Column, Row, Section, Table, Tile, cells
-from lambent_lab.report.places import label, pythons, sizes
+from lambent_lab.report.places import label, pythons, sides, sizes
 from lambent_lab.report.words import ABSENT
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ PHASES = {
 }
 """The phases in the order in which they pass: those of a cold start, then those of a warm invocation."""
 
+_COSTS = {"cold_ms": "a cold start", "warm_ms": "a warm invocation"}
 _MODULES = 8
 
 
@@ -76,7 +77,7 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
     shown = [place for place in found if place.shown]
     base = label(results, "baseline")
     return [
-        Section("matrix", "By memory size and Python", "", tuple(_matrices(results, shown))),
+        Section("matrix", _compared(shown), "", tuple(_matrices(shown))),
         Section(
             "numbers",
             "In numbers",
@@ -92,7 +93,7 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
             "Phases",
             "Where the time goes: the median of each part over the environments of a side. Medians of parts "
             "need not sum up to the median of the whole.",
-            tuple(_phases(results, place) for place in shown if place.cell["phases"]),
+            tuple(_phases(results, shown)),
         ),
         Section(
             "imports",
@@ -105,6 +106,12 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
         Section("resources", "Memory and CPU over time"),
         Section("delivery", "What arrived", "", tuple(_delivery(results, found))),
     ]
+
+
+def _compared(shown: Sequence[Place]) -> str:
+    several = [("memory size", len(sizes(shown))), ("Python", len(pythons(shown)))]
+    several.append(("variant", len({place.variant for place in shown})))
+    return f"By {words.listed([name for name, count in several if count > 1])}"
 
 
 def _numbers(results: Results, place: Place) -> Table:
@@ -161,39 +168,26 @@ def _value(figure: Figure | None, unit: str) -> str:
     return ABSENT if figure is None else words.quantity(figure["median"], unit)
 
 
-def _matrices(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
-    """All costs at a glance: a line for each memory size, a column for each Python and variant."""
-    columns = list(dict.fromkeys((place.cell["python"], place.variant) for place in shown))
-    rows = sizes(shown)
+def _matrices(shown: Sequence[Place]) -> Iterator[Table]:
+    """All costs at a glance: a line for each memory size, Python and variant."""
     if len(shown) < 2:
         return
-    by_place = {(p.cell["memory_mb"], p.cell["python"], p.variant): p for p in shown}
-    several = len(pythons(shown)) > 1, len({place.variant for place in shown}) > 1
-    for key, thing in (("cold_ms", "a cold start"), ("warm_ms", "a warm invocation")):
-        heads = [Column("memory", words=True)]
-        for python, variant in columns:
-            parts = [f"Python {python or 'unknown'}"] if several[0] else []
-            parts += [label(results, variant)] if several[1] or not parts else []
-            heads.append(Column(", ".join(parts), "all" if len(columns) < 3 else "text"))
-        lines = []
-        for size in rows:
-            line = [Cell(f"{size:,} MB")]
-            for python, variant in columns:
-                place = by_place.get((size, python, variant))
-                difference = None if place is None else place.difference(key)
-                text = ABSENT if difference is None else f"{words.signed(difference['median'])} ms"
-                line.append(Cell(text, words.signed_range(difference)))
-            lines.append(Row(tuple(line)))
-        yield Table(f"Cost of {thing}", tuple(heads), tuple(lines))
+    heads = (Column("", words=True), *(Column(f"cost of {thing}") for thing in _COSTS.values()))
+    rows = [Row((Cell(p.title), *(_cost(p.difference(key)) for key in _COSTS))) for p in shown]
+    yield Table("", heads, tuple(rows))
+
+
+def _cost(difference: Figure | None) -> Cell:
+    text = ABSENT if difference is None else f"{words.signed(difference['median'])} ms"
+    return Cell(text, words.signed_range(difference))
 
 
 def _percentiles(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
     """All warm invocations of a side together, with the percentiles that their number can hold."""
-    lines: list[tuple[str, Percentiles]] = []
-    for place in shown:
-        for side, name in (("baseline", "baseline"), ("candidate", place.variant)):
-            percentiles = place.cell["baseline" if side == "baseline" else "candidate"]["warm_percentiles"]
-            lines.append((_named(place, shown, label(results, name)), percentiles))
+    lines = [
+        (name, place.cell["baseline" if side == "baseline" else "candidate"]["warm_percentiles"])
+        for place, side, name in sides(results, shown)
+    ]
     known = [
         name
         for name in ("p50", "p95", "p99")
@@ -213,28 +207,26 @@ def _percentile(percentiles: Percentiles, name: str) -> float | None:
     return {"p50": percentiles["p50"], "p95": percentiles["p95"], "p99": percentiles["p99"]}[name]
 
 
-def _named(place: Place, shown: Sequence[Place], name: str) -> str:
-    """A side with its cell, where there are several."""
-    return name if len(shown) == 1 else f"{place.title}: {name}"
-
-
-def _phases(results: Results, place: Place) -> Table:
-    sides = [
-        (side, phases) for side in ("baseline", place.variant) if (phases := place.cell["phases"].get(side))
+def _phases(results: Results, shown: Sequence[Place]) -> Iterator[Table]:
+    lines = [
+        (name, phases)
+        for place, side, name in sides(results, shown)
+        if (phases := place.cell["phases"].get(side)) is not None
     ]
-    names = [key for key in PHASES if any(_phase(phases, key) is not None for _, phases in sides)]
-    heads = (Column("", words=True), *(Column(PHASES[key], "text") for key in names))
+    names = [key for key in PHASES if any(phase(each, key) is not None for _, each in lines)]
+    if not names:
+        return
+    heads = (Column("", words=True), *(Column(PHASES[key]) for key in names))
     rows = []
-    for side, phases in sides:
-        row = [Cell(label(results, side))]
-        for key in names:
-            figure = _phase(phases, key)
-            row.append(Cell(_value(figure, "ms"), words.plain_range(figure)))
-        rows.append(Row(tuple(row)))
-    return Table(place.title, heads if names else (), tuple(rows) if names else ())
+    for name, each in lines:
+        figures = [phase(each, key) for key in names]
+        values = (Cell(_value(figure, "ms"), words.plain_range(figure)) for figure in figures)
+        rows.append(Row((Cell(name), *values)))
+    yield Table("", heads, tuple(rows))
 
 
-def _phase(phases: Mapping[str, object], key: str) -> Figure | None:
+def phase(phases: Mapping[str, object], key: str) -> Figure | None:
+    """One phase of a side; None where it is absent."""
     value = phases.get(key)
     return value if isinstance(value, dict) else None  # type: ignore[return-value]  # a Figure, or null
 
@@ -280,32 +272,30 @@ def _delivery(results: Results, found: Sequence[Place]) -> Iterator[Table]:
         Column("per invocation", "none"),
     )
     rows, lines = [], []
-    for place in found:
-        for side, name in (("baseline", "baseline"), ("candidate", place.variant)):
-            counts = place.cell["baseline" if side == "baseline" else "candidate"]
-            ran, spans = counts["invocations"], counts["spans"]
-            named = _named(place, found, label(results, name))
-            made, lost = spans.get("made"), spans.get("lost")
-            each = ", ".join(
-                per if spans["uniform"] else f"{per} in {count:,}"
-                for per, count in spans["per_invocation"].items()
-            )
-            rows.append(
-                Row(
-                    (
-                        *cells(named, *(f"{ran[key]:,}" for key in ("samples", "cold", "warm"))),
-                        Cell(f"{ran['failed']:,}", tone="bad" if ran["failed"] else ""),
-                        Cell(words.whole(made)),
-                        Cell(f"{spans['delivered']:,}" if spans["invocations"] else ABSENT),
-                        Cell(words.whole(lost), tone="bad" if lost else "good" if lost == 0 else ""),
-                        Cell(f"{spans['without']:,} of {spans['invocations']:,}"),
-                        Cell(each or ABSENT),
-                    )
+    for place, side, named in sides(results, found):
+        counts = place.cell["baseline" if side == "baseline" else "candidate"]
+        ran, spans = counts["invocations"], counts["spans"]
+        made, lost = spans.get("made"), spans.get("lost")
+        each = ", ".join(
+            per if spans["uniform"] else f"{per} in {count:,}"
+            for per, count in spans["per_invocation"].items()
+        )
+        rows.append(
+            Row(
+                (
+                    *cells(named, *(f"{ran[key]:,}" for key in ("samples", "cold", "warm"))),
+                    Cell(f"{ran['failed']:,}", tone="bad" if ran["failed"] else ""),
+                    Cell(words.whole(made)),
+                    Cell(f"{spans['delivered']:,}" if spans["invocations"] else ABSENT),
+                    Cell(words.whole(lost), tone="bad" if lost else "good" if lost == 0 else ""),
+                    Cell(f"{spans['without']:,} of {spans['invocations']:,}"),
+                    Cell(each or ABSENT),
                 )
             )
-            if ran["failed"]:
-                times = ", ".join(words.number(value) for value in ran["failed_durations_ms"][:5])
-                more = ", …" if len(ran["failed_durations_ms"]) > 5 else ""
-                lines.append(f"{named}: {ran['failed']:,} failed ({times}{more} ms, kept apart)")
+        )
+        if ran["failed"]:
+            times = ", ".join(words.number(value) for value in ran["failed_durations_ms"][:5])
+            more = ", …" if len(ran["failed_durations_ms"]) > 5 else ""
+            lines.append(f"{named}: {ran['failed']:,} failed ({times}{more} ms, kept apart)")
     if rows:
         yield Table("Invocations and spans", heads, tuple(rows), tuple(lines))

@@ -62,7 +62,9 @@ def _sentence(found: Comparison, letters: list[str]) -> str:
             more = f" and {len(notable) - 3} more" if len(notable) > 3 else ""
             parts.append(f"Beyond ±{percent(NOTABLE)} on the same machine: {names}{more}.")
         else:
-            parts.append(f"Nothing changed by more than ±{percent(NOTABLE)} on the same machine.")
+            told = any(change is not None for row in found["rows"] for change in row["changes"][1:])
+            nothing = f"Nothing changed by more than ±{percent(NOTABLE)} on the same machine."
+            parts.append(nothing if told else "They have no number in common.")
         parts.append("Separate runs are history: for a verdict, run both in one go with `lambent gate`.")
     return " ".join(parts)
 
@@ -73,6 +75,7 @@ def _place(row: Compared) -> tuple[int | None, str | None, str]:
 
 def _about(file: FileInfo) -> list[str]:
     found = [f"other machine: {'; '.join(file['other_machine'])}"] if file["other_machine"] else []
+    found += [f"said {file['said']}"] if file["said"] else []
     return [*found, *(f"differs in {each}" for each in file["changed"])]
 
 

@@ -5,8 +5,11 @@ Texts are plain text, whatever is in them: escaping is the business of whoever w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 State = Literal["measured", "passed", "failed", "unsure", "interrupted"]
 """measured: there are numbers; passed, failed, unsure: a verdict about them; interrupted: there are some."""
@@ -48,6 +51,11 @@ class Table:
     rows: tuple[Row, ...]
     lines: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.rows or self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -84,6 +92,25 @@ class Document:
     sections: tuple[Section, ...] = ()
     facts: tuple[tuple[str, str], ...] = field(default=())
     cannot: tuple[str, ...] = ()
+
+
+def mapped(document: Document, change: Callable[[str], str]) -> Document:
+    """The document with every text changed."""
+    found = _mapped(document, change)
+    assert isinstance(found, Document)
+    return found
+
+
+def _mapped(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_mapped(each, change) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{each.name: _mapped(getattr(value, each.name), change) for each in fields(value)}
+        )
+    return value
 
 
 def cells(*texts: str) -> tuple[Cell, ...]:

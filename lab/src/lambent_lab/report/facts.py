@@ -58,7 +58,7 @@ def _targets(results: Results) -> list[tuple[str, str]]:
 def _run(results: Results) -> list[tuple[str, str]]:
     found = []
     counts = results["counts"]
-    if results["settings"]["memory_mb"]:
+    if results["settings"]["pairs"]:
         found.append(("Asked for", _asked(results)))
     if counts["samples"]:
         pairs = words.plural(counts["pairs"], "pair")

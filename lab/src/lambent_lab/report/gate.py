@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from lambent_lab.measure.gate_section import error_text
-from lambent_lab.measure.gate_words import change, metric_name, percent
+from lambent_lab.measure.gate_words import change, metric_name, percent, place
 from lambent_lab.report import words
 from lambent_lab.report.document import Cell, Column, Row, Section, Table
 
@@ -29,18 +29,22 @@ _SHORT = {"INCONCLUSIVE": "OPEN"}
 _NAMES = {
     "success": "successes",
     "spans-lost": "spans lost",
-    "spans-missing": "no spans in",
-    "overhead": "memory added",
+    "spans-missing": "no spans",
+    "overhead": "+ memory",
     "first_ms": "first call",
     "warm_ms": "warm call",
+    "memory_mb": "memory",
     "cold_cpu_ms": "CPU, cold",
     "warm_cpu_ms": "CPU, warm",
     "peak_rss_mb": "resident",
     "page_cache_mb": "with cache",
     "modules": "modules",
     "exported-bytes": "bytes sent",
+    "package-bytes": "package",
+    "system-calls": "syscalls",
     "spans-delivered": "spans",
 }
+_LIMITED = {("limit", "cold_ms"): "cold limit", ("limit", "warm_ms"): "warm limit"}
 _COLUMNS = (
     Column("check", words=True),
     Column("base"),
@@ -95,12 +99,24 @@ def warnings(found: GateSection) -> tuple[str, ...]:
 
 
 def section(results: Results, found: GateSection) -> Section:
-    """The table of all checks, and how the verdict came about."""
-    checks = found["checks"]
-    several = len({cell["memory_mb"] for cell in results["summary"]}) > 1
-    pythons = len({cell["python"] for cell in results["summary"]}) > 1
-    rows = [_row(check, memory=several, python=pythons) for check in checks if check["rule"] in _TABLED]
-    return Section("gate", "The gate", "", (Table("", _COLUMNS, tuple(rows)),), tuple(_lines(found)))
+    """The table of all checks, one for each cell where there are several, and how the verdict came about."""
+    checks = [check for check in found["checks"] if check["rule"] in _TABLED]
+    cells = list(dict.fromkeys((cell["memory_mb"], cell["python"]) for cell in results["summary"]))
+    if len(cells) < 2:
+        tables = [Table("", _COLUMNS, tuple(map(_row, checks)))]
+    else:
+        titled = [(place(*cell).removeprefix("at "), cell) for cell in cells]
+        tables = [
+            Table(title, _COLUMNS, tuple(_row(check) for check in checks if _cell_of(check) == cell))
+            for title, cell in [*titled, ("counts", (None, None))]
+        ]
+    return Section(
+        "gate", "The gate", "", tuple(table for table in tables if table.rows), tuple(_lines(found))
+    )
+
+
+def _cell_of(check: Check) -> tuple[int | None, str | None]:
+    return check["memory_mb"], check["python"]
 
 
 def _lines(found: GateSection) -> list[str]:
@@ -109,23 +125,28 @@ def _lines(found: GateSection) -> list[str]:
         for check in found["checks"]
         if check["rule"] == "history" and check["verdict"] == "INFO"
     ]
-    imports = [f"{each['name']} {each['more_us'] / 1000:+.1f} ms" for each in found["imports"][:4]]
+    # One that both load has a noise of its own: it is only named where a cold start is really slower.
+    imports = [
+        f"{each['name']} ({each['more_us'] / 1000:.1f} ms)" for each in found["imports"] if each["new"]
+    ]
     if imports:
-        lines.append(f"Imports that cost the candidate more, in one cold start each: {', '.join(imports)}.")
+        lines.append(f"Only the candidate imports: {', '.join(imports[:4])}.")
+    if found["decided_by"] is not None:
+        check = found["checks"][found["decided_by"]]
+        where = place(check["memory_mb"], check["python"])
+        lines.insert(
+            0, f"Decided by: {check['rule']}, {metric_name(check['subject'])} {where}".rstrip() + "."
+        )
     looks = [f"{look['verdict']} after {look['pairs']} pairs" for look in found["looks"]]
     if looks:
         lines.append(f"Looks: {', '.join(looks)}. {error_text(found)}")
     return lines
 
 
-def _row(check: Check, *, memory: bool, python: bool) -> Row:
-    name = _NAMES.get(check["rule"]) or _NAMES.get(check["subject"]) or metric_name(check["subject"])
-    if check["rule"] == "limit":
-        name = f"  {name}"
-    if memory and check["memory_mb"] is not None:
-        name += f", {check['memory_mb']:,} MB"
-    if python and check["python"] is not None:
-        name += f", Python {check['python']}"
+def _row(check: Check) -> Row:
+    key = (check["rule"], check["subject"])
+    name = _LIMITED.get(key) or _NAMES.get(check["rule"]) or _NAMES.get(check["subject"])
+    name = name or metric_name(check["subject"])
     verdict = check["verdict"]
     return Row(
         (
@@ -176,6 +197,9 @@ def _limit(check: Check) -> str:
         return words.ABSENT
     if check["rule"] == "regression":
         return change(limit)
+    unit = check.get("unit")
+    if unit:
+        return f"{limit:g} {unit}"  # as it was written
     if check["rule"] == "count":
         return f"{limit:,.0f}" if limit >= 100 else f"{limit:.4g}"
     return f"≥ {_number(check, limit)}" if check["rule"] == "success" else _number(check, limit)

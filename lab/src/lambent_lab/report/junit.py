@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree as ET
 
-from lambent_lab.report import gate
+from lambent_lab.report import gate, soak
 from lambent_lab.report.bench import HEADLINES
 from lambent_lab.report.places import places
 from lambent_lab.report.verdict import SUBJECTS, effect
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results_load import SoakSection
     from lambent_lab.report.places import Place
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -99,9 +100,26 @@ def _cases(results: Results) -> Iterator[Case]:
         for name, outcome, text in gate.cases(judged):
             yield Case(name, _OUTCOMES.get(outcome, "passed"), text)
         return
+    soaked = soak.section_of(results)
+    if soaked is not None:
+        yield from _grown(soaked)
     for place in places(results):
         for key, name in HEADLINES.items():
             yield _measured(place, key, f"{name}, {place.title}")
+
+
+def _grown(soaked: SoakSection) -> Iterator[Case]:
+    """A case for the memory of each side, and one for what tracing adds to it."""
+    trends = [(side["label"], side["trends"].get("rss_mb")) for side in soaked["sides"].values()]
+    added = soaked["differences"].get("rss_mb")
+    trends.append(("difference", None if added is None else added["trend"]))
+    for name, trend in trends:
+        if trend is None or trend["verdict"] in {"absent", "inconclusive"}:
+            yield Case(f"memory does not grow, {name}", "skipped", "Whether it grows cannot be told.")
+        else:
+            grows = trend["verdict"] == "grows"
+            said = f"{trend['per_1000']} {trend['unit']} in 1,000 invocations"
+            yield Case(f"memory does not grow, {name}", "failed" if grows else "passed", said)
 
 
 def _measured(place: Place, key: str, name: str) -> Case:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lambent_lab.report.terminal import printable
+from lambent_lab.report.grid import printable
 from lambent_lab.report.view import page
 
 if TYPE_CHECKING:

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One cell with its name. `failures` not empty: nothing in it is shown as a cost."""
+    """One cell with its name. `failures` not empty: nothing in it is shown as a cost.
+
+    where: the name without that of the variant: cells with the same one share their baseline.
+    """
 
     number: int
     cell: Summary
+    where: str
     title: str
     failures: tuple[str, ...]
 
@@ -50,6 +54,7 @@ def places(results: Results) -> list[Place]:
         parts = [f"{cell['memory_mb']:,} MB"]
         if pythons != {None}:
             parts.append(f"Python {cell['python'] or 'unknown'}")
+        where = ", ".join(parts)
         if len(variants) > 1:
             parts.append(label(results, cell["variant"]))
         failures = [
@@ -57,7 +62,7 @@ def places(results: Results) -> list[Place]:
             for doubt in results["warnings"]
             if doubt["severity"] == "failure" and _concerns(doubt, cell)
         ]
-        found.append(Place(number, cell, ", ".join(parts), tuple(failures)))
+        found.append(Place(number, cell, where, ", ".join(parts), tuple(failures)))
     return found
 
 
@@ -73,6 +78,18 @@ def label(results: Results, side: str) -> str:
     """What a side is called; its name where the file does not say more."""
     target = results["targets"].get(side)
     return side if target is None else target["label"]
+
+
+def sides(results: Results, shown: Sequence[Place]) -> list[tuple[Place, str, str]]:
+    """Every side of every cell, each baseline once: (the cell, the side, its name with its place)."""
+    several = len({place.where for place in shown}) > 1
+    found: dict[tuple[str, str], tuple[Place, str, str]] = {}
+    for place in shown:
+        for side in ("baseline", place.variant):
+            name = label(results, side)
+            named = f"{place.where}: {name}" if several else name
+            found.setdefault((place.where, side), (place, side, named))
+    return list(found.values())
 
 
 def variants(shown: Sequence[Place]) -> list[str]:

@@ -22,9 +22,16 @@ SUBJECTS = {"cold_ms": "a cold start", "warm_ms": "a warm invocation"}
 def sentence(results: Results, shown: Sequence[Place]) -> str:
     """What the shown cells come to; empty when they hold no comparison."""
     names = variants(shown)
-    said = [text for name in names if (text := _variant(results, shown, name, alone=len(names) == 1))]
-    if not said:
+    told = [
+        (text, _where([place for place in shown if place.variant == name]))
+        for name in names
+        if (text := _variant(results, shown, name, alone=len(names) == 1))
+    ]
+    if not told:
         return ""
+    # Where all of them were measured is said once, after the last.
+    same = len({where for _, where in told}) == 1
+    said = [text if same and i < len(told) else text + where for i, (text, where) in enumerate(told, 1)]
     return words.capital(
         f"{'; '.join(said)}; {delivered([place.cell['candidate']['spans'] for place in shown])}."
     )
@@ -41,7 +48,7 @@ def _variant(results: Results, shown: Sequence[Place], name: str, *, alone: bool
         return ""
     first = parts[0].partition(" ")[0]
     rest = [part.removeprefix(f"{first} ") if first == "adds" else part for part in parts[1:]]
-    return f"{subject(label(results, name), alone=alone)} {words.listed([parts[0], *rest])}{_where(mine)}"
+    return f"{subject(label(results, name), alone=alone)} {words.listed([parts[0], *rest])}"
 
 
 def subject(name: str, *, alone: bool = True) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.report import bench, gate, verdict, words
+from lambent_lab.report import bench, gate, kinds, verdict, words
 from lambent_lab.report.document import Document
 from lambent_lab.report.facts import facts
 from lambent_lab.report.places import label, places
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.measure.results import Results
     from lambent_lab.measure.results_gate import GateSection
-    from lambent_lab.report.document import State
+    from lambent_lab.report.document import Section, State
     from lambent_lab.report.places import Place
 
 
@@ -29,7 +29,9 @@ def page(results: Results) -> Document:
     reasons = [doubt["text"] for doubt in results["warnings"] if doubt["severity"] == "failure"]
     if results["error"]:
         reasons.insert(0, results["error"])
-    state: State = "failed" if reasons else "interrupted" if results["interrupted"] else "measured"
+    state: State = "interrupted" if results["interrupted"] else kinds.state(results)
+    if reasons:
+        state = "failed"
     box = results["box"]
     judged = gate.section_of(results)
     if judged is not None:
@@ -42,23 +44,30 @@ def page(results: Results) -> Document:
         verdict=_verdict(results, state, shown),
         reasons=tuple(reasons),
         warnings=tuple(
-            doubt["text"]
-            for doubt in results["warnings"]
-            if doubt["severity"] == "warning" and doubt["code"] != "box"
+            dict.fromkeys(
+                doubt["text"]
+                for doubt in results["warnings"]
+                if doubt["severity"] == "warning" and doubt["code"] != "box"
+            )
         ),
-        tiles=bench.tiles(shown),
-        sections=tuple(bench.sections(results, found)),
+        tiles=kinds.tiles(results) or bench.tiles(shown),
+        sections=(*kinds.sections(results), *_measured(results, found)),
         facts=facts(results),
         cannot=() if box is None else tuple(box["cannot"]),
     )
 
 
+def _measured(results: Results, found: Sequence[Place]) -> list[Section]:
+    """The sections of a benchmark, where there is one."""
+    return bench.sections(results, found) if results["samples"] or results["summary"] else []
+
+
 def _gate(results: Results, judged: GateSection, found: Sequence[Place]) -> Document:
     """A gate's verdict, with the measurement it rests on below it."""
     box = results["box"]
-    doubts = [
-        each["text"] for each in results["warnings"] if each["code"] in {"load", "unreadable", "cold-again"}
-    ]
+    doubts = [f"Interrupted after {results['counts']['pairs']:,} pairs."] if results["interrupted"] else []
+    told = {"load", "unreadable", "cold-again"}
+    doubts += [each["text"] for each in results["warnings"] if each["code"] in told]
     return Document(
         kind=results["kind"],
         title=_title(results),
@@ -95,9 +104,13 @@ def _subtitle(results: Results) -> str:
 
 
 def _verdict(results: Results, state: State, shown: Sequence[Place]) -> str:
+    told = kinds.headline(results)
+    if told is not None:
+        return f"Interrupted. {told}" if results["interrupted"] else told
     if state == "failed":
         return "Not a result: something failed, and what follows says what."
-    text = verdict.sentence(results, shown) or "Nothing was measured."
+    done = "compared" if results["samples"] else "measured"
+    text = verdict.sentence(results, shown) or f"Nothing was {done}."
     if results["interrupted"]:
         counts, settings = results["counts"], results["settings"]
         others = len(results["targets"].keys() - {"baseline"})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.service.collect import Arrival, divide
 from lambent_lab.service.core import Call
 from lambent_lab.service.names import LATEST, qualified_arn
 from lambent_lab.service.result import make_result
 from lambent_lab.traces.stdout import split_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lambent_lab.function import FunctionSpec
     from lambent_lab.sandbox import BoxReport
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lambent_lab.service.lab import Lab
     from lambent_lab.service.pool import Member
     from lambent_lab.service.result import Result
+    from lambent_lab.traces import SpanRecord
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024
 """What Lambda accepts as a synchronous invocation's event."""
@@ -32,7 +35,8 @@ class Function:
     idle time or the end of the lab.
     """
 
-    def __init__(self, lab: Lab, core: Core, deployed: Deployed) -> None:
+    def __init__(self, lab: Lab, core: Core, deployed: Deployed, printed: deque[str] | None = None) -> None:
+        self._printed = printed if printed is not None else deque()
         self._lab = lab
         self._core = core
         self._deployed = deployed
@@ -117,6 +121,24 @@ class Function:
     def stop(self) -> None:
         """End the environments: idle ones now, busy ones after their invocation. The next one is cold."""
         self._lab.run(self._stop())
+
+    def late(self, results: Iterable[Result]) -> dict[str, list[SpanRecord]]:
+        """The spans of these invocations that came after their end, by request id.
+
+        What a tracer keeps until its environment ends is there after `stop`. Each span is given out once.
+        """
+        lines = [self._printed.popleft() for _ in range(len(self._printed))]
+        waiting = [Arrival(span, 0) for span in split_log(lines)[1]]
+        found: dict[str, list[SpanRecord]] = {}
+        for result in results:
+            # No span was received at no time: only those that name the request are its own.
+            printed, waiting = divide(waiting, result.request_id, 1, 0)
+            known = {(span.trace_id, span.span_id) for span in result.spans}
+            for span in [*self._lab.claim(result.request_id, 1, 0), *printed]:
+                if (span.trace_id, span.span_id) not in known:
+                    known.add((span.trace_id, span.span_id))
+                    found.setdefault(result.request_id, []).append(span)
+        return found
 
     async def _prepare(self) -> None:
         await self._deployed.pool(self._deployed.record.latest).prepare()

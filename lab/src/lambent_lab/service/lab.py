@@ -10,7 +10,7 @@ import asyncio
 import math
 import threading
 from collections import deque
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from lambent_lab.traces.receiver import Counts, Receiver
 
 T = TypeVar("T")
+
+_LOOK_UP_S = 0.25
+
+MAX_PRINTED = 1000
+"""How many of a function's last lines with spans are kept, for those that it prints at its end."""
 
 CLOSE_SECONDS = 30.0
 """How long the end of a lab may take: several times the longest shutdown budget."""
@@ -213,7 +218,15 @@ class Lab:
             raise UsageError(
                 f"A function cannot be called {spec.name!r}: use up to 64 letters, digits, '-' and '_'."
             )
-        return Function(self, self.core, self.core.deploy(spec, about, on_line=on_line, replaces=True))
+        printed: deque[str] = deque(maxlen=MAX_PRINTED)
+
+        def hear(line: str) -> None:
+            if MARKER in line:
+                printed.append(line)
+            if on_line is not None:
+                on_line(line)
+
+        return Function(self, self.core, self.core.deploy(spec, about, on_line=hear, replaces=True), printed)
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Server:
         """Answer AWS's HTTP API of Lambda for this lab's functions, until its end; port 0 takes a free one.
@@ -245,6 +258,10 @@ class Lab:
         """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
         future = self.begin(work)
         try:
+            # A signal that the kernel hands to another thread does not end this one's wait (Ctrl-C would be
+            # noticed with the next one only): it looks up now and then, and Python acts on the signal.
+            while not wait((future,), _LOOK_UP_S).done:
+                pass
             return future.result()
         except CancelledError as error:
             raise LabError("The lab was closed while this was under way.") from error

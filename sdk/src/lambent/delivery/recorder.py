@@ -40,7 +40,7 @@ __all__ = [
     "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
-MAGIC = b"lambent\x03"
+MAGIC = b"lambent\x04"
 """The last byte is the version of the layout."""
 
 SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
@@ -190,8 +190,7 @@ class Recorder:
     def stop(self) -> None:
         """Record no more."""
         self.off = True
-        self._ring = _NOWHERE
-        self._write = _NOWHERE.write
+        self._ring, self._write = _NOWHERE, _NOWHERE.write
         self._live, self._older, self._gone = [], [], []
 
     def close(self) -> None:
@@ -236,6 +235,8 @@ class Recorder:
         try:
             if span._recorded == len(span._attributes):
                 data = dumps((span._span_id, span.end_time), 2)
+            elif span._recorded >= 0:
+                data = dumps((span._span_id, span.end_time, span._attributes), 2)
             else:
                 data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
             self._write(data + check(KEY, data))
@@ -366,9 +367,8 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
     delivery = tracer.delivery
     recorder: Recorder | None = None
     if delivery.lanes is None or delivery.lanes:
-        recorder = Recorder(
-            config.recorder_folder.rstrip("/") or "/", config.recorder_bytes, fingerprint(config)
-        )
+        folder = config.recorder_folder.rstrip("/") or "/"
+        recorder = Recorder(folder, config.recorder_bytes, fingerprint(config))
         recorder.tracer = tracer
         if not recorder.begin():
             recorder = None

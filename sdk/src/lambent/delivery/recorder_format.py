@@ -9,6 +9,7 @@
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
                 (the same, deadline)                                                     an invocation's root
                 (span id, end)                                                           an end
+                (span id, end, attributes)                                               with some set since
                 ((span id, ...),)                                                        acknowledged
                 ("invocation", span id of the root, deadline, now)
                 ("note", what, when, value)
@@ -250,10 +251,12 @@ def _ids(found: tuple[object, ...]) -> list[int]:
 
 def _take(value: object, content: Content, acknowledged: set[int]) -> None:
     match value:
-        case (int(span_id), int(time)):
+        case (int(span_id), int(time)) | (int(span_id), int(time), dict()):
             span = content.spans.get(span_id)
             if span is None or span.end_time or not span.start_time <= time < span.start_time + _LONGEST:
                 return
+            if isinstance(value[-1], dict):
+                span.attributes = _attributes(value[-1])
             span.end_time = time
         case (_, _, _, _, _, _, _, *more) if len(more) in {0, 2, 3}:
             span = Recorded(value[:9])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.report.bench import PHASES
+from lambent_lab.report.bench import PHASES, phase
 from lambent_lab.report.charts import parts
 from lambent_lab.report.charts.parts import AXIS, LEGEND, MARGIN, colour, plain, scale
 from lambent_lab.report.charts.values import NAMES
-from lambent_lab.report.places import label, pythons, sizes, variants
+from lambent_lab.report.places import label, pythons, sides, sizes, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,16 +145,14 @@ def _costs(
 
 def phases(results: Results, shown: Sequence[Place], *, cold: bool) -> Chart | None:
     """The parts of a cold start, or of a warm invocation, one after the other."""
-    bars: list[tuple[str, Place, str]] = []
-    for place in shown:
-        for side in (place.variant, "baseline"):
-            if side in place.cell["phases"]:
-                name = label(results, side)
-                bars.append((name if len(shown) == 1 else f"{place.title}, {name}", place, side))
-    bars = list({(name, side): (name, place, side) for name, place, side in bars}.values())[::-1]
+    bars = [
+        (name, each)
+        for place, side, name in reversed(sides(results, shown))
+        if (each := place.cell["phases"].get(side)) is not None
+    ]
     traces = []
     for key in _COLD if cold else _WARM:
-        figures = [(name, _phase(place, side, key)) for name, place, side in bars]
+        figures = [(name, phase(each, key)) for name, each in bars]
         if all(figure is None for _, figure in figures):
             continue
         name = PHASES[key]
@@ -183,13 +181,8 @@ def phases(results: Results, shown: Sequence[Place], *, cold: bool) -> Chart | N
         "showlegend": True,
         "legend": {**LEGEND, "traceorder": "normal"},
         "margin": {**MARGIN, "t": 30},
-        "xaxis": {**AXIS, "ticksuffix": " ms", "nticks": 6},
+        "xaxis": {**AXIS, "ticksuffix": " ms", "nticks": 6, "tickangle": 0},
         "yaxis": {**AXIS, "type": "category", "showgrid": False},
     }
     what = "a cold start" if cold else "a warm invocation"
     return {"data": traces, "layout": layout, "about": f"The phases of {what}, stacked."}
-
-
-def _phase(place: Place, side: str, key: str) -> Figure | None:
-    value = place.cell["phases"][side].get(key)
-    return value if isinstance(value, dict) else None  # type: ignore[return-value]  # a Figure, or null

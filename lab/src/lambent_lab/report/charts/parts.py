@@ -16,7 +16,14 @@ Chart = dict[str, Any]
 
 AXIS: Chart = {"fixedrange": True, "zeroline": False, "automargin": True}
 MARGIN: Chart = {"l": 10, "r": 14, "t": 10, "b": 36}
-LEGEND: Chart = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+LEGEND: Chart = {
+    "orientation": "h",
+    "y": 1.02,
+    "yanchor": "bottom",
+    "x": 0,
+    "xanchor": "left",
+    "itemsizing": "constant",
+}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _COLOURS = 6
 
@@ -80,6 +87,7 @@ def scale(values: Sequence[float], unit: str = "ms") -> Chart:
     ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
     if high / low > 100:
         ticks = [tick for tick in ticks if f"{tick:e}"[0] == "1"]
+    ticks = [tick for tick in ticks if low * 0.8 <= tick <= high * 1.25]
     return {
         "type": "log",
         "tickvals": ticks,
@@ -156,7 +164,10 @@ def line(
 def line_layout(traces: Sequence[Chart], unit: str = "ms") -> Chart:
     """The layout of lines over names."""
     return {
-        "height": 300,
+        "height": 300 + 16 * max(0, len(traces) // 2 - 1),
+        # Beside each other: intervals at the same place would hide one another.
+        "scattermode": "group",
+        "scattergap": 0.8,
         "showlegend": len(traces) > 1,
         "legend": LEGEND,
         "margin": {**MARGIN, "t": 30},

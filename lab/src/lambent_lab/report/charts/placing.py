@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.report.charts import compared, imports, values
+from lambent_lab.report import load, soak, tune
+from lambent_lab.report.charts import compared, imports, others, values
 from lambent_lab.report.charts.parts import Plot
 from lambent_lab.report.places import label, places
 
@@ -50,7 +51,36 @@ def plots(results: Results) -> dict[str, list[Plot]]:
         (label(results, side), imports.icicle(root, label(results, side)), True)
         for side, root in results["imports"].items()
     ]
+    _others(results, found)
     return {key: kept for key, each in found.items() if (kept := list(_drawn(each)))}
+
+
+def _others(results: Results, found: dict[str, list[tuple[str, Chart | None, bool]]]) -> None:
+    loaded, soaked, tuned = load.section_of(results), soak.section_of(results), tune.section_of(results)
+    if loaded is not None:
+        found["load"] = [
+            ("Calls over time", others.throughput(loaded), False),
+            ("Waits over time", others.waits(loaded), False),
+        ]
+        found["latency"] = [
+            ("By percentile", others.percentiles(loaded), False),
+            ("Every call", others.operations(loaded), False),
+        ]
+    if soaked is not None:
+        keys = {
+            "rss_mb": "Resident memory",
+            "high_water_mb": "High-water mark, with the page cache",
+            "cpu_ms": "CPU time of an invocation",
+            "duration_ms": "Duration of an invocation",
+        }
+        found["soak"] = [(title, others.soaked(soaked, key), False) for key, title in keys.items()]
+    if tuned is not None:
+        found["tune"] = [
+            ("Cost of a million invocations", others.costs(tuned, "mixed"), False),
+            ("Duration against cost", others.trade(tuned), False),
+            ("Cold start by memory size", others.sizes(tuned, "cold_ms"), False),
+            ("Warm invocation by memory size", others.sizes(tuned, "warm_ms"), False),
+        ]
 
 
 def _drawn(each: Iterable[tuple[str, Chart | None, bool]]) -> Iterable[Plot]:

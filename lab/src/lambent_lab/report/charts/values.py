@@ -67,7 +67,7 @@ def distribution(results: Results, place: Place, key: str) -> Chart | None:
         "height": 330,
         "showlegend": False,
         "margin": MARGIN,
-        "xaxis": {**AXIS, "anchor": "y", "ticksuffix": " ms", "nticks": 6, **scale(drawn)},
+        "xaxis": {**AXIS, "anchor": "y", "ticksuffix": " ms", "nticks": 6, "tickangle": 0, **scale(drawn)},
         "yaxis": {
             **AXIS,
             "domain": [0.44, 1],
@@ -76,7 +76,14 @@ def distribution(results: Results, place: Place, key: str) -> Chart | None:
             "ticktext": [parts.short(name) for name in names.values()],
             "showgrid": False,
         },
-        "xaxis2": {**AXIS, "anchor": "y2", "ticksuffix": " ms", "zeroline": True, "nticks": 6},
+        "xaxis2": {
+            **AXIS,
+            "anchor": "y2",
+            "ticksuffix": " ms",
+            "zeroline": True,
+            "nticks": 6,
+            "tickangle": 0,
+        },
         "yaxis2": {
             **AXIS,
             "domain": [0, 0.24],
@@ -130,7 +137,7 @@ def course(results: Results, key: str) -> Chart | None:
     if len(having) < 2:
         return None
     traces: list[Chart] = []
-    for side in dict.fromkeys(sample["side"] for sample in having):
+    for side in _sides(results, having):
         of_side = [(i, sample) for i, sample in enumerate(having, 1) if sample["side"] == side]
         name = label(results, side)
         traces.append(
@@ -158,14 +165,27 @@ def course(results: Results, key: str) -> Chart | None:
     }
 
 
+def _sides(results: Results, samples: Sequence[Sample]) -> list[str]:
+    """The sides of some samples, the baseline first."""
+    there = {sample["side"] for sample in samples}
+    return [
+        side for side in dict.fromkeys(("baseline", *results["targets"], *sorted(there))) if side in there
+    ]
+
+
 def _over(values: Sequence[float], of: str, unit: str) -> Chart:
     """The layout of values over their number in the run."""
     return {
         "height": 300,
         "showlegend": True,
-        "legend": LEGEND,
+        "legend": {**LEGEND, "itemsizing": "constant"},
         "margin": {**MARGIN, "t": 30, "b": 44},
-        "xaxis": {**AXIS, "title": {"text": of, "standoff": 6}, "rangemode": "tozero", "showgrid": False},
+        "xaxis": {
+            **AXIS,
+            "title": {"text": of, "standoff": 6, "font": {"size": 12}},
+            "rangemode": "tozero",
+            "showgrid": False,
+        },
         "yaxis": {**AXIS, "ticksuffix": f" {unit}", "rangemode": "tozero", **scale(values, unit)},
     }
 
@@ -218,7 +238,7 @@ def _resource(
             (s, s["invocations"][-1]) for s in results["samples"] if s["kind"] == "ab" and s["invocations"]
         ]
     traces: list[Chart] = []
-    for side in dict.fromkeys(sample["side"] for sample, _ in every):
+    for side in _sides(results, [sample for sample, _ in every]):
         for kind, symbol, value_of in kinds:
             having = [
                 (number, value, f"environment {sample['id']}, invocation {invocation['index']}")

@@ -1,0 +1,239 @@
+"""A Locust user that invokes a Lambda function, for load from many machines.
+
+It needs `pip install 'lambent-lab[load]'`. Use it in a locustfile of your own:
+
+    from lambent_lab.measure.locust import LambdaUser, task
+
+    class Orders(LambdaUser):
+        target = "aws:orders"
+
+        @task
+        def order(self):
+            self.invoke({"id": 1001})
+
+or let `lambent locust TARGET` do so. Locust patches Python's sockets and threads as soon as it is imported:
+import this module in Locust's own process and nowhere else. Each invocation is one of Locust's requests, of
+type LAMBDA; a throttled one is an error there, and counted apart in the result file that the master (or the
+only process) writes where `LAMBENT_LOAD_PLAN` asks for one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locust import User, events, task
+from locust.exception import StopUser
+
+from lambent_lab.errors import UsageError
+from lambent_lab.measure import calls, header, load
+from lambent_lab.measure.collected import Collected, section_of
+from lambent_lab.measure.load_words import conclude
+from lambent_lab.measure.loops import Load
+from lambent_lab.measure.remote import aws
+from lambent_lab.measure.results import dumps, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.client import HTTPConnection
+
+    from locust.env import Environment
+
+    from lambent_lab.measure.loops import Outcome
+
+__all__ = ["Failed", "LambdaUser", "Throttled", "task"]
+
+PLAN = "LAMBENT_LOAD_PLAN"
+"""The variable in which `lambent locust` hands over what is to be done, as JSON."""
+
+_REPORT = "lambent_report"
+
+
+class Failed(Exception):  # noqa: N818 - the name that Locust's table of errors shows
+    """An invocation failed."""
+
+
+class Throttled(Exception):  # noqa: N818 - as above
+    """An invocation was throttled: 429."""
+
+
+class LambdaUser(User):
+    """A user that invokes `target`: aws:FUNCTION[:QUALIFIER], or a URL as AWS's interface emulator has it.
+
+    event: what is invoked with, unless `invoke` is given another; region, endpoint_url: of AWS's API.
+    """
+
+    abstract = True
+    target: str = ""
+    event: object = {}
+    region: str | None = None
+    endpoint_url: str | None = None
+    timeout_s: float = 60.0
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._last: float | None = None
+        self._opened = ExitStack()
+        self._connect: Callable[[], HTTPConnection] | None = None
+        self._path = ""
+
+    def on_start(self) -> None:
+        """Be counted."""
+        state(self.environment).came(1)
+
+    def on_stop(self) -> None:
+        """Be counted no more, and hang up."""
+        state(self.environment).came(-1)
+        self._opened.close()
+        self._connect = None
+
+    def invoke(self, event: object = None, name: str | None = None) -> Outcome:
+        """Invoke once, and tell Locust. `name` is what Locust's statistics call it (default: the target)."""
+        try:
+            call = self._call(json.dumps(self.event if event is None else event).encode())
+        except UsageError as error:
+            self.environment.process_exit_code = error.exit_code
+            self.environment.runner.quit()
+            raise StopUser(str(error)) from error
+        mine = state(self.environment)
+        started = time.perf_counter()
+        outcome = call(0)
+        ended = time.perf_counter()
+        mine.add(started, ended, None if self._last is None else started - self._last, outcome)
+        self._last = started
+        self.environment.events.request.fire(
+            request_type="LAMBDA",
+            name=name or self.target,
+            response_time=(ended - started) * 1000,
+            response_length=0,
+            exception=_exception(outcome),
+            context={"cold": outcome.cold},
+        )
+        return outcome
+
+    def _call(self, payload: bytes) -> calls.Call:
+        """One invocation to be made. Raises UsageError."""
+        if self.target.startswith("aws:"):
+            shared = state(self.environment)
+            if shared.client is None:
+                shared.client = calls.aws_client(self.region, self.endpoint_url, 1000)
+            function, qualifier = aws.split(self.target.removeprefix("aws:"))
+            return calls.aws_call(shared.client, function, qualifier, payload)
+        if self._connect is None:
+            url = self.target or self.host or ""
+            opened = self._opened.enter_context(calls.connections(url, timeout_s=self.timeout_s))
+            self._connect, self._path = opened
+        return calls.url_call(self._connect, self._path, payload)
+
+
+def _exception(outcome: Outcome) -> Exception | None:
+    if outcome.kind == "ok":
+        return None
+    return (Throttled if outcome.kind == "throttled" else Failed)(outcome.error or outcome.kind)
+
+
+class State:
+    """What this process has seen, and, in a master, what its workers have told."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        self.client: Any = None
+        self.beginning = header.begin("load", plan.get("command", ()))
+        self.collected = Collected(float(plan.get("ramp_up_s", 0.0)))
+        self.workers: set[str] = set()
+        self.stopped_s: float | None = None
+        self._zero = time.perf_counter()
+
+    def begin(self) -> None:
+        """The test begins: times count from here."""
+        self._zero = time.perf_counter()
+
+    def end(self) -> None:
+        """The test has ended."""
+        self.stopped_s = time.perf_counter() - self._zero
+
+    def came(self, users: int) -> None:
+        """Users came or went."""
+        self.collected.came(max(0.0, time.perf_counter() - self._zero), users)
+
+    def add(self, started: float, ended: float, since_last: float | None, outcome: Outcome) -> None:
+        """Take one invocation, in times of the performance counter."""
+        self.collected.add(started - self._zero, ended - self._zero, since_last, outcome)
+
+
+def state(environment: Any) -> State:
+    """The state of this process; made when it is first asked for."""
+    found = getattr(environment, "lambent_state", None)
+    if found is None:
+        found = environment.lambent_state = State(json.loads(os.environ.get(PLAN) or "{}"))
+    assert isinstance(found, State)
+    return found
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]  # Locust's own is untyped
+def _on_init(environment: Any, runner: Any, **_: object) -> None:
+    """Have workers tell the master, and the master (or the only process) write the result file."""
+    from locust.runners import MasterRunner, WorkerRunner
+
+    mine = state(environment)
+    if isinstance(runner, WorkerRunner):
+
+        def tell(**_: object) -> None:
+            # Sent before the worker says that it has stopped, so the master has it in time.
+            runner.send_message(_REPORT, mine.collected.take())
+
+        environment.events.test_stop.add_listener(tell)
+        environment.events.report_to_master.add_listener(
+            lambda data, **_: data.update({_REPORT: mine.collected.take()})
+        )
+    elif isinstance(runner, MasterRunner):
+
+        def absorb(client_id: str, taken: Any) -> None:
+            if taken:
+                mine.workers.add(client_id)
+                mine.collected.absorb(taken)
+
+        environment.events.worker_report.add_listener(
+            lambda client_id, data, **_: absorb(client_id, data.get(_REPORT))
+        )
+        runner.register_message(_REPORT, lambda msg, **_: absorb(msg.node_id, msg.data))
+    environment.events.test_start.add_listener(lambda **_: mine.begin())
+    environment.events.test_stop.add_listener(lambda **_: mine.end())
+    if not isinstance(runner, WorkerRunner) and mine.plan.get("output"):
+        environment.events.quit.add_listener(lambda **_: _write(mine))
+
+
+def _write(mine: State) -> None:
+    """Write the result file."""
+    plan = mine.plan
+    test = load.LoadTest(
+        load=Load(users=plan["users"], duration_s=plan["duration_s"], ramp_up_s=plan["ramp_up_s"], seed=0),
+        target=plan["target"],
+        max_error_rate=plan["max_error_rate"],
+        event_name=plan["event_name"],
+        command=tuple(plan["command"]),
+    )
+    section = section_of(
+        mine.collected,
+        {
+            "mode": "closed",
+            "engine": "locust",
+            "users": plan["users"],
+            "duration_s": plan["duration_s"],
+            "ramp_up_s": plan["ramp_up_s"],
+            "rate": None,
+            "arrivals": None,
+            "pause_s": plan["pause_s"],
+            "concurrency": None,
+            "memory_mb": None,
+            "workers": max(1, len(mine.workers)),
+        },
+    )
+    section["headline"], section["conclusion"] = conclude(section)
+    short = mine.stopped_s is None or mine.stopped_s < plan["duration_s"] - 1
+    head = header.finish(mine.beginning, interrupted=short)
+    write_text(Path(plan["output"]), dumps(load.content(test, section, head)))

@@ -1,0 +1,155 @@
+"""`lambent load` as a user runs it: in the lab, and against the lab's own API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambent_lab.commands import main
+from lambent_lab.measure import read
+from lambent_lab.service import Lab
+from lambent_lab.service.testing import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FUNCTION = """
+import lambent
+
+tracer = lambent.init(service_name="loaded")
+
+
+@tracer.handler
+def handler(event, context):
+    if event.get("fail"):
+        raise ValueError("as asked")
+    with tracer.trace("work"):
+        return None
+"""
+
+
+def command(*arguments: str, name: str = "load") -> list[str]:
+    program = "import sys; from lambent_lab.commands import main; sys.exit(main())"
+    return [sys.executable, "-c", program, name, *arguments]
+
+
+def load(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    if not (folder / "code").exists():
+        (folder / "code").mkdir()
+        (folder / "code" / "app.py").write_text(FUNCTION)
+    return subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_users_in_the_lab(tmp_path: Path) -> None:
+    options = ["--users", "2", "--duration", "1.5", "--ramp-up", "0.5", "--max-error-rate", "0.5"]
+    done = load(tmp_path, "code/app.handler", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = read(tmp_path / "load-results.json")
+    section = json.loads((tmp_path / "load-results.json").read_text())["load"]
+    assert results["kind"] == "load"
+    assert section["all"]["cold"] >= 2
+    assert section["spans"]["received"] == 2 * section["all"]["succeeded"] > 0
+    assert section["spans"]["lost"] == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "2 users, " in done.stdout
+    assert "Wrote load-results.json." in done.stderr
+
+
+def test_a_function_that_fails_is_not_put_under_load(tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text('{"fail": true}')
+    done = load(tmp_path, "code/app.handler", "--event", "event.json", "--duration", "30")
+    assert done.returncode == 1
+    assert "Nothing was measured: code/app.handler failed: ValueError: as asked" in done.stderr
+    assert not (tmp_path / "load-results.json").exists()
+
+
+def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    with Lab(environment=World()) as lab:
+        lab.function("hello", code=tmp_path, handler="app.handler")
+        url = lab.serve().url
+        done = load(
+            tmp_path, "aws:hello", "--endpoint-url", url, "--rate", "50", "--users", "3", "--duration", "1.2",
+            "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        section = json.loads(done.stdout)["load"]
+        assert section["all"]["attempted"] + section["unstarted"] == pytest.approx(55, abs=1.01)
+        assert section["config"]["ramp_up_s"] == pytest.approx(0.2)
+        arguments = ["aws:hello", "--endpoint-url", url, "--duration", "300", "--ramp-up", "1"]
+        with subprocess.Popen(
+            command(*arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert "300 to do" in process.stderr.readline()
+            os.kill(process.pid, signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert read(tmp_path / "load-results.json")["interrupted"]
+    assert "Interrupted" in stdout or "Nothing was invoked" in stdout
+
+
+def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    world = World()
+    with Lab(environment=world) as lab:
+        lab.function("hello", code=tmp_path, handler="app.handler")
+        done = subprocess.run(
+            command(
+                "aws:hello", "--endpoint-url", lab.serve().url, "--users", "4", "--workers", "2",
+                "--duration", "3", "--ramp-up", "1", "--pause", "0.02",
+                name="locust",
+            ),
+            cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "load-results.json").read_text())
+    section = document["load"]
+    assert read(tmp_path / "load-results.json")["kind"] == "load"
+    assert (section["config"]["engine"], section["config"]["workers"]) == ("locust", 2)
+    # What the workers counted is what was invoked: nothing of the last report is missing.
+    assert section["all"]["attempted"] == section["raw"]["of"] == world.count > 0
+    parts = (section["ramp_up"]["attempted"], section["steady"]["attempted"])
+    assert sum(parts) == world.count
+    assert max(each["users"] for each in section["series"]) == 4
+    assert section["all"]["latency"]["corrected"]
+    assert sum(each["succeeded"] for each in section["series"]) == section["all"]["succeeded"]
+    assert not document["interrupted"]
+    assert "LAMBDA" in done.stderr
+    assert "4 users, " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["code/app.handler", "--ramp-up", "60"], "leaves nothing of 60 s"),
+        (["aws:name", "--otlp", "--endpoint-url", "http://127.0.0.1:1"], "is not in the lab"),
+        (["code/app.handler", "--region", "eu-west-1"], "are for aws:FUNCTION"),
+        (["aws:", "--endpoint-url", "http://127.0.0.1:1"], "names no function"),
+        (["http://"], "names no host"),
+        (["code/app.handler", "--rate", "0"], "0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(FUNCTION)
+    monkeypatch.chdir(tmp_path)
+    assert main(["load", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
