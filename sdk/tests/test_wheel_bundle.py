@@ -20,7 +20,10 @@ LAMBDA = {
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
     "AWS_REGION": "eu-west-1",
 }
-PYTHONS = sorted({sys.executable, *[found for minor in "23" if (found := shutil.which(f"python3.1{minor}"))]})
+PYTHONS = [
+    sys.executable,
+    *map(str, sorted(Path("~/.pyenv/versions").expanduser().glob("3.1[23].*/bin/python"))),
+]
 
 
 @pytest.fixture(scope="module")
