@@ -81,7 +81,8 @@ def test_marker(lambda_function, traces):
 def test_call(lambda_function, lambda_memory, traces):
     assert traces.spans == []  # of the other test
     one = lambda_function("src/app.handler", env={"A": "one"})
-    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    source = Path("src/app.py").read_text()
+    two = lambda_function(source=source, handler="a.b.handler", memory=300, env={"A": "two"})
     assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
     assert one.spec.memory_mb == lambda_memory
     assert two.spec.memory_mb == 300
