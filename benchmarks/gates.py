@@ -2,7 +2,7 @@
 
 Each experiment is a number of whole gates in the real lab, over functions made here:
 
-    aa       a function against a copy of itself, cold, warm and memory: no FAIL, and PASS in most
+    aa       a function against a copy of itself, cold, warm, memory and counts: no FAIL, PASS in most
     aa-warm  the same, warm invocations only
     slower   a handler that does 10% more work: FAIL
     import   a cold start that one import makes 5 ms slower: FAIL, and the import is named
@@ -126,6 +126,7 @@ EXPERIMENTS = (
         least=0.5,
         found=lambda gate: gate["verdict"] == "PASS",
         never="FAIL",
+        count=True,
     ),
     Experiment(
         name="aa-warm",
