@@ -4,8 +4,8 @@ Every byte of a wheel is unpacked into a function, and its modules are read and 
 start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
 modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
 paragraph), the exporters their types; the others are indented by single spaces. Every statement stays on its
-line, so that a traceback fits the repository. The source distribution and editable installs are flit's own,
-unchanged.
+line, so that a traceback fits the repository. What a cold start loads is there a second time, in few files
+(`wheel_bundle`). The source distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from flit_core.buildapi import (
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+from wheel_bundle import bundled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,19 +61,32 @@ def build_wheel(
         copy = Path(folder) / "sdk"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns("tests", "__pycache__", "dist"))
         package = copy / PACKAGE
-        homes = _homes((package / "__init__.py").read_text("utf-8"))
-        offered = {package / f"{home.replace('.', '/')}.py" for home in homes}
-        for file in copy.glob("src/**/*.py"):
-            exporter = file.parent.name == "exporters" and not file.stem.startswith("_")
-            source = file.read_text("utf-8")
-            file.write_text(
-                slim(source, docstrings=file in offered, types=file in offered or exporter), "utf-8"
-            )
+        sources = {
+            file.relative_to(package).as_posix(): file.read_text("utf-8")
+            for file in sorted(package.glob("**/*.py"))
+        }
+        for path, text in _installed(sources).items():
+            (package / path).write_text(text, "utf-8")
         os.chdir(copy)
         try:
             return str(buildapi.build_wheel(str(into), config_settings, metadata_directory))
         finally:
             os.chdir(project)
+
+
+def _installed(sources: dict[str, str]) -> dict[str, str]:
+    """Return the modules as the wheel has them, by their path in the package."""
+    offered = {f"{home.replace('.', '/')}.py" for home in _homes(sources["__init__.py"])}
+    typed = offered.union(path for path in sources if path.startswith("exporters/") and "/_" not in path)
+    bundles = bundled(
+        sources,
+        lambda path, source: slim(source, docstrings=path in offered, types=path == "__init__.py"),
+    )
+    installed = {
+        path: slim(source, docstrings=path in offered, types=path in typed)
+        for path, source in sources.items()
+    }
+    return {**installed, **bundles}
 
 
 def _homes(source: str) -> set[str]:

@@ -110,7 +110,7 @@ class Workshop:
         ]
         if peer.source:
             source = self._repository / peer.source
-            files = sorted([*source.glob("src/**/*"), source / "pyproject.toml"])
+            files = sorted([*source.glob("src/**/*"), *source.glob("*.py"), source / "pyproject.toml"])
             parts += [
                 f"{file.relative_to(source)}:{hashlib.sha256(file.read_bytes()).hexdigest()}"
                 for file in files

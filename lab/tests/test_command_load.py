@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab.commands import main
 from lambent_lab.measure import read
 from lambent_lab.service import Lab
 from lambent_lab.service.testing import World
@@ -76,12 +77,13 @@ def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
         lab.function("hello", code=tmp_path, handler="app.handler")
         url = lab.serve().url
         done = load(
-            tmp_path, "aws:hello", "--endpoint-url", url, "--rate", "50", "--users", "3", "--duration", "1",
-            "--ramp-up", "0", "--json",
+            tmp_path, "aws:hello", "--endpoint-url", url, "--rate", "50", "--users", "3", "--duration", "1.2",
+            "--json",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         section = json.loads(done.stdout)["load"]
-        assert section["all"]["attempted"] + section["unstarted"] == pytest.approx(49, abs=1)
+        assert section["all"]["attempted"] + section["unstarted"] == pytest.approx(55, abs=1.01)
+        assert section["config"]["ramp_up_s"] == pytest.approx(0.2)
         arguments = ["aws:hello", "--endpoint-url", url, "--duration", "300", "--ramp-up", "1"]
         with subprocess.Popen(
             command(*arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -136,8 +138,18 @@ def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
         (["code/app.handler", "--rate", "0"], "0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = load(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text(FUNCTION)
+    monkeypatch.chdir(tmp_path)
+    assert main(["load", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab.commands import main
 from lambent_lab.measure import read
 
 if TYPE_CHECKING:
@@ -71,11 +72,19 @@ def test_a_leak_with_tracing_is_found_and_none_is_none(tmp_path: Path, leak: int
         (["--env", "OTEL_SDK_DISABLED=true"], "Both sides would have"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "app.py").write_text(FUNCTION)
     (tmp_path / "event.json").write_text("{}")
-    done = soak(tmp_path, *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["soak", "code/app.handler", "--event", "event.json", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab.commands import main
 from lambent_lab.service import Lab
 from lambent_lab.service.testing import FakeInvocation, World
 
@@ -88,8 +89,18 @@ def test_a_function_in_aws_is_tuned_and_given_back_as_it_was(tmp_path: Path) -> 
         (["--warm", "0"], "--warm 0 measures cold starts only"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, options: list[str], message: str) -> None:
-    done = tune(tmp_path, *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text("def handler(event, context): return None\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["tune", "code/app.handler", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1

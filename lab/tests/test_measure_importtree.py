@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, dearer, entry, flat, least, parse
@@ -39,6 +39,7 @@ def written(tree: ImportNode, depth: int = 0) -> list[str]:
     return [*lines, f"import time: {own:9d} | {total:10d} | {'':>{depth * 2}}{tree['name']}"]
 
 
+@settings(max_examples=20)  # each draws many lines of noise
 @given(st.lists(trees, min_size=1, max_size=4), st.data())
 def test_any_forest_comes_back_whatever_stands_between_its_lines(
     forest: list[ImportNode], data: st.DataObject

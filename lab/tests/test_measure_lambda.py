@@ -172,6 +172,18 @@ def test_usage() -> None:
     assert it.container is None
 
 
+def test_the_event_is_the_specifications_unless_another_is_given() -> None:
+    own, given = FakeLab(), FakeLab()
+    LambdaPerformanceTester(lab=own).test_cold_start_performance(2)
+    assert own.functions[0].events == [
+        {"test": "warmup"},
+        {"test": "cold_start_0", "iteration": 0},
+        {"test": "cold_start_1", "iteration": 1},
+    ]
+    LambdaPerformanceTester(lab=given, event=[7]).test_warm_start_performance(1)
+    assert given.functions[0].events == [[7], [7]]
+
+
 def test_in_the_lab(tmp_path: Path) -> None:
     with LambdaPerformanceTester() as it:
         cold = it.test_cold_start_performance(iterations=2)

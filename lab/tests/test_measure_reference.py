@@ -11,13 +11,14 @@ import pytest
 
 from lambent_lab.measure import (
     AsyncPerformanceTester,
+    LambdaPerformanceTester,
     MemoryTester,
     PerformanceBenchmark,
     PerformanceMetrics,
     PerformanceTester,
     quick,
 )
-from lambent_lab.measure.testing import FakeMemory
+from lambent_lab.measure.testing import FakeLab, FakeMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,10 @@ def _tester() -> PerformanceTester:
 
 def _memory() -> MemoryTester:
     return MemoryTester(memory=FakeMemory())
+
+
+def _starts() -> LambdaPerformanceTester:
+    return LambdaPerformanceTester(lab=FakeLab())
 
 
 def _checked(folder: Path) -> set[str]:
@@ -73,6 +78,8 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "test_tracer_memory_usage": lambda: _memory().test_tracer_memory_usage(1),
     "test_span_memory_growth": lambda: _memory().test_span_memory_growth(1),
     "test_long_running_memory_stability": lambda: _memory().test_long_running_memory_stability(0.01),
+    "test_cold_start_performance": lambda: _starts().test_cold_start_performance(1),
+    "test_warm_start_performance": lambda: _starts().test_warm_start_performance(1),
     "quick_performance_test": _quick,
 }
 

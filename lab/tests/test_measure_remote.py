@@ -358,6 +358,29 @@ def test_a_published_version_is_taken_as_it_is(api: tuple[str, Any]) -> None:
     assert function.spec.env == {"OWN": "1"}
 
 
+def test_what_a_killed_run_left_behind_is_taken_away(api: tuple[str, Any]) -> None:
+    url, function = api
+    account = Account("aws:hello", {"endpoint_url": url})
+    account.configure(memory=128, env={})
+    assert set(function.spec.env) == {"OWN", COLD}
+    target = side("aws:hello", reach={"endpoint_url": url})
+    run(Benchmark(baseline=target, candidate=target, pairs=1, aa=0, warm=0), FakeLab())
+    assert function.spec.env == {"OWN": "1"}
+
+
+def test_variables_that_cannot_be_read_are_not_replaced(
+    api: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(_self: Account, operation: str, **_: Any) -> Any:
+        assert operation == "get_function_configuration", "nothing may be changed"
+        return {"MemorySize": 128, "Environment": {"Error": {"Message": "KMS: access denied"}}}
+
+    monkeypatch.setattr(Account, "call", call)
+    target = side("aws:hello", reach={"endpoint_url": api[0]})
+    with pytest.raises(UsageError, match=r"cannot be read \(KMS: access denied\)"):
+        run(Benchmark(baseline=target, candidate=target), FakeLab())
+
+
 def test_a_function_that_fails_in_aws_has_no_speed(api: tuple[str, Any], world: World) -> None:
     async def fail(invocation: FakeInvocation) -> None:
         reported(world, invocation)

@@ -149,3 +149,21 @@ def test_percentiles_outside_are_refused(percent: float) -> None:
 def test_confidences_outside_are_refused(confidence: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         stats.interval_rank(10, confidence)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99, 0.999999])
+def test_the_interval_of_very_many_values_is_that_of_many(
+    confidence: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in (10_001, 12_345, 20_000):
+        with monkeypatch.context() as patched:
+            found = stats.interval_rank(n, confidence)
+            patched.setattr(stats, "_IN_INTEGERS", n)
+            exact = stats.interval_rank(n, confidence)
+        assert found is not None
+        assert exact is not None
+        assert found[0] == exact[0]
+        assert found[1] == pytest.approx(exact[1], abs=1e-7)
+    million = stats.interval_rank(1_000_000, confidence)
+    assert million is not None
+    assert million[1] >= confidence

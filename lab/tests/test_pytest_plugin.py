@@ -81,7 +81,8 @@ def test_marker(lambda_function, traces):
 def test_call(lambda_function, lambda_memory, traces):
     assert traces.spans == []  # of the other test
     one = lambda_function("src/app.handler", env={"A": "one"})
-    two = lambda_function(source=Path("src/app.py").read_text(), memory=300, env={"A": "two"})
+    source = Path("src/app.py").read_text()
+    two = lambda_function(source=source, handler="a.b.handler", memory=300, env={"A": "two"})
     assert (one.invoke().payload, two.invoke().payload) == ("one", "two")
     assert one.spec.memory_mb == lambda_memory
     assert two.spec.memory_mb == 300
@@ -111,6 +112,24 @@ def test_no_function(lambda_function):
         lambda_function.invoke()
     with pytest.raises(UsageError, match="There is no .*nowhere"):
         lambda_function("nowhere/app.handler")
+
+@pytest.fixture(scope="module")
+def hello(lab, tmp_path_factory):
+    code = tmp_path_factory.mktemp("hello")
+    (code / "app.py").write_text("def handler(event, context): return {'got': event}")
+    return lab.function("hello", code=code, handler="app.handler", memory=256, timeout=30)
+
+def test_a_lab(hello):
+    cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
+    assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
+    assert (cold.cold, warm.cold, warm.error) == (True, False, None)
+    assert warm.report.memory_mb == 256
+    assert "REPORT" in warm.log
+    assert warm.spans == []
+
+def test_the_same_lab_again(hello, lab):
+    assert not hello.invoke().cold
+    assert lab.otlp_url.startswith("http://127.0.0.1")
 """
 
 
@@ -134,30 +153,6 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
 def written(pytester: pytest.Pytester, name: str) -> Any:
     """A file that a run has written. Nothing of the lab's reads it: pytester forgets what a test imports."""
     return json.loads((pytester.path / name).read_text())
-
-
-def test_the_fixture_gives_a_lab(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) -> None:
-    pytester.makepyfile("""
-        import pytest
-
-        @pytest.fixture
-        def hello(lab, tmp_path):
-            (tmp_path / "app.py").write_text("def handler(event, context): return {'got': event}")
-            return lab.function("hello", code=tmp_path, handler="app.handler", memory=256, timeout=30)
-
-        def test_a_function_runs(hello):
-            cold, warm = hello.invoke({"n": 1}), hello.invoke([2])
-            assert (cold.payload, warm.payload) == ({"got": {"n": 1}}, {"got": [2]})
-            assert (cold.cold, warm.cold, warm.error) == (True, False, None)
-            assert warm.report.memory_mb == 256
-            assert "REPORT" in warm.log
-            assert warm.spans == []
-
-        def test_another_test_has_another_function(hello, lab):
-            assert hello.invoke().cold
-            assert lab.otlp_url.startswith("http://127.0.0.1")
-    """)
-    run().assert_outcomes(passed=2)
 
 
 def test_markers_options_and_pytest_benchmark(
@@ -219,9 +214,13 @@ def test_functions_of_a_test_and_their_spans(
 ) -> None:
     pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
     pytester.makepyfile(FUNCTIONS)
-    done = run("--lambda-memory", "256,1024", "-v")
-    done.assert_outcomes(passed=10)
-    done.stdout.fnmatch_lines(["*::test_call?1024MB? PASSED*"])
+    run("--lambda-memory", "1024").assert_outcomes(passed=7)
+    done = run("--lambda-memory", "256,1024", "--collect-only", "-q", "-k", "call or same_lab")
+    assert [line.partition("::")[2] for line in done.outlines if "::" in line] == [
+        "test_call[256MB]",
+        "test_call[1024MB]",
+        "test_the_same_lab_again",
+    ]
 
 
 def test_what_functions_did_is_written(

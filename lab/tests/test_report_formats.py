@@ -224,6 +224,18 @@ def test_hostile_text_is_only_text_in_a_terminal(results: Results) -> None:
     assert "\x1b" not in text
 
 
+def test_long_names_leave_the_figures_their_place(results: Results) -> None:
+    for target in results["targets"].values():
+        target["label"] = "long" * 50
+    text = report.render(results, "terminal")
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for size in results["summary"]:
+        for metric in size["metrics"].values():
+            assert metric["difference"] is not None
+            unit, difference = metric["unit"], metric["difference"]
+            assert f"{signed(difference['median'], unit)} {unit}" in text
+
+
 def test_large_figures_stay_within_80_columns(results: Results) -> None:
     for metric in results["summary"][0]["metrics"].values():
         for figure in (metric["candidate"], metric["baseline"], metric["difference"]):

@@ -27,6 +27,7 @@ from lambent.testing import RecordingTracer, recording_tracer
 
 EVENTS = Path(__file__).parent / "events"
 SOURCE = Path(lambent.__file__).parent
+PROJECT = Path(__file__).parents[1]
 
 settings.register_profile("sdk", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("sdk")
@@ -119,6 +120,21 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> RunPython:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as pip builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import sys, wheel_backend; wheel_backend.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", build, str(folder)],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        check=True,
+        timeout=120,
+    )
+    return next(folder.glob("*.whl"))
 
 
 # Generated spans.

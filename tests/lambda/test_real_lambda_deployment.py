@@ -50,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = f"{asked.function_name} in {region or 'the default region'}"
             results[region or "default"] = found = {}
             with LambdaPerformanceTester(
-                target=f"aws:{asked.function_name}", region=region, endpoint_url=asked.endpoint_url
+                target=f"aws:{asked.function_name}",
+                region=region,
+                endpoint_url=asked.endpoint_url,
+                event=asked.event,
             ) as tester:
                 for kind in kinds:
                     measure = getattr(tester, f"test_{kind}_start_performance")
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--endpoint-url", help="something else that speaks AWS's API, such as `lambent serve`"
     )
+    parser.add_argument("--event", type=json.loads, metavar="JSON", help="what it is invoked with")
     parser.add_argument("--output", type=Path, metavar="FILE", help="every value, as JSON")
     return parser
 
@@ -210,7 +214,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_the_deployment_script_of_the_specification(
-    aws: str, package: Path, monkeypatch: pytest.MonkeyPatch
+    aws: str, package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     api = deploy(aws, package, "by-command-line", "working_sdk_test")
@@ -235,6 +239,8 @@ def test_the_deployment_script_of_the_specification(
         check=False,
     )
     assert "1 of 1 warm starts" in done.stdout, done.stderr
+    main([*script[2:], "--iterations", "1", "--test-warm-start", "--event", '{"test": "own"}'])
+    assert "1 of 1 warm starts" in capsys.readouterr().out
 
 
 @pytest.mark.real_aws

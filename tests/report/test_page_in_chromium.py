@@ -46,8 +46,13 @@ TREE = {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
     assert PROGRAM is not None
-    with Chromium(PROGRAM) as found:
-        yield found
+    found = Chromium(PROGRAM)
+    try:
+        found.__enter__()
+    except (OSError, RuntimeError) as error:  # of a browser that is a stub, or has no room to run
+        pytest.skip(f"Chromium does not start here: {error}")
+    yield found
+    found.__exit__(None, None, None)
 
 
 def results(**changes: Any) -> Results:

@@ -133,7 +133,7 @@ def init(**arguments: object) -> Tracer:
     Raises ConfigError for an argument that does not exist or cannot be right. Whatever else goes
     wrong is said once on stderr, and the function runs untraced.
     """
-    from lambent.config import read
+    from lambent.config import read  # bundled
 
     return _start(read(arguments))
 
@@ -151,7 +151,7 @@ def _start(config: Config) -> Tracer:
         # It has the methods of a tracer without loading one: switched off should cost nothing.
         tracer: Tracer = DisabledTracer(config)  # type: ignore[assignment]
     else:
-        from lambent.tracer import Tracer as RecordingTracer
+        from lambent.tracer import Tracer as RecordingTracer  # bundled
 
         tracer = RecordingTracer(config)
     if _default is None or _default is _provisional or config.set_global:
@@ -201,3 +201,6 @@ def _forget(tracer: object) -> None:
     global _default  # noqa: PLW0603  # see `init`
     if _default is tracer:
         _default = None
+
+
+# In the wheel the finder of bundled modules follows: docs/design/hot-set.md

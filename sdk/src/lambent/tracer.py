@@ -126,7 +126,7 @@ class Tracer:
         watch(self, on_start, on_end)
 
     def _begin_recording(self, span: Span, context: object) -> bool:
-        from lambent.delivery.recorder import attach
+        from lambent.delivery.recorder import attach  # bundled
 
         attach(self, self._begin_recording)
         if self.on_start is not None and self._begin_recording not in self._watching_starts:
@@ -136,7 +136,7 @@ class Tracer:
     def _guard(self) -> Watchdog | None:
         """Return the watchdog, made with the first invocation; None where there is none."""
         if self.watchdog is None and self._watches:
-            from lambent.delivery.watchdog import Watchdog
+            from lambent.delivery.watchdog import Watchdog  # bundled
 
             self.watchdog = Watchdog(self, self.recorder)
         return self.watchdog
@@ -154,7 +154,7 @@ class Tracer:
     def _identify(self) -> tuple[Resource, InstrumentationScope]:
         if self._identity is None:
             from lambent import __version__
-            from lambent.resource import InstrumentationScope, detect
+            from lambent.resource import InstrumentationScope, detect  # bundled
 
             self._identity = detect(self.config, __version__), InstrumentationScope("lambent", __version__)
         return self._identity
@@ -321,7 +321,7 @@ class Tracer:
 
         Sync, async and generator handlers; what the handler returns or raises is left as it is.
         """
-        from lambent.handler import wrap
+        from lambent.handler import wrap  # bundled
 
         self.delivery.ready()
         return wrap(self, function)

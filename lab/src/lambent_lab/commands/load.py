@@ -58,9 +58,8 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     "--ramp-up",
     metavar="S",
     type=options.Seconds(0),
-    default=10.0,
-    show_default=True,
-    help="Seconds until all users are there, or the rate is reached.",
+    help="Seconds until all users are there, or the rate is reached (default: 10, or a sixth of the "
+    "duration if that is less).",
 )
 @click.option(
     "--rate",
@@ -125,7 +124,7 @@ def command(
     event: str | None,
     users: int,
     duration: float,
-    ramp_up: float,
+    ramp_up: float | None,
     rate: float | None,
     arrivals: Literal["constant", "poisson"],
     pause: float,
@@ -156,6 +155,7 @@ def command(
     from lambent_lab.measure.loops import Load
     from lambent_lab.service.function import encode_event
 
+    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
     if ramp_up >= duration:
         raise UsageError(
             f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."

@@ -47,9 +47,7 @@ _PATIENCE_S = 60.0
     "--ramp-up",
     metavar="S",
     type=options.Seconds(0),
-    default=10.0,
-    show_default=True,
-    help="Seconds until all users are there.",
+    help="Seconds until all users are there (default: 10, or a sixth of the duration if that is less).",
 )
 @click.option(
     "--pause", metavar="S", type=options.Seconds(0), default=0.0, show_default=True,
@@ -86,7 +84,7 @@ def command(
     event: str | None,
     users: int,
     duration: float,
-    ramp_up: float,
+    ramp_up: float | None,
     pause: float,
     workers: int | None,
     role: str | None,
@@ -110,6 +108,7 @@ def command(
 
     if find_spec("locust") is None:
         raise UsageError("Locust is not installed: pip install 'lambent-lab[load]'.")
+    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
     if ramp_up >= duration:
         raise UsageError(
             f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."

@@ -57,7 +57,8 @@ class LambdaPerformanceTester:
 
     In the lab `code` and `handler` name the function (default: one that tells how long its parts took) and
     `python` the interpreter; `lab` is one that is open already. `env` are its variables, `timeout_s` is its
-    time in seconds.
+    time in seconds. `event` is what it is invoked with while starts are measured; None stands for the
+    specification's `{"test": "cold_start_0"}` and so on.
 
     Other targets: `docker` makes containers of `container_image`, `docker:IMAGE` of another one; `http://…`
     is a function behind a URL in the form of AWS's interface emulator, `restart` the command that makes it
@@ -74,6 +75,7 @@ class LambdaPerformanceTester:
         target: str = "lab",
         code: str | Path | None = None,
         handler: str | None = None,
+        event: object = None,
         env: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         python: str | Path | None = None,
@@ -97,6 +99,7 @@ class LambdaPerformanceTester:
         self._reach = {name: value for name, value in reach.items() if value is not None}
         self._code = FUNCTIONS if code is None else Path(code).absolute()
         self._handler = handler or HANDLER
+        self._event = event
         self._env = dict(env or {})
         self._timeout_s = timeout_s
         self._python = None if python is None else Path(python)
@@ -186,7 +189,7 @@ class LambdaPerformanceTester:
 
         def one(iteration: int) -> Timed:
             self._ready().stop()
-            return self._invoke({"test": f"cold_start_{iteration}", "iteration": iteration})
+            return self._invoke(self._numbered("cold_start", iteration))
 
         _repeat(tally, iterations, one)
         return {**tally.results(iterations, COLD_TARGET_MS), "preflight": preflight, **self._place()}
@@ -201,7 +204,7 @@ class LambdaPerformanceTester:
         preflight = self._preflight()
 
         def one(iteration: int) -> Timed:
-            return self._invoke({"test": f"warm_start_{iteration}", "iteration": iteration})
+            return self._invoke(self._numbered("warm_start", iteration))
 
         _repeat(tally, iterations, one)
         spread = statistics.stdev(tally.times) if len(tally.times) > 1 else None
@@ -212,13 +215,17 @@ class LambdaPerformanceTester:
         """One invocation that is in no figure. Raises LabError when there is no function to invoke."""
         self._ready()
         try:
-            timed = self._invoke({"test": "warmup"})
+            timed = self._invoke({"test": "warmup"} if self._event is None else self._event)
         except LabError as error:
             return {"error": str(error), "total_time_ms": None}
         return {
             "error": timed.failure,
             "total_time_ms": timed.total_ms if timed.failure is None else None,
         }
+
+    def _numbered(self, kind: str, iteration: int) -> object:
+        own = {"test": f"{kind}_{iteration}", "iteration": iteration}
+        return own if self._event is None else self._event
 
     def _place(self) -> dict[str, Any]:
         return {"target": self.target, "memory_mb": self.memory_mb}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.99
 """The confidence of every interval, unless asked otherwise."""
 
+_IN_INTEGERS = 10_000
+"""Up to so many values an interval's probability is computed in integers; above, that takes minutes."""
+
 OUTLIER_SCORE = 3.5
 """Modified z-score above which a value is flagged (Iglewicz and Hoaglin, 1993)."""
 
@@ -74,6 +77,8 @@ def interval_rank(n: int, confidence: float = CONFIDENCE) -> tuple[int, float] |
     """
     if not 0 < confidence < 1:
         raise ValueError(f"a confidence lies between 0 and 1, got {confidence}")
+    if n > _IN_INTEGERS:
+        return _rank_of_many(n, confidence)
     total = 2**n
     outside = 0  # 2^n times the probability that fewer than k values lie below the median
     ways = 1  # to choose k - 1 of n: from one k to the next, since thousands of values are asked about too
@@ -86,6 +91,22 @@ def interval_rank(n: int, confidence: float = CONFIDENCE) -> tuple[int, float] |
             break
         best = (k, coverage)
     return best
+
+
+def _rank_of_many(n: int, confidence: float) -> tuple[int, float]:
+    """The same in floating point, from where the probability begins to be one: right to some 1e-8."""
+    k = max(1, math.floor(n / 2 - 6 * math.sqrt(n)))  # twelve standard deviations below the middle
+    term = math.exp(math.lgamma(n + 1) - math.lgamma(k) - math.lgamma(n - k + 2) - n * math.log(2))
+    outside = 0.0
+    best = (k, 1.0)
+    while True:
+        outside += term
+        coverage = 1 - 2 * outside
+        if coverage < confidence:
+            return best
+        best = (k, coverage)
+        term *= (n - k + 1) / k
+        k += 1
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:

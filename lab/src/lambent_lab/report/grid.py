@@ -87,7 +87,7 @@ def _least(table: Table, i: int, form: Intervals) -> int:
     shown = [_cell(row.cells[i], column, form).plain for row in table.rows]
     if not column.words:
         head = max((cell_len(word) for word in printable(column.name).split()), default=0)
-        return max([head, *(cell_len(line) for each in shown for line in each.splitlines())])
+        return max([min(head, _WORDS), *(cell_len(line) for each in shown for line in each.splitlines())])
     longest = max((cell_len(word) for each in shown for word in each.split()), default=0)
     widest = max((cell_len(each) for each in shown), default=0)
     return max(10 if i == 0 else 1, widest if widest <= _WORDS else min(longest, _WORDS))

@@ -10,7 +10,7 @@ import asyncio
 import math
 import threading
 from collections import deque
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from lambent_lab.traces.receiver import Counts, Receiver
 
 T = TypeVar("T")
+
+_LOOK_UP_S = 0.25
 
 MAX_PRINTED = 1000
 """How many of a function's last lines with spans are kept, for those that it prints at its end."""
@@ -256,6 +258,10 @@ class Lab:
         """Run a coroutine in the lab's event loop and wait for it; interrupting the wait cancels it."""
         future = self.begin(work)
         try:
+            # A signal that the kernel hands to another thread does not end this one's wait (Ctrl-C would be
+            # noticed with the next one only): it looks up now and then, and Python acts on the signal.
+            while not wait((future,), _LOOK_UP_S).done:
+                pass
             return future.result()
         except CancelledError as error:
             raise LabError("The lab was closed while this was under way.") from error

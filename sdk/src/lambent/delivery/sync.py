@@ -213,12 +213,12 @@ class SyncDelivery:
 
     def _choose(self) -> list[Lane]:
         if self.lanes is None:
-            from lambent.delivery.lane import lanes_of
+            from lambent.delivery.lane import lanes_of  # bundled
 
             config = self._config
             chosen: Sequence[Exporter] = ()
             if config.exporters or config.test_mode or not config.processors:
-                from lambent.exporters.choose import choose
+                from lambent.exporters.choose import choose  # bundled
 
                 chosen = choose(config)
             self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]

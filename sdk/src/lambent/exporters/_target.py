@@ -83,7 +83,7 @@ def _exporter(config: Config, url: str, headers: dict[str, str], grpc: bool, sig
             client_key=config.client_key or None,
             quiet_refused=unasked,
         )
-    from lambent.exporters.otlp_http import OtlpHttpExporter
+    from lambent.exporters.otlp_http import OtlpHttpExporter  # bundled
 
     made: type[OtlpHttpExporter] = OtlpHttpExporter
     return made(

@@ -66,7 +66,7 @@ def _default(config: Config) -> str:
 
 def _make(name: str, config: Config) -> Exporter | None:
     if name == "otlp":
-        from lambent.exporters._target import otlp
+        from lambent.exporters._target import otlp  # bundled
 
         return otlp(config)
     if name == "xray_udp":
@@ -74,8 +74,8 @@ def _make(name: str, config: Config) -> Exporter | None:
 
         return XRayUdpExporter(config.xray_daemon_address)
     if name == "stdout":
-        from lambent.exporters.stdout import StdoutExporter
-        from lambent.resource import detect
+        from lambent.exporters.stdout import StdoutExporter  # bundled
+        from lambent.resource import detect  # bundled
 
         write = None
         if config.stdout_output == "pipe":

@@ -256,13 +256,13 @@ class OtlpHttpExporter(Exporter):
 
             self._encode = json.encode
         else:
-            from lambent.wire import protobuf
+            from lambent.wire import protobuf  # bundled
 
             self._encode = protobuf.encode
         return self._encode
 
     def _make_client(self) -> Client:
-        from lambent.exporters._http import Client
+        from lambent.exporters._http import Client  # bundled
 
         self._client = Client(
             self._endpoint,

@@ -112,12 +112,12 @@ class StdoutExporter(Exporter):
     def _line(self, spans: Sequence[Span]) -> str:
         encode = self._encode
         if encode is None:
-            from lambent.wire import protobuf
+            from lambent.wire import protobuf  # bundled
 
             encode = self._encode = protobuf.encode
         payload = encode(spans)
         if self._level:
-            from lambent.exporters._gzip import compress
+            from lambent.exporters._gzip import compress  # bundled
 
             payload = compress(payload, self._level)
         return f"{self._prefix}{b2a_base64(payload, newline=False).decode('ascii')}{self._suffix}"

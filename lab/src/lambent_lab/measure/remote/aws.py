@@ -77,6 +77,12 @@ class Account:
     ) -> Invoked:
         """The function with these variables and this memory. Raises UsageError of a published version."""
         if self._qualifier is None:
+            hidden = (self._found.get("Environment") or {}).get("Error")
+            if hidden:
+                raise UsageError(
+                    f"The variables of {self._text} cannot be read ({hidden.get('Message')}), and to force a "
+                    "cold start they would be replaced: use a role that may decrypt them."
+                )
             return Invoked(self, memory=memory, env=env)
         if set(env) - {"LAMBENT_COUNT_SPANS"} or memory != self.memory_mb:
             raise UsageError(
@@ -87,10 +93,14 @@ class Account:
 
     def configure(self, *, memory: int, env: Mapping[str, str]) -> None:
         """Give $LATEST these settings and new environments; return when it has them."""
-        own = (self._found.get("Environment") or {}).get("Variables") or {}
-        variables = {**own, **env, COLD: secrets.token_hex(8)}
+        variables = {**self._own(), **env, COLD: secrets.token_hex(8)}
         self._changed = True
         self._update(MemorySize=memory, Environment={"Variables": variables})
+
+    def _own(self) -> dict[str, str]:
+        """The variables that the function had; not the one that a run which was killed has left there."""
+        found = (self._found.get("Environment") or {}).get("Variables") or {}
+        return {name: value for name, value in found.items() if name != COLD}
 
     def _update(self, **settings: Any) -> None:
         self._settled()
@@ -149,9 +159,8 @@ class Account:
         """Put the configuration back. Raises LabError that says what is left to do by hand."""
         if not self._changed:
             return
-        own = (self._found.get("Environment") or {}).get("Variables") or {}
         try:
-            self._update(MemorySize=self._found["MemorySize"], Environment={"Variables": own})
+            self._update(MemorySize=self._found["MemorySize"], Environment={"Variables": self._own()})
         except LabError as error:
             raise LabError(
                 f"{self._text} could not be given back its configuration: remove its variable {COLD} "

@@ -151,6 +151,7 @@ def operations(found: LoadSection) -> Chart | None:
         return None
     layout = _layout("seconds", " ms")
     layout["yaxis"] |= scale([value for trace in traces for value in trace["y"]])
+    layout["legend"] = {**LEGEND, "itemsizing": "constant"}
     return {"data": traces, "layout": layout, "about": "Every call by the time at which it was to begin."}
 
 

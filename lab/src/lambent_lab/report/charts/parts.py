@@ -16,7 +16,14 @@ Chart = dict[str, Any]
 
 AXIS: Chart = {"fixedrange": True, "zeroline": False, "automargin": True}
 MARGIN: Chart = {"l": 10, "r": 14, "t": 10, "b": 36}
-LEGEND: Chart = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+LEGEND: Chart = {
+    "orientation": "h",
+    "y": 1.02,
+    "yanchor": "bottom",
+    "x": 0,
+    "xanchor": "left",
+    "itemsizing": "constant",
+}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _COLOURS = 6
 

@@ -178,7 +178,7 @@ def _over(values: Sequence[float], of: str, unit: str) -> Chart:
     return {
         "height": 300,
         "showlegend": True,
-        "legend": LEGEND,
+        "legend": {**LEGEND, "itemsizing": "constant"},
         "margin": {**MARGIN, "t": 30, "b": 44},
         "xaxis": {
             **AXIS,
