@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 6
-"""As in `table.py`: these hold averages of times against a limit, whatever else the machine does."""
+"""As in `table.py`, with the same allowance: these hold times against a limit, whatever else is running."""
 
 USES = {
     "001:310": "test_comprehensive_performance",
@@ -48,7 +49,11 @@ def test_our_testers_in_their_tests(place: str, tmp_path: Path, monkeypatch: pyt
             if inspect.iscoroutine(found):
                 asyncio.run(found)
         except AssertionError:
-            if attempt == ATTEMPTS - 1:
-                raise
+            if attempt < ATTEMPTS - 1:
+                continue
+            load, processors = os.getloadavg()[0], os.cpu_count() or 1
+            if load > processors:
+                pytest.xfail(f"it measures time, and {load:.1f} processes want {processors} processors")
+            raise
         else:
             return
