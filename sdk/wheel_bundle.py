@@ -51,7 +51,7 @@ BUNDLES: dict[str, tuple[str, ...]] = {
 a cold start loads."""
 
 MARK = re.compile(r"^( +)(from lambent\.(\S+) import (\w+).*)  # bundled$", re.MULTILINE)
-"""An import that a bundle answers directly, which is a quarter of the way through the import system."""
+"""An import that is answered from a bundle without going through the import system."""
 
 INSTALL = """
 # Written by the wheel's build: docs/design/hot-set.md in the repository says what and why.

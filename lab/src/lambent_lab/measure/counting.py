@@ -35,6 +35,9 @@ exec {strace} -f -qq -s 0 -a 0 -e signal=none {python} "$@"
 """
 _TRACED_TIMES = 2
 _EXPORTS = 2  # a cold and a warm invocation
+_NAME = "counted"
+"""Of all sides: a function's name is in its spans, and its length in their bytes."""
+
 _SLOWER_S = 60.0
 """What a traced function may take: each of its calls costs it many times over."""
 
@@ -73,10 +76,10 @@ def count(
         if not isinstance(lab, Lab):
             continue
         try:
-            exported = _exported(benchmark, side, target, lab)
+            exported = _exported(benchmark, target, lab)
             if exported is not None:
                 mine["exported-bytes"] = exported
-            calls = _system_calls(benchmark, side, target, lab)
+            calls = _system_calls(benchmark, target, lab)
             if calls is not None:
                 mine["system-calls"] = calls
         except LabError:
@@ -87,9 +90,9 @@ def count(
     return found
 
 
-def _exported(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> float | None:
+def _exported(benchmark: Benchmark, target: Target, lab: Lab) -> float | None:
     """The bytes that an invocation exports, over a cold and a warm one: bodies received, lines printed."""
-    function = _function(benchmark, f"count-{side}", target, lab)
+    function = _function(benchmark, target, lab)
     before, printed = lab.received.bytes, 0
     try:
         for _ in range(_EXPORTS):
@@ -102,7 +105,7 @@ def _exported(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> floa
     return (lab.received.bytes - before + printed) / _EXPORTS
 
 
-def _system_calls(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> int | None:
+def _system_calls(benchmark: Benchmark, target: Target, lab: Lab) -> int | None:
     """The system calls of a cold start and its first invocation; None where they cannot be counted."""
     strace = shutil.which("strace")
     if strace is None:
@@ -116,7 +119,7 @@ def _system_calls(benchmark: Benchmark, side: str, target: Target, lab: Lab) -> 
         Path(folder).chmod(0o755)  # the function may run as another user
         for _ in range(_TRACED_TIMES):
             lines: list[str] = []
-            function = _function(benchmark, f"trace-{side}", target, lab, python=python, on_line=lines.append)
+            function = _function(benchmark, target, lab, python=python, on_line=lines.append)
             try:
                 result = function.invoke(benchmark.event)
                 seen = sum(1 for line in lines if _CALL.match(line))
@@ -140,7 +143,6 @@ def _interpreter(benchmark: Benchmark) -> Path:
 
 def _function(
     benchmark: Benchmark,
-    name: str,
     target: Target,
     lab: Lab,
     *,
@@ -154,7 +156,7 @@ def _function(
         env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
         env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
     return lab.function(
-        name,
+        _NAME,
         code=target.code,
         handler=target.handler,
         # With a whole vCPU, whatever is measured: a count does not depend on it, the wait for it does.

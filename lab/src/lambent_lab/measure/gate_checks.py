@@ -122,9 +122,9 @@ def _said(title: str, decision: gate.Decision, same: Figure | None) -> str:
         return f"The {title} was 0 on the base: it has no ratio."
     if decision.fit is False and same is not None:
         return (
-            f"This machine is unfit to judge the {title}: the base differed from itself by "
-            f"{change(same['median'])} (median of {same['n']} A/A pairs), more than is to be told. "
-            "Measure on a quiet machine, or compare CPU time (--metric warm-cpu)."
+            f"This machine is unfit to judge the {title}: the base differed from itself by a "
+            f"factor of {max(same['median'], 1 / same['median']):.3f} (median of {same['n']} A/A pairs), "
+            "more than is to be told. Measure on a quiet machine, or compare CPU time (--metric warm-cpu)."
         )
     if decision.interval is None:
         return f"The {title} has {decision.n} pairs, too few for an interval (ratio {decision.ratio:.3f})."
