@@ -12,7 +12,7 @@ demo: venv  ## trace an example in the local environment, and measure what traci
 		--memory 256,1024 --cold 10 --warm 20 --output $(DEMO)/performance-results.json --html $(DEMO)/performance-report.html
 
 test: venv  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 check: venv  ## ruff, mypy, the code in README and docs
 	$(BIN)/ruff check .

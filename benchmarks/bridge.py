@@ -83,7 +83,7 @@ def ways() -> dict[str, Callable[[], None]]:
         def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002  # as exporters have it
             return SpanExportResult.SUCCESS
 
-    tracer = lambent.init(exporter=Nowhere())
+    tracer = lambent.init(exporter=Nowhere(), set_global=True)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(Dropping()))
     attributes: dict[str, Any] = {"a": 1, "b": "two", "c": 3.0, "d": True, "e": "five"}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchmarks import bridge
 
 import lambent
 
+if TYPE_CHECKING:
+    import pytest
 
-def test_every_way_makes_its_spans() -> None:
+
+def test_every_way_makes_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambent, "_default", None)  # what it was is given back
     for name, loop in bridge.ways().items():
         before = lambent.get_tracer().stats().started
         loop()

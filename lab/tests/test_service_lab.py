@@ -165,6 +165,7 @@ def test_spans_sent_during_an_invocation_are_its_own(lab: Lab, world: World, tmp
 
 def test_leaving_closes_everything_and_saves_late_spans(world: World, tmp_path: Path) -> None:
     path = tmp_path / "traces.db"
+    others = threading.enumerate()
     with Lab(environment=world, store=path) as lab:
         function = lab.function("hello", code=tmp_path, handler="app.handler")
         function.invoke()
@@ -177,7 +178,8 @@ def test_leaving_closes_everything_and_saves_late_spans(world: World, tmp_path: 
         assert len(store.trace("last")) == 1
     with pytest.raises(LabError, match="not open"):
         function.invoke()
-    assert "lambent-lab" not in [thread.name for thread in threading.enumerate()]
+    left = [thread.name for thread in threading.enumerate() if thread not in others]
+    assert "lambent-lab" not in left
 
 
 def test_spans_that_came_with_the_end_are_given_to_their_invocations(
