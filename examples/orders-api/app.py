@@ -6,6 +6,7 @@ record is damaged raises, as real ones do.
 """
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import lambent
 
 tracer = lambent.init(service_name="orders-api")
 
-DATABASE = Path("/tmp/orders.db")
+DATABASE = Path(os.environ.get("ORDERS_DATABASE", "/tmp/orders.db"))
 ORDERS = [
     (1001, "ada", 3, '[{"sku": "book", "quantity": 2}, {"sku": "pen", "quantity": 1}]'),
     (1002, "grace", 1, '[{"sku": "lamp", "quantity": 1}]'),

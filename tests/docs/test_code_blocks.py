@@ -49,6 +49,7 @@ def folder(tmp_path: Path) -> Path:
 def run(arguments: list[str], folder: Path) -> None:
     environment = {
         **os.environ,
+        "ORDERS_DATABASE": str(folder / "orders.db"),  # of an example that runs without the lab's own /tmp
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "NO_COLOR": "1",
     }
