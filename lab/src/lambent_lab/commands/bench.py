@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import options
-from lambent_lab.commands.axes import MemorySizes, Pythons, Variants
+from lambent_lab.commands.axes import MemorySizes, Variants
 from lambent_lab.commands.progress import BarProgress, LogProgress, progress
 from lambent_lab.errors import UsageError
 
@@ -62,20 +62,12 @@ make_lab: Callable[[], AbstractContextManager[LabLike]] = _make_lab
 @options.counts
 @options.timeout
 @options.env
-@click.option(
-    "--python",
-    "pythons",
-    metavar="V|PATH,…",
-    type=Pythons(),
-    help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
-)
+@options.pythons
 @options.init_cpu
 @click.option(
     "--no-bytecode", is_flag=True, help="Run without .pyc files, as a bundle made without them does."
 )
-@click.option(
-    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
-)
+@options.otlp
 @click.option("--no-imports", is_flag=True, help="Do not look at what the imports of a cold start cost.")
 @options.reach
 @options.results

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import bench, options
-from lambent_lab.commands.axes import MemorySizes, Pythons
+from lambent_lab.commands.axes import MemorySizes
 from lambent_lab.commands.output import print_report
 from lambent_lab.commands.progress import progress
 from lambent_lab.errors import LabError, UsageError
@@ -92,17 +92,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @options.timeout
 @options.env
-@click.option(
-    "--python",
-    "pythons",
-    metavar="V|PATH,…",
-    type=Pythons(),
-    help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
-)
+@options.pythons
 @options.init_cpu
-@click.option(
-    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
-)
+@options.otlp
 @click.option("--no-counts", is_flag=True, help="Count no imports, exported bytes and system calls.")
 @options.reach
 @click.option(

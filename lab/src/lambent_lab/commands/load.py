@@ -108,9 +108,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
 @options.timeout
 @options.env
 @options.python
-@click.option(
-    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
-)
+@options.otlp
 @click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @run_output.output("load-results.json")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from lambent_lab.commands.axes import Pythons
 from lambent_lab.function import (
     MAX_CONCURRENCY,
     ApplicationLogLevel,
@@ -130,6 +131,24 @@ def python(command: F) -> F:
         metavar="PATH",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="The interpreter that runs the function.",
+    )(command)
+
+
+def pythons(command: F) -> F:
+    """Give a command --python for several interpreters."""
+    return click.option(
+        "--python",
+        "pythons",
+        metavar="V|PATH,…",
+        type=Pythons(),
+        help="Interpreters that run the function, as versions (3.11,3.12) or paths.",
+    )(command)
+
+
+def otlp(command: F) -> F:
+    """Give a command that measures --otlp."""
+    return click.option(
+        "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
     )(command)
 
 

@@ -78,9 +78,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 @options.env
 @options.python
 @click.option("--no-freeze", is_flag=True, help="Do not freeze environments between invocations: quicker.")
-@click.option(
-    "--otlp", is_flag=True, help="Send spans over OTLP/HTTP to the lab instead of to standard output."
-)
+@options.otlp
 @run_output.output("soak-results.json")
 @click.option(
     "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."

@@ -30,42 +30,36 @@ def _python(place: Place) -> str:
     return f"Python {place.cell['python'] or 'unknown'}"
 
 
-def by_memory(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
-    """Both sides' medians with intervals over the memory sizes; None below two sizes."""
+def by_memory(results: Results, shown: Sequence[Place], key: str, *, cost: bool) -> Chart | None:
+    """Both sides' medians, or the cost, with intervals over the memory sizes; None below two sizes."""
     if len(sizes(shown)) < 2:
         return None
-    traces = _sides(results, shown, key, _memory, _python if len(pythons(shown)) > 1 else None)
-    return _chart(traces, f"The {NAMES[key]} of all sides by memory size.", scaled=True)
+    other = _python if len(pythons(shown)) > 1 else None
+    return _over(results, shown, key, (_memory, other, "memory size"), cost=cost)
 
 
-def by_python(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
-    """Both sides' medians with intervals over the versions of Python; None below two of them."""
-    if len(pythons(shown)) < 2:
+def by_python(results: Results, shown: Sequence[Place], key: str, *, cost: bool) -> Chart | None:
+    """Both sides' medians, or the cost, with intervals over the versions of Python; None below two."""
+    known = pythons(shown)
+    if len(known) < 2:
         return None
-    ordered = sorted(
-        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
-    )
-    traces = _sides(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
-    return _chart(traces, f"The {NAMES[key]} of all sides by version of Python.", scaled=True)
+    ordered = sorted(shown, key=lambda place: known.index(str(place.cell["python"] or known[0])))
+    other = _memory if len(sizes(shown)) > 1 else None
+    return _over(results, ordered, key, (_python, other, "version of Python"), cost=cost)
 
 
-def cost_by_memory(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
-    """The paired difference with its interval over the memory sizes; None below two sizes."""
-    if len(sizes(shown)) < 2:
-        return None
-    traces = _costs(results, shown, key, _memory, _python if len(pythons(shown)) > 1 else None)
-    return _chart(traces, f"The difference of the {NAMES[key]} by memory size.", scaled=False)
-
-
-def cost_by_python(results: Results, shown: Sequence[Place], key: str) -> Chart | None:
-    """The paired difference with its interval over the versions of Python; None below two of them."""
-    if len(pythons(shown)) < 2:
-        return None
-    ordered = sorted(
-        shown, key=lambda place: pythons(shown).index(str(place.cell["python"] or pythons(shown)[0]))
-    )
-    traces = _costs(results, ordered, key, _python, _memory if len(sizes(shown)) > 1 else None)
-    return _chart(traces, f"The difference of the {NAMES[key]} by version of Python.", scaled=False)
+def _over(
+    results: Results,
+    shown: Sequence[Place],
+    key: str,
+    axis: tuple[Callable[[Place], str], Callable[[Place], str] | None, str],
+    *,
+    cost: bool,
+) -> Chart | None:
+    along, other, name = axis
+    traces = (_costs if cost else _sides)(results, shown, key, along, other)
+    about = f"The difference of the {NAMES[key]}" if cost else f"The {NAMES[key]} of all sides"
+    return _chart(traces, f"{about} by {name}.", scaled=not cost)
 
 
 def _chart(traces: Sequence[Chart], about: str, *, scaled: bool) -> Chart | None:

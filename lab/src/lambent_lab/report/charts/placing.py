@@ -31,10 +31,10 @@ def plots(results: Results) -> dict[str, list[Plot]]:
         ]
         found.setdefault("matrix", []).extend(
             [
-                (f"{title} by memory size", compared.by_memory(results, shown, key), False),
-                (f"{title}: cost by memory size", compared.cost_by_memory(results, shown, key), False),
-                (f"{title} by Python", compared.by_python(results, shown, key), False),
-                (f"{title}: cost by Python", compared.cost_by_python(results, shown, key), False),
+                (f"{title} by memory size", compared.by_memory(results, shown, key, cost=False), False),
+                (f"{title}: cost by memory size", compared.by_memory(results, shown, key, cost=True), False),
+                (f"{title} by Python", compared.by_python(results, shown, key, cost=False), False),
+                (f"{title}: cost by Python", compared.by_python(results, shown, key, cost=True), False),
             ]
         )
     if shown:
