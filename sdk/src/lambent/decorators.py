@@ -121,12 +121,13 @@ class Tracing:
         own = self._tracer
         read: Any = None
         has_defaults = function is not None  # until a call without arguments shows that there are none
-        from weakref import WeakKeyDictionary
+        from weakref import WeakKeyDictionary, ref
 
-        last: tuple[Config | None, Prepared] = (None, (None, "", None, None))
+        # Weakly: a configuration may hold an exporter, and that the spans of a tracer that has been closed.
+        last: tuple[Callable[[], Config | None], Prepared] = (_nothing, (None, "", None, None))
         earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
         if isinstance(own, Tracer):  # the first call takes no longer than the others, then
-            last = (own.config, self._prepare(own.config, name))
+            last = (ref(own.config), self._prepare(own.config, name))
             if last[1][2] is not None and function is not None:
                 read = arguments_of(function)
 
@@ -136,9 +137,9 @@ class Tracing:
                 tracer = own or tracer_here()
                 config = tracer.config
                 known, ready = last
-                if known is not config:
+                if known() is not config:
                     ready = earlier[config] = earlier.get(config) or self._prepare(config, name)
-                    last = (config, ready)
+                    last = (ref(config), ready)
                 attributes, prefix, inputs, outputs = ready
                 span = tracer.start_span(name, None, 0, attributes)
                 if type(span) is not Span:
@@ -221,6 +222,10 @@ def _taken(blocks: list[tuple[int, Any]], owner: object) -> Any:
         return None
     blocks.remove(here[-1])
     return here[-1][1]
+
+
+def _nothing() -> None:
+    """Stand for a reference to something that is gone."""
 
 
 def _leave(state: Any, exc: Any) -> None:
