@@ -155,7 +155,7 @@ def work(values):
 
 
 def once():
-    tracer = lambent.init(exporter=MemoryExporter(), backend="honeyhive", capture="both", api_key="secret key")
+    tracer = lambent.init(exporter=MemoryExporter(), backend="honeyhive", capture="both", api_key="secret")
 
     @tracer.handler
     def handler(event, context):

@@ -390,8 +390,6 @@ class Tracer:
         from lambent import _forget
 
         _forget(self)
-        if self._provider is not None:
-            self._provider.leave()
         if self.config.instrument:
             from lambent.instrument import stop
 
