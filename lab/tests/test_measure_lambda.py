@@ -170,6 +170,10 @@ def test_usage() -> None:
     it.stop_lambda_container()
     it.stop_lambda_container()
     assert it.container is None
+
+
+def test_no_iterations_are_no_measurement() -> None:
+    it = LambdaPerformanceTester(lab=FakeLab())
     with pytest.raises(UsageError, match="iterations"):
         it.test_warm_start_performance(0)
     with pytest.raises(UsageError, match="iterations"):

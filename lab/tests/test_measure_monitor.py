@@ -166,7 +166,10 @@ def test_a_system_that_never_answers_is_given_up(capsys: pytest.CaptureFixture[s
     [
         (b"220 mail.example.com ESMTP\r\n", "the answer is no HTTP (BadStatusLine)"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "the answer is no HTTP (HTTPException)"),
-        (b"HTTP/1.1 404 no T0/secret-token, /T0/secret-token?key=h1dden\r\n\r\n", "HTTP Error 404: no T0/…, …"),
+        (
+            b"HTTP/1.1 404 no T0/secret-token, /T0/secret-token?key=h1dden\r\n\r\n",
+            "HTTP Error 404: no T0/…, …",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", None),
     ],
 )
@@ -204,7 +207,10 @@ def test_an_answer_that_comes_a_byte_at_a_time_costs_no_more_than_the_timeout() 
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        assert PerformanceMonitor(f"http://127.0.0.1:{slow.getsockname()[1]}", timeout=0.3).send_metrics({}) is False
+        assert (
+            PerformanceMonitor(f"http://127.0.0.1:{slow.getsockname()[1]}", timeout=0.3).send_metrics({})
+            is False
+        )
         over.set()
         thread.join(10)
 

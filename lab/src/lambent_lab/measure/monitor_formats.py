@@ -64,7 +64,9 @@ def points_of_alert(test_name: str, details: object) -> list[Point]:
     found = [Point("performance_regression", len(regressions) or 1, labels)]
     for each in regressions:
         own = {**labels, "metric": str(each["metric"])} if "metric" in each else labels
-        found += [Point(f"performance_regression_{name}", value, own) for name, value in numbers(each).items()]
+        found += [
+            Point(f"performance_regression_{name}", value, own) for name, value in numbers(each).items()
+        ]
     return found
 
 
@@ -278,7 +280,9 @@ def slack_alert(test_name: str, severity: str, details: object) -> dict[str, Any
     for each in _regressions(details):
         percent = each.get("change_percent")
         by = f" ({percent:+.1f}%)" if isinstance(percent, int | float) else ""
-        lines.append(f"{each.get('metric')}: {_said(each.get('baseline'))} to {_said(each.get('current'))}{by}")
+        lines.append(
+            f"{each.get('metric')}: {_said(each.get('baseline'))} to {_said(each.get('current'))}{by}"
+        )
     if not lines and known.get("message"):
         lines = [str(known["message"])]
     if not lines:
