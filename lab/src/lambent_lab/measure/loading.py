@@ -5,8 +5,8 @@ Rules
   for are in `latency` with what they had waited when the load ended, the least that it can have been: left
   out, they would make an overload look fast. In a closed loop it begins when it began, and what coordinated
   omission left out is filled in, with the median time between two operations of one user as the interval.
-- Of operations only successful ones are in `latency` and `service`; the times of cold, failed and throttled ones
-  stand apart (those of cold ones in both).
+- Of operations only successful ones are in `latency` and `service`; the times of cold, failed and throttled
+  ones stand apart (those of cold ones in both).
 - Operations of one run are not independent. Intervals therefore are those of medians over slices of the time:
   as many as the part has seconds, at least 8 and at most 30.
 """

@@ -57,8 +57,8 @@ class PerformanceMonitor:
     - "emf": lines of CloudWatch's embedded metric format on standard output, as Lambda takes them; or
       `tcp://` or `udp://` and the address of a CloudWatch agent.
 
-    source: the sender's name: the job, the service, the namespace. headers: further ones, for keys; a user and
-    a password in the address become HTTP's basic authentication. timeout: seconds for one exchange.
+    source: the sender's name: the job, the service, the namespace. headers: further ones, for keys; user and
+    password of the address become HTTP's basic authentication. timeout: seconds for one exchange.
     """
 
     def __init__(
