@@ -180,8 +180,11 @@ def test_any_answer_is_survived_and_none_tells_the_address(
 
         def once() -> None:
             connection, _ = there.accept()
-            with connection:
-                connection.recv(65536)
+            with connection, connection.makefile("rb") as request:
+                while (line := request.readline().lower()) != b"\r\n":
+                    if line.startswith(b"content-length:"):
+                        length = int(line.split()[1])
+                request.read(length)  # what is left unread would reset the connection
                 connection.sendall(answer)
 
         thread = threading.Thread(target=once, daemon=True)
