@@ -80,13 +80,13 @@ def _count_checks(
 ) -> list[Check]:
     base = counted.get(BASELINE, {})
     other = results["targets"].get(BASELINE)
-    switched = other is not None and other["switch"] is not None
+    untraced = other is not None and other["mode"] == "off"
     found: list[Check] = []
     for side, mine in counted.items():
         if side == BASELINE:
             continue
         checks = gate_counts.compare(base, mine, config)
-        if switched:  # tracing against no tracing: of course it loads and exports more
+        if untraced:  # tracing against no tracing: of course it loads and exports more
             checks = [
                 {**check, "verdict": "INFO"} if check["baseline"] is not None else check for check in checks
             ]
