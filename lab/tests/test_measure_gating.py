@@ -239,6 +239,18 @@ def test_what_an_interruption_leaves_is_judged() -> None:
     assert found(results)["reason"].startswith("Interrupted")
 
 
+def test_what_a_failing_base_did_not_do_is_no_growth_of_its_repair() -> None:
+    def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        if not is_candidate(function):
+            result.made = 1
+            del result.spans[1:]
+            fails(lambda *_: environment == 10 and index == 2)(function, environment, index, result)
+
+    results = run(change)
+    assert found(results)["verdict"] == "INCONCLUSIVE"
+    assert {check["verdict"] for check in checks(results, "count", "spans-made")} == {"INFO"}
+
+
 def test_a_lost_span_fails() -> None:
     def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
         if is_candidate(function) and environment in {10, 11} and index == 2:  # one of the two is

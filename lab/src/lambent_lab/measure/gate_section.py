@@ -34,7 +34,9 @@ def section(
     counted = _counted(results, counts or {})
     imports = _imports(results)
     checks = judged(results, config)
-    checks += _count_checks(results, counted, config)
+    # Of a base that failed not everything was counted: a repair is no growth.
+    failed = any(check["rule"] == "failures" and check["subject"] == BASELINE for check in checks)
+    checks += _count_checks(results, counted, config, judge=not failed)
     checks += history
     _name_culprit(checks, imports)
     outcome = verdict(checks)
@@ -76,7 +78,7 @@ def _counted(results: Results, counts: Mapping[str, Mapping[str, float]]) -> dic
 
 
 def _count_checks(
-    results: Results, counted: Mapping[str, Mapping[str, float]], config: GateConfig
+    results: Results, counted: Mapping[str, Mapping[str, float]], config: GateConfig, *, judge: bool
 ) -> list[Check]:
     base = counted.get(BASELINE, {})
     other = results["targets"].get(BASELINE)
@@ -86,7 +88,7 @@ def _count_checks(
         if side == BASELINE:
             continue
         checks = gate_counts.compare(base, mine, config)
-        if untraced:  # tracing against no tracing: of course it loads and exports more
+        if untraced or not judge:  # tracing against no tracing: of course it loads and exports more
             checks = [
                 {**check, "verdict": "INFO"} if check["baseline"] is not None else check for check in checks
             ]
@@ -128,7 +130,7 @@ def error_text(found: GateSection) -> str:
     assert isinstance(looks, list)
     chance = gate.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
     return (
-        f"With {found['gated']} gated metric{'s' if found['gated'] != 1 else ''} and up to {len(looks)} "
-        "looks, the chance to fail a candidate that "
+        f"With {found['gated']} gated metric{'s' if found['gated'] != 1 else ''} and "
+        f"{f'up to {len(looks)} looks' if len(looks) > 1 else 'one look'}, the chance to fail a candidate that "
         f"is slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
     )
