@@ -129,8 +129,9 @@ def error_text(found: GateSection) -> str:
     looks = found["config"]["pairs"]
     assert isinstance(looks, list)
     chance = gate.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
+    metrics = f"{found['gated']} gated metric{'s' if found['gated'] != 1 else ''}"
+    asked = f"up to {len(looks)} looks" if len(looks) > 1 else "one look"
     return (
-        f"With {found['gated']} gated metric{'s' if found['gated'] != 1 else ''} and "
-        f"{f'up to {len(looks)} looks' if len(looks) > 1 else 'one look'}, the chance to fail a candidate that "
-        f"is slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
+        f"With {metrics} and {asked}, the chance to fail a candidate that is slower by exactly "
+        f"{percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
     )

@@ -3,7 +3,7 @@
 Rules
 - The latency of an operation of an open loop begins when it was meant to begin. In a closed loop it begins
   when it began, and what coordinated omission left out is filled in, with the median time between two
-  operations of one user as the interval.
+  successful operations of one user as the interval: those that were throttled at once are no measure of it.
 - Only successful operations are in `latency` and `service`; the times of cold, failed and throttled ones
   stand apart (those of cold ones in both).
 - Operations of one run are not independent. Intervals therefore are those of medians over slices of the time:
@@ -74,7 +74,7 @@ def part(log: Log, from_s: float, to_s: float, end_s: float, *, corrected: bool)
     mine = [i for i, intended in enumerate(log.intended) if from_s <= intended < to_s]
     kinds = Counter(log.outcome[i] for i in mine)
     succeeded = [i for i in mine if log.outcome[i] in _SUCCEEDED]
-    expected = _interval(log, mine) if corrected else None
+    expected = _interval(log, succeeded) if corrected else None
     throughput, p50, p95 = _over_time(log, from_s, to_s)
     seconds = end_s - from_s
     return {

@@ -68,11 +68,14 @@ def _grid(table: Table, places: list[int], form: Intervals, width: int, title: s
 def _divided(table: Table, places: list[int], width: int, title: str) -> list[tuple[list[int], Intervals]]:
     """The columns, in as few tables as they fit in, and of these the fullest way in which they do."""
     forms: tuple[Intervals, ...] = ("beside", "below", "none")
-    for tables in range(1, len(places)):
-        for form in forms:
-            divided = _runs(places, tables)
-            if all(_needed(table, some, form, title) <= width for some in divided):
-                return [(some, form) for some in divided]
+    ways: list[tuple[int, Intervals]]
+    # Two tables with intervals rather than one without.
+    ways = [(1, "beside"), (1, "below"), (2, "beside"), (2, "below")]
+    ways += [(number, form) for number in range(1, len(places)) for form in forms]
+    for number, form in ways:
+        divided = _runs(places, min(number, max(1, len(places) - 1)))
+        if all(_needed(table, some, form, title) <= width for some in divided):
+            return [(some, form) for some in divided]
     return [(some, "none") for some in _runs(places, max(1, len(places) - 1))]
 
 
