@@ -170,20 +170,11 @@ def test_the_order_within_pairs_is_random() -> None:
 
 
 def test_a_machine_that_differs_from_itself_has_no_verdict() -> None:
-    calls = iter(range(10**6))
-
-    def change(function: FakeFunction, _environment: int, index: int, result: FakeResult) -> None:
-        if index == 0:
-            next(calls)
-        if (
-            not is_candidate(function)
-            and environments.count(function)
-            and environments[-2:] == [function] * 2
-        ):
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        if function.name.startswith("again"):
             result.report = replace(result.report, duration_ms=result.report.duration_ms * 1.3)
 
     lab = FakeLab(seed=1, spread=0.01, change=change)
-    environments = lab.environments
     results = run(lab=lab, config=GateConfig(warm=5, metrics=("warm",)))
     gate = found(results)
     assert gate["verdict"] == "INCONCLUSIVE"

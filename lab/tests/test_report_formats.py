@@ -94,7 +94,7 @@ def test_spans_and_counts_are_shown(results: Results, form: str) -> None:
 def test_percentiles_of_too_few_values_are_not_printed(results: Results, form: str) -> None:
     text = shown(results, form)
     assert "p50" in text
-    assert "untraced 40 21.4 ms" in text
+    assert "untraced 40 21.5 ms" in text
     assert "p95" not in text
     assert "p99" not in text
 

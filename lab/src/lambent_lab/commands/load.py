@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.calls import Call
-    from lambent_lab.measure.results import Results, TargetInfo
+    from lambent_lab.measure.results import TargetInfo
 
 
 def _make_lab(concurrency: int | None) -> AbstractContextManager[Any]:

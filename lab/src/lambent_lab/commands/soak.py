@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.commands.run_progress import Meter
-    from lambent_lab.measure.results import Results
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
 
