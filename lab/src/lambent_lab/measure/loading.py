@@ -4,7 +4,8 @@ Rules
 - The latency of an operation of an open loop begins when it was meant to begin. Arrivals that nobody was free
   for are in `latency` with what they had waited when the load ended, the least that it can have been: left
   out, they would make an overload look fast. In a closed loop it begins when it began, and what coordinated
-  omission left out is filled in, with the median time between two operations of one user as the interval.
+  omission left out is filled in, with the median time between two successful operations of one user as the
+  interval: those that were throttled at once are no measure of it.
 - Of operations only successful ones are in `latency` and `service`; the times of cold, failed and throttled
   ones stand apart (those of cold ones in both).
 - Operations of one run are not independent. Intervals therefore are those of medians over slices of the time:
@@ -75,7 +76,7 @@ def part(log: Log, from_s: float, to_s: float, end_s: float, *, corrected: bool)
     mine = [i for i, intended in enumerate(log.intended) if from_s <= intended < to_s]
     kinds = Counter(log.outcome[i] for i in mine)
     succeeded = [i for i in mine if log.outcome[i] in _SUCCEEDED]
-    expected = _interval(log, mine) if corrected else None
+    expected = _interval(log, succeeded) if corrected else None
     waits = [log.ended[i] - log.intended[i] for i in succeeded]
     if succeeded:  # what only fails has no speed
         waits += [waited for intended, waited in log.unstarted if from_s <= intended < to_s]
