@@ -210,10 +210,11 @@ def test_nothing_compared_is_no_pass(file: Path) -> None:
     assert checked(file, {"p95_ms": 1.0}, {"p95_ms": None})["status"] == "nothing compared"
 
 
-def test_the_first_error_is_a_regression(file: Path) -> None:
-    found = checked(file, {"error_rate": 0.0}, {"error_rate": 0.02})
+@pytest.mark.parametrize("metric", ["error_rate", "results.error_rate", "http-errors", "errorCount"])
+def test_the_first_error_is_a_regression(file: Path, metric: str) -> None:
+    found = checked(file, {metric: 0.0}, {metric: 0.02})
     assert (found["status"], found["regressions"][0]["change_percent"]) == ("regression", None)
-    assert checked(file, {"error_rate": 0.0}, {"error_rate": 0.0})["status"] == "pass"
+    assert checked(file, {metric: 0.0}, {metric: 0.0})["status"] == "pass"
 
 
 def test_a_nan_is_absent(file: Path) -> None:

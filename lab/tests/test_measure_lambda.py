@@ -85,7 +85,7 @@ def test_what_fails_gives_no_time(kind: str) -> None:
     assert found["preflight"] == {"error": "KeyError: 'id'", "total_time_ms": None}
     answer = it.invoke_lambda({})
     assert answer["_error"] == "KeyError: 'id'"
-    assert "_total_time_ms" not in answer
+    assert answer["_total_time_ms"] is None
 
 
 @pytest.mark.parametrize("status", [500, 404, 302, "500", None])
@@ -170,6 +170,22 @@ def test_usage() -> None:
     it.stop_lambda_container()
     it.stop_lambda_container()
     assert it.container is None
+
+
+def test_no_iterations_are_no_measurement() -> None:
+    it = LambdaPerformanceTester(lab=FakeLab())
+    with pytest.raises(UsageError, match="iterations"):
+        it.test_warm_start_performance(0)
+    with pytest.raises(UsageError, match="iterations"):
+        it.test_cold_start_performance(-1)
+
+
+def test_an_image_is_no_name_for_the_lab() -> None:
+    assert LambdaPerformanceTester().target == "lab"
+    assert LambdaPerformanceTester("honeyhive-lambda:bundle-native").target == "lab"
+    assert LambdaPerformanceTester("mine:2").target == "docker:mine:2"
+    assert LambdaPerformanceTester("mine:2", target="lab").target == "lab"
+    assert LambdaPerformanceTester("mine:2", code="/tmp", handler="app.handler").target == "lab"
 
 
 def test_the_event_is_the_specifications_unless_another_is_given() -> None:

@@ -110,6 +110,58 @@ def test_coroutine_functions_are_awaited() -> None:
     assert len(seen) == 3
 
 
+class Fetching:
+    async def __call__(self) -> None:
+        await asyncio.sleep(0.001)
+
+
+def _generator() -> object:
+    yield 1
+
+
+async def _asynchronous_generator() -> object:
+    yield 1
+
+
+def test_what_runs_nothing_is_no_success() -> None:
+    quick = {"num_threads": 1, "duration_seconds": 0.05, "ramp_up_seconds": 0.0}
+    for making in (Fetching(), lambda: asyncio.sleep(0.001)):
+        results = LoadTester().run_load_test(making, **quick)["results"]  # type: ignore[arg-type]
+        assert (results["total_errors"], results["total_operations"] > 0) == (0, True)
+        assert results["latency"]["min_ms"] >= 1  # it was awaited
+    for running_nothing in (_generator, _asynchronous_generator):
+        results = LoadTester().run_load_test(running_nothing, **quick)["results"]  # type: ignore[arg-type]
+        assert (results["total_operations"], results["error_rate"]) == (0, 1.0)
+        assert "generator" in results["errors_by_kind"][0]["error"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
+def test_whatever_is_raised_is_an_error_and_no_thread_dies_of_it(error: BaseException) -> None:
+    def leaves() -> None:
+        raise error
+
+    results = LoadTester().run_load_test(leaves, 2, 0.05, 0)["results"]
+    assert results["error_rate"] == 1.0
+    assert results["total_errors"] > 2
+    assert results["avg_duration_ms"] is None
+
+
+def test_a_ramp_up_longer_than_the_test_is_not_waited_for() -> None:
+    began = time.monotonic()
+    results = LoadTester().run_load_test(lambda: None, 3, 0.05, 300)["results"]
+    assert time.monotonic() - began < 60
+    assert results["total_operations"] > 0
+
+
+def test_a_flush_that_raises_costs_no_results() -> None:
+    class Gone:
+        def force_flush(self) -> bool:
+            raise OSError("no collector")
+
+    results = LoadTester(Gone()).run_load_test(lambda: None, 1, 0.05, 0)["results"]
+    assert (results["flushed"], results["total_operations"] > 0) == (False, True)
+
+
 def test_the_tracer_is_flushed_when_it_can_be() -> None:
     class Tracer:
         flushes = 0
@@ -180,6 +232,21 @@ def test_arrivals_that_nobody_was_free_for_are_counted() -> None:
     figures = result["results"]
     assert figures["unstarted"] > 30
     assert figures["n"] + figures["unstarted"] == pytest.approx(49, abs=1)
+
+
+def test_an_overload_looks_no_faster_than_it_is() -> None:
+    # Of a hundred arrivals ten are served before everybody is busy: the others wait for the end.
+    log = log_of(*[(0, i / 10, i / 10, i / 10 + 0.001, Outcome()) for i in range(10)])
+    log.unstarted = [(1 + i / 10, 9 - i / 10) for i in range(90)]
+    load = Load(users=1, rate=10, duration_s=10, ramp_up_s=0)
+    whole = figures.parts(log, load, 10.0).whole
+    assert (whole["latency"]["n"], whole["service"]["n"], whole["attempted"]) == (100, 10, 10)
+    assert whole["latency"]["p50_ms"] == pytest.approx(4100, rel=0.1)
+    assert whole["latency"]["max_ms"] == pytest.approx(9000)
+    # What only fails has no speed: neither has the wait for it.
+    failing = log_of((0, 0.0, 0.0, 0.001, Outcome("failed", "E")))
+    failing.unstarted = [(1.0, 9.0)]
+    assert figures.parts(failing, load, 10.0).whole["latency"]["n"] == 0
 
 
 def test_a_closed_loop_fills_in_what_a_stall_left_out() -> None:

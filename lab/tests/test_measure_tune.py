@@ -189,7 +189,7 @@ def test_what_was_measured_until_it_ended_is_kept(tmp_path: Path, trouble: BaseE
 
 def test_too_few_environments_show_nothing(tmp_path: Path) -> None:
     results = run(tmp_path, rounds=3)
-    assert "(not shown: too few environments)" in results["tune"]["headline"]
+    assert "(not proven: too few environments)" in results["tune"]["headline"]
     assert any(warning["code"] == "few" for warning in results["warnings"])
 
 

@@ -200,20 +200,14 @@ def _plain(key: str) -> str:
 def capture_for(options: Options) -> Capture:
     """Return the one that a configuration asks for."""
     global _last  # noqa: PLW0603  # compiling patterns takes longer than using them
-    if _last is None or _last[0] is not options:
-        _last = (
-            options,
-            Capture(
-                depth=options.capture_depth,
-                size=options.capture_size,
-                keys=options.redact_keys,
-                pattern=options.redact_pattern,
-            ),
-        )
+    wanted = options.capture_depth, options.capture_size, options.redact_keys, options.redact_pattern
+    if _last is None or _last[0] != wanted:
+        depth, size, keys, pattern = wanted
+        _last = wanted, Capture(depth=depth, size=size, keys=keys, pattern=pattern)
     return _last[1]
 
 
-_last: tuple[Options, Capture] | None = None
+_last: tuple[tuple[int, int, tuple[str, ...], str], Capture] | None = None
 
 
 def payload(options: Options, part: str, value: object) -> dict[str, object]:

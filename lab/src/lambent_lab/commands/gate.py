@@ -41,7 +41,7 @@ def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
         try:
             return getattr(gate_config, convert)(value)
         except ValueError as error:
-            raise click.BadParameter(f"{error}.") from error
+            raise click.BadParameter(gate_config.sentence(str(error))) from error
 
     return callback
 
@@ -172,6 +172,7 @@ def command(
     from lambent_lab.measure.results import read, write_text
     from lambent_lab.measure.revisions import Revisions
     from lambent_lab.measure.variants import Asked
+    from lambent_lab.report.words import listed
     from lambent_lab.service.function import encode_event
 
     config, found = _limits(config_file)
@@ -233,7 +234,7 @@ def command(
     else:
         print_report(results)
     if outputs:
-        click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
+        click.echo(f"Wrote {listed([str(path) for path, _ in outputs])}.", err=True)
     context.exit(gating.exit_code(results))
 
 

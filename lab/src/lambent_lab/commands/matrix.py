@@ -140,7 +140,7 @@ def _checks(results: Results) -> list[Check]:
 
 
 def _code(results: Results) -> int:
-    from lambent_lab.measure import testers
+    from lambent_lab import measure
 
     broken = any(check["verdict"] == "FAIL" for check in _checks(results))
     return measure.exit_code(results) or int(broken)

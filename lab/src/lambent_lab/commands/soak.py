@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.commands.run_progress import Meter
-    from lambent_lab.measure.results import Results
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
 
@@ -144,7 +143,7 @@ def command(
         with meter("soak") as bar:
             labels = {side: each.label for side, each in study.targets.items()}
             results = soak.run(study, functions, _Progress(bar, labels))
-        code = run_output.finish(results, output, as_json=as_json, table=_table(results))
+        code = run_output.finish(results, output, as_json=as_json)
     context.exit(code)
 
 
@@ -175,21 +174,3 @@ def _function(lab: Any, side: str, target: Target, study: Any, python: Path | No
         freeze=study.freeze,
     )
     return made
-
-
-def _table(results: Results) -> list[str]:
-    """Blocks of both sides over time, ten lines at most; the numbers of the two sides stand side by side."""
-    sides = results["soak"]["sides"]
-    series = [side["blocks"] for side in sides.values()]
-    length = min(map(len, series))
-    if not length:
-        return []
-    labels = " / ".join(side["label"] for side in sides.values())
-    rows = [["after", "resident MB", "CPU ms", "duration ms", "high water MB"]]
-    for i in sorted({round(step * (length - 1) / 9) for step in range(10)}):
-        last = series[0][i]
-        row = [f"{last['first'] + last['n']:,}"]
-        for name, digits in (("rss_mb", 1), ("cpu_ms", 3), ("duration_ms", 3), ("high_water_mb", 1)):
-            row.append(" / ".join(run_output.number(blocks[i][name], digits) for blocks in series))
-        rows.append(row)
-    return [f"{labels}, blocks of each over time", *run_output.columns(rows, left=0)]

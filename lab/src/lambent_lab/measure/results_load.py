@@ -52,8 +52,9 @@ class LoadPart(TypedDict):
 
     Operations belong to the part in which they were begun (an open loop: were meant to begin). `latency` is
     what a user would have waited, coordinated omission corrected; `service` what each call itself took; both
-    of the successful ones only. `throughput` (per second), `p50` and `p95` (of `latency`, in ms) are medians
-    over slices of the time, with n slices. Cold, failed and throttled calls have their own times.
+    of the successful ones only, `latency` with the arrivals that nobody was free for as well, by what they
+    had waited when the load ended. `throughput` (per second), `p50` and `p95` (of `latency`, in ms) are
+    medians over slices of the time, with n slices. Cold, failed and throttled calls have their own times.
     """
 
     from_s: float

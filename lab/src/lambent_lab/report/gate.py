@@ -201,7 +201,7 @@ def _limit(check: Check) -> str:
     if unit:
         return f"{limit:g} {unit}"  # as it was written
     if check["rule"] == "count":
-        return f"{limit:,.0f}" if limit >= 100 else f"{limit:.4g}"
+        return f"{int(limit):,}" if limit >= 100 else f"{limit:.4g}"
     return f"≥ {_number(check, limit)}" if check["rule"] == "success" else _number(check, limit)
 
 

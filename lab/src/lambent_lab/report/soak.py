@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from lambent_lab.report import words
-from lambent_lab.report.document import Cell, Column, Row, Section, Table, Tile
+from lambent_lab.report.document import Cell, Column, Row, Section, Table, Tile, cells
 from lambent_lab.report.load import delivered, table
 from lambent_lab.report.words import ABSENT
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from lambent_lab.measure.results import Figure, Results
-    from lambent_lab.measure.results_load import SoakDifference, SoakSection, Trend
+    from lambent_lab.measure.results_load import SoakBlock, SoakDifference, SoakSection, Trend
     from lambent_lab.report.document import State
 
 NAMES = {
@@ -28,7 +28,7 @@ NAMES = {
 _SHORT = {
     "rss_mb": "resident",
     "rss_end_mb": "resident, end",
-    "peak_rss_mb": "peak resident",
+    "peak_rss_mb": "peak",
     "high_water_mb": "with cache",
     "cpu_ms": "CPU",
     "duration_ms": "duration",
@@ -41,6 +41,7 @@ _TONES: dict[str, Literal["", "good", "bad", "warn"]] = {
     "inconclusive": "warn",
     "absent": "",
 }
+_LINES = 10
 _WORDS = {"absent": "too few blocks", "inconclusive": "cannot be told"}
 _SHORT_WORDS = {"absent": "too few", "inconclusive": "unclear"}
 _STATES: dict[str, State] = {
@@ -97,7 +98,13 @@ def sections(found: SoakSection) -> list[Section]:
     )
     sides = found["sides"]
     return [
-        Section("soak", "Over time", note, (_trends(found), _differences(found)), tuple(found["conclusion"])),
+        Section(
+            "soak",
+            "Over time",
+            note,
+            (_course(found), _trends(found), _differences(found)),
+            tuple(found["conclusion"]),
+        ),
         Section(
             "latency",
             "Durations",
@@ -111,6 +118,32 @@ def sections(found: SoakSection) -> list[Section]:
             (delivered([(each["label"], each["spans"]) for each in sides.values()]),),
         ),
     ]
+
+
+def _course(found: SoakSection) -> Table:
+    """Blocks of all sides over the invocations, ten at most; the figures of the sides stand side by side."""
+    series = [side["blocks"] for side in found["sides"].values()]
+    length = min(map(len, series), default=0)
+    rows = []
+    for i in sorted({round(step * (length - 1) / (_LINES - 1)) for step in range(_LINES)}) if length else []:
+        last = series[0][i]
+        shown = [
+            " / ".join(_of_block(blocks[i], key) for blocks in series)
+            for key in ("rss_mb", "cpu_ms", "duration_ms", "high_water_mb")
+        ]
+        rows.append(Row(cells(f"{last['first'] + last['n']:,}", *shown)))
+    heads = ("resident MB", "CPU ms", "duration ms", "with cache MB")
+    labels = " / ".join(side["label"] for side in found["sides"].values())
+    return Table(
+        f"Blocks over time: {labels}",
+        (Column("after", words=True), *(Column(name) for name in heads)),
+        tuple(rows),
+    )
+
+
+def _of_block(block: SoakBlock, key: str) -> str:
+    value = cast("dict[str, float | None]", block)[key]
+    return ABSENT if value is None else words.number(value)
 
 
 def _trends(found: SoakSection) -> Table:

@@ -128,7 +128,7 @@ class OtlpGrpcExporter(Exporter):
         if self._closed:
             return self._lost(count, "the exporter is closed")
         if timeout <= 0:
-            return self._lost(count, "no time was left to send")
+            return self._lost(count, "no time was left to send", again=True)
         encode = self._encode
         if encode is None:
             from lambent.wire import protobuf
@@ -151,7 +151,7 @@ class OtlpGrpcExporter(Exporter):
         while True:
             left = deadline - self._clock()
             if left <= 0:
-                return self._lost(count, "no time was left to send", retries)
+                return self._lost(count, "no time was left to send", retries, again=True)
             try:
                 answer = call(body, timeout=left, metadata=metadata, compression=compression)
             except self._grpc.RpcError as error:
@@ -220,8 +220,8 @@ class OtlpGrpcExporter(Exporter):
         result.quiet = outcome == "unreached" and self._quiet_refused
         return result
 
-    def _lost(self, count: int, reason: str, retries: int = 0) -> Result:
-        return Result(False, count, 0, f"{self._target}: {reason}", retries=retries)
+    def _lost(self, count: int, reason: str, retries: int = 0, *, again: bool = False) -> Result:
+        return Result(False, count, 0, f"{self._target}: {reason}", retries=retries, again=again)
 
     def _clean(self, text: str) -> str:
         from lambent.diagnostics import masked

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.measure import stats
 from lambent_lab.measure.gate import decision
-from lambent_lab.measure.gate.words import amount, change, metric_name, of_limit, percent, place, quoted
+from lambent_lab.measure.gate.words import (
+    amount,
+    change,
+    metric_name,
+    of_limit,
+    percent,
+    place,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -226,7 +234,10 @@ def _spans(results: Results, cell: Cell, config: GateConfig, *, several: bool) -
     if not mine["invocations"] or not mine["delivered"]:
         if base["delivered"] and not _untraced(results, cell["variant"]):
             text = f"The candidate delivered no span {at}; the base delivered {base['delivered']:,}."
-            found.append(_check("spans-delivered", "spans-delivered", cell, "FAIL", text))
+            check = _check("spans-delivered", "spans-delivered", cell, "FAIL", text)
+            check["candidate"] = 0
+            check["baseline"] = check["limit"] = base["delivered"] / base["invocations"]
+            found.append(check)
         return found
     if config.spans_missing_max is not None:
         verdict = "PASS" if mine["without"] <= config.spans_missing_max else "FAIL"
@@ -243,7 +254,8 @@ def _spans(results: Results, cell: Cell, config: GateConfig, *, several: bool) -
         each, was = mine["delivered"] / mine["invocations"], base["delivered"] / base["invocations"]
         if each < was and config.growth("spans-delivered").share is not None:
             text = (
-                f"The candidate delivered {each:.4g} spans an invocation {at}, the base always {was:.4g}. "
+                f"The candidate delivered {each:.4g} span{'s' * (each != 1)} an invocation {at}, the base "
+                f"always {was:.4g}. "
                 "If that is meant, set counts.spans-delivered = false."
             )
             check = _check("spans-delivered", "spans-delivered", cell, "FAIL", text)

@@ -112,6 +112,13 @@ def share(value: object) -> float:
     return number / 100 if percent else number
 
 
+def _part(value: object) -> float:
+    part = share(value)
+    if part > 1:
+        raise ValueError(f"{value!r} is more than all of them: no candidate could pass")
+    return part
+
+
 def _positive(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
         raise ValueError(f"{value!r} is not a number above 0")
@@ -210,7 +217,7 @@ _READ: dict[str, Callable[[object], Any]] = {
     "warm_max_ms": _optional(_positive),
     "warm_warn_ms": _optional(_positive),
     "memory_overhead_max_mb": _optional(_positive),
-    "success_min": _optional(share),
+    "success_min": _optional(_part),
     "spans_lost_max": _optional(_whole),
     "spans_missing_max": _optional(_whole),
     "history": _text,
@@ -227,13 +234,13 @@ def parse(table: Mapping[str, object], where: str = "[tool.lambent.gate]") -> Ga
         read = _READ.get(name)
         if read is None:
             known = [each.replace("_", "-") for each in _READ]
-            raise UsageError(f"{where} has no {key!r}{_nearest(key.replace('_', '-'), known)}.")
+            raise UsageError(sentence(f"{where} has no {key!r}{_nearest(key.replace('_', '-'), known)}"))
         if name in found:
             raise UsageError(f"{where} has {key!r} twice, once with - and once with _.")
         try:
             found[name] = read(value)
         except ValueError as error:
-            raise UsageError(f"{where}, {key}: {error}.") from error
+            raise UsageError(sentence(f"{where}, {key}: {error}")) from error
     return GateConfig(**found)
 
 
@@ -271,6 +278,11 @@ def as_json(config: GateConfig) -> dict[str, object]:
             }
         found[each.name] = list(value) if isinstance(value, tuple) else value
     return found
+
+
+def sentence(text: str) -> str:
+    """An error as a sentence, which a question is already."""
+    return text if text.endswith("?") else f"{text}."
 
 
 def _nearest(name: str, known: object) -> str:

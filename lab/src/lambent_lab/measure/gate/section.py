@@ -34,7 +34,9 @@ def section(
     counted = _counted(results, counts or {})
     imports = _imports(results)
     checks = judged(results, config)
-    checks += _count_checks(results, counted, config)
+    # Of a base that failed not everything was counted: a repair is no growth.
+    failed = any(check["rule"] == "failures" and check["subject"] == BASELINE for check in checks)
+    checks += _count_checks(results, counted, config, judge=not failed)
     checks += history
     _name_culprit(checks, imports)
     outcome = verdict(checks)
@@ -76,17 +78,17 @@ def _counted(results: Results, taken: Mapping[str, Mapping[str, float]]) -> dict
 
 
 def _count_checks(
-    results: Results, counted: Mapping[str, Mapping[str, float]], config: GateConfig
+    results: Results, counted: Mapping[str, Mapping[str, float]], config: GateConfig, *, judge: bool
 ) -> list[Check]:
     base = counted.get(BASELINE, {})
     other = results["targets"].get(BASELINE)
-    switched = other is not None and other["switch"] is not None
+    untraced = other is not None and other["mode"] == "off"
     found: list[Check] = []
     for side, mine in counted.items():
         if side == BASELINE:
             continue
         checks = counts.compare(base, mine, config)
-        if switched:  # tracing against no tracing: of course it loads and exports more
+        if untraced or not judge:  # tracing against no tracing: of course it loads and exports more
             checks = [
                 {**check, "verdict": "INFO"} if check["baseline"] is not None else check for check in checks
             ]
@@ -127,8 +129,9 @@ def error_text(found: GateSection) -> str:
     looks = found["config"]["pairs"]
     assert isinstance(looks, list)
     chance = decision.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
+    metrics = f"{found['gated']} gated metric{'s' if found['gated'] != 1 else ''}"
+    asked = f"up to {len(looks)} looks" if len(looks) > 1 else "one look"
     return (
-        f"With {found['gated']} gated metric{'s' if found['gated'] != 1 else ''} and up to {len(looks)} "
-        "looks, the chance to fail a candidate that "
-        f"is slower by exactly {percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
+        f"With {metrics} and {asked}, the chance to fail a candidate that is slower by exactly "
+        f"{percent(found['max_regression'])} is {percent(round(chance, 4))} at most."
     )

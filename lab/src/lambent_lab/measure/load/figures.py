@@ -1,11 +1,13 @@
 """From the log of a load test to the figures that reports print. Pure: the same log gives the same figures.
 
 Rules
-- The latency of an operation of an open loop begins when it was meant to begin. In a closed loop it begins
-  when it began, and what coordinated omission left out is filled in, with the median time between two
-  operations of one user as the interval.
-- Only successful operations are in `latency` and `service`; the times of cold, failed and throttled ones
-  stand apart (those of cold ones in both).
+- The latency of an operation of an open loop begins when it was meant to begin. Arrivals that nobody was free
+  for are in `latency` with what they had waited when the load ended, the least that it can have been: left
+  out, they would make an overload look fast. In a closed loop it begins when it began, and what coordinated
+  omission left out is filled in, with the median time between two successful operations of one user as the
+  interval: those that were throttled at once are no measure of it.
+- Of operations only successful ones are in `latency` and `service`; the times of cold, failed and throttled
+  ones stand apart (those of cold ones in both).
 - Operations of one run are not independent. Intervals therefore are those of medians over slices of the time:
   as many as the part has seconds, at least 8 and at most 30.
 """
@@ -74,7 +76,10 @@ def part(log: Log, from_s: float, to_s: float, end_s: float, *, corrected: bool)
     mine = [i for i, intended in enumerate(log.intended) if from_s <= intended < to_s]
     kinds = Counter(log.outcome[i] for i in mine)
     succeeded = [i for i in mine if log.outcome[i] in _SUCCEEDED]
-    expected = _interval(log, mine) if corrected else None
+    expected = _interval(log, succeeded) if corrected else None
+    waits = [log.ended[i] - log.intended[i] for i in succeeded]
+    if succeeded:  # what only fails has no speed
+        waits += [waited for intended, waited in log.unstarted if from_s <= intended < to_s]
     throughput, p50, p95 = _over_time(log, from_s, to_s)
     seconds = end_s - from_s
     return {
@@ -91,7 +96,7 @@ def part(log: Log, from_s: float, to_s: float, end_s: float, *, corrected: bool)
         "p95": p95,
         "error_rate": share(kinds[FAILED], len(mine)),
         "throttle_rate": share(kinds[THROTTLED], len(mine)),
-        "latency": Latencies.of((log.ended[i] - log.intended[i] for i in succeeded), expected).describe(),
+        "latency": Latencies.of(waits, expected).describe(),
         "service": Latencies.of(log.ended[i] - log.started[i] for i in succeeded).describe(),
         "cold_latency": _times(log, mine, COLD),
         "failed_latency": _times(log, mine, FAILED),

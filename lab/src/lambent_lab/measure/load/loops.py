@@ -5,7 +5,7 @@ Rules
   one after the other during the ramp-up.
 - An open loop has arrivals at a rate, whoever answers how slowly; during the ramp-up the rate grows steadily
   from 0. Each arrival is served by the first user that is free; what it waits for one is part of its latency.
-  Arrivals that nobody was free for until the end are counted (`unstarted`), not forgotten.
+  Arrivals that nobody was free for until the end are counted (`unstarted`), and what they had waited is kept.
 - Operations that have begun are finished; none begins after the end, or after `stop`.
 - What a call came to is an `Outcome`; an exception is a failure of that call, whatever it is.
 """
@@ -71,6 +71,7 @@ class Log:
         self.error = array("h")
         self.errors: list[tuple[str, Kind]] = []
         self.begun: list[tuple[float, float]] = []  # users: from when, until when
+        self.unstarted: list[tuple[float, float]] = []  # arrivals: meant when, waited how long
         self.says_cold = False
         self.spans = SpanCounter()
         self._numbers: dict[tuple[str, Kind], int] = {}
@@ -153,7 +154,6 @@ class Run:
     ) -> None:
         self.load = load
         self.log = Log()
-        self.unstarted = 0
         self.elapsed_s = 0.0
         self._call = call
         self._clock = clock
@@ -167,6 +167,11 @@ class Run:
     def now(self) -> float:
         """Seconds since the beginning."""
         return self._clock() - self._zero
+
+    @property
+    def unstarted(self) -> int:
+        """How many arrivals nobody was free for until the end."""
+        return len(self.log.unstarted)
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -199,12 +204,13 @@ class Run:
     def _count_unstarted(self) -> None:
         end = min(self.elapsed_s, self.load.duration_s)
         with self._next:
-            self.unstarted += sum(1 for at in self._waiting if at < end)
+            self.log.unstarted += [(at, end - at) for at in self._waiting if at < end]
 
     def _closed(self, user: int) -> None:
         load = self.load
         begin = load.ramp_up_s * user / load.users
-        if not self._wait_until(begin):
+        # Who would begin after the end is not waited for.
+        if begin >= load.duration_s or not self._wait_until(begin):
             return
         came = self.now
         while not self._stop.is_set() and self.now < load.duration_s:
@@ -226,7 +232,7 @@ class Run:
             started = self.now
             if started >= self.load.duration_s:
                 with self._next:
-                    self.unstarted += 1
+                    self.log.unstarted.append((intended, self.load.duration_s - intended))
                 break
             self._one(user, intended, started)
         self.log.worked(came, self.now)
@@ -234,7 +240,7 @@ class Run:
     def _one(self, user: int, intended: float, started: float) -> None:
         try:
             outcome = self._call(user)
-        except Exception as error:  # noqa: BLE001 - whatever a call raises is what is measured
+        except BaseException as error:  # noqa: BLE001 - in a thread, `SystemExit` is a failure like others
             outcome = Outcome(
                 "failed", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             )

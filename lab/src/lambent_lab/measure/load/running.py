@@ -177,7 +177,7 @@ def _doubts(test: LoadTest, section: LoadSection, head: Header) -> list[Doubt]:
         text = f"{whole['throttled']:,} invocations were throttled: there were more at once than are allowed."
         said.warn("throttled", text)
     if section["unstarted"]:
-        text = f"{section['unstarted']:,} arrivals were not begun: latencies are those of the others."
+        text = f"{section['unstarted']:,} arrivals were not begun: they count with what they had waited."
         said.warn("unstarted", text)
     missing = None if section["spans"] is None else incomplete(section["spans"])
     if missing is not None:

@@ -43,7 +43,7 @@ def _speed(part: LoadPart) -> str:
         return "no invocation succeeded"
     latency = part["latency"]
     tail = ", ".join(
-        f"{name} {value:.1f} ms"
+        f"{name} {value:,.1f} ms"
         for name, value in (
             ("p50", latency["p50_ms"]),
             ("p95", latency["p95_ms"]),
@@ -51,13 +51,13 @@ def _speed(part: LoadPart) -> str:
         )
         if value is not None
     )
-    rate = f"{part['per_second'] or 0:.1f} a second{_interval(part['throughput'])}"
+    rate = f"{part['per_second'] or 0:,.1f} a second{_interval(part['throughput'])}"
     return f"{rate}, {tail or 'too few for percentiles'}"
 
 
 def _interval(figure: Figure | None) -> str:
     interval = figure["interval"] if figure is not None else None
-    return "" if interval is None else f" ({interval['low']:.1f} to {interval['high']:.1f})"
+    return "" if interval is None else f" ({interval['low']:,.1f} to {interval['high']:,.1f})"
 
 
 def _errors(share: Share, word: str) -> str:
@@ -110,7 +110,7 @@ def _sentences(section: LoadSection, part: LoadPart, whole: LoadPart) -> list[st
 def _times(latency: Latency) -> str:
     names = (("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"), ("most", "max_ms"))
     known = [
-        f"{name} {value:.1f} ms"
+        f"{name} {value:,.1f} ms"
         for name, key in names
         if (value := latency[key]) is not None  # type: ignore[literal-required]
     ]

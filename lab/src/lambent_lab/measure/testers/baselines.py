@@ -50,12 +50,17 @@ _COST = re.compile(
 
 def direction(metric: str) -> tuple[Direction, bool]:
     """Whether lower or higher values of this metric are better, and whether its name says so."""
-    name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric).lower())
+    name = _words(metric)
     if _BAD.search(name):
         return "lower", True
     if _GOOD.search(name):
         return "higher", True
     return "lower", _COST.search(name) is not None
+
+
+def _words(metric: str) -> str:
+    """A metric's name as words_with_underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric).lower())
 
 
 class PerformanceBenchmark:
@@ -154,7 +159,7 @@ class PerformanceBenchmark:
             reason = _not_comparable(metric in baseline, metric in current, before, now)
             known = self._directions.get(metric)
             better, sure = (known, True) if known else direction(metric)
-            if not reason and before == 0 and not (better == "lower" and _BAD.search(metric.lower())):
+            if not reason and before == 0 and not (better == "lower" and _BAD.search(_words(metric))):
                 reason = "its baseline is 0"
             if reason:
                 refused.append({"metric": metric, "reason": reason})

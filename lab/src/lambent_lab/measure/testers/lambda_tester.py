@@ -27,6 +27,7 @@ from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure.remote import kind_of, open_remote
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testers.lambda_tally import Tally, Timed, body_of, failure_of
+from lambent_lab.measure.testers.timing import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,7 +61,8 @@ class LambdaPerformanceTester:
     time in seconds. `event` is what it is invoked with while starts are measured; None stands for the
     specification's `{"test": "cold_start_0"}` and so on.
 
-    Other targets: `docker` makes containers of `container_image`, `docker:IMAGE` of another one; `http://…`
+    Other targets: `docker` makes containers of `container_image`, `docker:IMAGE` of another one, and an image
+    of one's own, without a target and code, is the first of these; `http://…`
     is a function behind a URL in the form of AWS's interface emulator, `restart` the command that makes it
     new; `aws:FUNCTION[:QUALIFIER]` is one in AWS, in `region` or behind `endpoint_url`.
 
@@ -72,7 +74,7 @@ class LambdaPerformanceTester:
         self,
         container_image: str = IMAGE,
         *,
-        target: str = "lab",
+        target: str | None = None,
         code: str | Path | None = None,
         handler: str | None = None,
         event: object = None,
@@ -88,6 +90,10 @@ class LambdaPerformanceTester:
             raise UsageError("Which function of the code? Give handler= as well, as in app.handler.")
         self.container_image = container_image
         self.container: FunctionLike | None = None
+        if target is None:
+            # The specification's image is what the lab stands for; another one is measured, or nothing is.
+            own = container_image != IMAGE and code is None and lab is None
+            target = "docker" if own else "lab"
         self.target = f"docker:{container_image}" if target == "docker" else target
         self.memory_mb: int | None = None
         self._kind = kind_of(self.target)
@@ -159,15 +165,14 @@ class LambdaPerformanceTester:
     def invoke_lambda(self, payload: object) -> dict[str, Any]:
         """Invoke the function and return its response, with `_total_time_ms`: what the caller waited.
 
-        A response that is no JSON object is under `payload`. An invocation that failed has no time: `_error`
-        says why, `_failed_after_ms` when.
+        A response that is no JSON object is under `payload`. An invocation that failed has no time, but None:
+        `_error` says why, `_failed_after_ms` when.
         """
         timed = self._invoke(payload)
         answer = timed.result.payload
         result: dict[str, Any] = dict(answer) if isinstance(answer, dict) else {"payload": answer}
-        if timed.failure is None:
-            result["_total_time_ms"] = timed.total_ms
-        else:
+        result["_total_time_ms"] = timed.total_ms if timed.failure is None else None
+        if timed.failure is not None:
             result["_error"] = timed.failure
             result["_failed_after_ms"] = timed.total_ms
         return result
@@ -177,8 +182,9 @@ class LambdaPerformanceTester:
 
         The result has the keys of spec 001 and, beside them, `n` (how many gave a time), `failed`, `errors`,
         `not_cold`, `median_cold_start_ms` with its interval, percentiles where there are enough, spans.
-        Raises UsageError for a URL without a command that restarts it.
+        Raises UsageError for less than one iteration, and for a URL without a command that restarts it.
         """
+        at_least("iterations", iterations, 1)
         if self._kind == "http" and "restart" not in self._reach:
             raise UsageError(
                 f"Nothing makes {self.target} start anew: give restart= with the command that does, or "
@@ -198,8 +204,9 @@ class LambdaPerformanceTester:
         """Measure so many warm invocations, one after the other in one environment.
 
         The result has the keys of spec 001 and those that cold starts have; `not_warm` counts invocations for
-        which a new environment was made.
+        which a new environment was made. Raises UsageError for less than one iteration.
         """
+        at_least("iterations", iterations, 1)
         tally = Tally("warm")
         preflight = self._preflight()
 

@@ -8,16 +8,17 @@ test really took; percentiles are None where there are too few operations for th
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Self
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import stats
 from lambent_lab.measure.load import figures
 from lambent_lab.measure.load.loops import FAILED, OK, Load, Run
+from lambent_lab.measure.testers.timing import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +49,13 @@ class LoadTester:
         pause_seconds: float = 0.001,
         seed: int = 0,
     ) -> dict[str, Any]:
-        """Call a function (or a coroutine function) from many threads, and return what came of it.
+        """Call a function (or one that makes coroutines) from many threads, and return what came of it.
 
         The threads begin one after the other during the ramp-up, which is part of the duration. Without a
         `rate` each calls again when it has its answer and has paused (a closed loop); with one, so many calls
         a second are begun whether or not others are answered (an open loop), by at most `num_threads` at
-        once. An exception of the function is an error of that operation. Raises UsageError for values that
-        make no load test.
+        once. An exception of the function is an error of that operation, and so is a generator that nobody
+        goes through. Raises UsageError for values that make no load test.
         """
         _check(num_threads, duration_seconds, ramp_up_seconds, rate, pause_seconds)
         load = Load(
@@ -67,8 +68,8 @@ class LoadTester:
             seed=seed,
         )
         began = time.time()
-        with _Caller(target_function) as call:
-            run = Run(load, call)
+        with _Caller(target_function) as caller:
+            run = Run(load, caller.call)
             run.run()
         flushed = self._flush()
         return {
@@ -88,7 +89,12 @@ class LoadTester:
     def _flush(self) -> bool | None:
         """Whether everything was sent, None when the tracer cannot be asked."""
         flush = getattr(self.tracer, "force_flush", None)
-        return None if flush is None else flush() is not False
+        if flush is None:
+            return None
+        try:
+            return flush() is not False
+        except Exception:  # noqa: BLE001 - a collector that is gone does not take the measurement with it
+            return False
 
 
 def _check(users: int, duration_s: float, ramp_up_s: float, rate: float | None, pause_s: float) -> None:
@@ -105,34 +111,38 @@ def _check(users: int, duration_s: float, ramp_up_s: float, rate: float | None, 
 
 
 class _Caller:
-    """Calls the function; a coroutine function in an event loop that each thread has of its own."""
+    """Calls the function; what makes a coroutine runs in an event loop that each thread has of its own."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
-        self._asynchronous = inspect.iscoroutinefunction(function)
         self._mine = threading.local()
         self._runners: list[asyncio.Runner] = []
 
-    def __enter__(self) -> Callable[[int], Outcome]:
-        return self._await if self._asynchronous else self._call
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_: object) -> None:
         for runner in self._runners:
             with suppress(RuntimeError):  # a call that never came back has its loop still
                 runner.close()
 
-    def _call(self, _user: int) -> Outcome:
-        self._function()
+    def call(self, _user: int) -> Outcome:
+        """Make one operation. Raises what the function raises, TypeError when it has run nothing."""
+        result = self._function()
+        if isinstance(result, CoroutineType):
+            self._runner().run(result)
+            return OK
+        wrong = not_run(result)
+        if wrong is not None:
+            raise wrong
         return OK
 
-    def _await(self, _user: int) -> Outcome:
-        runner = getattr(self._mine, "runner", None)
+    def _runner(self) -> asyncio.Runner:
+        runner: asyncio.Runner | None = getattr(self._mine, "runner", None)
         if runner is None:
             runner = self._mine.runner = asyncio.Runner()
             self._runners.append(runner)
-        coroutine: Any = self._function()
-        runner.run(coroutine)
-        return OK
+        return runner
 
 
 def _results(run: Run, load: Load) -> dict[str, Any]:

@@ -60,14 +60,20 @@ def points_of(metrics: object, tags: Mapping[str, str]) -> list[Point]:
 def points_of_alert(test_name: str, details: object) -> list[Point]:
     """An alert in numbers: how many metrics regressed, and by how much each."""
     labels = {"test": test_name}
-    regressions = details.get("regressions") if isinstance(details, dict) else None
-    found = [Point("performance_regression", len(regressions or ()) or 1, labels)]
-    for each in regressions or ():
-        for name, value in numbers(each).items():
-            found.append(
-                Point(f"performance_regression_{name}", value, {**labels, "metric": str(each["metric"])})
-            )
+    regressions = _regressions(details)
+    found = [Point("performance_regression", len(regressions) or 1, labels)]
+    for each in regressions:
+        own = {**labels, "metric": str(each["metric"])} if "metric" in each else labels
+        found += [
+            Point(f"performance_regression_{name}", value, own) for name, value in numbers(each).items()
+        ]
     return found
+
+
+def _regressions(details: object) -> list[dict[str, Any]]:
+    """The metrics that regressed; none when the details, which may be anybody's, do not list them."""
+    listed = details.get("regressions") if isinstance(details, dict) else None
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 # Prometheus.
@@ -271,15 +277,21 @@ def slack_alert(test_name: str, severity: str, details: object) -> dict[str, Any
     """A message about a regression, with each metric that regressed."""
     lines: list[str] = []
     known = details if isinstance(details, dict) else {}
-    for each in known.get("regressions") or ():
+    for each in _regressions(details):
         percent = each.get("change_percent")
-        by = "" if percent is None else f" ({percent:+.1f}%)"
-        lines.append(f"{each.get('metric')}: {each.get('baseline'):g} to {each.get('current'):g}{by}")
+        by = f" ({percent:+.1f}%)" if isinstance(percent, int | float) else ""
+        lines.append(
+            f"{each.get('metric')}: {_said(each.get('baseline'))} to {_said(each.get('current'))}{by}"
+        )
     if not lines and known.get("message"):
         lines = [str(known["message"])]
     if not lines:
         lines = [f"{name}: {value:g}" for name, value in numbers(details).items()]
     return _slack(f":warning: Performance regression ({severity}): {test_name}", lines)
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _slack(head: str, lines: Sequence[str]) -> dict[str, Any]:

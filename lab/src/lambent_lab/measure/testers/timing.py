@@ -67,8 +67,9 @@ class Calls:
             self.fail(started, clock(), error)
             return None
         ended = clock()
-        if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
-            self.fail(started, ended, _not_run(result))
+        wrong = not_run(result)
+        if wrong is not None:
+            self.fail(started, ended, wrong)
             return None
         return self.keep(started, ended)
 
@@ -114,13 +115,13 @@ def ratio(upper: float | None, lower: float | None) -> float | None:
     return None if upper is None or lower is None or lower <= 0 else upper / lower
 
 
-def _not_run(
-    result: CoroutineType[Any, Any, Any] | GeneratorType[Any] | AsyncGeneratorType[Any],
-) -> TypeError:
+def not_run(result: object) -> TypeError | None:
     """What is wrong with a call that made a coroutine or a generator, and ran nothing of it."""
     if isinstance(result, CoroutineType):
         result.close()  # nobody will await it, and Python would complain
         return TypeError("the call made a coroutine and ran nothing: measure it with AsyncPerformanceTester")
+    if not isinstance(result, GeneratorType | AsyncGeneratorType):
+        return None
     return TypeError("the call made a generator and ran nothing: measure a function that goes through it")
 
 
@@ -205,5 +206,5 @@ def environment(load_before: list[float] | None) -> dict[str, Any]:
 
 def at_least(name: str, value: float, least: float) -> None:
     """Raise UsageError when an argument is too small to measure anything."""
-    if value < least:
+    if not value >= least:  # so that NaN is too small as well
         raise UsageError(f"{name} must be at least {least}, got {value}.")

@@ -41,7 +41,7 @@ def _choice(choice: TuneChoice) -> str:
     if choice["ties"]:
         text += f" (ties with {', '.join(map(str, choice['ties']))})"
     elif not choice["proven"]:
-        text += " (not shown: too few environments)"
+        text += " (not proven: too few environments)"
     return text
 
 
