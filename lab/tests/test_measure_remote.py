@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import Benchmark, calls, exit_code, run
+from lambent_lab.measure import Benchmark, exit_code, run
+from lambent_lab.measure.calls import at_url
 from lambent_lab.measure.remote import kind_of
 from lambent_lab.measure.remote.aws import COLD, Account, split
 from lambent_lab.measure.remote.containers import Engine
@@ -219,7 +220,7 @@ def test_a_server_that_answers_in_two_parts_does_not_wait_for_us() -> None:
     with served() as (url, state):
         state["nagle"] = True
         caller = Caller(address(url), 30.0)
-        loading = calls.at_url(url, None, timeout_s=30)
+        loading = at_url(url, None, timeout_s=30)
         took: list[list[float]] = [[], []]
         with loading as call:
             for _ in range(21):
