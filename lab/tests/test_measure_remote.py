@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import Benchmark, exit_code, run
-from lambent_lab.measure.calls import at_url
+from lambent_lab.measure.load.calls import at_url
 from lambent_lab.measure.remote import kind_of
 from lambent_lab.measure.remote.aws import COLD, Account, split
 from lambent_lab.measure.remote.containers import Engine
