@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from lambent_lab import report
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import dumps, exit_code, loads, soak, soak_resume
+from lambent_lab.measure import dumps, exit_code, loads, soak
 from lambent_lab.measure.remarks import target_info
+from lambent_lab.measure.soak.resume import check
+from lambent_lab.measure.soak.trends import theil_sen, trend
 from lambent_lab.measure.target import Target
-from lambent_lab.measure.trends import theil_sen, trend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -404,7 +405,7 @@ def test_only_the_same_soak_is_gone_on_with(tmp_path: Path) -> None:
         asked = plan(tmp_path, **{"invocations": 100, **changes})
         named = {side: target_info(target) for side, target in asked.targets.items()}
         with pytest.raises(UsageError) as raised:
-            soak_resume.check(earlier, asked, named, Path("s.json"))
+            check(earlier, asked, named, Path("s.json"))
         return str(raised.value)
 
     assert "(--invocations): 100 there, 200 now" in said(invocations=200)

@@ -158,7 +158,10 @@ def call(
     name = f"{operation} {model}"
     given = {"event_type": "model", "event_name": name, "config": others}
     made = Call(tracer, name, 2, given, attributes)
-    made._keep("request", "gen_ai.input.messages", messages)
+    if messages is not None:
+        from lambent.conversation import conversation
+
+        made._keep("request", "gen_ai.input.messages", conversation(messages))
     return made
 
 

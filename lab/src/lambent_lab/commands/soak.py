@@ -130,10 +130,11 @@ def _measure(
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.errors import UsageError
-    from lambent_lab.measure import soak, soak_resume
+    from lambent_lab.measure import soak
     from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.remote import kind_of
     from lambent_lab.measure.results import read
+    from lambent_lab.measure.soak.resume import check
     from lambent_lab.measure.target import sides
     from lambent_lab.service.function import encode_event
 
@@ -167,7 +168,7 @@ def _measure(
     )
     if earlier is not None and resume is not None:
         named = {side: target_info(each) for side, each in study.targets.items()}
-        soak_resume.check(earlier, study, named, resume)
+        check(earlier, study, named, resume)
     with make_lab() as lab:
         functions = {side: _function(lab, side, each, study, python) for side, each in study.targets.items()}
         with meter("soak") as bar:
