@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import PerformanceBenchmark
-from lambent_lab.measure.baselines import direction, fingerprint
+from lambent_lab.measure.testers.baselines import direction, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import gate_config
-from lambent_lab.measure.gate_config import (
+from lambent_lab.measure.gate import config as gate_config
+from lambent_lab.measure.gate.config import (
     COUNTS,
     DEFAULT_METRICS,
     GateConfig,

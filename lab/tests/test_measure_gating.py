@@ -12,11 +12,12 @@ import pytest
 
 from lambent_lab import report
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import dumps, gating, loads, machine
+from lambent_lab.measure import dumps, loads, machine
 from lambent_lab.measure.bench import Benchmark
 from lambent_lab.measure.conforming import schema
-from lambent_lab.measure.gate_config import GateConfig, Growth
-from lambent_lab.measure.gate_section import section
+from lambent_lab.measure.gate import gating
+from lambent_lab.measure.gate.config import GateConfig, Growth
+from lambent_lab.measure.gate.section import section
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 

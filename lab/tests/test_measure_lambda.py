@@ -213,5 +213,5 @@ def test_in_the_lab(tmp_path: Path) -> None:
 
 def test_the_function_that_is_shipped_is_the_one_that_the_suite_shows() -> None:
     name = "cold_start_test.py"
-    shipped = ROOT / "lab" / "src" / "lambent_lab" / "measure" / "functions" / name
+    shipped = ROOT / "lab" / "src" / "lambent_lab" / "measure" / "testers" / "functions" / name
     assert shipped.read_bytes() == (ROOT / "tests" / "lambda" / "lambda_functions" / name).read_bytes()

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import calls, dumps, exit_code, load, loads
-from lambent_lab.measure.loading import part
-from lambent_lab.measure.loops import Load, Log, Outcome
+from lambent_lab.measure import dumps, exit_code, load, loads
+from lambent_lab.measure.load import calls
+from lambent_lab.measure.load.figures import part
+from lambent_lab.measure.load.loops import Load, Log, Outcome
 from lambent_lab.service import Lab
 from lambent_lab.service.api.functions import Desk
 from lambent_lab.service.serving import Endpoint

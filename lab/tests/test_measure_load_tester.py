@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import LoadTester, loading
-from lambent_lab.measure.loops import Load, Log, Outcome, Run, planned_arrivals
+from lambent_lab.measure import LoadTester
+from lambent_lab.measure.load import figures
+from lambent_lab.measure.load.loops import Load, Log, Outcome, Run, planned_arrivals
 
 SPEC_RESULTS = {
     "total_operations",
@@ -238,14 +239,14 @@ def test_an_overload_looks_no_faster_than_it_is() -> None:
     log = log_of(*[(0, i / 10, i / 10, i / 10 + 0.001, Outcome()) for i in range(10)])
     log.unstarted = [(1 + i / 10, 9 - i / 10) for i in range(90)]
     load = Load(users=1, rate=10, duration_s=10, ramp_up_s=0)
-    whole = loading.parts(log, load, 10.0).whole
+    whole = figures.parts(log, load, 10.0).whole
     assert (whole["latency"]["n"], whole["service"]["n"], whole["attempted"]) == (100, 10, 10)
     assert whole["latency"]["p50_ms"] == pytest.approx(4100, rel=0.1)
     assert whole["latency"]["max_ms"] == pytest.approx(9000)
     # What only fails has no speed: neither has the wait for it.
     failing = log_of((0, 0.0, 0.0, 0.001, Outcome("failed", "E")))
     failing.unstarted = [(1.0, 9.0)]
-    assert loading.parts(failing, load, 10.0).whole["latency"]["n"] == 0
+    assert figures.parts(failing, load, 10.0).whole["latency"]["n"] == 0
 
 
 def test_a_closed_loop_fills_in_what_a_stall_left_out() -> None:
@@ -290,42 +291,42 @@ def test_cold_throttled_and_failed_operations_are_counted_apart() -> None:
         (0, 0.7, 0.7, 0.70, Outcome("throttled", "TooManyRequestsException")),
         (0, 0.8, 0.8, 0.90, Outcome("failed", "ValueError: no")),
     )
-    whole = loading.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole
+    whole = figures.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole
     assert (whole["attempted"], whole["succeeded"], whole["cold"]) == (5, 3, 1)
     assert (whole["failed"], whole["throttled"]) == (1, 1)
     assert whole["error_rate"]["share"] == whole["throttle_rate"]["share"] == 0.2
     assert whole["service"]["max_ms"] == 500
     assert whole["cold_latency"]["n"] == whole["failed_latency"]["n"] == whole["throttled_latency"]["n"] == 1
-    totals = loading.spans(log)
+    totals = figures.spans(log)
     assert totals == {
         "invocations": 3, "made": 6, "received": 5, "lost": 1, "without": 1, "unsaid": 0,
     }  # fmt: skip
-    assert loading.errors(log) == [
+    assert figures.errors(log) == [
         {"error": "TooManyRequestsException", "count": 1, "kind": "throttled"},
         {"error": "ValueError: no", "count": 1, "kind": "failed"},
     ]
-    assert loading.raw(log)["outcome"] == [1, 0, 0, 3, 2]
-    assert loading.raw(log, kept=2)["kept"] == 2
+    assert figures.raw(log)["outcome"] == [1, 0, 0, 3, 2]
+    assert figures.raw(log, kept=2)["kept"] == 2
 
 
 def test_nobody_who_says_whether_it_was_cold_is_no_zero() -> None:
     log = log_of((0, 0.0, 0.0, 0.5, Outcome()))
-    assert loading.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole["cold"] is None
-    assert loading.spans(log) is None
+    assert figures.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole["cold"] is None
+    assert figures.spans(log) is None
 
 
 def test_a_series_is_bounded() -> None:
     log = log_of(*((0, i / 10, i / 10, i / 10 + 0.01, Outcome()) for i in range(50_000)))
     log.worked(0, 5000)
-    found = loading.series(log, 5000)
-    assert len(found) == loading.MOST_SLICES
+    found = figures.series(log, 5000)
+    assert len(found) == figures.MOST_SLICES
     assert sum(each["succeeded"] for each in found) == 50_000
     assert {each["users"] for each in found} == {1}
     assert found[-1]["to_s"] == pytest.approx(5000)
-    assert len(loading.series(log, 30)) == 30
+    assert len(figures.series(log, 30)) == 30
 
 
 def test_many_different_errors_take_no_endless_memory() -> None:
     log = log_of(*((0, 0, 0, 0, Outcome("failed", f"number {i}")) for i in range(3000)))
     assert len(log.errors) <= 1002
-    assert loading.errors(log)[0] == {"error": "other errors", "count": 2000, "kind": "failed"}
+    assert figures.errors(log)[0] == {"error": "other errors", "count": 2000, "kind": "failed"}

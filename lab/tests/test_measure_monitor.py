@@ -25,9 +25,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import PerformanceMetrics, PerformanceMonitor
-from lambent_lab.measure import monitor_formats as formats
-from lambent_lab.measure.monitor_formats import Point
-from lambent_lab.measure.plain import numbers, plain, unit
+from lambent_lab.measure.testers import monitor_formats as formats
+from lambent_lab.measure.testers.monitor_formats import Point
+from lambent_lab.measure.testers.plain import numbers, plain, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import dumps, exit_code, loads, soak
+from lambent_lab.measure.soak.trends import theil_sen, trend
 from lambent_lab.measure.target import Target
-from lambent_lab.measure.trends import theil_sen, trend
 
 if TYPE_CHECKING:
     from collections.abc import Callable

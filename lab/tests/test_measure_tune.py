@@ -9,11 +9,11 @@ import pytest
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import dumps, exit_code, loads, tune
-from lambent_lab.measure.prices import ARCHITECTURES, load
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
-from lambent_lab.measure.tune_summary import choose
+from lambent_lab.measure.tune.prices import ARCHITECTURES, load
+from lambent_lab.measure.tune.summary import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,14 +20,14 @@ from lambent_lab.errors import LabError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.gate.config import GateConfig
 
 
 def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A reader of an option's text from the limits' own module, loaded when it is used."""
 
     def callback(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-        from lambent_lab.measure import gate_config
+        from lambent_lab.measure.gate import config as gate_config
 
         if value is None or value == ():
             return None
@@ -167,8 +167,8 @@ def command(
     """
     from lambent_lab import report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
-    from lambent_lab.measure import gating
     from lambent_lab.measure.bench import Benchmark
+    from lambent_lab.measure.gate import gating
     from lambent_lab.measure.results import read, write_text
     from lambent_lab.measure.revisions import Revisions
     from lambent_lab.measure.variants import Asked
@@ -252,7 +252,7 @@ def _no_verdict(context: click.Context) -> Iterator[None]:
 
 def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
     """The limits, and the file that they come from."""
-    from lambent_lab.measure import gate_config
+    from lambent_lab.measure.gate import config as gate_config
 
     path = given or gate_config.find(Path.cwd())
     return (gate_config.GateConfig(), None) if path is None else (gate_config.load(path), path)

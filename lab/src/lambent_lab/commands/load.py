@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.commands.run_progress import Meter
-    from lambent_lab.measure.calls import Call
+    from lambent_lab.measure.load.calls import Call
     from lambent_lab.measure.results import TargetInfo
 
 
@@ -150,7 +150,7 @@ def command(
     from lambent_lab.commands.inputs import load_event
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.measure import load
-    from lambent_lab.measure.loops import Load
+    from lambent_lab.measure.load.loops import Load
     from lambent_lab.service.function import encode_event
 
     ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
@@ -218,8 +218,8 @@ def _calls(
 ) -> Iterator[tuple[Call, TargetInfo, Callable[[], Any]]]:
     """What a user calls, what the file says of it, and what tells how it is held."""
     from lambent_lab.commands.inputs import locate, parse_env
-    from lambent_lab.measure import calls
     from lambent_lab.measure.accounting import counting
+    from lambent_lab.measure.load import calls
     from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.runner import box_info
     from lambent_lab.measure.target import Target

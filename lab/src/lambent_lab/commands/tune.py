@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
-    from lambent_lab.measure.tune import Tune
+    from lambent_lab.measure.tune.running import Tune
 
 
 def _make_lab() -> AbstractContextManager[Any]:
@@ -135,8 +135,8 @@ def command(
     from lambent_lab.commands.inputs import load_event, parse_env
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.errors import UsageError
-    from lambent_lab.measure import prices as table
     from lambent_lab.measure import tune
+    from lambent_lab.measure.tune import prices as table
     from lambent_lab.service.function import encode_event
 
     at = _target(target, parse_env(env), region, endpoint_url)

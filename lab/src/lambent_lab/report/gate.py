@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from lambent_lab.measure.gate_section import error_text
-from lambent_lab.measure.gate_words import change, metric_name, percent, place
+from lambent_lab.measure.gate.section import error_text
+from lambent_lab.measure.gate.words import change, metric_name, percent, place
 from lambent_lab.report import words
 from lambent_lab.report.document import Cell, Column, Row, Section, Table
 
