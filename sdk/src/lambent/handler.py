@@ -198,7 +198,7 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, event, description)]
+            self._more["links"] = links(tracer, event, description, self._more.get("links"))
         return parent
 
     def set_response(self, response: object) -> None:
