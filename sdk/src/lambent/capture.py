@@ -102,9 +102,7 @@ class Capture:
         pairs: Iterable[tuple[object, object]] | None = None
         if isinstance(value, dict):
             pairs = value.items()
-        elif isinstance(value, tuple) and isinstance(getattr(type(value), "_fields", None), tuple):
-            pairs = list(zip(type(value)._fields, value, strict=False))  # a named tuple's, by their names
-        elif not isinstance(value, (list, tuple, set, frozenset)):
+        elif not isinstance(value, (list, tuple, set, frozenset)) or hasattr(type(value), "_fields"):
             shown = _shown(value)
             if shown is not None:
                 return self._clean(shown, depth, left)
@@ -188,11 +186,14 @@ class Capture:
 
 def _shown(value: object) -> object:
     """Return what stands for an object: its attributes, of a member of an enum its value. None: nothing."""
+    kind: Any = type(value)
+    if isinstance(value, tuple):  # a named one
+        return dict(zip(kind._fields, value, strict=False))
     fields = getattr(value, "__dict__", None)
     if isinstance(value, BaseException):
         return {"type": type(value).__name__, "args": value.args, **(fields or {})}
-    if fields is None and hasattr(type(value), "__dataclass_fields__"):  # of one with slots
-        slots = {name: getattr(type(value), name, None) for name in type(value).__dataclass_fields__}
+    if fields is None and hasattr(kind, "__dataclass_fields__"):  # of one with slots
+        slots = {name: getattr(kind, name, None) for name in kind.__dataclass_fields__}
         return {
             name: _of_slot(slot, value)
             for name, slot in slots.items()
