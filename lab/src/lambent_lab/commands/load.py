@@ -189,6 +189,7 @@ def command(
             event_name=event,
             otlp=otlp,
             max_error_rate=max_error_rate,
+            python=python,
             command=("lambent", *sys.argv[1:]),
         )
         with meter("load") as bar:

@@ -221,7 +221,7 @@ class SoakBlock(TypedDict):
 
 
 class SoakSide(TypedDict):
-    """One side of a soak. `trends` by the names of a block's values."""
+    """One side of a soak. `trends` by the names of a block's values; first_error: of those that failed."""
 
     label: str
     invocations: int
@@ -232,6 +232,7 @@ class SoakSide(TypedDict):
     trends: dict[str, Trend]
     durations: Latency
     spans: SpanTotals
+    first_error: NotRequired[str]
 
 
 class SoakDifference(TypedDict):

@@ -23,6 +23,7 @@ from lambent_lab.measure.tune.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lambent_lab.measure.results import Box, Results, Sample, SampleKind
     from lambent_lab.measure.sampler import FunctionLike
@@ -38,7 +39,7 @@ _BROKEN_IN_A_ROW = 3
 class Tune:
     """What to do. rounds: environments of each size; cold_share: of all invocations, from 0 to 1; weight: of
     the cost in what is balanced, from 0 (only time counts) to 1 (only cost); measured: the architecture on
-    which it runs, None for this machine's.
+    which it runs, None for this machine's; python: the interpreter of a function in the lab, if not ours.
     """
 
     target: Target
@@ -53,6 +54,7 @@ class Tune:
     cold_share: float = 0.01
     weight: float = 0.5
     measured: str | None = None
+    python: Path | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -135,7 +137,9 @@ def run(tune: Tune, functions: Mapping[int, FunctionLike], progress: TuneProgres
 
     `functions`: the function by its memory size. An interruption is marked, a LabError recorded.
     """
-    beginning = header.begin("tune", tune.command)
+    beginning = header.begin("tune", tune.command, tune.python)
+    if tune.target.kind != "lab":
+        beginning.machine["function_python"] = None  # it runs elsewhere
     going = _Run(tune, functions, progress or Silence())
     interrupted, error = False, None
     try:
