@@ -26,9 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from lambent_lab.measure import gating, machine
+from lambent_lab.measure import machine
 from lambent_lab.measure.bench import Benchmark
-from lambent_lab.measure.gate_config import GateConfig
+from lambent_lab.measure.gate import gating
+from lambent_lab.measure.gate.config import GateConfig
 from lambent_lab.measure.target import Target
 from lambent_lab.service import Lab
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lambent._arguments import ARGUMENTS
-from lambent.backends import PRESETS
+from lambent.backends import PRESETS, Preset
 from lambent.config import OPTIONS
 from lambent_lab import aftermath, course, initphase, journal, response, shutdown, telemetry, workers
 from lambent_lab import environment as lambent_lab_environment
@@ -344,6 +344,11 @@ def header(name: str, template: str) -> str:
     return f"`{name}: {template}`"
 
 
+def over_grpc(preset: Preset) -> str:
+    """Return what takes the place of the last address over gRPC."""
+    return f"<br>over gRPC {address(preset.grpc_url)}" if preset.grpc_url else ""
+
+
 def backends() -> str:
     """Return the table of backends."""
     rows = [
@@ -366,7 +371,7 @@ def backends() -> str:
         cells = [
             f"**{preset.title}**<br>`{name}`",
             "<br>".join(takes),
-            "<br>".join(map(address, preset.urls)) + f"<br>then `{preset.path}`",
+            "<br>".join(map(address, preset.urls)) + f"<br>then `{preset.path}`" + over_grpc(preset),
             "<br>".join(headers),
             "<br>".join(attributes),
         ]

@@ -75,7 +75,7 @@ def test_a_fail_ends_with_1_and_writes_what_it_was_asked_for(run: Gate) -> None:
         "--json", "g.json", "--markdown", "g.md", "--junit", "g.xml", "--html", "g.html", "--warm", "5"
     )
     assert done.exit_code == 1
-    assert "Wrote g.json and g.md and g.xml and g.html." in done.stderr
+    assert "Wrote g.json, g.md, g.xml and g.html." in done.stderr
     results = read(Path("g.json"))
     assert results["kind"] == "gate"
     assert results["gate"]["verdict"] == "FAIL"

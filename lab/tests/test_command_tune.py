@@ -41,7 +41,7 @@ def test_more_memory_is_faster_and_the_table_says_so(tmp_path: Path) -> None:
     assert section["choices"]["x86_64"]["fastest"]["memory_mb"] == 1769
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert any(line.split()[:1] == ["1769"] and " f" in line for line in lines)
+    assert any(line.split()[:2] == ["1,769", "MB"] and "fastest" in line for line in lines)
     assert "There are no intervals" in " ".join(done.stdout.split())
 
 

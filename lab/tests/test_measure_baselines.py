@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import PerformanceBenchmark
-from lambent_lab.measure.baselines import direction, fingerprint
+from lambent_lab.measure.testers.baselines import direction, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,15 +205,25 @@ def test_what_cannot_be_compared_is_listed(file: Path) -> None:
     }
 
 
+def test_figures_without_names_are_refused(file: Path) -> None:
+    made = benchmark(file)
+    with pytest.raises(UsageError, match="not list"):
+        made.check_regression("t", [1.0, 2.0])  # type: ignore[arg-type]
+    made.record_baseline("t", {"ms": 1.0})
+    with pytest.raises(UsageError, match="not NoneType"):
+        made.check_regression("t", None)  # type: ignore[arg-type]
+
+
 def test_nothing_compared_is_no_pass(file: Path) -> None:
     assert checked(file, {"a_ms": 1.0}, {"b_ms": 1.0})["status"] == "nothing compared"
     assert checked(file, {"p95_ms": 1.0}, {"p95_ms": None})["status"] == "nothing compared"
 
 
-def test_the_first_error_is_a_regression(file: Path) -> None:
-    found = checked(file, {"error_rate": 0.0}, {"error_rate": 0.02})
+@pytest.mark.parametrize("metric", ["error_rate", "results.error_rate", "http-errors", "errorCount"])
+def test_the_first_error_is_a_regression(file: Path, metric: str) -> None:
+    found = checked(file, {metric: 0.0}, {metric: 0.02})
     assert (found["status"], found["regressions"][0]["change_percent"]) == ("regression", None)
-    assert checked(file, {"error_rate": 0.0}, {"error_rate": 0.0})["status"] == "pass"
+    assert checked(file, {metric: 0.0}, {metric: 0.0})["status"] == "pass"
 
 
 def test_a_nan_is_absent(file: Path) -> None:

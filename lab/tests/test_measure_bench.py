@@ -105,6 +105,67 @@ def test_environments_are_fresh_and_pairs_adjacent() -> None:
     assert results["counts"] == {"samples": 24, "pairs": 8, "aa_pairs": 2, "invocations": 68, "failed": 0}
 
 
+def test_the_sides_of_a_pair_take_turns_in_random_order() -> None:
+    ran: list[tuple[int, int]] = []
+
+    def change(_f: FakeFunction, environment: int, index: int, _r: FakeResult) -> None:
+        ran.append((index, environment))
+
+    results = run(benchmark(pairs=8, warm=30), FakeLab(change=change))
+    pairs = [ran[i : i + 62] for i in range(4, len(ran), 62)]  # after what the preflight did
+    assert len(pairs) == 8
+    for turns in pairs:
+        assert [index for index, _ in turns] == sorted([*range(31)] * 2), "cold, cold, then step by step"
+        environments = {environment for _, environment in turns}
+        firsts = [environment for _, environment in turns[2::2]]
+        assert len(environments) == 2
+        assert set(firsts) == environments, "neither is always the first"
+        assert all({turns[i][1], turns[i + 1][1]} == environments for i in range(0, 62, 2))
+    marks = [sample.get("alternating") for sample in results["samples"]]
+    assert marks == [None, None, *[True] * 16]
+
+
+def test_an_environment_is_compared_with_another_one_of_the_same_function() -> None:
+    lab = FakeLab()
+    run(benchmark(pairs=2, aa=2), lab)
+    again = next(each for each in lab.functions if each.name == "again-baseline-128")
+    first = next(each for each in lab.functions if each.name == "bench-baseline-128")
+    assert (again.env, again.code, again.handler) == (first.env, first.code, first.handler)
+    assert len(again.events) == 2 * 3
+
+
+def test_a_slow_moment_of_the_machine_is_in_no_warm_figure() -> None:
+    turns = 0
+
+    def change(function: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        nonlocal turns
+        turns += 1
+        slow = 1 + ((turns - 1) // 54) % 3  # for 27 turns of both sides at a time
+        own = 1.2 if function.traced else 1.0
+        init = None if index else 50.0
+        result.report = FakeReport(2.0 * slow * own, 1, init, 40, 1.0 * slow * own)
+
+    results = run(benchmark(pairs=8, warm=20), FakeLab(change=change))
+    for name in ("warm_ms", "warm_cpu_ms"):
+        pairs = results["summary"][0]["metrics"][name]["pairs"]
+        assert [pair["ratio"] for pair in pairs] == pytest.approx([1.2] * 8)
+        assert len({pair["baseline"] for pair in pairs}) > 1, "the medians of the sides do change"
+
+
+def test_turns_that_only_one_side_has_are_in_no_difference() -> None:
+    def change(function: FakeFunction, _e: int, index: int, result: FakeResult) -> None:
+        if function.traced and index == 1:
+            result.status, result.error = "error", "KeyError"
+        duration = {1: 900.0}.get(index, 2.0 * index)
+        result.report = FakeReport(duration + function.traced, 1, None if index else 9.0, 40, None)
+
+    results = run(benchmark(pairs=8, warm=3), FakeLab(change=change))
+    for pair in results["summary"][0]["metrics"]["warm_ms"]["pairs"]:
+        assert pair["difference"] == 1
+        assert pair["ratio"] == pytest.approx((5 / 4 + 7 / 6) / 2)
+        assert (pair["candidate"], pair["baseline"]) == (6, 6)
+
+
 def test_one_variable_tells_the_sides_apart() -> None:
     lab = FakeLab()
     run(benchmark(otlp=True), lab)
@@ -253,7 +314,7 @@ def test_environments_that_keep_breaking_end_the_run() -> None:
 
     lab.change = change
     results = run(benchmark(pairs=50), lab)
-    assert len(lab.environments) == 7
+    assert len(lab.environments) == 8, "the block in which it is noticed is run to its end"
     assert results["error"] == "3 environments in a row broke; the last: No more processes."
     assert results["counts"]["pairs"] == 1
     assert exit_code(results) == 1
@@ -278,7 +339,8 @@ def test_an_interrupted_run_keeps_what_it_has() -> None:
     results = run(benchmark(pairs=10), FakeLab(change=change))
     assert results["interrupted"]
     assert results["counts"]["pairs"] == 3
-    assert [len(sample["invocations"]) for sample in results["samples"][-2:]] == [3, 1]
+    assert [len(sample["invocations"]) for sample in results["samples"][-2:]] == [1, 1]
+    assert not any(sample["complete"] for sample in results["samples"][-2:])
     assert exit_code(results) == 130
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent_lab.measure.collected import Collected, section_of
-from lambent_lab.measure.loops import Outcome
+from lambent_lab.measure.load.collected import Collected, section_of
+from lambent_lab.measure.load.loops import Outcome
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results_load import LoadConfig

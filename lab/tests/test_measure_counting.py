@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lambent_lab.measure.bench import Benchmark
-from lambent_lab.measure.counting import count, package_bytes
+from lambent_lab.measure.gate.counting import count, package_bytes
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeLab
 from lambent_lab.service import Lab

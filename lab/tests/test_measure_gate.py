@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent_lab.measure import gate, stats
+from lambent_lab.measure import stats
+from lambent_lab.measure.gate import decision as gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import gate_config
-from lambent_lab.measure.gate_config import (
+from lambent_lab.measure.gate import config as gate_config
+from lambent_lab.measure.gate.config import (
     COUNTS,
     DEFAULT_METRICS,
     GateConfig,
@@ -83,6 +83,7 @@ exported-bytes = { growth = "10%", max = 100_000 }
         ('max-regression = "many"', "is not a share"),
         ("max-regression = true", "is not a share"),
         ("max-regression = -0.1", "is not a share"),
+        ('success-min = "190%"', "more than all of them"),
         ("pairs = [5, 10]", "fewer than 8"),
         ("pairs = [20, 10]", "must grow"),
         ("pairs = 'ten'", "list of numbers"),
@@ -101,6 +102,7 @@ def test_what_it_cannot_hold_is_an_error_that_helps(text: str, said: str, tmp_pa
         load(path)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert not str(raised.value).endswith("?.")
 
 
 @pytest.mark.parametrize("text", ["", "[tool.ruff]", "[tool.lambent]"])

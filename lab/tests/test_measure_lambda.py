@@ -85,7 +85,7 @@ def test_what_fails_gives_no_time(kind: str) -> None:
     assert found["preflight"] == {"error": "KeyError: 'id'", "total_time_ms": None}
     answer = it.invoke_lambda({})
     assert answer["_error"] == "KeyError: 'id'"
-    assert "_total_time_ms" not in answer
+    assert answer["_total_time_ms"] is None
 
 
 @pytest.mark.parametrize("status", [500, 404, 302, "500", None])
@@ -172,6 +172,22 @@ def test_usage() -> None:
     assert it.container is None
 
 
+def test_no_iterations_are_no_measurement() -> None:
+    it = LambdaPerformanceTester(lab=FakeLab())
+    with pytest.raises(UsageError, match="iterations"):
+        it.test_warm_start_performance(0)
+    with pytest.raises(UsageError, match="iterations"):
+        it.test_cold_start_performance(-1)
+
+
+def test_an_image_is_no_name_for_the_lab() -> None:
+    assert LambdaPerformanceTester().target == "lab"
+    assert LambdaPerformanceTester("honeyhive-lambda:bundle-native").target == "lab"
+    assert LambdaPerformanceTester("mine:2").target == "docker:mine:2"
+    assert LambdaPerformanceTester("mine:2", target="lab").target == "lab"
+    assert LambdaPerformanceTester("mine:2", code="/tmp", handler="app.handler").target == "lab"
+
+
 def test_the_event_is_the_specifications_unless_another_is_given() -> None:
     own, given = FakeLab(), FakeLab()
     LambdaPerformanceTester(lab=own).test_cold_start_performance(2)
@@ -197,5 +213,5 @@ def test_in_the_lab(tmp_path: Path) -> None:
 
 def test_the_function_that_is_shipped_is_the_one_that_the_suite_shows() -> None:
     name = "cold_start_test.py"
-    shipped = ROOT / "lab" / "src" / "lambent_lab" / "measure" / "functions" / name
+    shipped = ROOT / "lab" / "src" / "lambent_lab" / "measure" / "testers" / "functions" / name
     assert shipped.read_bytes() == (ROOT / "tests" / "lambda" / "lambda_functions" / name).read_bytes()

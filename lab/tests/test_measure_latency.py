@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent_lab.measure import stats
-from lambent_lab.measure.latency import Latencies, share, usual_interval
+from lambent_lab.measure.load.latency import Latencies, share, usual_interval
 
 TIMES = st.lists(st.floats(min_value=2e-6, max_value=100, allow_nan=False), min_size=300, max_size=400)
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import calls, dumps, exit_code, load, loads
-from lambent_lab.measure.loops import Load, Outcome
+from lambent_lab.measure import dumps, exit_code, load, loads
+from lambent_lab.measure.load import calls
+from lambent_lab.measure.load.figures import part
+from lambent_lab.measure.load.loops import Load, Log, Outcome
 from lambent_lab.service import Lab
 from lambent_lab.service.api.functions import Desk
 from lambent_lab.service.serving import Endpoint
@@ -37,6 +39,9 @@ TARGET: TargetInfo = {
     "python": None,
     "mode": None,
 }
+
+
+REFUSED = Outcome("throttled", "TooManyRequestsException")
 
 
 def run(call: Callable[[int], Outcome], *, max_error_rate: float = 0.01, **options: Any) -> Any:
@@ -94,6 +99,19 @@ def test_throttles_are_no_errors() -> None:
     assert section["all"]["error_rate"]["share"] == 0
     assert "throttled (429)" in section["headline"]
     assert exit_code(results) == 0
+
+
+def test_what_is_throttled_at_once_is_no_measure_of_how_often_users_ask() -> None:
+    log = Log()
+    at = 0.0
+    for _ in range(200):
+        log.add(0, at, at, at + 0.004, Outcome())
+        for number in range(9):  # refused in no time, again and again
+            log.add(0, at + 0.005 + number / 1000, at + 0.005 + number / 1000, at + 0.006, REFUSED)
+        at += 0.015
+    found = part(log, 0.0, at, at, corrected=True)
+    assert found["latency"]["expected_interval_ms"] == pytest.approx(15)
+    assert found["latency"]["p50_ms"] == found["service"]["p50_ms"]
 
 
 def test_what_only_fails_is_given_up_and_has_no_speed() -> None:

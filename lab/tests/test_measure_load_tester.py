@@ -6,14 +6,16 @@ import asyncio
 import itertools
 import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import LoadTester, loading
-from lambent_lab.measure.loops import Load, Log, Outcome, Run, planned_arrivals
+from lambent_lab.measure import LoadTester
+from lambent_lab.measure.load import figures
+from lambent_lab.measure.load.loops import Load, Log, Outcome, Run, planned_arrivals
 
 SPEC_RESULTS = {
     "total_operations",
@@ -109,6 +111,58 @@ def test_coroutine_functions_are_awaited() -> None:
     assert len(seen) == 3
 
 
+class Fetching:
+    async def __call__(self) -> None:
+        await asyncio.sleep(0.001)
+
+
+def _generator() -> object:
+    yield 1
+
+
+async def _asynchronous_generator() -> object:
+    yield 1
+
+
+def test_what_runs_nothing_is_no_success() -> None:
+    quick = {"num_threads": 1, "duration_seconds": 0.05, "ramp_up_seconds": 0.0}
+    for making in (Fetching(), lambda: asyncio.sleep(0.001)):
+        results = LoadTester().run_load_test(making, **quick)["results"]  # type: ignore[arg-type]
+        assert (results["total_errors"], results["total_operations"] > 0) == (0, True)
+        assert results["latency"]["min_ms"] >= 1  # it was awaited
+    for running_nothing in (_generator, _asynchronous_generator):
+        results = LoadTester().run_load_test(running_nothing, **quick)["results"]  # type: ignore[arg-type]
+        assert (results["total_operations"], results["error_rate"]) == (0, 1.0)
+        assert "generator" in results["errors_by_kind"][0]["error"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
+def test_whatever_is_raised_is_an_error_and_no_thread_dies_of_it(error: BaseException) -> None:
+    def leaves() -> None:
+        raise error
+
+    results = LoadTester().run_load_test(leaves, 2, 0.05, 0)["results"]
+    assert results["error_rate"] == 1.0
+    assert results["total_errors"] > 2
+    assert results["avg_duration_ms"] is None
+
+
+def test_a_ramp_up_longer_than_the_test_is_not_waited_for() -> None:
+    began = time.monotonic()
+    results = LoadTester().run_load_test(lambda: None, 3, 0.05, 300)["results"]
+    assert time.monotonic() - began < 60
+    assert results["total_operations"] > 0
+
+
+def test_a_flush_that_raises_costs_no_results() -> None:
+    class Gone:
+        def force_flush(self) -> bool:
+            raise OSError("no collector")
+
+    results = LoadTester(Gone()).run_load_test(lambda: None, 1, 0.05, 0)["results"]
+    assert (results["flushed"], results["total_operations"] > 0) == (False, True)
+
+
 def test_the_tracer_is_flushed_when_it_can_be() -> None:
     class Tracer:
         flushes = 0
@@ -131,11 +185,12 @@ def test_the_tracer_is_flushed_when_it_can_be() -> None:
         {"ramp_up_seconds": -1},
         {"rate": 0},
         {"pause_seconds": float("nan")},
+        {"arrivals": "often"},
     ],
 )
-def test_what_makes_no_load_test_is_refused(options: dict[str, float]) -> None:
+def test_what_makes_no_load_test_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
-        LoadTester().run_load_test(lambda: None, **options)  # type: ignore[arg-type]
+        LoadTester().run_load_test(lambda: None, **options)
 
 
 # -- the open loop
@@ -181,6 +236,21 @@ def test_arrivals_that_nobody_was_free_for_are_counted() -> None:
     assert figures["n"] + figures["unstarted"] == pytest.approx(49, abs=1)
 
 
+def test_an_overload_looks_no_faster_than_it_is() -> None:
+    # Of a hundred arrivals ten are served before everybody is busy: the others wait for the end.
+    log = log_of(*[(0, i / 10, i / 10, i / 10 + 0.001, Outcome()) for i in range(10)])
+    log.unstarted = [(1 + i / 10, 9 - i / 10) for i in range(90)]
+    load = Load(users=1, rate=10, duration_s=10, ramp_up_s=0)
+    whole = figures.parts(log, load, 10.0).whole
+    assert (whole["latency"]["n"], whole["service"]["n"], whole["attempted"]) == (100, 10, 10)
+    assert whole["latency"]["p50_ms"] == pytest.approx(4100, rel=0.1)
+    assert whole["latency"]["max_ms"] == pytest.approx(9000)
+    # What only fails has no speed: neither has the wait for it.
+    failing = log_of((0, 0.0, 0.0, 0.001, Outcome("failed", "E")))
+    failing.unstarted = [(1.0, 9.0)]
+    assert figures.parts(failing, load, 10.0).whole["latency"]["n"] == 0
+
+
 def test_a_closed_loop_fills_in_what_a_stall_left_out() -> None:
     calls = itertools.count()
 
@@ -223,42 +293,42 @@ def test_cold_throttled_and_failed_operations_are_counted_apart() -> None:
         (0, 0.7, 0.7, 0.70, Outcome("throttled", "TooManyRequestsException")),
         (0, 0.8, 0.8, 0.90, Outcome("failed", "ValueError: no")),
     )
-    whole = loading.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole
+    whole = figures.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole
     assert (whole["attempted"], whole["succeeded"], whole["cold"]) == (5, 3, 1)
     assert (whole["failed"], whole["throttled"]) == (1, 1)
     assert whole["error_rate"]["share"] == whole["throttle_rate"]["share"] == 0.2
     assert whole["service"]["max_ms"] == 500
     assert whole["cold_latency"]["n"] == whole["failed_latency"]["n"] == whole["throttled_latency"]["n"] == 1
-    totals = loading.spans(log)
+    totals = figures.spans(log)
     assert totals == {
         "invocations": 3, "made": 6, "received": 5, "lost": 1, "without": 1, "unsaid": 0,
     }  # fmt: skip
-    assert loading.errors(log) == [
+    assert figures.errors(log) == [
         {"error": "TooManyRequestsException", "count": 1, "kind": "throttled"},
         {"error": "ValueError: no", "count": 1, "kind": "failed"},
     ]
-    assert loading.raw(log)["outcome"] == [1, 0, 0, 3, 2]
-    assert loading.raw(log, kept=2)["kept"] == 2
+    assert figures.raw(log)["outcome"] == [1, 0, 0, 3, 2]
+    assert figures.raw(log, kept=2)["kept"] == 2
 
 
 def test_nobody_who_says_whether_it_was_cold_is_no_zero() -> None:
     log = log_of((0, 0.0, 0.0, 0.5, Outcome()))
-    assert loading.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole["cold"] is None
-    assert loading.spans(log) is None
+    assert figures.parts(log, Load(users=1, duration_s=1, ramp_up_s=0), 1.0).whole["cold"] is None
+    assert figures.spans(log) is None
 
 
 def test_a_series_is_bounded() -> None:
     log = log_of(*((0, i / 10, i / 10, i / 10 + 0.01, Outcome()) for i in range(50_000)))
     log.worked(0, 5000)
-    found = loading.series(log, 5000)
-    assert len(found) == loading.MOST_SLICES
+    found = figures.series(log, 5000)
+    assert len(found) == figures.MOST_SLICES
     assert sum(each["succeeded"] for each in found) == 50_000
     assert {each["users"] for each in found} == {1}
     assert found[-1]["to_s"] == pytest.approx(5000)
-    assert len(loading.series(log, 30)) == 30
+    assert len(figures.series(log, 30)) == 30
 
 
 def test_many_different_errors_take_no_endless_memory() -> None:
     log = log_of(*((0, 0, 0, 0, Outcome("failed", f"number {i}")) for i in range(3000)))
     assert len(log.errors) <= 1002
-    assert loading.errors(log)[0] == {"error": "other errors", "count": 2000, "kind": "failed"}
+    assert figures.errors(log)[0] == {"error": "other errors", "count": 2000, "kind": "failed"}

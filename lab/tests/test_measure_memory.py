@@ -12,7 +12,7 @@ import lambent
 from lambent.compat.honeyhive import HoneyHiveTracer
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import MemoryTester
-from lambent_lab.measure.memory_tester import slope
+from lambent_lab.measure.testers.memory_tester import slope
 from lambent_lab.measure.testing import FakeMemory
 
 if TYPE_CHECKING:

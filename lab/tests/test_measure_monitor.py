@@ -25,9 +25,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import PerformanceMetrics, PerformanceMonitor
-from lambent_lab.measure import monitor_formats as formats
-from lambent_lab.measure.monitor_formats import Point
-from lambent_lab.measure.plain import numbers, plain, unit
+from lambent_lab.measure.testers import monitor_formats as formats
+from lambent_lab.measure.testers.monitor_formats import Point
+from lambent_lab.measure.testers.plain import numbers, plain, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +161,87 @@ def test_a_system_that_never_answers_is_given_up(capsys: pytest.CaptureFixture[s
     assert "timed out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"220 mail.example.com ESMTP\r\n", "the answer is no HTTP (BadStatusLine)"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "the answer is no HTTP (HTTPException)"),
+        (
+            b"HTTP/1.1 404 no T0/secret-token, /T0/secret-token?key=h1dden\r\n\r\n",
+            "HTTP Error 404: no T0/…, …",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", None),
+    ],
+)
+def test_any_answer_is_survived_and_none_tells_the_address(
+    answer: bytes, says: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+
+        def once() -> None:
+            connection, _ = there.accept()
+            with connection, connection.makefile("rb") as request:
+                while (line := request.readline().lower()) != b"\r\n":
+                    if line.startswith(b"content-length:"):
+                        length = int(line.split()[1])
+                request.read(length)  # what is left unread would reset the connection
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=once, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{there.getsockname()[1]}/T0/secret-token?key=h1dden"
+        assert PerformanceMonitor(url).send_metrics(METRICS) is (says is None)
+        thread.join(10)
+    said = capsys.readouterr().err
+    assert said.startswith(f"Failed to send metrics: {says}" if says else "")
+    assert "secret-token" not in said
+    assert "h1dden" not in said
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_costs_no_more_than_the_timeout() -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+
+        def drip() -> None:
+            connection, _ = slow.accept()
+            with connection:
+                while not over.wait(0.02):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        assert (
+            PerformanceMonitor(f"http://127.0.0.1:{slow.getsockname()[1]}", timeout=0.3).send_metrics({})
+            is False
+        )
+        over.set()
+        thread.join(10)
+
+
+def test_user_and_password_of_an_address_are_basic_authentication(server: Server) -> None:
+    url = server.url.replace("http://", "http://me:p%40ss@")
+    assert PerformanceMonitor(url).create_alert("t", REGRESSION) is True
+    (got,) = server.received
+    assert got.path == "/alerts"
+    assert base64.b64decode(got.headers["Authorization"].removeprefix("Basic ")) == b"me:p@ss"
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack", "prometheus", "otlp"])
+@pytest.mark.parametrize(
+    "info",
+    [
+        {},
+        {"regressions": 2},
+        {"regressions": ["it is slow"]},
+        {"regressions": [{"change": 5}]},
+        {"regressions": [{"metric": "p95", "baseline": None, "current": "2 ms", "change_percent": "much"}]},
+    ],
+)
+def test_an_alert_about_anything_is_sent(server: Server, kind: Any, info: dict[str, Any]) -> None:
+    assert PerformanceMonitor(server.url, kind=kind).create_alert("t", info) is True
+    assert len(server.received) == 1
+
+
 @pytest.mark.parametrize(("status", "headers"), [(500, {}), (403, {}), (302, {"Location": "/elsewhere"})])
 def test_an_answer_that_is_no_success(
     server: Server, status: int, headers: dict[str, str], capsys: pytest.CaptureFixture[str]
@@ -176,6 +257,11 @@ def test_an_answer_that_is_no_success(
     [
         ("ftp://example.com", {}, "http:// or https://"),
         ("example.com/hook-secret", {}, "http:// or https://"),
+        ("http://127.0.0.1:secret/", {}, "http:// or https://"),
+        ("http://[127.0.0.1/secret", {}, "http:// or https://"),
+        ("http://127.0.0.1/T0/secret token", {}, "a character that no address has"),
+        ("http://127.0.0.1/T0/secret\ntoken", {}, "a character that no address has"),
+        ("http://127.0.0.1/T0/secrét", {}, "a character that no address has"),
         ("http://127.0.0.1", {"kind": "emf"}, "tcp:// or udp://"),
         ("http://127.0.0.1", {"kind": "carbon"}, "kind is one of webhook, slack"),
         ("http://127.0.0.1", {"timeout": 0}, "timeout must be above 0"),

@@ -16,8 +16,9 @@ import pytest
 import lambent
 from lambent.compat.honeyhive import HoneyHiveTracer
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import PerformanceMetrics, PerformanceTester, memory_probe
-from lambent_lab.measure.memory_probe import KERNEL, LOOKS, MB, MemoryProbe
+from lambent_lab.measure import PerformanceMetrics, PerformanceTester
+from lambent_lab.measure.testers import memory_probe
+from lambent_lab.measure.testers.memory_probe import KERNEL, LOOKS, MB, MemoryProbe
 from lambent_lab.measure.testing import FakeMemory, HandClock
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def test_verdicts(clock: HandClock, memory: FakeMemory) -> None:
 def test_a_noisy_machine_is_judged_right(
     clock: HandClock, memory: FakeMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent_lab.measure.performance.collect", lambda: None)
+    monkeypatch.setattr("lambent_lab.measure.testers.performance.collect", lambda: None)
     monkeypatch.setattr("lambent_lab.measure.machine.describe", dict)
 
     # Calls differ by some 10%, the machine drifts, one call in fifty waits for the processor.

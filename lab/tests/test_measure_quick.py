@@ -10,7 +10,8 @@ import pytest
 
 from lambent_lab.commands import main
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import quick, quick_performance_test
+from lambent_lab.measure import quick_performance_test
+from lambent_lab.measure.testers import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable

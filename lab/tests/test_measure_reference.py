@@ -16,8 +16,8 @@ from lambent_lab.measure import (
     PerformanceBenchmark,
     PerformanceMetrics,
     PerformanceTester,
-    quick,
 )
+from lambent_lab.measure.testers import quick
 from lambent_lab.measure.testing import FakeLab, FakeMemory
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import Benchmark, exit_code, run
+from lambent_lab.measure.load.calls import at_url
 from lambent_lab.measure.remote import kind_of
 from lambent_lab.measure.remote.aws import COLD, Account, split
 from lambent_lab.measure.remote.containers import Engine
@@ -109,6 +112,8 @@ class Function(BaseHTTPRequestHandler):
         self._say(code, answer)
 
     def _say(self, code: int, body: bytes) -> None:
+        if self.state.get("nagle"):
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -197,6 +202,34 @@ def test_what_a_place_has_by_itself_is_no_axis() -> None:
 def test_nothing_that_answers_is_an_error_that_names_the_address() -> None:
     with pytest.raises(LabError, match=r"http://127\.0\.0\.1:9 does not answer"):
         Caller(address("http://127.0.0.1:9"), 1.0).invoke({})
+
+
+def test_an_address_that_cannot_be_reached_in_time_is_no_timeout_of_the_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(self: Caller, timeout_s: float) -> Any:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(Caller, "_connect", never)
+    with pytest.raises(LabError, match=r"http://10\.0\.0\.1:9 does not answer: timed out"):
+        Caller(address("http://10.0.0.1:9"), 1.0).invoke({})
+
+
+def test_a_server_that_answers_in_two_parts_does_not_wait_for_us() -> None:
+    # Nagle's algorithm there and a delayed acknowledgement here make 40 ms of nothing, each time.
+    with served() as (url, state):
+        state["nagle"] = True
+        caller = Caller(address(url), 30.0)
+        loading = at_url(url, None, timeout_s=30)
+        took: list[list[float]] = [[], []]
+        with loading as call:
+            for _ in range(21):
+                took[0].append(caller.invoke({}).report.duration_ms)
+                begun = time.perf_counter()
+                assert call(0).kind == "ok"
+                took[1].append((time.perf_counter() - begun) * 1000)
+        caller.disconnect()
+    assert [sorted(each)[10] < 35 for each in took] == [True, True], took
 
 
 ERROR = {"errorMessage": "no", "errorType": "ValueError", "requestId": "a", "stackTrace": []}

@@ -7,7 +7,7 @@ import pytest
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure.results import METRICS, OPTIONAL_METRICS
-from lambent_lab.measure.sampler import empty_sample, fill
+from lambent_lab.measure.sampler import empty_sample, fill, fill_together
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeReport, FakeResult, FakeSpan
 
 if TYPE_CHECKING:
@@ -146,6 +146,61 @@ def test_an_interruption_passes_but_leaves_what_was_measured() -> None:
     assert "warm_ms" in sample["values"]
     assert not sample["complete"]
     assert function.box is None
+
+
+def test_of_samples_that_run_together_one_may_break_and_the_others_go_on() -> None:
+    def change(function: FakeFunction, _e: int, index: int, _r: FakeResult) -> None:
+        if function.name == "b" and index == 1:
+            raise LabError("It slipped.")
+
+    lab = FakeLab(change=change)
+    functions = [lab.function(name, code=Path(), handler="app.handler") for name in "abc"]
+    samples = [
+        empty_sample(i, pair=0, kind="ab", side="candidate", memory_mb=128) for i in range(len(functions))
+    ]
+    done: list[object] = []
+    fill_together([*zip(samples, functions, strict=True)], {}, 3, done.append, list.reverse)
+    assert [sample["error"] for sample in samples] == [None, "It slipped.", None]
+    assert [sample["complete"] for sample in samples] == [True, False, True]
+    assert [len(sample["invocations"]) for sample in samples] == [4, 1, 4]
+    assert len(done) == 9
+    assert all("cold_ms" in sample["values"] for sample in samples)
+    assert all(function.box is None for function in functions)
+
+
+def test_an_interruption_ends_all_environments_even_where_one_cannot_be_ended() -> None:
+    def change(_f: FakeFunction, environment: int, index: int, _r: FakeResult) -> None:
+        if (environment, index) == (1, 2):
+            raise KeyboardInterrupt
+
+    lab = FakeLab(change=change)
+    functions = [lab.function(name, code=Path(), handler="app.handler") for name in "ab"]
+    stuck = Stuck(functions[1])
+    samples = [empty_sample(i, pair=0, kind="ab", side="candidate", memory_mb=128) for i in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        fill_together([(samples[0], functions[0]), (samples[1], stuck)], {}, 3, lambda _: None, list)
+    assert functions[0].box is None
+    assert [sample["complete"] for sample in samples] == [False, False]
+    assert [sample["error"] for sample in samples] == [None, "It cannot be ended."]
+    assert all("warm_ms" in sample["values"] for sample in samples)
+
+
+class Stuck:
+    """A function whose environment cannot be ended once it has run."""
+
+    def __init__(self, inner: FakeFunction) -> None:
+        self.inner = inner
+
+    @property
+    def box(self) -> object:
+        return self.inner.box
+
+    def invoke(self, event: object = None) -> FakeResult:
+        return self.inner.invoke(event)
+
+    def stop(self) -> None:
+        if self.inner.box is not None:
+            raise LabError("It cannot be ended.")
 
 
 def test_every_sample_begins_in_a_new_environment() -> None:

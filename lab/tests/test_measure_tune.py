@@ -9,11 +9,11 @@ import pytest
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import dumps, exit_code, loads, tune
-from lambent_lab.measure.prices import ARCHITECTURES, load
 from lambent_lab.measure.summary import figure
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
-from lambent_lab.measure.tune_summary import choose
+from lambent_lab.measure.tune.prices import ARCHITECTURES, load
+from lambent_lab.measure.tune.summary import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def test_what_was_measured_until_it_ended_is_kept(tmp_path: Path, trouble: BaseE
 
 def test_too_few_environments_show_nothing(tmp_path: Path) -> None:
     results = run(tmp_path, rounds=3)
-    assert "(not shown: too few environments)" in results["tune"]["headline"]
+    assert "(not proven: too few environments)" in results["tune"]["headline"]
     assert any(warning["code"] == "few" for warning in results["warnings"])
 
 

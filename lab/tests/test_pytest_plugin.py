@@ -342,6 +342,7 @@ def test_testers_of_this_process(pytester: pytest.Pytester, run: Callable[..., p
     pytester.makepyfile("""
         import lambent
         import pytest
+        from lambent_lab.errors import UsageError
 
         def test_perf(perf):
             @lambent.trace(tracer=perf.tracer)
@@ -355,6 +356,8 @@ def test_testers_of_this_process(pytester: pytest.Pytester, run: Callable[..., p
             found = load.run_load_test(lambda: None, num_threads=2, duration_seconds=60, ramp_up_seconds=30)
             assert found["test_config"]["duration_seconds"] == 0.2
             assert found["test_config"]["ramp_up_seconds"] == pytest.approx(0.1)
+            with pytest.raises(UsageError, match="duration_seconds is 0"):
+                load.run_load_test(lambda: None, duration_seconds=0)
             assert found["results"]["total_operations"] > 0
 
         def test_memory(memory_probe):

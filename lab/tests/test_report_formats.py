@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import copy
 import html as html_module
+import io
 import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from lambent_lab import report
 from lambent_lab.measure import loads, read
 from lambent_lab.report import terminal
+from lambent_lab.report.document import Column, Row, Table, cells
+from lambent_lab.report.grid import grid
 from lambent_lab.report.verdict import effect
 from lambent_lab.report.words import number, quantity, signed
 
@@ -90,7 +94,7 @@ def test_spans_and_counts_are_shown(results: Results, form: str) -> None:
 def test_percentiles_of_too_few_values_are_not_printed(results: Results, form: str) -> None:
     text = shown(results, form)
     assert "p50" in text
-    assert "untraced 40 21.4 ms" in text
+    assert "untraced 40 21.5 ms" in text
     assert "p95" not in text
     assert "p99" not in text
 
@@ -246,6 +250,21 @@ def test_large_figures_stay_within_80_columns(results: Results) -> None:
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "-123,457" in text
     assert "-234,568 to -12,346" in text
+
+
+def test_a_table_that_is_too_wide_becomes_two_and_cuts_no_figure_and_no_heading() -> None:
+    names = ("init", "first handler", "first flush", "first extension", "handler", "flush", "extension")
+    heads = (Column("", words=True), *(Column(name) for name in names), Column("verdict", words=True))
+    figures = [f"{10_000 + number:,} ms" for number in range(len(names))]
+    table = Table("", heads, (Row(cells("1,769 MB, Python 3.12: untraced", *figures, "PASS")),))
+    console = Console(width=80, file=io.StringIO(), legacy_windows=False)
+    console.print(grid(table, 80, title=""))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for whole in (*figures, "extension", "handler", "verdict"):
+        assert whole in text
+    assert text.count("untraced") == 2
 
 
 def test_whole_megabytes_are_whole() -> None:

@@ -15,13 +15,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lambent_lab import report
-from lambent_lab.measure import dumps, loading, loads, tune
+from lambent_lab.measure import dumps, loads, tune
 from lambent_lab.measure.header import begin, finish
-from lambent_lab.measure.loops import Load, Log, Outcome
-from lambent_lab.measure.prices import load as load_prices
+from lambent_lab.measure.load import figures
+from lambent_lab.measure.load.loops import Load, Log, Outcome
 from lambent_lab.measure.results import no_sections
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testing import FakeLab
+from lambent_lab.measure.tune.prices import load as load_prices
 from lambent_lab.report import terminal, words
 from lambent_lab.report.html import embedded_json
 from lambent_lab.report.rows import OUTCOMES
@@ -54,7 +55,7 @@ def load_file() -> Any:
     for each in sorted(done, key=lambda one: one[3]):
         log.add(*each)
     asked = Load(users=4, duration_s=12.0, ramp_up_s=2.0)
-    parts = loading.parts(log, asked, 12.0)
+    parts = figures.parts(log, asked, 12.0)
     section = {
         "headline": "4 users, 123 calls a second; all 9,999 spans arrived.",
         "conclusion": ["What was said of it."],
@@ -74,11 +75,11 @@ def load_file() -> Any:
         "all": parts.whole,
         "ramp_up": parts.ramp_up,
         "steady": parts.steady,
-        "series": loading.series(log, 12.0),
-        "errors": loading.errors(log),
+        "series": figures.series(log, 12.0),
+        "errors": figures.errors(log),
         "unstarted": 0,
-        "spans": loading.spans(log),
-        "raw": loading.raw(log),
+        "spans": figures.spans(log),
+        "raw": figures.raw(log),
     }
     return loads(dumps({**no_sections(), **finish(begin("load", ("lambent", "load"))), "load": section}))  # type: ignore[typeddict-item]
 
@@ -215,7 +216,7 @@ def shown(results: Any, form: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def figures(results: Any) -> dict[str, Any]:
+def drawn(results: Any) -> dict[str, Any]:
     text = report.render(results, "html")
     [data] = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', text)
     found = json.loads(data)
@@ -248,7 +249,7 @@ def test_the_terminal_report_fits_80_columns_and_ascii(results: Any) -> None:
 def test_hostile_names_are_only_text(results: Any) -> None:
     text = report.render(results, "html")
     assert "<img" not in text.partition("plotly")[0]
-    for trace in (trace for figure in figures(results).values() for trace in figure["data"]):
+    for trace in (trace for figure in drawn(results).values() for trace in figure["data"]):
         assert "<img" not in str(trace.get("name", ""))
         assert "%{x}" not in str(trace.get("name", ""))
     ET.fromstring(report.render(results, "junit"))
@@ -268,10 +269,10 @@ def test_load_shows_its_parts_and_percentiles(files: dict[str, Any]) -> None:
     assert f"throughput {words.number(part['per_second'])} /s median of" in text
     assert words.share(part["error_rate"]["share"]) in text
     assert HOSTILE.replace("\x1b", "") in text.replace("\x1b", "")
-    found = figures(results)
+    found = drawn(results)
     assert sorted(found) == ["latency-0", "latency-1", "load-0", "load-1"]
-    drawn = [y for trace in found["latency-1"]["data"] for y in trace["y"]]
-    assert len(drawn) == results["load"]["raw"]["kept"]
+    seen = [y for trace in found["latency-1"]["data"] for y in trace["y"]]
+    assert len(seen) == results["load"]["raw"]["kept"]
 
 
 def test_the_csv_of_a_load_test_has_a_row_for_each_call(files: dict[str, Any]) -> None:
@@ -287,7 +288,7 @@ def test_a_soak_shows_what_grows(files: dict[str, Any]) -> None:
     text = shown(results, "html")
     assert re.search(r"resident memory untraced 30 MB 31\.5 MB \+0\.015 MB \+0\.014 to \+0\.016 steady", text)
     assert re.search(r"\+1\.62 MB \+1\.62 to \+1\.63 grows", text)
-    found = figures(results)
+    found = drawn(results)
     # What no block has is not drawn.
     assert [figure["about"] for name, figure in found.items() if name.startswith("soak")] == [
         "The resident memory over the invocations.",
@@ -328,7 +329,7 @@ def test_tuning_shows_each_size_with_its_cost(files: dict[str, Any]) -> None:
         for cost in size["cost"].values():
             assert f"${words.number(cost['mixed']['median'])}" in text
     assert results["tune"]["prices"]["as_of"] in text
-    costs = figures(results)["tune-0"]["data"]
+    costs = drawn(results)["tune-0"]["data"]
     assert [trace["name"] for trace in costs] == ["x86_64", "arm64"]
     assert costs[0]["y"] == [each["cost"]["x86_64"]["mixed"]["median"] for each in results["tune"]["sizes"]]
 

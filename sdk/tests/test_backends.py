@@ -385,6 +385,11 @@ def test_grpc_addresses() -> None:
     assert target({"endpoint": "c:2"}, {}) == "OtlpGrpcExporter('c:2')"
     coralogix = {"CORALOGIX_API_KEY": KEY, "CORALOGIX_OTLP_ENDPOINT": "ingress.us2.coralogix.com:443"}
     assert target({}, coralogix) == "OtlpGrpcExporter('ingress.us2.coralogix.com:443')"
+    # Phoenix has a port of its own for it.
+    assert target({"backend": "phoenix"}, {}) == "OtlpGrpcExporter('localhost:4317')"
+    assert target({"backend": "phoenix"}, {"PHOENIX_GRPC_PORT": "5"}) == "OtlpGrpcExporter('localhost:5')"
+    collector = {"PHOENIX_COLLECTOR_ENDPOINT": "http://p:4317"}
+    assert target({"backend": "phoenix"}, collector) == "OtlpGrpcExporter('p:4317')"
 
 
 def test_the_service_name_of_a_backend_comes_last_but_one() -> None:

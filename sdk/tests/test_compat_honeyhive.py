@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,121 @@ def test_sessions() -> None:
             seen.append(tracer.session_id)
     assert len({*seen} - {None}) == 2
     tracer.close()
+
+
+def test_a_session_for_each_invocation_as_the_original_makes_them() -> None:
+    from lambent.exporters.memory import MemoryExporter
+    from lambent.propagation import baggage
+
+    memory = MemoryExporter()
+    tracer = HoneyHiveTracer.init(exporter=memory)
+
+    @trace(tracer=tracer)
+    def work() -> None:
+        assert baggage.current()["session_id"] == tracer.session_id
+
+    def handler() -> str:
+        made = tracer.create_session(session_name="order", inputs={"id": 7}, user_properties={"plan": "free"})
+        assert tracer.session_id == made
+        work()
+        with tracer.trace("rest"):
+            work()
+        return made
+
+    first, second = contextvars.copy_context().run(handler), contextvars.copy_context().run(handler)
+    assert first != second
+    ids = [span.attributes["session.id"] for span in memory.spans]
+    assert ids == [first] * 3 + [second] * 3
+    for span in memory.spans:
+        assert span.attributes["honeyhive.session_id"] == span.attributes["session.id"]
+        assert (span.attributes.get("honeyhive_session_name") == "order") is (span.parent is None)
+        assert (span.attributes.get("honeyhive_inputs.id") == 7) is (span.parent is None)
+    memory.clear()
+
+    @tracer.handler
+    def within(event: object, context: object) -> None:
+        with tracer.trace("outer"):
+            assert tracer.create_session(session_id="mine", metadata={"a": 1}, skip_api_call=True) == "mine"
+            work()
+        assert enrich_session(metadata={"b": 2})
+        with tracer.with_session("other") as other:
+            work()
+            assert memory.spans[-1].attributes["session.id"] == other
+        assert len({asyncio.run(tracer.acreate_session()), tracer.session_start(), ""}) == 3
+
+    within({}, None)
+    inner, outer = memory.spans[:2]
+    assert (inner.attributes["session.id"], outer.attributes["session.id"]) == ("mine", "mine")
+    root = memory.spans[-1].attributes
+    assert (root["honeyhive_metadata.a"], root["honeyhive_metadata.b"]) == (1, 2)
+    assert "session_id" not in baggage.current()
+    tracer.shutdown()
+
+
+def test_enriching_a_session_that_is_over_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    tracer = HoneyHiveTracer.init(test_mode=True)
+    assert not tracer.enrich_session(outputs={"a": 1})
+    assert capfd.readouterr().err.count("enrich_session needs an open span") == 1
+    tracer.close()
+
+
+def test_sessions_where_nothing_is_sent() -> None:
+    tracer = HoneyHiveTracer.init(test_mode=True)
+
+    def handler() -> None:
+        made = tracer.create_session("s")
+        with tracer.trace("x"):
+            assert tracer.session_id == made
+
+    contextvars.copy_context().run(handler)
+    assert spans(tracer)["x"].attributes["honeyhive_session_name"] == "s"
+    tracer.close()
+
+
+def test_baggage_and_carriers(tracer: HoneyHiveTracer) -> None:
+    module = importlib.import_module("lambent.compat.honeyhive.tracer.processing.context")
+
+    def send() -> dict[str, str]:
+        tracer.set_baggage("tenant", 7)
+        assert (tracer.get_baggage("tenant"), tracer.get_baggage("none")) == ("7", None)
+        carrier: dict[str, str] = {}
+        with module.enrich_span_context(event_name="call", inputs={"a": 1}, team="x"):
+            tracer.inject_context(carrier)
+            again: dict[str, str] = {}
+            module.inject_context_into_carrier(again, tracer)
+        assert again == carrier
+        return carrier
+
+    carrier = contextvars.copy_context().run(send)
+    received = module.with_distributed_trace_context(carrier, tracer, session_id="s-1")
+    with received, tracer.trace("serve"):
+        assert tracer.get_baggage("tenant") == "7"
+        assert tracer.session_id == "s-1"
+    assert tracer.get_baggage("tenant") is None
+    found = spans(tracer)
+    assert found["call"].attributes["honeyhive_inputs.a"] == 1
+    assert found["call"].attributes["honeyhive_metadata.team"] == "x"
+    assert found["serve"].parent.span_id == found["call"].context.span_id
+    assert tracer.extract_context(carrier)
+
+
+@pytest.mark.parametrize("form", ["in order", "object", "mapping", "both"])
+def test_arguments_in_each_form(form: str) -> None:
+    models = importlib.import_module("lambent.compat.honeyhive.config.models")
+    config = models.TracerConfig(api_key="key", project="shop", verbose=False, cache_enabled=True, unknown=1)
+    session = models.SessionConfig(session_name="s", source=None)
+    made: Any
+    if form == "in order":
+        made = HoneyHiveTracer.init("key", "shop", "s", test_mode=True)
+    elif form == "object":
+        made = HoneyHiveTracer(config, session, test_mode=True)
+    elif form == "mapping":
+        made = HoneyHiveTracer(config=vars(config), session_config=vars(session), test_mode=True)
+    else:
+        made = HoneyHiveTracer(config=config, session_name="s", test_mode=True)
+    config = made.config
+    assert (config.api_key, config.project, config.session_name) == ("key", "shop", "s")
+    made.close()
 
 
 def test_an_unknown_argument_is_an_error() -> None:

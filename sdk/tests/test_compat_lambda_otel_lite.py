@@ -496,6 +496,47 @@ def test_the_environment_wins_over_the_mode(
     tracer.close()
 
 
+def test_modes_out_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ProcessorMode.from_env("MODE") is None
+    assert ProcessorMode.from_env("MODE", ProcessorMode.ASYNC) is ProcessorMode.ASYNC
+    assert ProcessorMode.resolve() is ProcessorMode.SYNC
+    assert ProcessorMode.resolve(ProcessorMode.ASYNC) is ProcessorMode.ASYNC
+    monkeypatch.setenv("MODE", " Finalize ")
+    monkeypatch.setenv("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "async")
+    assert ProcessorMode.from_env("MODE") is ProcessorMode.FINALIZE
+    assert ProcessorMode.resolve(ProcessorMode.SYNC) is ProcessorMode.ASYNC
+    assert ProcessorMode.resolve(env_var="MODE") is ProcessorMode.FINALIZE
+    monkeypatch.setenv("MODE", "never")
+    with pytest.raises(ValueError, match="never"):
+        ProcessorMode.from_env("MODE")
+    assert ProcessorMode.resolve(ProcessorMode.ASYNC, "MODE") is ProcessorMode.ASYNC
+    assert "MODE is ignored" in capfd.readouterr().err
+
+
+def test_the_links_of_an_extractor_are_not_made_twice(exporter: InMemorySpanExporter) -> None:
+    """A consumer of SQS as that library's examples have it: the records' senders, found by the program."""
+    tracer, completion = init_telemetry(span_processors=[SimpleSpanProcessor(exporter)])
+
+    def sent(number: int) -> dict[str, Any]:
+        value = {"stringValue": f"00-{number:032x}-{number:016x}-01", "dataType": "String"}
+        queue = "arn:aws:sqs:eu-west-1:123456789012:queue"
+        return {"messageId": str(number), "body": "", "eventSource": "aws:sqs", "eventSourceARN": queue,
+                "messageAttributes": {"traceparent": value}}  # fmt: skip
+
+    def extract(event: Any, context: object) -> SpanAttributes:
+        found = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(1))
+        return SpanAttributes(TriggerType.PUBSUB, {}, "process", kind=SpanKind.CONSUMER, links=[Link(found)])
+
+    @create_traced_handler("consumer", completion, attributes_extractor=extract)
+    def handler(event: Any, context: object) -> None: ...
+
+    handler({"Records": [sent(1), sent(2)]}, None)
+    assert [link.context.span_id for link in one(exporter).links] == [1, 2]
+    tracer.close()
+
+
 def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     tracer, provider = init_telemetry("f", span_processors=[])

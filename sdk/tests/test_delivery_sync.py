@@ -131,7 +131,7 @@ def test_what_is_no_result_is_a_failure(capsys: pytest.CaptureFixture[str]) -> N
     tracer = tracer_with(exporter)
     end_spans(tracer, 1)
     assert tracer.force_flush() is False
-    assert "lost 1 of 1 spans: AttributeError" in capsys.readouterr().err
+    assert "lost 1 of 1 spans: TypeError: an exporter returned str, not a Result" in capsys.readouterr().err
 
 
 def test_one_failing_exporter_does_not_stop_the_next() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -216,6 +217,101 @@ def test_openais_own_objects(tracer: RecordingTracer) -> None:
         assert message["parts"] == CALLS
 
 
+def test_each_of_several_choices_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer = recording_tracer(capture="response")
+    monkeypatch.setattr(lambent, "_default", tracer)
+
+    def called(name: str, more: str) -> dict[str, Any]:
+        return {"tool_calls": [{"index": 0, "id": name, "function": {"name": name, "arguments": more}}]}
+
+    whole = [
+        {"index": 0, "finish_reason": "stop", "message": {"content": "yes"}},
+        {"index": 1, "finish_reason": "length", "message": {"content": "no"}},
+        {"index": 2, "finish_reason": "tool_calls", "message": called("a", '{"n": [1]}')},
+        {"index": 3, "finish_reason": "tool_calls", "message": called("b", "not JSON")},
+    ]
+    parts = [
+        {"choices": [{"index": index, "delta": delta}]}
+        for index, delta in [
+            (0, {"content": "y"}), (1, {"content": "n"}), (2, called("a", '{"n"')), (3, called("b", "not ")),
+            (1, {"content": "o"}), (0, {"content": "es"}), (3, called("", "JSON")), (2, called("", ": [1]}")),
+        ]
+    ]  # fmt: skip
+    ends = [{"choices": [{**each, "message": None} for each in whole]}]
+    with llm.call("m", n=4) as call:
+        call.response({"choices": whole})
+    with llm.call("m", n=4) as call:
+        assert list(call.stream(iter(parts + ends))) == parts + ends
+    for span in tracer.spans:
+        assert span.attributes["gen_ai.response.finish_reasons"] == ("stop", "length", *["tool_calls"] * 2)
+        messages = json.loads(str(span.attributes["gen_ai.output.messages"]))
+        assert [message["finish_reason"] for message in messages] == ["stop", "length", *["tool_calls"] * 2]
+        assert [message["parts"] for message in messages] == [
+            [{"type": "text", "content": "yes"}],
+            [{"type": "text", "content": "no"}],
+            [{"type": "tool_call", "id": "a", "name": "a", "arguments": {"n": [1]}}],
+            [{"type": "tool_call", "id": "b", "name": "b", "arguments": "not JSON"}],
+        ]
+
+
+TEXT = [{"type": "text", "content": "hi"}]
+CALLED = {"type": "tool_call", "id": "c", "name": "weather", "arguments": {"city": "Ulm"}}
+ANSWERED = {"type": "tool_call_response", "id": "c", "response": "22 °C"}
+
+
+class Odd:
+    """A message that cannot be looked at."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # what makes it odd
+        raise OSError
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("hi", [{"role": "user", "parts": TEXT}]),
+        ({"role": "user", "content": "hi"}, [{"role": "user", "parts": TEXT}]),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], [{"role": "user", "parts": TEXT}]),
+        ([SimpleNamespace(role="user", content=["hi"])], [{"role": "user", "parts": TEXT}]),
+        ([{"role": "user", "content": [{"text": "hi"}]}], [{"role": "user", "parts": TEXT}]),
+        (
+            [{"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "function": {"name": "weather", "arguments": '{"city":"Ulm"}'}}
+            ]}, {"role": "tool", "tool_call_id": "c", "content": "22 °C"}],
+            [{"role": "assistant", "parts": [CALLED]}, {"role": "tool", "parts": [ANSWERED]}],
+        ),
+        (
+            [{"role": "assistant", "content": [
+                {"type": "tool_use", "id": "c", "name": "weather", "input": {"city": "Ulm"}}]},
+             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "22 °C"}]}],
+            [{"role": "assistant", "parts": [CALLED]}, {"role": "user", "parts": [ANSWERED]}],
+        ),
+        (
+            [{"role": "assistant", "content": [
+                {"toolUse": {"toolUseId": "c", "name": "weather", "input": {"city": "Ulm"}}}]},
+             {"role": "user", "content": [{"toolResult": {"toolUseId": "c", "content": "22 °C"}}]}],
+            [{"role": "assistant", "parts": [CALLED]}, {"role": "user", "parts": [ANSWERED]}],
+        ),
+        ([{"role": "user", "parts": TEXT}], [{"role": "user", "parts": TEXT}]),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+         [{"role": "user", "parts": [{"type": "image_url", "image_url": "x"}]}]),
+        ([7, {"a": 1}], [7, {"a": 1}]),
+        ([{"role": "user", "tool_calls": 7}], [{"role": "user", "tool_calls": 7}]),
+    ],
+)  # fmt: skip
+def test_messages_in_the_form_of_the_conventions(
+    given: Any, kept: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer = recording_tracer(capture="request")
+    monkeypatch.setattr(lambent, "_default", tracer)
+    with llm.call("m", messages=given):
+        pass
+    assert json.loads(str(tracer.spans[0].attributes["gen_ai.input.messages"])) == kept
+    with llm.call("m", messages=[Odd(), given]):
+        pass
+
+
 def test_contents_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     tracer = recording_tracer(capture="both")
     monkeypatch.setattr(lambent, "_default", tracer)
@@ -228,7 +324,7 @@ def test_contents_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     (message,) = json.loads(str(chat["gen_ai.output.messages"]))
     assert message["parts"] == [
         {"type": "text", "content": "let me see"},
-        {**CALLS[0], "arguments": '{"city":"Ulm"}'},
+        {**CALLS[0], "arguments": {"city": "Ulm"}},
     ]
     assert message["finish_reason"] == "tool_calls"
     assert json.loads(str(run["gen_ai.tool.call.arguments"])) == {"city": "Ulm", "token": "[redacted]"}
@@ -421,7 +517,7 @@ def test_a_stream_is_read_part_by_part(
     else:
         text, called = message["parts"]
         assert text["content"] == "let me"
-        assert json.loads(called["arguments"]) == {"city": "Ulm"}
+        assert called["arguments"] == {"city": "Ulm"}
     assert attributes["gen_ai.request.stream"] is True
     assert attributes["gen_ai.response.time_to_first_chunk"] == 0.5
     assert attributes["lambent.llm.time_to_first_token"] == (1.5 if provider == "anthropic" else 1.0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sysconfig
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +133,47 @@ os._exit(0)
 )
 def test_a_thousand_inits_and_closes_leave_nothing(mode: str, times: int, run_python: Any) -> None:
     run_python(CLOSED.format(mode=mode, times=times))
+
+
+@pytest.mark.parametrize("api", ["", "from opentelemetry import trace as api"])
+def test_nothing_holds_a_closed_tracer(api: str, run_python: Any) -> None:
+    """Not even the last one, with the spans that its exporter keeps, whatever has been used of it."""
+    path = [str(Path(lambent.__file__).parents[1]), sysconfig.get_path("purelib")]
+    run_python(HELD.format(api=api), {"PYTHONPATH": os.pathsep.join(path)})
+
+
+HELD = """
+import gc, weakref
+{api}
+import lambent
+from lambent.exporters.memory import MemoryExporter
+
+
+@lambent.trace(inputs=True, outputs=True)
+def work(values):
+    return {{"values": [values]}}
+
+
+def once():
+    tracer = lambent.init(exporter=MemoryExporter(), backend="honeyhive", capture="both", api_key="secret")
+
+    @tracer.handler
+    def handler(event, context):
+        work({{"a": 1}})
+        lambent.enrich_session({{"b": 1}})
+        if "api" in globals():
+            with api.get_tracer("library").start_as_current_span("inside"):
+                pass
+
+    handler({{"Records": [{{"eventSource": "aws:sqs", "body": "x", "messageId": "1"}}]}}, None)
+    tracer.close()
+    return weakref.ref(tracer)
+
+
+gone = [once() for _ in range(3)]
+gc.collect()
+assert [each() for each in gone] == [None] * 3
+"""
 
 
 def test_each_has_its_own_pipeline_and_resource() -> None:

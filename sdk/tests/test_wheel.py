@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SDK = Path(__file__).parents[1]
-LIMIT_KB = 245  # above the budget of 120, until something gives way: docs/design/wheel.md
+LIMIT_KB = 250  # above the budget of 120, until something gives way: docs/design/wheel.md
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ class Meaning(ast.NodeTransformer):
             "from __future__ import annotations",
         ):
             return None
-        if isinstance(node, ast.stmt) and ast.unparse(node).startswith(("_fill(", "__doc__ = ")):
+        ours = ("_fill(", "__doc__ = ", "__firstlineno__ = ")
+        if isinstance(node, ast.stmt) and ast.unparse(node).startswith(ours):
             return None
         if isinstance(node, ast.Pass) or (
             isinstance(node, ast.Expr)

@@ -16,13 +16,14 @@ if [ -z "$python" ]; then
 fi
 
 # What builds the SDK's wheel: there in the repository's own environment, else pip fetches it.
-isolation=()
-if "$python" -c 'import flit_core' 2>/dev/null; then isolation=(--no-build-isolation); fi
+# (No array: an empty one is unbound to bash before 4.4, which the image of Python 3.11 and macOS have.)
+set --
+if "$python" -c 'import flit_core' 2>/dev/null; then set -- --no-build-isolation; fi
 
 rm -rf "$build"
 mkdir -p "$build"
 "$python" -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
-    --no-deps --no-compile "${isolation[@]}" --target "$build" "$root/sdk"
+    --no-deps --no-compile "$@" --target "$build" "$root/sdk"
 cp lambda_functions/*.py "$build"
 
 # The same files give the same bytes: names in order, no times.

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ def test_size_and_version_reach_the_tests() -> None:
     assert "--lambda-memory 256" in make("test").stdout
 
 
+def test_a_version_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    suite = tmp_path / "tests" / "lambda"
+    suite.mkdir(parents=True)
+    (suite / "Makefile").write_text((HERE / "Makefile").read_text())
+    done = subprocess.run(
+        ["make", "build", f"VENV_PYTHON={sys.executable}", "PYTHON_VERSION=3.2", "DOCKER=no"],
+        cwd=suite,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert [line.split(" was found")[0] for line in done.stderr.splitlines()][:1] == ["No Python 3.2"]
+    assert "Traceback" not in done.stderr
+
+
 def test_with_docker_the_bundle_is_built_in_an_image_and_taken_out(tmp_path: Path) -> None:
     log = tmp_path / "log"
     docker = tmp_path / "docker"
@@ -168,6 +186,10 @@ def test_the_image_builds_what_the_script_builds() -> None:
     assert copied
     assert [path for path in copied if not (ROOT / path).exists()] == []
     assert "build-deployment-package.sh" in recipe
+    # Bash 4.2, in the image of Python 3.11, takes an empty array for one that is not set.
+    script = (HERE / "build-deployment-package.sh").read_text()
+    assert "set -euo pipefail" in script
+    assert "[@]" not in script
     assert recipe.count("public.ecr.aws/lambda/python:${PYTHON_VERSION}") == 2
     allowed = (HERE / "Dockerfile.bundle-builder.dockerignore").read_text().splitlines()
     assert allowed[0] == "*"

@@ -9,7 +9,7 @@ from tests.performance.performance_utils import OURS, SPECIFIED, settled, shown,
 
 from lambent.compat.honeyhive import HoneyHiveTracer, trace
 from lambent_lab.measure import PerformanceBenchmark, PerformanceTester
-from lambent_lab.measure.quick import measure
+from lambent_lab.measure.testers.quick import measure
 
 pytestmark = pytest.mark.benchmark
 

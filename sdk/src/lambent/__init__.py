@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lambent.enrich import EventType, enrich_session, enrich_span
     from lambent.errors import ConfigError, LambentError
     from lambent.limits import Limits
+    from lambent.otel.provider import Provider
     from lambent.parts import Link
     from lambent.span import NonRecordingSpan, Span
     from lambent.tracer import Tracer
@@ -197,10 +198,13 @@ def get_tracer() -> Tracer:
 
 
 def _forget(tracer: object) -> None:
-    """Make a closed tracer no longer the default one."""
+    """Make a closed tracer no longer the default one, nor the one that OpenTelemetry's API finds."""
     global _default  # noqa: PLW0603  # see `init`
     if _default is tracer:
         _default = None
+    provider: Provider | None = getattr(tracer, "_provider", None)
+    if provider is not None:
+        provider.leave()
 
 
 # In the wheel the finder of bundled modules follows: docs/design/hot-set.md

@@ -145,8 +145,12 @@ def _exporters(value: object) -> tuple[object, ...]:
             from lambent.otel.exporter import OtelExporter
 
             exporters.append(OtelExporter(item))
-        elif callable(getattr(item, "export", None)):
+        elif isinstance(item, Exporter):
             exporters.append(item)
+        elif callable(getattr(item, "export", None)):
+            from lambent.exporters._adapted import UntimedExporter, takes_time
+
+            exporters.append(item if takes_time(item.export) else UntimedExporter(item))
         else:
             raise ValueError(f"an exporter or a name, not {type(item).__name__}")
     return tuple(exporters)

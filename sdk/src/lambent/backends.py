@@ -22,13 +22,15 @@ class Preset:
 
     `urls` are templates of base URLs, the first without a gap counts; `path` is added to it. `key` is
     the variable that `api_key` stands for; `needs` are those without which nothing can be sent. `signed`
-    names the AWS service of a signature (SigV4). `grpc` says whether OTLP/gRPC is spoken there.
+    names the AWS service of a signature (SigV4). `grpc` says whether OTLP/gRPC is spoken there, `grpc_url`
+    what stands in the place of the last URL then.
     `regions` gives the part of the address that follows from the AWS region.
     """
 
     __slots__ = (
         "attributes",
         "grpc",
+        "grpc_url",
         "headers",
         "key",
         "needs",
@@ -52,6 +54,7 @@ class Preset:
         regions: Mapping[str, str] | None = None,
         signed: str = "",
         grpc: bool = False,
+        grpc_url: str = "",
     ) -> None:
         self.title = title
         self.urls = urls
@@ -63,6 +66,7 @@ class Preset:
         self.regions = regions or {}
         self.signed = signed
         self.grpc = grpc
+        self.grpc_url = grpc_url
 
 
 _PROJECT = {"project": "{project}", "source": "{source}", "session_name": "{session_name}"}
@@ -160,6 +164,7 @@ PRESETS: dict[str, Preset] = {
         headers={"authorization": "Bearer {PHOENIX_API_KEY}"},
         attributes={"openinference.project.name": "{PHOENIX_PROJECT_NAME|{project}}"},
         grpc=True,
+        grpc_url="http://localhost:{PHOENIX_GRPC_PORT|4317}",
     ),
     "langfuse": Preset(
         "Langfuse",
@@ -277,7 +282,8 @@ def url_of(name: str, config: Config, *, grpc: bool = False) -> str:
         else config.variables.get("LAMBENT_SERVER_URL", "")
     )
     base = own.strip()
-    for template in preset.urls:
+    urls = (*preset.urls[:-1], preset.grpc_url) if grpc and preset.grpc_url else preset.urls
+    for template in urls:
         base = base or values.fill(template)
     if not base:
         return ""

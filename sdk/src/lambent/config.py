@@ -16,7 +16,7 @@ from lambent.limits import limits_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from lambent.exporters import Exporter
     from lambent.limits import Limits
@@ -341,8 +341,10 @@ class Config:
         return f"Config({shown(self.__dict__)})"
 
 
-known: list[Config] = []
-"""The last configurations: what is said must not show their secrets."""
+known: list[tuple[list[Any], Mapping[str, str]]] = []
+"""Of the last configurations what may hold secrets: what is said must not show these. Not the configurations,
+which hold exporters, and so the spans of tracers that have been closed."""
+_SECRETS = ("api_key", "headers", "endpoint", "traces_endpoint", "server_url", "proxy")
 
 
 def read(
@@ -386,7 +388,7 @@ def read(
         keys = (name for variable, name in _IMPLIED if env.get(variable, "").strip())
         values["backend"] = implied or next(keys, "")
     config = Config(values, given, env)
-    known[:] = [*known[-7:], config]
+    known[:] = [*known[-7:], ([values[name] for name in _SECRETS], env)]
     return config
 
 

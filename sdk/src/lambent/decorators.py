@@ -8,23 +8,30 @@ the one of the current span, else the default one.
 from __future__ import annotations
 
 from lambent.context import CURRENT
-from lambent.enrich import event_type_of, named, tracer_here, tracer_of
+from lambent.enrich import event_type_of, named, says_error, tracer_here, tracer_of
 from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
 from lambent.values import arguments_of, as_text, flatten
-from lambent.wrapping import around, drop_own_frame, kind_of, look_like
+from lambent.wrapping import around, kind_of, look_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from functools import cached_property, partialmethod
     from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
     from lambent.capture import Capture
     from lambent.config import Config
 
     F = TypeVar(
-        "F", bound=Callable[..., Any] | staticmethod[Any, Any] | classmethod[Any, Any, Any] | property
+        "F",
+        bound=Callable[..., Any]
+        | staticmethod[Any, Any]
+        | classmethod[Any, Any, Any]
+        | property
+        | cached_property[Any]
+        | partialmethod[Any],
     )
     C = TypeVar("C", bound=type)
 
@@ -62,14 +69,16 @@ class Tracing:
 
     def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
         self._tracer = tracer_of(given.pop("tracer", None))
-        self._name: str | None = given.get("event_name")
+        self.name: str | None = given.get("event_name")
         self._awaits = awaits
         self._redact: tuple[str, ...] = tuple(given.pop("redact", ()))
         self._inputs, self._outputs = given.get("inputs"), given.get("outputs")
         self._given = {
             name: value
             for name, value in given.items()
-            if value is not None and not (name in {"inputs", "outputs"} and isinstance(value, bool))
+            if value is not None
+            and not (name in {"inputs", "outputs"} and isinstance(value, bool))
+            and (name != "error" or says_error(value))
         }
         if "event_type" in self._given:
             self._given["event_type"] = event_type_of(self._given["event_type"])
@@ -83,50 +92,74 @@ class Tracing:
         elif isinstance(function, property) and function.fget is not None:
             made = function.getter(self(function.fget))
         elif isinstance(function, type):
-            made = _traced_class(function, self)
+            from lambent.classes import trace_as_asked
+
+            made = trace_as_asked(function, self)
         elif callable(function):
             made = self._around(function)
+        elif type(function).__name__ in {"cached_property", "partialmethod"}:
+            made = function
+            made.func = self(made.func)
         else:
             raise TypeError(f"trace() decorates functions and classes, not {type(function).__name__}")
         return made  # type: ignore[no-any-return]  # by its looks it is what it was
 
     def __enter__(self) -> Any:
         """Start the span of a block, and return it."""
-        state = self._beginning(self._name or "block", None)((), {})
+        state = self.beginning(self.name or "block", None)((), {})
         self._blocks.append((id(self), state))
         return state[0] if type(state) is tuple else state
 
     def __exit__(self, *details: object) -> None:
-        _leave(_taken(self._blocks, self), details[1])
+        leave(taken(self._blocks, self), details[1])
+
+    async def __aenter__(self) -> Any:
+        """Start the span of an `async with` block, and return it."""
+        return self.__enter__()
+
+    async def __aexit__(self, *details: object) -> None:
+        self.__exit__(*details)
 
     def _around(self, function: Callable[..., Any]) -> Any:
         inner: Any = function
         while not hasattr(inner, "__qualname__") and hasattr(inner, "func"):
             inner = inner.func
         qualified: str = getattr(inner, "__qualname__", type(inner).__qualname__)
-        begin = self._beginning(self._name or qualified.rpartition("<locals>.")[2], function)
+        begin = self.beginning(self.name or qualified.rpartition("<locals>.")[2], function)
         kind = kind_of(function)
         if self._awaits and kind == "sync":
             kind = "coroutine"
         if self._given.get("event_type") != "model":
-            return around(function, begin, _fail, _succeed, kind)
+            return around(function, begin, fail, _succeed, kind)
         from lambent.gen_ai import answering, streaming
 
         if "generator" not in kind:
-            return around(function, begin, _fail, answering(_succeed), kind)
-        return look_like(around(streaming(function), begin, _fail, _succeed, kind), function)
+            return around(function, begin, fail, answering(_succeed), kind)
+        return look_like(around(streaming(function), begin, fail, _succeed, kind), function)
 
-    def _beginning(self, name: str, function: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
+    def of_method(self, name: str) -> Tracing:
+        """Return the same for a method of the class that this is for."""
+        one = Tracing({})
+        one.__dict__.update(self.__dict__)
+        if self.name:
+            one.name = f"{self.name}.{name}"
+            one._given = {**self._given, "event_name": one.name}
+        return one
+
+    def beginning(self, name: str, function: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
         """Return what starts the span of one call."""
         own = self._tracer
+        error = self._given.get("error")
+        failed = None if error is None else as_text(error)
         read: Any = None
         has_defaults = function is not None  # until a call without arguments shows that there are none
-        from weakref import WeakKeyDictionary
+        from weakref import WeakKeyDictionary, ref
 
-        last: tuple[Config | None, Prepared] = (None, (None, "", None, None))
+        # Weakly: a configuration may hold an exporter, and that the spans of a tracer that has been closed.
+        last: tuple[Callable[[], Config | None], Prepared] = (_nothing, (None, "", None, None))
         earlier: WeakKeyDictionary[Config, Prepared] = WeakKeyDictionary()
         if isinstance(own, Tracer):  # the first call takes no longer than the others, then
-            last = (own.config, self._prepare(own.config, name))
+            last = (ref(own.config), self._prepare(own.config, name))
             if last[1][2] is not None and function is not None:
                 read = arguments_of(function)
 
@@ -136,13 +169,15 @@ class Tracing:
                 tracer = own or tracer_here()
                 config = tracer.config
                 known, ready = last
-                if known is not config:
+                if known() is not config:
                     ready = earlier[config] = earlier.get(config) or self._prepare(config, name)
-                    last = (config, ready)
+                    last = (ref(config), ready)
                 attributes, prefix, inputs, outputs = ready
                 span = tracer.start_span(name, None, 0, attributes)
                 if type(span) is not Span:
                     return span.__enter__()
+                if failed is not None:
+                    span.set_status(2, failed)
                 if inputs is not None and (has_defaults or args or kwargs):
                     if read is None:
                         read = arguments_of(function)
@@ -212,7 +247,7 @@ def _keep_inputs(span: Span, prefix: str, arguments: dict[str, Any], keeper: _Ke
             span.set_attribute(f"{prefix}inputs.{key}", part if plain else as_text(part)[: keeper.size])
 
 
-def _taken(blocks: list[tuple[int, Any]], owner: object) -> Any:
+def taken(blocks: list[tuple[int, Any]], owner: object) -> Any:
     """Take off the list the block that is left: tasks and threads may share its owner, not a current span."""
     current = CURRENT.get()
     mine = [block for block in blocks if block[0] == id(owner)]
@@ -223,11 +258,15 @@ def _taken(blocks: list[tuple[int, Any]], owner: object) -> Any:
     return here[-1][1]
 
 
-def _leave(state: Any, exc: Any) -> None:
+def _nothing() -> None:
+    """Stand for a reference to something that is gone."""
+
+
+def leave(state: Any, exc: Any) -> None:
     if exc is None:
         _succeed(state, None)
     else:
-        _fail(state, exc)
+        fail(state, exc)
 
 
 def _succeed(state: Any, response: object) -> None:
@@ -250,7 +289,7 @@ def _succeed(state: Any, response: object) -> None:
         state.__exit__(None, None, None)
 
 
-def _fail(state: Any, exc: BaseException) -> None:
+def fail(state: Any, exc: BaseException) -> None:
     span = state[0] if type(state) is tuple else state
     if span is None:
         return
@@ -265,88 +304,6 @@ def _say(error: Exception) -> None:
     from lambent.diagnostics import say_once
 
     say_once("trace", f"a call is not traced ({type(error).__name__}: {error}); the function is not affected")
-
-
-def _traced_class(cls: type, tracing: Tracing) -> type:
-    """Trace the blocks of a context manager's class, the methods of any other."""
-    traced = False
-    for enter, leave, is_async in (("__enter__", "__exit__", False), ("__aenter__", "__aexit__", True)):
-        if hasattr(cls, enter) and hasattr(cls, leave):
-            _trace_blocks(cls, tracing, (enter, leave), is_async)
-            traced = True
-    return cls if traced else _trace_methods(cls, tracing)
-
-
-def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: bool) -> None:
-    enter, leave = (getattr(cls, name) for name in names)
-    begin = tracing._beginning(tracing._name or cls.__qualname__.rpartition("<locals>.")[2], None)
-    # By identity: an object need not be hashable, nor have room for an attribute.
-    blocks: list[tuple[int, Any]] = []
-
-    def entered(self: Any) -> Any:
-        state = begin((), {})
-        try:
-            value = enter(self)
-        except BaseException as exc:
-            drop_own_frame(exc)
-            _fail(state, exc)
-            raise
-        blocks.append((id(self), state))
-        return value
-
-    def exited(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
-        state = _taken(blocks, self)
-        try:
-            swallowed = leave(self, kind, exc, traceback)
-        except BaseException as error:
-            drop_own_frame(error)
-            _leave(state, error)
-            raise
-        _leave(state, None if swallowed else exc)
-        return swallowed
-
-    async def entered_async(self: Any) -> Any:
-        state = begin((), {})
-        try:
-            value = await enter(self)
-        except BaseException as exc:
-            drop_own_frame(exc)
-            _fail(state, exc)
-            raise
-        blocks.append((id(self), state))
-        return value
-
-    async def exited_async(self: Any, kind: Any, exc: Any, traceback: Any) -> Any:
-        state = _taken(blocks, self)
-        try:
-            swallowed = await leave(self, kind, exc, traceback)
-        except BaseException as error:
-            drop_own_frame(error)
-            _leave(state, error)
-            raise
-        _leave(state, None if swallowed else exc)
-        return swallowed
-
-    for name, inner, outer in (
-        (names[0], enter, entered_async if is_async else entered),
-        (names[1], leave, exited_async if is_async else exited),
-    ):
-        setattr(cls, name, look_like(outer, inner))
-
-
-def _trace_methods(cls: Any, tracing: Tracing) -> Any:
-    for name, member in list(vars(cls).items()):
-        is_method = isinstance(member, (staticmethod, classmethod)) or (
-            callable(member) and hasattr(member, "__get__") and not isinstance(member, type)
-        )
-        if is_method and not name.startswith("_"):
-            one = Tracing({})
-            one.__dict__.update(tracing.__dict__)
-            if tracing._name:
-                one._name = f"{tracing._name}.{name}"
-                one._given = {**tracing._given, "event_name": one._name}
-            setattr(cls, name, one(member))
-    return cls
 
 
 def _make(name: str, function: Any, awaits: bool, options: dict[str, Any]) -> Any:
@@ -377,7 +334,7 @@ def trace(function: Any = None, /, **options: Any) -> Any:
 
     Functions, coroutines, generators (the span lives as long as the iteration), context managers (as long
     as the block), methods of any kind, partials and other callables; of a class the methods, or, where it
-    is a context manager, the blocks. `with trace("name") as span:` traces a block.
+    is a context manager, the blocks. `with trace("name") as span:` traces a block; `async with` does, too.
 
     `event_name` is the span's name, default the function's; `event_type` one of `EventType`; `metadata`,
     `config`, `metrics`, `feedback`, `user_properties`, `event_id` and `error` are kept on each span.
@@ -413,5 +370,7 @@ if TYPE_CHECKING:
 
 def trace_class(cls: Any = None, /, **options: Any) -> Any:
     """Trace the public methods that a class defines: `@trace_class`, or with the options of `trace`."""
+    from lambent.classes import trace_methods
+
     tracing = _make("trace_class", None, False, options)
-    return _trace_methods(cls, tracing) if cls is not None else lambda cls: _trace_methods(cls, tracing)
+    return trace_methods(cls, tracing) if cls is not None else lambda cls: trace_methods(cls, tracing)

@@ -54,14 +54,14 @@ def _secrets() -> list[str]:
     from lambent.config import known
 
     found = []
-    for config in known:
-        found += [config.api_key, *config.headers.values()]
-        for url in (config.endpoint, config.traces_endpoint, config.server_url, config.proxy):
+    for (api_key, headers, *urls), variables in known:
+        found += [api_key, *headers.values()]
+        for url in urls:
             rest, _, query = url.partition("://")[2].partition("?")
             found += [query, *[pair.partition("=")[2] for pair in query.split("&")]]
             user, _, password = rest.partition("/")[0].rpartition("@")[0].partition(":")
             found += [password or user]
-        for name, value in config.variables.items():
+        for name, value in variables.items():
             if len(value) >= 8 and name.upper().endswith(_NAMES):
                 found.append(value.strip())
     return [secret for secret in found if len(secret) >= 4]

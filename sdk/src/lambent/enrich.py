@@ -30,6 +30,7 @@ __all__ = [
     "enrich_span",
     "event_type_of",
     "named",
+    "says_error",
     "tracer_here",
     "tracer_of",
 ]
@@ -110,6 +111,11 @@ def named(honeyhive: bool, given: Mapping[str, object]) -> dict[str, object]:
     return attributes
 
 
+def says_error(value: object) -> bool:
+    """Whether what is given as `error` is one: an empty text and False say that there was none."""
+    return isinstance(value, BaseException) or bool(value)
+
+
 def tracer_of(given: Any) -> Tracer | None:
     """Return the tracer that is meant by one, by a part of one or by its provider; None for None."""
     tracer = given if given is None or hasattr(given, "config") else getattr(given, "_tracer", None)
@@ -153,8 +159,11 @@ def _give(span: AnySpan | None, given: Mapping[str, object]) -> bool:
     """Put the values on a span; return whether it took them."""
     if span is None or not span.is_recording():
         return False
-    span.set_attributes(named(_names_of(span), given))
     error = given.get("error")
+    if error is not None and not says_error(error):
+        error = None
+        given = {name: value for name, value in given.items() if name != "error"}
+    span.set_attributes(named(_names_of(span), given))
     if error is not None:
         if isinstance(error, BaseException):
             span.record_exception(error)
@@ -183,6 +192,18 @@ class Enrichment(int):
     ) -> None:
         if self._enters is not None:
             self._span.__exit__(exc_type, exc, traceback)
+
+    async def __aenter__(self) -> Any:
+        """The same for `async with`."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
 
     def __repr__(self) -> str:
         return repr(bool(self))

@@ -47,6 +47,16 @@ _INSIDE = frozenset({
 _TEXTS = frozenset({"content", "text", "output_text"})
 _CALLED = frozenset({"toolUse", "functionCall", "function_call", "function"})
 _LISTED = frozenset({"tool_calls", "content", "parts", "output"})
+_CHOICES = frozenset({"choices", "candidates"})
+
+
+class _Choice:
+    """One of the answers to a request: there are several where several were asked for."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.tools: dict[object, dict[str, str]] = {}
+        self.reason = ""
 
 
 class Reading:
@@ -61,8 +71,7 @@ class Reading:
         self.tokens: dict[str, int] = {}
         self.who: dict[str, str] = {}
         self.reasons: list[str] = []
-        self.tools: dict[object, dict[str, str]] = {}
-        self.texts: list[str] = []
+        self.choices: dict[object, _Choice] = {}
 
     def see(self, part: object) -> bool:
         """Read a response or a part of one, whatever it is; return whether text or a tool's call is in it."""
@@ -74,59 +83,68 @@ class Reading:
             say_once("llm", f"a response could not be read ({type(error).__name__}: {error})")
             return False
 
-    def take(self, node: Any, within: str = "", place: object = None, depth: int = 0) -> bool:
+    def take(
+        self, node: Any, within: str = "", place: object = None, depth: int = 0, choice: object = 0
+    ) -> bool:
         """Do it. `within` is the name under which the node stands, `place` its number among tools' calls."""
         if isinstance(node, (list, tuple)):
-            listed = within in _LISTED
+            listed, chosen = within in _LISTED, within in _CHOICES
             found = [
-                self.take(each, within, number if listed else place, depth + 1)
+                self.take(each, within, number if listed else place, depth + 1, number if chosen else choice)
                 for number, each in enumerate(node)
             ]
             return any(found)
         if isinstance(node, str):
-            return (within in _TEXTS or not within) and self._text(node)
+            return (within in _TEXTS or not within) and self._text(choice, node)
         fields = node if isinstance(node, dict) else getattr(node, "__dict__", None)
         if not isinstance(fields, dict) or depth > 12:
             return False
         kind = fields.get("type")
+        if within in _CHOICES:
+            choice = fields.get("index", choice)
         for index in ("index", "contentBlockIndex", "output_index"):
             place = fields.get(index, place)
         if kind == "response.completed":  # it has all that came before once more
-            self.texts.clear()
-            self.tools.clear()
+            self.choices.clear()
         called = within == "tool_calls" and "name" in fields
         has_more = False
         if called or within in _CALLED or kind in {"tool_use", "function_call"}:
-            self._tool(fields, place)
+            self._tool(fields, choice, place)
             has_more = True
         for key, value in fields.items():
             if key == "delta" and kind == "response.output_text.delta":
-                has_more |= self._text(str(value))
+                has_more |= self._text(choice, str(value))
             elif key in _INSIDE or key in _TEXTS:
-                has_more |= self.take(value, key, place, depth + 1)
+                has_more |= self.take(value, key, place, depth + 1, choice)
             elif value is not None:
-                self._field(key, value, within, place)
+                self._field(key, value, within, (choice, place))
         return has_more
 
-    def _field(self, key: str, value: Any, within: str, place: object) -> None:
+    def _choice(self, number: object) -> _Choice:
+        return self.choices.setdefault(number, _Choice())
+
+    def _field(self, key: str, value: Any, within: str, where: tuple[object, object]) -> None:
+        choice, place = where
         if key in _TOKENS and type(value) is int:
             self.tokens[_TOKENS[key]] = value
         elif key in _REASONS:
-            self.reasons.append(str(getattr(value, "value", value)))
+            reason = str(getattr(value, "value", value))
+            self.reasons.append(reason)
+            self._choice(choice).reason = reason
         elif key in _WHO and within in {"", "message", "response"} and isinstance(value, str):
             self.who.setdefault(_WHO[key], value)
-        elif within == "tool_calls" and key == "id":
-            self.tools.setdefault(place, {})["id"] = str(value)
+        elif within == "tool_calls" and key == "id" and value:  # later parts may have an empty one
+            self._choice(choice).tools.setdefault(place, {})["id"] = str(value)
         elif key == "partial_json" or (key == "input" and within == "toolUse" and isinstance(value, str)):
-            self._argument(place, str(value))
+            self._argument(self._choice(choice).tools.setdefault(place, {}), str(value))
 
-    def _text(self, text: str) -> bool:
+    def _text(self, choice: object, text: str) -> bool:
         if text and self.capture is not None:
-            self.texts.append(text)
+            self._choice(choice).texts.append(text)
         return bool(text)
 
-    def _tool(self, fields: dict[str, Any], place: object) -> None:
-        called = self.tools.setdefault(place, {})
+    def _tool(self, fields: dict[str, Any], choice: object, place: object) -> None:
+        called = self._choice(choice).tools.setdefault(place, {})
         for name, names in (("id", ("call_id", "toolUseId", "id")), ("name", ("name",))):
             value = next((fields[each] for each in names if fields.get(each)), None)
             if value is not None:
@@ -134,16 +152,15 @@ class Reading:
         for name in ("arguments", "input", "args"):
             given = fields.get(name)
             if given and isinstance(given, dict if name == "input" else (dict, str)):
-                self._argument(place, as_text(given))
+                self._argument(called, as_text(given))
 
-    def _argument(self, place: object, text: str) -> None:
-        called = self.tools.setdefault(place, {})
+    def _argument(self, called: dict[str, str], text: str) -> None:
         if self.capture is not None:
             called["arguments"] = called.get("arguments", "") + text
 
     def attributes(self) -> dict[str, object]:
         """Return what has been read under the names of the conventions."""
-        capture, tokens = self.capture, dict(self.tokens)
+        tokens = dict(self.tokens)
         for apart in ("cache_read", "cache_creation"):
             count = tokens.pop(apart, 0)
             if count:
@@ -153,21 +170,28 @@ class Reading:
         found |= {f"gen_ai.response.{name}": value for name, value in self.who.items()}
         if self.reasons:
             found["gen_ai.response.finish_reasons"] = self.reasons
-        parts: list[dict[str, object]] = []
-        if capture is not None and self.texts:
-            parts.append({"type": "text", "content": capture.text("".join(self.texts))})
-        for called in self.tools.values():
-            part: dict[str, object] = {"type": "tool_call", **called}
-            arguments = part.pop("arguments", None)
-            if capture is not None and arguments is not None:
-                part["arguments"] = capture.text(arguments)
-            parts.append(part)
-        if parts:
-            message = {"role": "assistant", "parts": parts}
-            if self.reasons:
-                message["finish_reason"] = self.reasons[-1]
-            found["gen_ai.output.messages"] = as_text([message])
+        messages = [message for choice in self.choices.values() for message in self._message(choice)]
+        if messages:
+            found["gen_ai.output.messages"] = as_text(messages)
         return found
+
+    def _message(self, choice: _Choice) -> list[dict[str, object]]:
+        """Return a choice as the conventions have it; nothing of one in which nothing may be kept."""
+        parts: list[dict[str, object]] = []
+        if self.capture is not None and choice.texts:
+            parts.append({"type": "text", "content": self.capture.text("".join(choice.texts))})
+        for called in choice.tools.values():
+            part: dict[str, object] = {"type": "tool_call", **called}
+            arguments = called.get("arguments")
+            if self.capture is not None and arguments is not None:
+                from lambent.conversation import parsed
+
+                part["arguments"] = self.capture.clean(parsed(arguments))
+            parts.append(part)
+        message: dict[str, object] = {"role": "assistant", "parts": parts}
+        if choice.reason:
+            message["finish_reason"] = choice.reason
+        return [message] if parts else []
 
 
 class Stream:

@@ -73,6 +73,17 @@ class _Block:
             self.span.set_attribute("error.type", exc_type.__qualname__)
         self.span.__exit__(exc_type, exc, traceback)
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
 
 class Call(_Block):
     """The call of a model. Get one from `call`."""
@@ -147,7 +158,10 @@ def call(
     name = f"{operation} {model}"
     given = {"event_type": "model", "event_name": name, "config": others}
     made = Call(tracer, name, 2, given, attributes)
-    made._keep("request", "gen_ai.input.messages", messages)
+    if messages is not None:
+        from lambent.conversation import conversation
+
+        made._keep("request", "gen_ai.input.messages", conversation(messages))
     return made
 
 

@@ -5,20 +5,24 @@ Rules
   nothing goes to the backend, and only the name asks.
 - The outermost span of a trace in this process begins one, with an id made here and no network call. Spans
   inside it have its id. A caller's session, which its baggage names, goes on instead of a new one.
+- A program that asks for a session gets one then and there; the spans that are open go over to it.
 - The id is in the baggage until that span ends, so that whatever is called takes it along. An id left there
   by a span that has ended, or by another tracer, is nobody's.
 """
 
 from __future__ import annotations
 
+from lambent.context import CURRENT
 from lambent.propagation.baggage import BAGGAGE, detach
 from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lambent.tracer import Tracer
 
-__all__ = ["SessionId", "attach"]
+__all__ = ["SessionId", "attach", "begin"]
 
 
 class SessionId(str):
@@ -27,6 +31,13 @@ class SessionId(str):
     __slots__ = ("owner",)
     owner: object
     """The tracer's delivery; None once the session has ended."""
+
+
+class _Asked(str):
+    """An id that the program asked for before there was a span, and what it said of the session."""
+
+    __slots__ = ("attributes",)
+    attributes: dict[str, object]
 
 
 class _Sessions:
@@ -71,7 +82,34 @@ class _Sessions:
         span._session = session, BAGGAGE.set({**entries, self._entry: session})
         if self._name:
             span.set_attribute(self._naming, self._name)
+        if type(found) is _Asked:
+            span.set_attributes(found.attributes)
         return str(session)
+
+    def change(self, session: str, name: str | None, attributes: dict[str, object]) -> None:
+        """Have the spans that are open here, and those to come, belong to another session."""
+        if name:
+            attributes[self._naming] = name
+        entries, span = BAGGAGE.get(), CURRENT.get()
+        ours: list[Span] = []
+        while isinstance(span, Span):
+            if span._tracer.delivery is self._owner and span.end_time is None:
+                ours.append(span)
+            span = span._parent  # type: ignore[assignment]  # a context ends the way up
+        asked: str
+        if not ours:
+            asked = _Asked(session)
+            asked.attributes = attributes
+        else:
+            for each in ours:
+                each.set_attributes(dict.fromkeys(("session.id", *self._names), session))
+            ours[-1].set_attributes(attributes)
+            asked = SessionId(session)
+            asked.owner = self._owner
+            if ours[-1]._session is not None:
+                ours[-1]._session[0].owner = None
+                ours[-1]._session = asked, ours[-1]._session[1]
+        BAGGAGE.set({**entries, self._entry: asked})
 
     def ended(self, span: Span) -> None:
         """End the session with the span that began it."""
@@ -89,7 +127,26 @@ def _uuid(number: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def attach(tracer: Tracer) -> None:
+def attach(tracer: Tracer) -> _Sessions:
     """Give a tracer sessions."""
     sessions = _Sessions(tracer)
     tracer._watch(sessions.started, sessions.ended)
+    return sessions
+
+
+def begin(tracer: Any, session: str | None, name: str | None, given: dict[str, object]) -> str:
+    """Begin a session where a program asks for one, and return its id; a new one, if it names none.
+
+    `given` are values for it, as `enrich_session` takes them.
+    """
+    if tracer.config.disabled:
+        return str(session or "")
+    made = str(session or _uuid(tracer._ids.trace_id()))
+    from lambent.enrich import named
+
+    values = {key: value for key, value in given.items() if value is not None}
+    attributes = named(tracer.config.backend == "honeyhive", values)
+    known = [getattr(watch, "__self__", None) for watch in tracer._watching_starts]
+    mine = [each for each in known if isinstance(each, _Sessions)] or [attach(tracer)]
+    mine[0].change(made, name, attributes)
+    return made

@@ -136,9 +136,9 @@ class Tracer:
     def _guard(self) -> Watchdog | None:
         """Return the watchdog, made with the first invocation; None where there is none."""
         if self.watchdog is None and self._watches:
-            from lambent.delivery.watchdog import Watchdog  # bundled
+            from lambent.delivery.watchdog import guard  # bundled
 
-            self.watchdog = Watchdog(self, self.recorder)
+            guard(self)
         return self.watchdog
 
     @property

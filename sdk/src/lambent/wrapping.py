@@ -59,7 +59,8 @@ def kind_of(function: Callable[..., object]) -> str:
         ):
             if code is made(kind_of).__code__:  # type: ignore[arg-type]  # all that it makes share their code
                 return kind
-    if flags & _COROUTINE:
+    marked = not {"_is_coroutine_marker", "_is_coroutine"}.isdisjoint(getattr(inner, "__dict__", ()))
+    if flags & _COROUTINE or marked:  # by inspect.markcoroutinefunction, or as it was done before that
         return "coroutine"
     if flags & _ASYNC_GENERATOR:
         return "async generator"
@@ -77,6 +78,9 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
         except (AttributeError, TypeError):  # it has none, or is an object that claims to have everything
             continue
     wrapper.__dict__.update(getattr(function, "__dict__", {}))
+    for name in ("cache_clear", "cache_info"):  # methods of what functools.lru_cache makes, in no __dict__
+        if hasattr(type(function), name):
+            setattr(wrapper, name, getattr(function, name))
     wrapper.__dict__["__wrapped__"] = function
     return wrapper
 

@@ -31,8 +31,10 @@ def _around_generator(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
                     sent = yield item
                 except GeneratorExit:
                     outside = _swap(inside)
-                    inner.close()
-                    raise
+                    response = inner.close()
+                    if response is None:  # always, before Python 3.13
+                        raise
+                    break
                 except BaseException as exc:  # noqa: BLE001  # the inner one's to handle
                     outside = _swap(inside)
                     drop_own_frame(exc)

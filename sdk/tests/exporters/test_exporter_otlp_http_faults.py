@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -120,10 +121,41 @@ def test_a_machine_without_ipv6_still_says_refused(
     from lambent.exporters import _http
 
     addresses = [(socket.AF_INET, ("127.0.0.1", free_port)), (999, ("::1", free_port, 0, 0))]
-    monkeypatch.setattr(_http, "resolve", lambda _host, _port: addresses)
+    monkeypatch.setattr(_http, "known", lambda _host, _port: addresses)
     result = make(f"http://localhost:{free_port}/", quiet_refused=True).export(BATCH, 5)
     lost(result, "refused")
     assert result.quiet
+
+
+def test_a_name_server_that_says_nothing_costs_the_time_given(
+    make: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lambent.exporters import _lookup
+
+    server = serve(OK)
+    release = threading.Event()
+    asked: list[str] = []
+
+    def slow(host: str, port: int) -> list[Any]:
+        asked.append(host)
+        if len(asked) == 2:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        assert release.wait(30)
+        return [(socket.AF_INET, ("127.0.0.1", server.port))]
+
+    monkeypatch.setattr(_lookup, "ask", slow)
+    exporter = make("http://collector.example/")
+    for _ in range(2):
+        result, took = timed(exporter, 0.2)
+        lost(result, "no connection in time")
+        assert (result.again, took < 10) == (True, True)
+    assert asked == ["collector.example"]  # once: the first question is still open
+    release.set()
+    assert exporter.export(BATCH, 30).ok
+    assert asked == ["collector.example"]
+    other = make("http://other.example/", wait=lambda seconds: None)
+    result = other.export(BATCH, 30)
+    assert (result.ok, result.retries, asked[1:]) == (True, 1, ["other.example"] * 2)  # a failure is not kept
 
 
 def test_an_address_that_swallows_packets_leaves_time_for_the_next(
@@ -139,7 +171,7 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next(
             sock.setblocking(False)
             sock.connect_ex(full)
         addresses = [(socket.AF_INET, full), (socket.AF_INET, ("127.0.0.1", server.port))]
-        monkeypatch.setattr(_http, "resolve", lambda _host, _port: addresses)
+        monkeypatch.setattr(_http, "known", lambda _host, _port: addresses)
         exporter = make("http://collector.example/")
         first, took = timed(exporter, 1.6)
         again, took_again = timed(exporter, 1.6)  # starts with the one that answered

@@ -20,14 +20,14 @@ from lambent_lab.errors import LabError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.gate.config import GateConfig
 
 
 def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A reader of an option's text from the limits' own module, loaded when it is used."""
 
     def callback(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-        from lambent_lab.measure import gate_config
+        from lambent_lab.measure.gate import config as gate_config
 
         if value is None or value == ():
             return None
@@ -41,7 +41,7 @@ def _read(convert: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
         try:
             return getattr(gate_config, convert)(value)
         except ValueError as error:
-            raise click.BadParameter(f"{error}.") from error
+            raise click.BadParameter(gate_config.sentence(str(error))) from error
 
     return callback
 
@@ -167,11 +167,12 @@ def command(
     """
     from lambent_lab import report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
-    from lambent_lab.measure import gating
     from lambent_lab.measure.bench import Benchmark
+    from lambent_lab.measure.gate import gating
     from lambent_lab.measure.results import read, write_text
     from lambent_lab.measure.revisions import Revisions
     from lambent_lab.measure.variants import Asked
+    from lambent_lab.report.words import listed
     from lambent_lab.service.function import encode_event
 
     config, found = _limits(config_file)
@@ -233,7 +234,7 @@ def command(
     else:
         print_report(results)
     if outputs:
-        click.echo(f"Wrote {' and '.join(str(path) for path, _ in outputs)}.", err=True)
+        click.echo(f"Wrote {listed([str(path) for path, _ in outputs])}.", err=True)
     context.exit(gating.exit_code(results))
 
 
@@ -251,7 +252,7 @@ def _no_verdict(context: click.Context) -> Iterator[None]:
 
 def _limits(given: Path | None) -> tuple[GateConfig, Path | None]:
     """The limits, and the file that they come from."""
-    from lambent_lab.measure import gate_config
+    from lambent_lab.measure.gate import config as gate_config
 
     path = given or gate_config.find(Path.cwd())
     return (gate_config.GateConfig(), None) if path is None else (gate_config.load(path), path)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.commands.run_progress import Meter
-    from lambent_lab.measure.calls import Call
-    from lambent_lab.measure.results import Results, TargetInfo
+    from lambent_lab.measure.load.calls import Call
+    from lambent_lab.measure.results import TargetInfo
 
 
 def _make_lab(concurrency: int | None) -> AbstractContextManager[Any]:
@@ -150,7 +150,7 @@ def command(
     from lambent_lab.commands.inputs import load_event
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.measure import load
-    from lambent_lab.measure.loops import Load
+    from lambent_lab.measure.load.loops import Load
     from lambent_lab.service.function import encode_event
 
     ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
@@ -189,11 +189,12 @@ def command(
             event_name=event,
             otlp=otlp,
             max_error_rate=max_error_rate,
+            python=python,
             command=("lambent", *sys.argv[1:]),
         )
         with meter("load") as bar:
             results = load.run(test, call, _Progress(bar), box=box)
-        code = run_output.finish(results, output, as_json=as_json, table=table(results))
+        code = run_output.finish(results, output, as_json=as_json)
     context.exit(code)
 
 
@@ -218,8 +219,8 @@ def _calls(
 ) -> Iterator[tuple[Call, TargetInfo, Callable[[], Any]]]:
     """What a user calls, what the file says of it, and what tells how it is held."""
     from lambent_lab.commands.inputs import locate, parse_env
-    from lambent_lab.measure import calls
     from lambent_lab.measure.accounting import counting
+    from lambent_lab.measure.load import calls
     from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.runner import box_info
     from lambent_lab.measure.target import Target
@@ -279,28 +280,3 @@ class _Progress:
     def at(self, seconds: float, succeeded: int, failed: int, throttled: int) -> None:
         self._bar.note = f"{succeeded:,} ok, {failed:,} failed, {throttled:,} throttled"
         self._bar.reach(min(seconds, self._total))
-
-
-def table(results: Results) -> list[str]:
-    """The parts of the test, a line each, and what happened over the time in ten lines at most."""
-    section = results["load"]
-    number = run_output.number
-    rows = [["", "ok", "failed", "429", "cold", "a second", "p50 ms", "p95 ms", "p99 ms", "most ms"]]
-    for name, part in (
-        ("ramp-up", section["ramp_up"]),
-        ("steady", section["steady"]),
-        ("all", section["all"]),
-    ):
-        if part is None:
-            continue
-        latency = part["latency"]
-        rows.append(
-            [
-                name,
-                *(f"{part[key]:,}" for key in ("succeeded", "failed", "throttled")),
-                "-" if part["cold"] is None else f"{part['cold']:,}",
-                number(part["per_second"], 1),
-                *(number(latency[key], 1) for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms")),
-            ]
-        )
-    return run_output.columns(rows)

@@ -162,11 +162,9 @@ def command(
 
 
 def _show(output: Path, *, as_json: bool) -> int:
-    from lambent_lab.commands.load import table
     from lambent_lab.measure import read
 
-    results = read(output)
-    return run_output.finish(results, output, as_json=as_json, table=table(results))
+    return run_output.finish(read(output), output, as_json=as_json)
 
 
 def _info(target: str) -> dict[str, Any]:

@@ -103,9 +103,9 @@ def _own() -> str:
         if (folder / "lambda_functions" / "cold_start_test.py").is_file():
             bundle = folder / "deployment-package.zip"
             return f"{bundle if bundle.is_file() else folder / 'lambda_functions'}/{_FUNCTION}"
-    from lambent_lab import measure
+    from lambent_lab.measure import testers
 
-    for place in measure.__path__:
+    for place in testers.__path__:
         folder = Path(place) / "functions"
         if (folder / "cold_start_test.py").is_file():
             return f"{folder}/{_FUNCTION}"
@@ -131,8 +131,8 @@ def _there() -> dict[str, Path | None]:
 
 def _checks(results: Results) -> list[Check]:
     """The limits that are not kept, which are those of the gate; costs are what a gate would compare."""
-    from lambent_lab.measure.gate_checks import judged
-    from lambent_lab.measure.gate_config import GateConfig
+    from lambent_lab.measure.gate.checks import judged
+    from lambent_lab.measure.gate.config import GateConfig
 
     rules = {"limit", "overhead", "success"}
     found = [check for check in judged(results, GateConfig()) if check["rule"] in rules]

@@ -44,7 +44,7 @@ def command(context: click.Context, limit: float, processes: int, pairs: int, as
     """
     import json
 
-    from lambent_lab.measure import quick
+    from lambent_lab.measure.testers import quick
 
     with waiting("measuring"):
         result = quick.measure(limit, processes=processes, pairs=pairs)

@@ -1,9 +1,8 @@
-"""How `lambent load`, `soak` and `tune` end: the file, the sentences in 80 columns, the exit code."""
+"""How `lambent load`, `soak` and `tune` end: the file, its report, the exit code."""
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from lambent_lab.measure.results import Results
 
     F = TypeVar("F", bound=Callable[..., object])
-
-WIDTH = 80
 
 
 def output(default: str) -> Callable[[F], F]:
@@ -47,11 +44,12 @@ def writable(path: Path) -> None:
         raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
 
 
-def finish(results: Results, path: Path, *, as_json: bool, table: list[str]) -> int:
+def finish(results: Results, path: Path, *, as_json: bool) -> int:
     """Write the file, print what was found, and return the exit code.
 
     0: measured; 1: something failed, or what was found is a failure; 130: interrupted, and written.
     """
+    from lambent_lab.commands.output import print_report
     from lambent_lab.measure.bench import exit_code
     from lambent_lab.measure.results import dumps, write_text
 
@@ -60,49 +58,6 @@ def finish(results: Results, path: Path, *, as_json: bool, table: list[str]) -> 
     if as_json:
         click.echo(text, nl=False)
     else:
-        click.echo("\n".join(summary(results, table)))
+        print_report(results)
     click.echo(f"Wrote {path}.", err=True)
     return exit_code(results)
-
-
-def summary(results: Results, table: list[str]) -> list[str]:
-    """The lines of a summary: the headline, a table, the sentences, and what a reader must be told."""
-    document: dict[str, Any] = {**results}
-    section = document[document["kind"]]
-    lines = wrap(section["headline"])
-    if document["error"]:
-        lines += wrap(document["error"], "! ")
-    if document["interrupted"]:
-        lines += wrap("Interrupted: these are the figures until then.", "! ")
-    if table:
-        lines += ["", *table]
-    lines += ["", *(line for each in section["conclusion"] for line in wrap(each, "- "))]
-    for doubt in results["warnings"]:
-        lines += wrap(doubt["text"], "! ")
-    return lines
-
-
-def wrap(text: str, mark: str = "") -> list[str]:
-    """Text in lines of at most 80 columns. What cannot be printed is escaped: it may come from a function."""
-    clean = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return textwrap.wrap(
-        clean, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
-    ) or [mark.rstrip()]
-
-
-def columns(rows: list[list[str]], *, left: int = 1) -> list[str]:
-    """Rows as a table: the first `left` columns flush left, the others flush right; cut at 80 columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip()[:WIDTH])
-    return lines
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash where there is none."""
-    return "-" if value is None else f"{value:,.{digits}f}"

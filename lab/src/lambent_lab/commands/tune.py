@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lambent_lab.commands.run_progress import Meter
-    from lambent_lab.measure.results import Results
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
-    from lambent_lab.measure.tune import Tune
+    from lambent_lab.measure.tune.running import Tune
 
 
 def _make_lab() -> AbstractContextManager[Any]:
@@ -136,8 +135,8 @@ def command(
     from lambent_lab.commands.inputs import load_event, parse_env
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.errors import UsageError
-    from lambent_lab.measure import prices as table
     from lambent_lab.measure import tune
+    from lambent_lab.measure.tune import prices as table
     from lambent_lab.service.function import encode_event
 
     at = _target(target, parse_env(env), region, endpoint_url)
@@ -158,6 +157,7 @@ def command(
         timeout_s=timeout,
         cold_share=cold_share,
         weight=weight,
+        python=python,
         # Not a secret: the order of a measurement.
         seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
         command=("lambent", *sys.argv[1:]),
@@ -165,7 +165,7 @@ def command(
     with _functions(plan, python, init_cpu) as (functions, measured):
         with meter("tune") as bar:
             results = tune.run(replace(plan, measured=measured), functions, _Progress(bar))
-        code = run_output.finish(results, output, as_json=as_json, table=_table(results))
+        code = run_output.finish(results, output, as_json=as_json)
     context.exit(code)
 
 
@@ -239,50 +239,3 @@ class _Progress:
     def done(self, memory_mb: int, invocations: int) -> None:
         self._bar.note = f"{memory_mb} MB"
         self._bar.advance(invocations)
-
-
-_MARKS = {"cheapest": "c", "fastest": "f", "balanced": "b"}
-
-
-def _table(results: Results) -> list[str]:
-    """One line a size: times, a million invocations on each architecture, and what the size is best at."""
-    section = results["tune"]
-    names = sorted(section["choices"], key=lambda name: name != section["architecture"])
-    if not names:
-        return []
-    heads = [f"$/million {names[0]}", *names[1:]]
-    rows = [["MB", "cold ms", "warm ms", *heads, "best"]]
-    for size in section["sizes"]:
-        mb, costs = size["memory_mb"], [size["cost"][name]["mixed"] for name in names]
-        marks = [
-            ("=" if mb in choice["ties"] else "") + _MARKS[kind]
-            for kind, choice in section["choices"][names[0]].items()
-            if mb in (choice["memory_mb"], *choice["ties"])
-        ]
-        rows.append(
-            [
-                str(mb),
-                _figure(size["cold_ms"]),
-                _figure(size["warm_ms"]),
-                _figure(costs[0]),
-                *("-" if cost is None else _digits(cost["median"]) for cost in costs[1:]),
-                " ".join(marks) or ("failed" if size["failed"] else ""),
-            ]
-        )
-    legend = "c cheapest, f fastest, b balanced; = ties with it: the intervals overlap"
-    return [*run_output.columns(rows, left=0), legend]
-
-
-def _figure(figure: Any) -> str:
-    """A median with its interval, in three digits."""
-    if figure is None:
-        return "-"
-    text, interval = _digits(figure["median"]), figure["interval"]
-    return text if interval is None else f"{text} ({_digits(interval['low'])}-{_digits(interval['high'])})"
-
-
-def _digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"

@@ -10,16 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lambent_lab.measure.async_performance import AsyncPerformanceTester
-    from lambent_lab.measure.baselines import PerformanceBenchmark
     from lambent_lab.measure.bench import Benchmark, Progress, exit_code, run
-    from lambent_lab.measure.lambda_tester import LambdaPerformanceTester
-    from lambent_lab.measure.load_tester import LoadTester
-    from lambent_lab.measure.memory_tester import MemoryTester
-    from lambent_lab.measure.monitor import PerformanceMonitor
-    from lambent_lab.measure.performance import PerformanceMetrics, PerformanceTester
-    from lambent_lab.measure.quick import quick_performance_test
     from lambent_lab.measure.results import SCHEMA, Results, dumps, loads, read
+    from lambent_lab.measure.testers.async_performance import AsyncPerformanceTester
+    from lambent_lab.measure.testers.baselines import PerformanceBenchmark
+    from lambent_lab.measure.testers.lambda_tester import LambdaPerformanceTester
+    from lambent_lab.measure.testers.load_tester import LoadTester
+    from lambent_lab.measure.testers.memory_tester import MemoryTester
+    from lambent_lab.measure.testers.monitor import PerformanceMonitor
+    from lambent_lab.measure.testers.performance import PerformanceMetrics, PerformanceTester
+    from lambent_lab.measure.testers.quick import quick_performance_test
 
 __all__ = [
     "SCHEMA",
@@ -44,21 +44,21 @@ __all__ = [
 
 _HOMES = {
     "SCHEMA": "results",
-    "AsyncPerformanceTester": "async_performance",
+    "AsyncPerformanceTester": "testers.async_performance",
     "Benchmark": "bench",
-    "LambdaPerformanceTester": "lambda_tester",
-    "LoadTester": "load_tester",
-    "MemoryTester": "memory_tester",
-    "PerformanceBenchmark": "baselines",
-    "PerformanceMetrics": "performance",
-    "PerformanceMonitor": "monitor",
-    "PerformanceTester": "performance",
+    "LambdaPerformanceTester": "testers.lambda_tester",
+    "LoadTester": "testers.load_tester",
+    "MemoryTester": "testers.memory_tester",
+    "PerformanceBenchmark": "testers.baselines",
+    "PerformanceMetrics": "testers.performance",
+    "PerformanceMonitor": "testers.monitor",
+    "PerformanceTester": "testers.performance",
     "Progress": "bench",
     "Results": "results",
     "dumps": "results",
     "exit_code": "bench",
     "loads": "results",
-    "quick_performance_test": "quick",
+    "quick_performance_test": "testers.quick",
     "read": "results",
     "run": "bench",
 }

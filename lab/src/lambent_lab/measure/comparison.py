@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lambent_lab.measure.gate_counts import from_samples, modules
-from lambent_lab.measure.gate_history import differences
+from lambent_lab.measure.gate.counts import from_samples, modules
+from lambent_lab.measure.gate.history import differences
 from lambent_lab.measure.results import METRICS
 
 if TYPE_CHECKING:

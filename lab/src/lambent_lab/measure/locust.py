@@ -30,10 +30,11 @@ from locust import User, events, task
 from locust.exception import StopUser
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import calls, header, load
-from lambent_lab.measure.collected import Collected, section_of
-from lambent_lab.measure.load_words import conclude
-from lambent_lab.measure.loops import Load
+from lambent_lab.measure import header, load
+from lambent_lab.measure.load import calls
+from lambent_lab.measure.load.collected import Collected, section_of
+from lambent_lab.measure.load.loops import Load
+from lambent_lab.measure.load.words import conclude
 from lambent_lab.measure.remote import aws
 from lambent_lab.measure.results import dumps, write_text
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from locust.env import Environment
 
-    from lambent_lab.measure.loops import Outcome
+    from lambent_lab.measure.load.loops import Outcome
 
 __all__ = ["Failed", "LambdaUser", "Throttled", "task"]
 

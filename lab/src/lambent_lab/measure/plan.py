@@ -1,8 +1,9 @@
 """The order in which environments are started: blocks, interleaved, random inside, reproducible by a seed.
 
 Rules
-- The unit is a block of fresh environments, one of the baseline and one of each variant, run one after the
-  other in random order. With one variant a block is a pair; with several they share the block's baseline.
+- The unit is a block of fresh environments, one of the baseline and one of each variant, started in random
+  order. With one variant a block is a pair; with several they share the block's baseline. In the lab the
+  environments of a block live at the same time and take turns, one invocation each, in random order.
 - All memory sizes and interpreters are visited in every round, in random order, so that a drifting machine
   touches all alike and an interrupted run has (almost) equally many blocks of each.
 - A/A pairs (baseline against itself) are spread evenly over the rounds.
@@ -25,7 +26,7 @@ Kind = Literal["ab", "aa"]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Environments to run one after the other. In an A/A block both sides are the baseline."""
+    """Environments to run together. In an A/A block both sides are the baseline."""
 
     number: int
     kind: Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.measure.target import masked, masked_command
+from lambent_lab.measure.target import digest_of, masked, masked_command
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Doubt, Header, TargetInfo
@@ -44,7 +44,7 @@ class Remarks:
 
 def target_info(target: Target) -> TargetInfo:
     """What a file says of a target."""
-    return {
+    info: TargetInfo = {
         "target": target.text,
         "label": target.label,
         "handler": target.handler,
@@ -54,3 +54,6 @@ def target_info(target: Target) -> TargetInfo:
         "python": None,
         "mode": target.mode,
     }
+    if target.kind == "lab":
+        info["digest"] = digest_of(target.code)
+    return info

@@ -1,4 +1,4 @@
-"""The `gate` section of a result file: its types. What they mean is decided in `gate` and `gate_checks`."""
+"""The `gate` section of a result file: its types. What they mean is decided in the room `gate`."""
 
 from __future__ import annotations
 

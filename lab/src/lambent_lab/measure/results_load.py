@@ -52,8 +52,9 @@ class LoadPart(TypedDict):
 
     Operations belong to the part in which they were begun (an open loop: were meant to begin). `latency` is
     what a user would have waited, coordinated omission corrected; `service` what each call itself took; both
-    of the successful ones only. `throughput` (per second), `p50` and `p95` (of `latency`, in ms) are medians
-    over slices of the time, with n slices. Cold, failed and throttled calls have their own times.
+    of the successful ones only, `latency` with the arrivals that nobody was free for as well, by what they
+    had waited when the load ended. `throughput` (per second), `p50` and `p95` (of `latency`, in ms) are
+    medians over slices of the time, with n slices. Cold, failed and throttled calls have their own times.
     """
 
     from_s: float
@@ -220,7 +221,7 @@ class SoakBlock(TypedDict):
 
 
 class SoakSide(TypedDict):
-    """One side of a soak. `trends` by the names of a block's values."""
+    """One side of a soak. `trends` by the names of a block's values; first_error: of those that failed."""
 
     label: str
     invocations: int
@@ -231,6 +232,7 @@ class SoakSide(TypedDict):
     trends: dict[str, Trend]
     durations: Latency
     spans: SpanTotals
+    first_error: NotRequired[str]
 
 
 class SoakDifference(TypedDict):

@@ -10,20 +10,21 @@ has its samples, its plan, and leaves out the blocks that are done.
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import importtree
 from lambent_lab.measure.plan import BASELINE, schedule
 from lambent_lab.measure.remote import open_remote
-from lambent_lab.measure.sampler import empty_sample, fill, reason
+from lambent_lab.measure.sampler import empty_sample, fill_together, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.plan import Block
@@ -55,7 +56,7 @@ class Run:
         self._sides = benchmark.sides
         self._variants = [side for side in self._sides if side != BASELINE]
         self._planned = 0
-        self._functions: dict[tuple[str, Place], FunctionLike] = {}
+        self._functions: dict[tuple[str, Place, bool], FunctionLike] = {}
         self._broken: set[tuple[str, Place]] = set()
         self._remotes: dict[str, Remote] = {}
         self._seconds: dict[tuple[str, Place], tuple[float, float]] = {}  # a cold, a warm invocation
@@ -133,7 +134,7 @@ class Run:
         self._progress.begin(flights + environments, flights * flight + invocations)
         for place in places:
             for side in (BASELINE, *self._variants):
-                self._sample(None, "preflight", side, place, min(1, benchmark.warm))
+                self._samples(None, "preflight", [side], place, min(1, benchmark.warm))
                 self._must_work(self.samples[-1], places, self._variants)
 
     def run(self, plan: Sequence[Block], *, more: bool = False) -> None:
@@ -155,34 +156,49 @@ class Run:
         if BASELINE not in works or len(works) == 1:
             works = []
         self._progress.skip((len(block.order) - len(works)) * (1 + self.benchmark.warm))
-        for side in works:
-            self._sample(block.number, block.kind, side, place, self.benchmark.warm)
+        # What is outside the lab has one environment at a time, or none of its own for each side.
+        together = all(self._sides[side].kind == "lab" for side in works)
+        turns = random.Random(f"{self.benchmark.seed}/{block.number}")  # noqa: S311  # as in `plan`
+        for sides in [works] if together else [[side] for side in works]:
+            self._samples(block.number, block.kind, sides, place, self.benchmark.warm, turns.shuffle)
 
-    def _sample(self, pair: int | None, kind: SampleKind, side: str, place: Place, warm: int) -> None:
+    def _samples(
+        self,
+        pair: int | None,
+        kind: SampleKind,
+        sides: Sequence[str],
+        place: Place,
+        warm: int,
+        shuffle: Callable[[list[Any]], object] = list,
+    ) -> None:
+        """Run samples whose invocations take turns."""
         size, python = place
-        self._progress.environment(self._sides[side].label, size)
-        function = self._function(side, place)
-        sample = empty_sample(
-            len(self.samples), pair=pair, kind=kind, side=side, memory_mb=size, python=python
-        )
-        self.samples.append(sample)
+        together: list[tuple[Sample, FunctionLike]] = []
+        for i, side in enumerate(sides):
+            self._progress.environment(self._sides[side].label, size)
+            sample = empty_sample(
+                len(self.samples) + i, pair=pair, kind=kind, side=side, memory_mb=size, python=python
+            )
+            together.append((sample, self._function(side, place, again=side in sides[:i])))
+        self.samples += [sample for sample, _ in together]
         times = [time.monotonic()]
 
-        def done() -> None:
+        def done(function: FunctionLike) -> None:
             times.append(time.monotonic())
             self._progress.invocation()
             if self.box is None:  # it can be asked only while there is one: before the sample's end
                 self.box = box_info(function.box)
 
-        fill(sample, function, self.benchmark.event, warm, done)
+        fill_together(together, self.benchmark.event, warm, done, shuffle)
         if kind == "preflight" and len(times) > 1:
             # Stopping the environment is a part of each sample: it goes with the cold start.
             last = times[-1] - times[-2] if len(times) > 2 else 0.0
-            self._seconds[side, place] = (time.monotonic() - times[0] - last, last)
-        self._progress.skip(1 + warm - len(sample["invocations"]))
+            self._seconds[sides[0], place] = (time.monotonic() - times[0] - last, last)
+        ran = sum(len(sample["invocations"]) for sample, _ in together)
+        self._progress.skip(len(together) * (1 + warm) - ran)
         newest = self.samples[-_BROKEN_IN_A_ROW:]
         if len(newest) == _BROKEN_IN_A_ROW and all(each["error"] for each in newest):
-            raise LabError(f"{_BROKEN_IN_A_ROW} environments in a row broke; the last: {sample['error']}")
+            raise LabError(f"{_BROKEN_IN_A_ROW} environments in a row broke; the last: {newest[-1]['error']}")
 
     def _must_work(self, sample: Sample, places: list[Place], variants: list[str]) -> None:
         """A side that fails from the first to the last preflight invocation is not worth an hour."""
@@ -243,13 +259,17 @@ class Run:
             if tree is not None:
                 yield tree
 
-    def _function(self, side: str, place: Place) -> FunctionLike:
-        made = self._functions.get((side, place))
+    def _function(self, side: str, place: Place, *, again: bool = False) -> FunctionLike:
+        """The function of a side in a place; `again`: a second one like it, to be compared with it."""
+        made = self._functions.get((side, place, again))
         if made is None:
-            made = self._functions[side, place] = self._make(side, place)
+            purpose = "again" if again else "bench"
+            made = self._functions[side, place, again] = self._make(side, place, purpose=purpose)
         return made
 
-    def _make(self, side: str, place: Place, layer: Path | None = None) -> FunctionLike:
+    def _make(
+        self, side: str, place: Place, layer: Path | None = None, purpose: str = "bench"
+    ) -> FunctionLike:
         """The function of a side in a place; with the layer for its import tree it is one that tells it."""
         target, (size, python) = self._sides[side], place
         # The function says how many spans it made, so that lost ones are seen. A tracer that does
@@ -265,7 +285,7 @@ class Run:
             env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", self._lab.otlp_url)
         interpreter = self.benchmark.interpreters[python]
         return self._lab.function(
-            _name("bench" if layer is None else "imports", side, size, python),
+            _name(purpose if layer is None else "imports", side, size, python),
             code=target.code,
             handler=target.handler if layer is None else f"{importtree.ENTRY}.handler",
             layers=() if layer is None else (layer,),

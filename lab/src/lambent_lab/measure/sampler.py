@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import statistics
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
@@ -22,7 +22,7 @@ from lambent_lab.measure import phases
 from lambent_lab.measure.remote.answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lambent_lab.measure.results import InvocationRecord, Sample, SampleKind
@@ -164,22 +164,76 @@ def fill(
 
     A LabError (the environment could not be made or held) is recorded as the sample's error and ends it.
     """
-    results: list[ResultLike] = []
-    try:
-        function.stop()
-        with _stopped_after(function):
-            for index in range(1 + warm):
-                results.append(function.invoke(event))
-                sample["invocations"].append(record(index, results[-1]))
-                on_invocation()
-        if isinstance(function, Lingering):
-            _add_late(sample, results, function.late(results))
-    except LabError as error:
-        sample["error"] = str(error)
-    else:
-        sample["complete"] = True
-    finally:
-        sample["values"] = values(sample["invocations"])
+    fill_together([(sample, function)], event, warm, lambda _: on_invocation(), list)
+
+
+def fill_together(
+    pairs: Sequence[tuple[Sample, FunctionLike]],
+    event: object,
+    warm: int,
+    on_invocation: Callable[[FunctionLike], None],
+    shuffle: Callable[[list[Any]], object],
+) -> None:
+    """Run several samples' invocations step by step: all cold starts, then a warm one of each, and so on.
+
+    The cold starts come in the order given, each later step in the order that `shuffle` leaves them in. A
+    sample whose environment breaks (LabError) ends with its error; the others go on. Where there are several,
+    their invocations of the same index belong together, and the samples say so.
+    """
+    going = [_Going(sample, function, 1 + warm) for sample, function in pairs]
+    with ExitStack() as ends:
+        for each in going:
+            if len(going) > 1:
+                each.sample["alternating"] = True
+            ends.callback(each.end)
+            each.begin()
+        for index in range(1 + warm):
+            order = [each for each in going if each.sample["error"] is None]
+            if index:
+                shuffle(order)
+            for each in order:
+                if each.invoke(event, index):
+                    on_invocation(each.function)
+
+
+class _Going:
+    """A sample under way."""
+
+    def __init__(self, sample: Sample, function: FunctionLike, planned: int) -> None:
+        self.sample, self.function, self._planned = sample, function, planned
+        self._results: list[ResultLike] = []
+
+    def begin(self) -> None:
+        """See to it that the next environment is a new one."""
+        try:
+            self.function.stop()
+        except LabError as error:
+            self.sample["error"] = str(error)
+
+    def invoke(self, event: object, index: int) -> bool:
+        """Run the function once, and return whether there was an environment to do it."""
+        try:
+            result = self.function.invoke(event)
+        except LabError as error:
+            self.sample["error"] = str(error)
+            return False
+        self._results.append(result)
+        self.sample["invocations"].append(record(index, result))
+        return True
+
+    def end(self) -> None:
+        """End the environment, and say what the sample came to."""
+        sample = self.sample
+        try:
+            self.function.stop()
+            if sample["error"] is None and len(self._results) == self._planned:
+                if isinstance(self.function, Lingering):
+                    _add_late(sample, self._results, self.function.late(self._results))
+                sample["complete"] = True
+        except LabError as error:
+            sample["error"] = sample["error"] or str(error)
+        finally:
+            sample["values"] = values(sample["invocations"])
 
 
 def _add_late(sample: Sample, results: Sequence[ResultLike], late: Mapping[str, Sequence[object]]) -> None:
@@ -189,14 +243,6 @@ def _add_late(sample: Sample, results: Sequence[ResultLike], late: Mapping[str, 
         if spans:
             whole = replace(cast("Any", result), spans=[*(result.spans or ()), *spans])
             sample["invocations"][index] = record(index, whole)
-
-
-@contextmanager
-def _stopped_after(function: FunctionLike) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        function.stop()
 
 
 def record(index: int, result: ResultLike) -> InvocationRecord:

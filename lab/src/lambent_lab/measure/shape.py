@@ -133,7 +133,7 @@ class Sample(TypedDict):
 
     pair: the number of its block; side: a name of `targets`; python: the interpreter as it was asked for,
     null where none was; kind: "partial" is one of a block that Ctrl-C cut short and `--resume` ran again:
-    it is in no figure.
+    it is in no figure. alternating: its invocations took turns with those of the block's other samples.
     """
 
     id: int
@@ -147,6 +147,7 @@ class Sample(TypedDict):
     error: str | None
     invocations: list[InvocationRecord]
     values: dict[str, float]
+    alternating: NotRequired[bool]
 
 
 class IntervalInfo(TypedDict):
@@ -167,7 +168,11 @@ class Figure(TypedDict):
 
 
 class PairValue(TypedDict):
-    """What one pair came to. `ratio` is absent when the baseline's value is 0."""
+    """What one pair came to. `ratio` is absent when the baseline's value is 0.
+
+    Of warm invocations that took turns, difference and ratio are the medians of those between the two that
+    ran next to each other, not the difference and ratio of the two medians beside them.
+    """
 
     pair: int
     candidate: float

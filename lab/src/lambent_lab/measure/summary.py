@@ -6,8 +6,9 @@ those pairs too, so that the table's columns speak of the same environments; A/A
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lambent_lab.measure import stats
 from lambent_lab.measure.results import METRICS, OPTIONAL_METRICS
@@ -39,6 +40,9 @@ PHASES = (
     "cold_extension_ms",
 )
 """The phases of a cell, as keys of a sample's values."""
+
+
+_STEPWISE: dict[str, Literal["duration_ms", "cpu_ms"]] = {"warm_ms": "duration_ms", "warm_cpu_ms": "cpu_ms"}
 
 
 def figure(values: Sequence[float]) -> Figure | None:
@@ -110,16 +114,34 @@ def pair_values(pairs: Iterable[tuple[Sample, Sample]], name: str) -> list[PairV
         if name not in upper["values"] or name not in lower["values"]:
             continue
         candidate, baseline = upper["values"][name], lower["values"][name]
+        steps = _steps(upper, lower, name) or [(candidate, baseline)]
         value: PairValue = {
             "pair": lower["pair"] if lower["pair"] is not None else -1,
             "candidate": candidate,
             "baseline": baseline,
-            "difference": candidate - baseline,
+            "difference": statistics.median(above - below for above, below in steps),
         }
-        if baseline > 0:
-            value["ratio"] = candidate / baseline
+        if baseline > 0 and all(below > 0 for _, below in steps):
+            value["ratio"] = statistics.median(above / below for above, below in steps)
         found.append(value)
     return found
+
+
+def _steps(upper: Sample, lower: Sample, name: str) -> list[tuple[float, float]]:
+    """The warm invocations of two samples that ran next to each other, where they took turns.
+
+    The machine's speed changes within a tenth of a second by more than there is to find, and hits both alike.
+    """
+    field = _STEPWISE.get(name)
+    if field is None or not (upper.get("alternating") and lower.get("alternating")):
+        return []
+    warm: list[dict[int, float]] = []
+    for sample in (upper, lower):
+        mine = [each for each in sample["invocations"] if each["counted_as"] == "warm"]
+        known = [(each["index"], each[field]) for each in mine]
+        warm.append({index: value for index, value in known if value is not None})
+    above, below = warm
+    return [(above[index], below[index]) for index in above if index in below]
 
 
 def metric(name: str, ab: Sequence[tuple[Sample, Sample]], aa: Sequence[tuple[Sample, Sample]]) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambent_lab.measure.comparison import NOTABLE
-from lambent_lab.measure.gate_words import metric_name, percent
+from lambent_lab.measure.gate.words import metric_name, percent
 from lambent_lab.report import words
 from lambent_lab.report.document import Cell, Column, Document, Row, Section, Table
 

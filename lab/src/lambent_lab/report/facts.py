@@ -63,11 +63,12 @@ def _run(results: Results) -> list[tuple[str, str]]:
     if counts["samples"]:
         pairs = words.plural(counts["pairs"], "pair")
         same = words.plural(counts["aa_pairs"], "A/A pair")
+        compared = f"{pairs} and {same}, " if results["settings"]["pairs"] else ""
         found.append(
             (
                 "Measured",
-                f"{pairs} and {same}, {counts['samples']:,} environments, "
-                f"{counts['invocations']:,} invocations, {counts['failed']:,} failed, "
+                f"{compared}{words.plural(counts['samples'], 'environment')}, "
+                f"{words.plural(counts['invocations'], 'invocation')}, {counts['failed']:,} failed, "
                 f"in {results['elapsed_s']:,.0f} s",
             )
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from lambent_lab.measure.gate_section import error_text
-from lambent_lab.measure.gate_words import change, metric_name, percent, place
+from lambent_lab.measure.gate.section import error_text
+from lambent_lab.measure.gate.words import change, metric_name, percent, place
 from lambent_lab.report import words
 from lambent_lab.report.document import Cell, Column, Row, Section, Table
 
@@ -201,7 +201,7 @@ def _limit(check: Check) -> str:
     if unit:
         return f"{limit:g} {unit}"  # as it was written
     if check["rule"] == "count":
-        return f"{limit:,.0f}" if limit >= 100 else f"{limit:.4g}"
+        return f"{int(limit):,}" if limit >= 100 else f"{limit:.4g}"
     return f"≥ {_number(check, limit)}" if check["rule"] == "success" else _number(check, limit)
 
 

@@ -1,15 +1,18 @@
 """A document's table in a terminal: laid out for its width, so that no figure is cut.
 
 Where the intervals do not fit beside their figures they stand below them, and where that is too wide as well
-they are left out. Columns of words wrap; those of figures never do.
+they are left out. What is too wide even then becomes several tables below each other, each with the names of
+its rows. Columns of words wrap; those of figures never do.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -36,10 +39,15 @@ def text(words: str, style: str = "") -> Text:
     return Text(printable(words), style=style)
 
 
-def grid(table: Table, width: int, *, title: str) -> Grid:
+def grid(table: Table, width: int, *, title: str) -> Group:
     """The table, in so many columns. title: what stands in the corner, where the first column has no name."""
     places = [i for i, column in enumerate(table.columns) if column.narrow != "none"]
-    form = _form(table, places, width)
+    return Group(
+        *(_grid(table, some, form, width, title) for some, form in _divided(table, places, width, title))
+    )
+
+
+def _grid(table: Table, places: list[int], form: Intervals, width: int, title: str) -> Grid:
     widths = _widths(table, places, form, width, title)
     made = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, wide in zip(places, widths, strict=True):
@@ -57,18 +65,35 @@ def grid(table: Table, width: int, *, title: str) -> Grid:
     return made
 
 
-def _form(table: Table, places: list[int], width: int) -> Intervals:
-    """The fullest way in which the table fits."""
+def _divided(table: Table, places: list[int], width: int, title: str) -> list[tuple[list[int], Intervals]]:
+    """The columns, in as few tables as they fit in, and of these the fullest way in which they do."""
     forms: tuple[Intervals, ...] = ("beside", "below", "none")
-    for form in forms:
-        if sum(_least(table, i, form) + _BETWEEN for i in places) <= width:
-            return form
-    return "none"
+    ways: list[tuple[int, Intervals]]
+    # Two tables with intervals rather than one without.
+    ways = [(1, "beside"), (1, "below"), (2, "beside"), (2, "below")]
+    ways += [(number, form) for number in range(1, len(places)) for form in forms]
+    for number, form in ways:
+        divided = _runs(places, min(number, max(1, len(places) - 1)))
+        if all(_needed(table, some, form, title) <= width for some in divided):
+            return [(some, form) for some in divided]
+    return [(some, "none") for some in _runs(places, max(1, len(places) - 1))]
+
+
+def _runs(places: list[int], number: int) -> list[list[int]]:
+    """The columns in so many runs, as equal as can be, each with the first column before it."""
+    first, *rest = places
+    least, more = divmod(len(rest), number)
+    ends = [least * i + min(i, more) for i in range(number + 1)]
+    return [[first, *rest[begin:end]] for begin, end in itertools.pairwise(ends)]
+
+
+def _needed(table: Table, places: list[int], form: Intervals, title: str) -> int:
+    return sum(_least(table, i, form, title) + _BETWEEN for i in places)
 
 
 def _widths(table: Table, places: list[int], form: Intervals, width: int, title: str) -> list[int]:
     """The width of each column: what its figures need, and of the rest what its words would have."""
-    found = [_least(table, i, form) for i in places]
+    found = [_least(table, i, form, title) for i in places]
     room = width - sum(found) - _BETWEEN * len(places)
     for number, i in enumerate(places):
         column = table.columns[i]
@@ -81,16 +106,17 @@ def _widths(table: Table, places: list[int], form: Intervals, width: int, title:
     return found
 
 
-def _least(table: Table, i: int, form: Intervals) -> int:
-    """How narrow a column may be: its figures whole, its words wrapped."""
+def _least(table: Table, i: int, form: Intervals, title: str) -> int:
+    """How narrow a column may be: its figures and the words of its heading whole, other words wrapped."""
     column = table.columns[i]
     shown = [_cell(row.cells[i], column, form).plain for row in table.rows]
+    heading = printable(column.name or (title if i == 0 else ""))
+    head = min(_WORDS, max((cell_len(word) for word in heading.split()), default=0))
     if not column.words:
-        head = max((cell_len(word) for word in printable(column.name).split()), default=0)
-        return max([min(head, _WORDS), *(cell_len(line) for each in shown for line in each.splitlines())])
+        return max([head, *(cell_len(line) for each in shown for line in each.splitlines())])
     longest = max((cell_len(word) for each in shown for word in each.split()), default=0)
     widest = max((cell_len(each) for each in shown), default=0)
-    return max(10 if i == 0 else 1, widest if widest <= _WORDS else min(longest, _WORDS))
+    return max(10 if i == 0 else head, widest if widest <= _WORDS else min(longest, _WORDS))
 
 
 def _cell(cell: Cell, column: Column, form: Intervals) -> Text:

@@ -108,14 +108,14 @@ def _parts(found: LoadSection) -> list[Table]:
     heads = (
         Column("", words=True),
         Column("calls"),
-        Column("succeeded"),
+        Column("succeeded", "none"),
         Column("failed"),
         Column("throttled"),
-        Column("cold", "none"),
-        Column("per second"),
-        Column("p50", "none"),
-        Column("p95", "none"),
-        Column("error rate"),
+        Column("cold"),
+        Column("per second", "text"),
+        Column("p50"),
+        Column("p95"),
+        Column("error rate", "none"),
     )
     named = (("ramp-up", found["ramp_up"]), ("steady", found["steady"]), ("all", found["all"]))
     rows = [_part(name, part) for name, part in named if part is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from lambent_lab.report import words
-from lambent_lab.report.document import Cell, Column, Row, Section, Table, Tile
+from lambent_lab.report.document import Cell, Column, Row, Section, Table, Tile, cells
 from lambent_lab.report.load import delivered, table
 from lambent_lab.report.words import ABSENT
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from lambent_lab.measure.results import Figure, Results
-    from lambent_lab.measure.results_load import SoakDifference, SoakSection, Trend
+    from lambent_lab.measure.results_load import SoakBlock, SoakDifference, SoakSection, Trend
     from lambent_lab.report.document import State
 
 NAMES = {
@@ -28,7 +28,7 @@ NAMES = {
 _SHORT = {
     "rss_mb": "resident",
     "rss_end_mb": "resident, end",
-    "peak_rss_mb": "peak resident",
+    "peak_rss_mb": "peak",
     "high_water_mb": "with cache",
     "cpu_ms": "CPU",
     "duration_ms": "duration",
@@ -40,6 +40,13 @@ _TONES: dict[str, Literal["", "good", "bad", "warn"]] = {
     "grows": "bad",
     "inconclusive": "warn",
     "absent": "",
+}
+_LINES = 10
+_COURSE = {
+    "rss_mb": "resident MB",
+    "cpu_ms": "CPU ms",
+    "duration_ms": "duration ms",
+    "high_water_mb": "with cache MB",
 }
 _WORDS = {"absent": "too few blocks", "inconclusive": "cannot be told"}
 _SHORT_WORDS = {"absent": "too few", "inconclusive": "unclear"}
@@ -55,6 +62,11 @@ _STATES: dict[str, State] = {
 def section_of(results: Results) -> SoakSection | None:
     """The file's soak; None when it has none."""
     return cast("SoakSection | None", results.get("soak"))
+
+
+def timed(found: SoakSection) -> bool:
+    """Whether there is a speed to speak of: no invocation failed."""
+    return not any(side["failed"] for side in found["sides"].values())
 
 
 def state(found: SoakSection) -> State:
@@ -97,12 +109,20 @@ def sections(found: SoakSection) -> list[Section]:
     )
     sides = found["sides"]
     return [
-        Section("soak", "Over time", note, (_trends(found), _differences(found)), tuple(found["conclusion"])),
+        Section(
+            "soak",
+            "Over time",
+            note,
+            (_course(found), _trends(found), _differences(found)),
+            tuple(found["conclusion"]),
+        ),
         Section(
             "latency",
             "Durations",
             "",
-            (table("", [(side["label"], side["label"], side["durations"]) for side in sides.values()]),),
+            (table("", [(side["label"], side["label"], side["durations"]) for side in sides.values()]),)
+            if timed(found)
+            else (),
         ),
         Section(
             "delivery",
@@ -111,6 +131,34 @@ def sections(found: SoakSection) -> list[Section]:
             (delivered([(each["label"], each["spans"]) for each in sides.values()]),),
         ),
     ]
+
+
+def _course(found: SoakSection) -> Table:
+    """Blocks of all sides over the invocations, ten at most; the figures of the sides stand side by side."""
+    series = [side["blocks"] for side in found["sides"].values()]
+    length = min(map(len, series), default=0)
+    heads = {key: name for key, name in _COURSE.items() if told(found, key)}
+    rows = []
+    for i in sorted({round(step * (length - 1) / (_LINES - 1)) for step in range(_LINES)}) if length else []:
+        last = series[0][i]
+        shown = [" / ".join(_of_block(blocks[i], key) for blocks in series) for key in heads]
+        rows.append(Row(cells(f"{last['first'] + last['n']:,}", *shown)))
+    labels = " / ".join(side["label"] for side in found["sides"].values())
+    return Table(
+        f"Blocks over time: {labels}",
+        (Column("after", words=True), *(Column(name) for name in heads.values())),
+        tuple(rows),
+    )
+
+
+def told(found: SoakSection, key: str) -> bool:
+    """Whether a quantity is spoken of: memory always, times where nothing failed."""
+    return key.endswith("_mb") or timed(found)
+
+
+def _of_block(block: SoakBlock, key: str) -> str:
+    value = cast("dict[str, float | None]", block)[key]
+    return ABSENT if value is None else words.number(value)
 
 
 def _trends(found: SoakSection) -> Table:
@@ -125,9 +173,11 @@ def _trends(found: SoakSection) -> Table:
     rows = []
     for side in found["sides"].values():
         for key, trend in side["trends"].items():
-            rows.append(_trend(key, side["label"], trend))
+            if told(found, key):
+                rows.append(_trend(key, side["label"], trend))
     for key, difference in found["differences"].items():
-        rows.append(_trend(key, "difference", difference["trend"]))
+        if told(found, key):
+            rows.append(_trend(key, "difference", difference["trend"]))
     return Table("Growth", heads, tuple(rows))
 
 
@@ -165,7 +215,7 @@ def _differences(found: SoakSection) -> Table:
     return Table(
         "What one side takes more than the other, over pairs of blocks",
         heads,
-        tuple(_difference(key, each) for key, each in found["differences"].items()),
+        tuple(_difference(key, each) for key, each in found["differences"].items() if told(found, key)),
     )
 
 

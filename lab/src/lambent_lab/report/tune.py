@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lambent_lab.measure.results_load import TuneChoice, TuneSection, TuneSize
 
 
+_TIES = "= ties with it: the intervals overlap, so that it may be as good."
+
+
 def section_of(results: Results) -> TuneSection | None:
     """The file's tuning; None when it has none."""
     return cast("TuneSection | None", results.get("tune"))
@@ -71,7 +74,13 @@ def _sizes(found: TuneSection) -> Table:
         Column("environments", "none"),
         Column("chosen", words=True),
     )
-    return Table("", heads, tuple(_line(found, size, architectures) for size in found["sizes"]))
+    ties = any(choice["ties"] for choices in found["choices"].values() for choice in choices.values())
+    return Table(
+        "",
+        heads,
+        tuple(_line(found, size, architectures) for size in found["sizes"]),
+        (_TIES,) if ties else (),
+    )
 
 
 def _line(found: TuneSection, size: TuneSize, architectures: list[str]) -> Row:
@@ -80,6 +89,8 @@ def _line(found: TuneSection, size: TuneSize, architectures: list[str]) -> Row:
         for name, choice in choices.items():
             if choice["memory_mb"] == size["memory_mb"]:
                 chosen.setdefault(name, []).append(architecture)
+            elif size["memory_mb"] in choice["ties"]:
+                chosen.setdefault(f"={name}", []).append(architecture)
     told = [
         name if len(mine) == len(found["choices"]) else f"{name} ({words.listed(mine)})"
         for name, mine in chosen.items()

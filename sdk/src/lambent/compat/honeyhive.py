@@ -13,6 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import lambent
 from lambent import enrich as _enrich
+from lambent.compat._honeyhive import (
+    ContextMethods,
+    SessionConfig,
+    TracerConfig,
+    enrich_span_context,
+    extract_context_from_carrier,
+    inject_context_into_carrier,
+    named_arguments,
+    with_distributed_trace_context,
+)
 from lambent.config import read
 from lambent.decorators import atrace as _atrace
 from lambent.decorators import trace as _trace
@@ -36,22 +46,28 @@ if TYPE_CHECKING:
 __all__ = [
     "EventType",
     "HoneyHiveTracer",
+    "SessionConfig",
+    "TracerConfig",
     "atrace",
     "clear_registry",
     "enrich_session",
     "enrich_span",
+    "enrich_span_context",
+    "extract_context_from_carrier",
     "flush",
     "get_default_tracer",
+    "inject_context_into_carrier",
     "set_default_tracer",
     "trace",
     "trace_class",
+    "with_distributed_trace_context",
 ]
 
-_NOTHING_HERE = frozenset(
-    {"disable_batch", "inputs", "is_evaluation", "run_id", "dataset_id", "datapoint_id", "link_carrier",
-     "requests_session", "config", "session_config", "evaluation_config", "cache_enabled", "cache_max_size",
-     "cache_ttl", "disable_tracing", "max_attributes", "max_events", "max_links", "max_span_size"}
-)  # fmt: skip
+_NOTHING_HERE = frozenset({
+    "disable_batch", "inputs", "is_evaluation", "run_id", "dataset_id", "datapoint_id", "link_carrier",
+    "requests_session", "cache_enabled", "cache_max_size", "cache_ttl", "disable_tracing", "max_attributes",
+    "max_events", "max_links", "max_span_size",
+})  # fmt: skip
 _FIELDS = (
     "metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "user_properties",
 )  # fmt: skip
@@ -76,7 +92,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-class _Methods:
+class _Methods(ContextMethods):
     """What a tracer of HoneyHive's has besides a tracer of lambent's."""
 
     if TYPE_CHECKING:
@@ -114,7 +130,7 @@ class _Methods:
     def session_id(self) -> str | None:
         """The session of the current span, None outside."""
         found: str | None = getattr(lambent.current_span(), "attributes", {}).get("session.id")
-        return found or self.config.variables.get("HH_SESSION_ID")
+        return found or self.get_baggage("session_id") or self.config.variables.get("HH_SESSION_ID")
 
     @property
     def project_name(self) -> str:
@@ -141,8 +157,9 @@ class _Disabled(_Methods, DisabledTracer):  # type: ignore[misc]  # its `trace` 
 class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
     """A tracer. `HoneyHiveTracer.init(api_key=…, project=…)`, or the same without `.init`."""
 
-    def __new__(cls, *_: object, **arguments: Any) -> Self:
+    def __new__(cls, *values: Any, **arguments: Any) -> Self:
         """Return a new tracer; one that does nothing where tracing is switched off."""
+        arguments = named_arguments(values, arguments)
         session = arguments.pop("session_id", None)
         instrumentors = arguments.pop("instrumentors", None) or ()
         config = read(_arguments(arguments), implied="honeyhive")
@@ -164,9 +181,9 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         """Do nothing: it is made already."""
 
     @classmethod
-    def init(cls, *ignored: object, **arguments: Any) -> Self:
+    def init(cls, *values: Any, **arguments: Any) -> Self:
         """Return a new tracer. Makes no network call."""
-        return cls(*ignored, **arguments)
+        return cls(*values, **arguments)
 
     @classmethod
     def flush_all(cls, timeout_millis: float = 30000) -> bool:
@@ -207,6 +224,8 @@ def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[
     function = None
     if callable(event_type) and not isinstance(event_type, str):
         function, event_type = event_type, None
+    if more.get("config") is None and "span_config" in more:
+        more["config"] = more.pop("span_config")
     others = {name: more.pop(name) for name in more.keys() - _OF_TRACE}
     if others:  # source, project, user_id …
         more["metadata"] = {**(more.get("metadata") or {}), **others}
@@ -273,6 +292,9 @@ def enrich_session(session_id: str | None = None, metadata: Any = None, **more: 
         more["metadata"] = metadata
     more.pop("event_id", None)
     more.pop("tracer_instance", None)
+    if lambent.current_span() is None:
+        say_once("session", "enrich_session needs an open span: with @tracer.handler there is one all along")
+        return False
     return bool(_enriched(_enrich.enrich_session, (), more))
 
 
@@ -297,7 +319,8 @@ def flush(tracer: Any = None, timeout_millis: float = 30000) -> bool:
     return tracer is None or bool(tracer.force_flush(timeout_millis))
 
 
-for _name in ("tracer", "tracer.otel_tracer", "tracer.decorators", "decorators", "models"):
+for _name in ("tracer", "tracer.otel_tracer", "tracer.decorators", "decorators", "models", "config",
+              "config.models", "tracer.processing", "tracer.processing.context"):  # fmt: skip
     # The original's modules: their names all lead here.
     sys.modules[f"{__name__}.{_name}"] = sys.modules[__name__]
-tracer = models = decorators = otel_tracer = sys.modules[__name__]
+tracer = models = decorators = otel_tracer = config = processing = context = sys.modules[__name__]

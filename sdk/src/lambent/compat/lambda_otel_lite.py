@@ -60,6 +60,26 @@ class ProcessorMode(str, Enum):  # noqa: UP042  # its text is "ProcessorMode.SYN
     ASYNC = "async"
     FINALIZE = "finalize"
 
+    @classmethod
+    def from_env(cls, env_var: str, default: ProcessorMode | None = None) -> ProcessorMode | None:
+        """Return the mode that a variable names, the default where it is not set. Raises ValueError."""
+        word = read({}).variables.get(env_var, "").strip().lower()
+        return cls(word) if word else default
+
+    @classmethod
+    def resolve(
+        cls,
+        config_value: ProcessorMode | None = None,
+        env_var: str = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE",
+    ) -> ProcessorMode:
+        """Return the variable's mode, else the one given, else `sync`. A mode that does not exist is said."""
+        default = config_value or cls.SYNC
+        try:
+            return cls.from_env(env_var, default) or default
+        except ValueError as error:
+            say_once(f"variable {env_var}", f"{env_var} is ignored: {error}")
+            return default
+
 
 class EnvVars:
     """The variables that are read."""

@@ -12,13 +12,14 @@ of it goes with the next process. Rules:
 from __future__ import annotations
 
 from lambent.delivery.size import estimate
+from lambent.exporters import Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.delivery.lane import Lane
     from lambent.span import Span
 
-__all__ = ["keep", "send"]
+__all__ = ["keep", "send", "understood"]
 
 _AT_ONCE = 512  # spans in one request, so that a large backlog gets on in a short time
 
@@ -60,3 +61,13 @@ def send(lane: Lane, spans: list[Span], deadline: float) -> bool:
             lane.repeating = False
     lane.failing, lane.held = False, 0
     return True
+
+
+def understood(answer: object, count: int) -> Result:
+    """Return what an exporter means that answers True, False, or as OpenTelemetry's do. Raises TypeError."""
+    name = getattr(answer, "name", "")
+    if answer is None or answer is True or name == "SUCCESS":
+        return Result()
+    if answer is False or name == "FAILURE":
+        return Result(False, count, 0, "the exporter reported a failure")
+    raise TypeError(f"an exporter returned {type(answer).__name__}, not a Result")

@@ -12,7 +12,7 @@ from _thread import allocate_lock, start_new_thread
 from time import sleep
 
 from lambent.delivery import sigterm
-from lambent.delivery.sync import SyncDelivery
+from lambent.delivery.sync import LONGEST, SyncDelivery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class BackgroundDelivery(SyncDelivery):
 
     def __init__(self, config: Config) -> None:
         self._running = self._urgent = False
+        self._started = allocate_lock()  # taken by who starts the thread
         self._bell = allocate_lock()
         self._bell.acquire()
         super().__init__(config)
@@ -47,7 +48,7 @@ class BackgroundDelivery(SyncDelivery):
         super().on_end(span)
 
     def _start(self) -> None:
-        if self.closed:
+        if self.closed or not self._started.acquire(blocking=False):
             return
         self._running = True
         try:
@@ -56,13 +57,17 @@ class BackgroundDelivery(SyncDelivery):
             from lambent.diagnostics import say_once
 
             self._running = False
+            self._started.release()
             say_once("background", f"no thread to export in ({error}): spans leave with force_flush")
 
     def _run(self) -> None:
         bell, config = self._bell, self._config
         while not self.closed and bell is self._bell:
-            if bell.acquire(timeout=config.schedule_delay) and not self._urgent:
-                sleep(LINGER_S)
+            if bell.acquire(timeout=min(config.schedule_delay, LONGEST)):
+                if not self._urgent:
+                    sleep(LINGER_S)
+            elif not self.lanes and self.lanes is not None:
+                continue  # processors see to themselves, between invocations
             self._urgent = False
             try:
                 self.flush(config.timeout)
@@ -81,6 +86,8 @@ class BackgroundDelivery(SyncDelivery):
         """Leave what the invocation has finished to the thread."""
         sigterm.check()
         self.active.discard(root)
+        if not self._running and self.processors is not None:
+            self._start()
         if self._running:
             self._ring()
         else:
@@ -96,6 +103,7 @@ class BackgroundDelivery(SyncDelivery):
         super().in_child()
         self._bell = allocate_lock()
         self._bell.acquire()
+        self._started = allocate_lock()
         self._running = False
 
     def close(self, seconds: float) -> None:

@@ -1,11 +1,13 @@
 """Other people's code, within a time that it may not know of. Loaded for what is not lambent's own.
 
-What is given too little time goes on in its thread, and is not called again before it has returned.
+What is given too little time goes on in its thread, and is not called again before it has returned. Calls
+that come while one is still within its time wait for their turn, within theirs.
 """
 
 from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
+from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
 
@@ -16,8 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["Bounded", "LateError"]
 
 
+_LONGEST = 86_400.0  # seconds: locks refuse much more
+
+
 class LateError(Exception):
-    """It did not return in time, or has not returned from the last time yet."""
+    """It did not return in time, or has not returned from the last time yet: then it was not `called`."""
+
+    def __init__(self, reason: str, *, called: bool) -> None:
+        super().__init__(reason)
+        self.called = called
 
 
 class Bounded:
@@ -25,11 +34,15 @@ class Bounded:
 
     def __init__(self) -> None:
         self._busy = allocate_lock()
+        self._late = False  # whether who has the lock has been given up
 
     def call(self, function: Callable[..., object], seconds: float, *arguments: object) -> object:
         """Return what the function returns, or raise what it raises; LateError after so many seconds."""
-        if not self._busy.acquire(blocking=False):
-            raise LateError("it is still busy with the last call")
+        seconds = min(seconds, _LONGEST) if seconds > 0 else 0.0
+        deadline = monotonic() + seconds
+        if not self._busy.acquire(blocking=False) and (self._late or not self._busy.acquire(timeout=seconds)):
+            raise LateError("it is still busy with the last call", called=False)
+        self._late = False
         results: list[object] = []
         errors: list[Exception] = []
         landing = allocate_lock()
@@ -52,8 +65,9 @@ class Bounded:
         except RuntimeError:
             self._busy.release()
             raise
-        if not landing.acquire(timeout=max(0.0, seconds)):
-            raise LateError("it did not return in time")
+        if not landing.acquire(timeout=max(0.0, deadline - monotonic())):
+            self._late = True
+            raise LateError("it did not return in time", called=True)
         if errors:
             raise errors[0]
         return results[0]
@@ -61,3 +75,4 @@ class Bounded:
     def renew(self) -> None:
         """In a forked child: whatever was under way is the parent's."""
         self._busy = allocate_lock()
+        self._late = False

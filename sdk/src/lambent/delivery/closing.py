@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from sys import modules
+from time import monotonic
+
+from lambent.context import CURRENT, SUPPRESSED
 from lambent.diagnostics import say, say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.delivery.sync import SyncDelivery
 
-__all__ = ["close", "lose", "say_dropped", "start_anew"]
+__all__ = ["at_the_end_of_workers", "close", "landed", "lose", "say_dropped", "start_anew"]
 
 
-def say_dropped(count: int, why: str, delivery: SyncDelivery) -> None:
-    """Say how many spans were dropped, and the last one's reason."""
+def say_dropped(delivery: SyncDelivery) -> bool:
+    """Say how many spans were dropped since the last time, and the last one's reason; return False."""
+    count, delivery._dropped = delivery._dropped, 0
+    why = delivery._why
     reason = {
         "closed": "the tracer was closed",
         "queue_full": f"the queue of {delivery.size} spans was full",
         "queue_bytes": f"the queue of {delivery._config.queue_bytes} bytes was full",
     }.get(why, why)
     say(f"dropped {count} spans: {reason}")
+    return False
+
+
+def landed(delivery: SyncDelivery, deadline: float) -> bool:
+    """Wait for what other threads have in their hands or are exporting; return whether all of it arrived."""
+    if CURRENT.get() is SUPPRESSED:  # an exporter that flushes its own tracer would wait for itself
+        return False
+    lanes = delivery.lanes or []
+    for flight in [*delivery._flights, *[flight for lane in lanes for flight in lane.flying]]:
+        if not flight.acquire(timeout=max(0.0, deadline - monotonic())):
+            return False
+        flight.release()
+    return all(lane.delivered for lane in lanes)
 
 
 def lose(delivery: SyncDelivery) -> None:
@@ -54,15 +73,41 @@ def close(delivery: SyncDelivery, seconds: float) -> None:
 def start_anew(delivery: SyncDelivery) -> None:
     """In a forked child: forget what is the parent's."""
     delivery._queue.clear()
+    delivery._flights = set()
     delivery.started = delivery.sampled_out = delivery.refused = delivery.taken = delivery.handed_over = 0
     delivery._dropped = 0
     delivery._bytes = delivery._measured = 0
     delivery.drops.clear()
     delivery.untold = False
     delivery.active.clear()
+    if "multiprocessing.util" in modules:
+        at_the_end_of_workers(delivery)
     if delivery.processors is not None:
         delivery.processors.in_child()
     if delivery.lanes is not None:
         from lambent.delivery.lane import lanes_of
 
         delivery.lanes = lanes_of([lane.exporter for lane in delivery.lanes], delivery)
+
+
+def at_the_end_of_workers(delivery: SyncDelivery) -> None:
+    """Close the delivery when a process of multiprocessing ends that it is in: no exit handler runs there."""
+    from multiprocessing import process, util
+
+    def finalize(found: SyncDelivery) -> None:
+        util.Finalize(found, _end, (found,), exitpriority=_LAST)
+
+    # A child that has been spawned imports the main module before it is told that it has a parent.
+    if process.parent_process() is not None or getattr(process.current_process(), "_inheriting", False):
+        finalize(delivery)
+    # A fork may become one: what has been registered before that is forgotten.
+    util.register_after_fork(delivery, finalize)
+
+
+def _end(delivery: SyncDelivery) -> None:
+    delivery.close(delivery._config.timeout)
+    if delivery.recorder is not None:
+        delivery.recorder.close()
+
+
+_LAST = -100  # what the worker's own finalizers trace is sent as well

@@ -15,6 +15,7 @@ from lambent.delivery.sync import add
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Sequence
 
     from lambent.delivery.fanout import Ledger
@@ -54,7 +55,7 @@ class Lane:
         """The account of who has taken what, where there are other lanes."""
         self.lock = allocate_lock()
         self.thread = 0  # which one holds the lock
-        self.flying: list[object] = []  # a lock for each export that runs beside others
+        self.flying: list[LockType] = []  # of each export that runs beside others
         self.delivered = True
         self.exported = self.acknowledged = self.retried = self.bytes = 0
         self.dropped: dict[str, int] = {}
@@ -114,9 +115,7 @@ class Lane:
         """Drop spans that there is no room for."""
         self._drop(reason, len(spans))
         self._give_up(spans, reason)
-        from lambent.diagnostics import say
-
-        say(f"dropped {len(spans)} spans: an exporter is behind and its queue was full")
+        self._say(f"dropped {len(spans)} spans: an exporter is behind and its queue was full")
 
     def _give_up(self, spans: list[Span], reason: str) -> None:
         if reason == "unconfirmed" and self.delivery.recorder is not None:
@@ -131,14 +130,6 @@ class Lane:
     def _drop(self, reason: str, count: int) -> None:
         add(self.dropped, reason, count)
         self.delivery.untold = True
-
-    def wait(self, deadline: float) -> bool:
-        """Wait for what other threads are exporting beside each other; return whether all arrived."""
-        for landing in list(self.flying):
-            if not landing.acquire(timeout=max(0.0, deadline - monotonic())):  # type: ignore[attr-defined]  # a lock
-                return False
-            landing.release()  # type: ignore[attr-defined]  # a lock
-        return self.delivered
 
     def export(self, spans: list[Span], deadline: float) -> bool:
         """Export these, and settle what became of them; return whether all arrived."""
@@ -157,6 +148,10 @@ class Lane:
         token = CURRENT.set(SUPPRESSED)
         try:
             result: Result | None = self.exporter.export(spans, left)
+            if result is not None and not hasattr(result, "lost"):
+                from lambent.delivery.again import understood
+
+                result = understood(result, count)
             if result is not None:  # else a user's exporter, content with what it got
                 lost, rejected, reason = result.lost, result.rejected, result.reason
                 ok = bool(result.ok) and not lost and not rejected
@@ -167,9 +162,12 @@ class Lane:
                     lost = lost if lost or rejected else count
                     again = result.again and not quiet and not self.delivery.ending
                     kind = "unconfirmed" if result.unconfirmed else kind
-        except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
-            ok, lost, kind = False, count, "exporter_error"
-            reason = f"{type(error).__name__}: {error}"
+        except BaseException as error:
+            ok, lost, kind, reason = False, count, "exporter_error", f"{type(error).__name__}: {error}"
+            if not isinstance(error, Exception):  # Ctrl-C, or an exit: not ours to stop, but to account for
+                self._failed(count, count, 0, kind, reason)
+                self._give_up(spans, kind)
+                raise
         finally:
             CURRENT.reset(token)
         if ok:
@@ -188,23 +186,30 @@ class Lane:
 
             keep(self, spans, reason)
             return False
-        if not (ok or lost + rejected < count or (rejected and not lost)):
-            self._give_up(spans, kind)
         # What a server has refused it would refuse again.
-        elif self.beside is None:
-            self.delivery.tell_acknowledged(spans)
-        else:
-            self.beside.settle(self, spans, taken=True)
+        self._settle(spans, kind, over=ok or lost + rejected < count or bool(rejected and not lost))
         if (not ok and not quiet) or warning:
-            from lambent.diagnostics import say
-
             verb = "gave up" if self.repeating else "lost"
-            say(
+            self._say(
                 f"an exporter warns: {warning}"
                 if ok
                 else f"{verb} {lost + rejected} of {count} spans: {reason or 'no reason given'}"
             )
         return ok
+
+    def _settle(self, spans: list[Span], kind: str, *, over: bool) -> None:
+        """Tell who keeps copies what became of the spans: there is no more to be done, or they are lost."""
+        if not over:
+            self._give_up(spans, kind)
+        elif self.beside is None:
+            self.delivery.tell_acknowledged(spans)
+        else:
+            self.beside.settle(self, spans, taken=True)
+
+    def _say(self, text: str) -> None:
+        from lambent.diagnostics import say
+
+        say(text)
 
     def _failed(self, count: int, lost: int, rejected: int, kind: str, reason: str) -> None:
         lost, rejected = min(lost, count), min(rejected, count - min(lost, count))

@@ -14,6 +14,7 @@ from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
 from lambent.delivery.bounded import Bounded, LateError
+from lambent.delivery.sync import LONGEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class ProcessorChain:
 
     def flush(self, seconds: float) -> bool:
         """Flush each within `seconds` in all; return whether every one said that all of it went."""
-        deadline = monotonic() + seconds
+        deadline = monotonic() + (min(seconds, LONGEST) if seconds > 0 else 0.0)
         complete = True
         for member in self._members:
             left = max(0.0, deadline - monotonic())
@@ -164,7 +165,7 @@ class ProcessorChain:
 
     def close(self, seconds: float) -> None:
         """Shut each down, within `seconds` in all."""
-        deadline = monotonic() + seconds
+        deadline = monotonic() + min(seconds, LONGEST)
         for member in self._members:
             if member.shutdown is None:
                 continue

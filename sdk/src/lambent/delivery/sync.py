@@ -13,12 +13,14 @@ and the account of what became of each span. Rules:
 from __future__ import annotations
 
 from _thread import allocate_lock
+from sys import modules
 from time import monotonic
 
 from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable, Sequence
 
     from lambent.config import Config
@@ -46,6 +48,10 @@ _watching: set[str] = set()
 def _watch(delivery: SyncDelivery, exits: bool) -> None:
     """Have the delivery flushed at exit, if its process has exits, and emptied in forks."""
     _open.add(delivery)
+    if "multiprocessing.util" in modules:  # its processes end without an exit
+        from lambent.delivery.closing import at_the_end_of_workers
+
+        at_the_end_of_workers(delivery)
     if "forks" not in _watching:
         _watching.add("forks")
         from os import register_at_fork
@@ -88,6 +94,7 @@ class SyncDelivery:
         self._dropped = 0  # since it was last said
         self._why = ""
         self._gate = allocate_lock()
+        self._flights: set[LockType] = set()  # a lock for each flush that has spans in its hands
         self.active: set[AnySpan] = set()
         self.closed = False
         self.drops: dict[str, int] = {}
@@ -123,9 +130,9 @@ class SyncDelivery:
         """Take a span if there is room in spans and bytes; an invocation's own span always."""
         waiting = len(self._queue)
         if waiting < self.size:
-            from lambent.delivery.size import next_look
+            from lambent.delivery.size import next_look, sizes_of
 
-            sizes = self._sizes(waiting, span)
+            sizes = sizes_of(self, waiting, span)
             self._measured = waiting + 1
             self._bytes += sum(sizes)
             if self._bytes <= self._config.queue_bytes or span in self.active:
@@ -147,19 +154,6 @@ class SyncDelivery:
         else:
             self.drop("closed" if self.closed else "queue_full")
             self.give_up((span,))
-
-    def _sizes(self, waiting: int, span: Span) -> list[int]:
-        """Return how many bytes the spans take that came since the last look: of each, or all of them."""
-        if self.recorder is not None:
-            # It has written them, so it knows; going through every attribute takes half a microsecond.
-            before, now = self._written, self.recorder.written
-            self._written = now
-            if now > before:
-                return [now - before]
-            # It has started over, or another thread has looked in between: then they are gone through.
-        from lambent.delivery.size import estimate
-
-        return [estimate(each) for each in [*self._queue[self._measured : waiting], span]]
 
     def half_full(self) -> None:
         """Learn that half of the room is taken. Here nothing leaves before the invocation ends."""
@@ -221,10 +215,13 @@ class SyncDelivery:
                 from lambent.exporters.choose import choose  # bundled
 
                 chosen = choose(config)
-            self._immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
-            self.lanes = lanes_of([exporter for exporter in chosen if exporter not in self._immediate], self)
-            if self._immediate or not self.lanes:
-                self.on_end = self._on_end_immediate  # type: ignore[method-assign]  # chosen once, for speed
+            immediate = [exporter for exporter in chosen if getattr(exporter, "immediate", False)]
+            lanes = lanes_of([exporter for exporter in chosen if exporter not in immediate], self)
+            with self._gate:
+                if self.lanes is None:  # else another thread's first export was faster
+                    self._immediate, self.lanes = immediate, lanes
+                    if immediate or not lanes:
+                        self.on_end = self._on_end_immediate  # type: ignore[method-assign]  # chosen once, for speed
         return self.lanes
 
     def ready(self) -> None:
@@ -277,7 +274,7 @@ class SyncDelivery:
         `root` of an invocation only what is not another invocation's goes, and nobody is waited for.
         """
         lanes = self.lanes
-        if not self._queue and (
+        if not (self._queue or self._flights) and (
             not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
         ):
             delivered = not self._dropped or self._report_dropped()
@@ -286,22 +283,28 @@ class SyncDelivery:
             return False
         start = monotonic()
         deadline = start + min(seconds, LONGEST)
-        spans = self._take(root)
-        if spans and self._dropped:
-            # Whoever reads the traces learns that some are missing, not only who reads the log.
-            spans[-1]._attributes.setdefault("lambent.spans.dropped", sum(self.drops.values()))  # noqa: SLF001  # it has ended
-        if lanes is None:
-            lanes = self._choose()
-        if len(lanes) == 1:
-            delivered = lanes[0].send(spans, deadline, root is not None)
-        else:
-            from lambent.delivery.fanout import send_all
+        flight = allocate_lock()
+        flight.acquire()
+        self._flights.add(flight)
+        try:
+            spans = self._take(root)
+            if spans and self._dropped:
+                # Whoever reads the traces learns that some are missing, not only who reads the log.
+                spans[-1]._attributes.setdefault("lambent.spans.dropped", sum(self.drops.values()))  # noqa: SLF001  # it has ended
+            lanes = lanes or (self._choose() if spans else [])
+            if len(lanes) == 1:
+                delivered = lanes[0].send(spans, deadline, root is not None)
+            else:
+                from lambent.delivery.fanout import send_all
 
-            delivered = send_all(lanes, spans, deadline, root is not None)
-        if root is None:
-            for lane in lanes:
-                if lane.flying and not lane.wait(deadline):
-                    delivered = False
+                delivered = send_all(lanes, spans, deadline, root is not None)
+        finally:
+            self._flights.discard(flight)
+            flight.release()
+        if root is None and (self._flights or any(lane.flying for lane in lanes)):
+            from lambent.delivery.closing import landed
+
+            delivered = landed(self, deadline) and delivered
         recovery = self.recovery
         if recovery is not None and (delivered or any(lane.delivered for lane in lanes[1:] and lanes)):
             recovery(deadline, start)
@@ -359,13 +362,9 @@ class SyncDelivery:
                 )
 
     def _report_dropped(self) -> bool:
-        if self._dropped:
-            from lambent.delivery.closing import say_dropped
+        from lambent.delivery.closing import say_dropped
 
-            dropped, self._dropped = self._dropped, 0
-            say_dropped(dropped, self._why, self)
-            return False
-        return True
+        return say_dropped(self)
 
     def stats(self) -> Stats:
         """Return the account of every span so far."""

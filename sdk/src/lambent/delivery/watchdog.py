@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Watchdog", "margin_for", "oom_kills"]
+__all__ = ["Watchdog", "guard", "margin_for", "oom_kills"]
 
 _LEAST_SLEEP = 1.0
 """Seconds: how often the thread looks at most while nothing runs. A frozen process does not look at all."""
@@ -50,6 +50,7 @@ class Watchdog:
             tracer._watch(self._started, self._ended)
         self._armed: dict[AnySpan, tuple[float, float]] = {}
         self._bell = allocate_lock()
+        self._begun = allocate_lock()  # taken by who starts the thread
         self._wakes = 0.0
         self._alive = False
         self.alarms = 0
@@ -88,6 +89,7 @@ class Watchdog:
     def in_child(self) -> None:
         """After a fork: the thread is the parent's."""
         self._bell = allocate_lock()
+        self._begun = allocate_lock()
         self._armed.clear()
         self._open.clear()
         self._alive = False
@@ -101,6 +103,8 @@ class Watchdog:
     # The thread.
 
     def _start(self, alarm: float) -> None:
+        if not self._begun.acquire(False):
+            return
         self._alive = True
         self._wakes = alarm
         self._bell = allocate_lock()
@@ -154,6 +158,13 @@ class Watchdog:
             from lambent.diagnostics import say_once
 
             say_once("watchdog", f"the open spans could not be sent: {type(error).__name__}: {error}")
+
+
+def guard(tracer: Tracer) -> None:
+    """Give a tracer its watchdog."""
+    made = Watchdog(tracer, tracer.recorder)
+    # Another thread's first invocation may have been faster; there is no call in between to switch at.
+    tracer.watchdog = tracer.watchdog or made
 
 
 def _remember(recorder: Recorder, kills: int | None) -> None:

@@ -128,7 +128,7 @@ class OtlpGrpcExporter(Exporter):
         if self._closed:
             return self._lost(count, "the exporter is closed")
         if timeout <= 0:
-            return self._lost(count, "no time was left to send")
+            return self._lost(count, "no time was left to send", again=True)
         encode = self._encode
         if encode is None:
             from lambent.wire import protobuf
@@ -151,7 +151,7 @@ class OtlpGrpcExporter(Exporter):
         while True:
             left = deadline - self._clock()
             if left <= 0:
-                return self._lost(count, "no time was left to send", retries)
+                return self._lost(count, "no time was left to send", retries, again=True)
             try:
                 answer = call(body, timeout=left, metadata=metadata, compression=compression)
             except self._grpc.RpcError as error:
@@ -220,8 +220,8 @@ class OtlpGrpcExporter(Exporter):
         result.quiet = outcome == "unreached" and self._quiet_refused
         return result
 
-    def _lost(self, count: int, reason: str, retries: int = 0) -> Result:
-        return Result(False, count, 0, f"{self._target}: {reason}", retries=retries)
+    def _lost(self, count: int, reason: str, retries: int = 0, *, again: bool = False) -> Result:
+        return Result(False, count, 0, f"{self._target}: {reason}", retries=retries, again=again)
 
     def _clean(self, text: str) -> str:
         from lambent.diagnostics import masked
@@ -340,6 +340,7 @@ _BROKEN = (
     "broken pipe",
     "goaway",
 )
+_RESET = ("stream removed", "rst_stream")
 
 
 def _outcome(error: Any, code: str) -> str:
@@ -348,8 +349,11 @@ def _outcome(error: Any, code: str) -> str:
     grpcio tells its own statuses from a server's by their texts only.
     """
     text = (error.details() or "").lower()
-    if code == "DEADLINE_EXCEEDED" and text == "deadline exceeded":
-        return "late"
+    reset = any(sign in text for sign in _RESET)
+    if code == "DEADLINE_EXCEEDED" and (reset or text == "deadline exceeded"):
+        return "late"  # the server knows the deadline, and may be the first to hang up
+    if code == "CANCELLED" and reset:
+        return "broken"
     if code == "UNAVAILABLE":
         if any(sign in text for sign in _UNREACHED):
             return "untrusted" if "handshake" in text else "unreached"

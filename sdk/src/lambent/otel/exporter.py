@@ -46,7 +46,9 @@ class OtelExporter(Exporter):
         try:
             answer = self._bounded.call(export, timeout)
         except LateError as error:
-            return Result(False, len(spans), 0, f"{self._name}: {error}")
+            # What was begun goes on in its thread, and may arrive; what was not is worth another try.
+            reason = f"{self._name}: {error}"
+            return Result(False, len(spans), 0, reason, again=not error.called, unconfirmed=error.called)
         except Exception as error:  # noqa: BLE001  # a user's exporter
             return Result(False, len(spans), 0, f"{self._name}: {type(error).__name__}: {error}")
         if answer is SpanExportResult.FAILURE:

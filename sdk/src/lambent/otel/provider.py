@@ -303,6 +303,11 @@ class Provider(_Api):
         """Close the tracer."""
         self._tracer.close()
 
+    def leave(self) -> None:
+        """Serve the API no longer: what it gives away from now on waits for the next provider, silently."""
+        if trace._TRACER_PROVIDER is self:
+            trace._TRACER_PROVIDER = None
+
 
 class _Guard(Once):
     """Decides about a provider that somebody sets while a tracer of ours serves the API."""

@@ -2,8 +2,7 @@
 
 Rules
 - A sample is a new container; the emulator starts the function with its first invocation, so that one is
-cold, and
-  its time has the init in it (see `remote.rie`).
+  cold, and its time has the init in it (see `remote.rie`).
 - It gets the memory, and the share of the CPUs that Lambda would give with that memory, where the engine
   has them to give. CPU time and peak memory are what the engine counts for the container, where it does.
 - Containers are removed when their sample ends.

@@ -2,9 +2,10 @@
 
 Rules
 - An invocation is a POST to /2015-03-31/functions/function/invocations, unless the URL has a path of its own.
-- Its time is what the caller waited, from the last byte sent to the last byte read, on a connection that
-was made
-  before: nobody says what the platform measured. The init of a cold start is in it.
+- Its time is what the caller waited, from the first byte sent to the last byte read, on a connection that was
+  made before: nobody says what the platform measured. The init of a cold start is in it.
+- What arrives is acknowledged at once. A server that writes its answer in two parts waits for it, which on a
+  connection that is kept is 40 ms by Linux's habit, and nothing of the function's.
 - A cold start is one right after the `restart` command, in which {host}, {port} and {url} stand for the
   address's own. Without that command there is none, and all invocations run in one environment. What tells
   that the function listens again is that the server answers GET /, which starts nothing in RIE: a probe that
@@ -17,6 +18,7 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
+import socket
 import subprocess
 import time
 import uuid
@@ -162,13 +164,11 @@ class Caller:
         """One invocation. Raises LabError when nothing answers."""
         body = json.dumps({} if event is None else event, allow_nan=False).encode()
         headers = {"Content-Type": "application/json"}
-        connection = self._connection
+        connection = self._ready()
+        started = time.perf_counter()
         try:
-            if connection is None:
-                connection = self._connection = self._connect(self._timeout_s + _LATER_S)
-            connection.connect() if connection.sock is None else None
-            started = time.perf_counter()
             connection.request("POST", self._at.path, body, headers)
+            acknowledge_at_once(connection)
             response = connection.getresponse()
             text = response.read()
             waited = (time.perf_counter() - started) * 1000
@@ -178,11 +178,27 @@ class Caller:
             return _answer(None, "timeout", "Sandbox.Timedout", waited, cold=cold)
         except (OSError, http.client.HTTPException) as error:
             self.disconnect()
-            raise LabError(f"{self._name} does not answer: {error or type(error).__name__}.") from error
+            raise self._silent(error) from error
         payload = _parsed(text)
         request_id = response.headers.get("x-amzn-requestid") or response.headers.get("X-Amzn-Requestid")
         status, kind = outcome(response.status, response.headers.get("X-Amz-Function-Error"), payload)
         return _answer(payload, status, kind, waited, cold=cold, request_id=request_id)
+
+    def _ready(self) -> http.client.HTTPConnection:
+        """A connection that is made. Raises LabError."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect(self._timeout_s + _LATER_S)
+            elif self._connection.sock is None:
+                self._connection.connect()
+        except OSError as error:
+            self.disconnect()
+            raise self._silent(error) from error
+        return self._connection
+
+    def _silent(self, error: Exception) -> LabError:
+        why = " ".join(str(error).split()) or type(error).__name__
+        return LabError(f"{self._name} does not answer: {why}.")
 
     @property
     def _name(self) -> str:
@@ -200,6 +216,14 @@ class Caller:
             with suppress(OSError):
                 self._connection.close()
             self._connection = None
+
+
+def acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
+    """Acknowledge what arrives next without waiting, where the system can; to be said after each request."""
+    option = getattr(socket, "TCP_QUICKACK", None)
+    if option is not None and connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
 def outcome(code: int, function_error: str | None, payload: object) -> tuple[str, str | None]:

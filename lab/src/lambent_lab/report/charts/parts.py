@@ -25,6 +25,7 @@ LEGEND: Chart = {
     "itemsizing": "constant",
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square-open", "diamond", "triangle-up-open")
 _COLOURS = 6
 
 
@@ -148,7 +149,8 @@ def line(
         "text": [f"median of {figure['n']}{said(figure)}" for _, figure in line_points],
         "hovertemplate": f"%{{x}}: %{{y:.4~g}} {unit}<br>%{{text}}<extra>{plain(label)}</extra>",
         "line": {"color": colour_name, "width": 2, "dash": DASHES[dash % len(DASHES)]},
-        "marker": {"color": colour_name, "size": 8},
+        # In a legend a dash looks like a line: the mark tells them apart.
+        "marker": {"color": colour_name, "size": 8, "symbol": SYMBOLS[dash % len(SYMBOLS)]},
         "error_y": {
             "type": "data",
             "symmetric": False,

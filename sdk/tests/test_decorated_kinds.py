@@ -1,0 +1,168 @@
+"""What may be decorated besides functions and classes, and what of it must still be there afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import lambent
+from lambent import testing
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+@pytest.fixture
+def tracer() -> Iterator[testing.RecordingTracer]:
+    with testing.tracer() as made:
+        yield made
+
+
+def names(tracer: testing.RecordingTracer) -> list[str]:
+    return [span.name for span in tracer.spans]
+
+
+@pytest.mark.parametrize("decorate", [lambent.trace, lambent.atrace])
+def test_a_block_of_async_with(decorate: Any, tracer: testing.RecordingTracer) -> None:
+    block = decorate("load", event_type="tool", inputs={"id": 7})
+
+    async def use(number: int) -> None:
+        async with block as span:
+            span.set_attribute("number", number)
+            await asyncio.sleep(0)
+            assert lambent.current_span() is span
+            with tracer.trace(f"inside {number}"):
+                await asyncio.sleep(0)
+        assert lambent.current_span() is None
+
+    async def main() -> None:
+        await asyncio.gather(*[use(number) for number in range(3)])
+
+    asyncio.run(main())
+    blocks = {span.context.span_id: span for span in tracer.spans if span.name == "load"}
+    inside = [span for span in tracer.spans if span.name != "load"]
+    assert len(blocks) == len(inside) == 3
+    for span in inside:
+        assert span.parent is not None
+        assert f"inside {blocks[span.parent.span_id].attributes['number']}" == span.name
+    assert {span.attributes["lambent.inputs.id"] for span in blocks.values()} == {7}
+
+
+def test_what_leaves_a_block_of_async_with(tracer: testing.RecordingTracer) -> None:
+    async def fail() -> None:
+        async with lambent.trace("load"):
+            raise ValueError("late")
+
+    with pytest.raises(ValueError, match="late"):
+        asyncio.run(fail())
+    (span,) = tracer.spans
+    assert span.status.description == "ValueError: late"
+    assert [event.name for event in span.events] == ["exception"]
+
+
+def test_the_other_blocks_may_be_async_too(tracer: testing.RecordingTracer) -> None:
+    async def use() -> None:
+        async with lambent.enrich_span(event_name="part") as part:
+            assert lambent.current_span() is part
+        async with lambent.llm.call("m") as call:
+            assert lambent.current_span() is call.span
+        async with lambent.llm.tool("t"):
+            pass
+
+    asyncio.run(use())
+    assert names(tracer) == ["part", "chat m", "execute_tool t"]
+
+
+def test_a_cache_can_be_asked_and_cleared(tracer: testing.RecordingTracer) -> None:
+    @lambent.trace
+    @functools.lru_cache
+    def double(n: int) -> int:
+        return 2 * n
+
+    cached: Any = double
+    assert (cached(2), cached(2)) == (4, 4)
+    assert cached.cache_info().hits == 1
+    assert cached.cache_parameters()["maxsize"] == 128
+    cached.cache_clear()
+    assert cached.cache_info().currsize == 0
+    assert len(tracer.spans) == 2
+
+
+def test_a_cached_property_and_a_partial_method(tracer: testing.RecordingTracer) -> None:
+    class Order:
+        """Something to load."""
+
+        def load(self, kind: str, number: int) -> str:
+            return f"{kind} {number}"
+
+        def count(self) -> int:
+            return 3
+
+        first = lambent.trace("first", inputs=True)(functools.partialmethod(load, "order"))
+        total = lambent.trace(functools.cached_property(count))
+
+    order = Order()
+    assert (order.first(1), order.total, order.total) == ("order 1", 3, 3)
+    assert [name.rpartition(".")[2] for name in names(tracer)] == ["first", "count"]
+    assert tracer.spans[0].attributes["lambent.inputs.number"] == 1
+
+
+def test_what_is_marked_as_a_coroutine_function_is_one(tracer: testing.RecordingTracer) -> None:
+    async def inner() -> int:
+        with tracer.trace("inside"):
+            await asyncio.sleep(0)
+        return 4
+
+    def outer() -> Any:
+        return inner()
+
+    marked: Any = outer
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(marked)
+    else:
+        marked._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # as it was done
+    traced = lambent.trace("outer")(marked)
+    assert inspect.iscoroutinefunction(traced)
+    assert asyncio.run(traced()) == 4
+    inside, around = tracer.spans
+    assert inside.parent is not None
+    assert inside.parent.span_id == around.context.span_id
+
+
+def test_what_closing_a_generator_returns(tracer: testing.RecordingTracer) -> None:
+    def numbers() -> Generator[int, None, str]:
+        try:
+            yield 1
+        except GeneratorExit:
+            return "closed"
+        return "done"
+
+    results = []
+    for function in (numbers, lambent.trace(numbers)):
+        generator: Any = function()
+        assert next(generator) == 1
+        results.append(generator.close())
+    assert results[0] == results[1]
+    (span,) = tracer.spans
+    assert (span.status.status_code.name, span.events) == ("UNSET", ())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [("it broke", "it broke"), (ValueError("x"), "x"), ("", None), (False, None)]
+)
+def test_an_error_that_is_given(error: Any, status: str | None, tracer: testing.RecordingTracer) -> None:
+    @lambent.trace(error=error)
+    def work() -> None: ...
+
+    work()
+    with tracer.trace("enriched"):
+        assert lambent.enrich_span({"a": 1}, error=error)
+    for span in tracer.spans:
+        assert span.status.description == status
+        assert (span.status.status_code.name == "ERROR") is (status is not None)
+        assert ("lambent.error" in span.attributes) is (status is not None)
