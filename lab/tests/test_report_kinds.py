@@ -320,6 +320,16 @@ def test_a_soaks_verdict_is_about_its_memory(
     assert f'class="card verdict {state}"' in report.render(results, "html")
 
 
+def test_what_failed_is_an_error_where_nothing_else_can_be_told(files: dict[str, Any]) -> None:
+    results = soak_file(files["load"]["load"], verdict="inconclusive")
+    doubt = {"code": "failed", "severity": "failure", "memory_mb": None, "text": "10 of 10 failed."}
+    results["warnings"] = [doubt]
+    root = ET.fromstring(report.render(results, "junit"))
+    assert root.attrib["errors"] == "1"
+    [error] = root.iter("error")
+    assert "10 of 10 failed." in (error.text or "")
+
+
 def test_tuning_shows_each_size_with_its_cost(files: dict[str, Any]) -> None:
     results = files["tune"]
     text = shown(results, "html")
