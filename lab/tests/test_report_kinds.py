@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import html as html_module
 import io
@@ -273,6 +274,16 @@ def test_load_shows_its_parts_and_percentiles(files: dict[str, Any]) -> None:
     assert sorted(found) == ["latency-0", "latency-1", "load-0", "load-1"]
     seen = [y for trace in found["latency-1"]["data"] for y in trace["y"]]
     assert len(seen) == results["load"]["raw"]["kept"]
+
+
+def test_an_interval_of_the_throughput_is_that_of_the_steady_part(files: dict[str, Any]) -> None:
+    results = copy.deepcopy(files["load"])
+    for name, low in (("ramp_up", 1111.0), ("steady", 2222.0), ("all", 3333.0)):
+        interval = {"low": low, "high": low + 1, "confidence": 0.99, "coverage": 0.99}
+        results["load"][name]["throughput"] = {"n": 9, "median": low, "interval": interval}
+    text = shown(results, "html")
+    assert "2,222 to 2,223" in text
+    assert not re.search("1,111 to|3,333 to", text)
 
 
 def test_the_csv_of_a_load_test_has_a_row_for_each_call(files: dict[str, Any]) -> None:

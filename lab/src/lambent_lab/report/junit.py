@@ -56,7 +56,7 @@ def render(results: Results) -> str:
     root = ET.Element("testsuites", {"name": kind, **totals})
     started = results["started"].partition("+")[0].removesuffix("Z")
     skipped = str(sum(case.outcome == "skipped" for case in cases))
-    # What strict readers ask for as well. No file keeps the host's name: this stands for one that is not known.
+    # What strict readers ask for as well. No file keeps the host's name: this stands for an unknown one.
     more = {"skipped": skipped, "timestamp": clean(started), "hostname": "localhost", "id": "0"}
     suite = ET.SubElement(root, "testsuite", {"name": kind, **totals, **more, "package": "lambent"})
     properties = ET.SubElement(suite, "properties")
