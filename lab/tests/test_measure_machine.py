@@ -5,12 +5,12 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from lambent_lab.measure.machine import describe, load_average
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_the_machine_is_described_without_its_name() -> None:
