@@ -76,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_sizes,
         metavar="MB,…",
         help="Memory of functions whose test does not say it (default: 256). With several sizes, what uses "
-        "lambda_memory or lambda_function runs once with each.",
+        "lambda_memory or lambda_function runs once with each, unless it says its memory.",
     )
     group.addoption(
         "--lambda-results",
@@ -108,7 +108,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is given a memory size with each that was asked for."""
     sizes: list[int] = metafunc.config.getoption("--lambda-memory") or []
-    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames:
+    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames and not _own_memory(metafunc.definition):
         metafunc.parametrize("lambda_memory", sizes, ids=[f"{size}MB" for size in sizes])
 
 
@@ -335,6 +335,18 @@ def _watched(config: pytest.Config, lab: Any) -> Any:
     from lambent_lab.measure.remote import kind_of
 
     return ObservedPlace(lab, _recorder(config), kind_of(config.getoption("--lambda-target")))
+
+
+def _own_memory(test: pytest.Function) -> bool:
+    """Whether a test says its memory itself: with `parametrize`, or for the function of its marker."""
+    for mark in test.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        if "lambda_memory" in (
+            [each.strip() for each in names.split(",")] if isinstance(names, str) else names
+        ):
+            return True
+    marks = [mark for name in ("lambda", "lambda_") for mark in test.iter_markers(name)]
+    return any("memory" in mark.kwargs for mark in marks)
 
 
 def _sizes(text: str) -> list[int]:
