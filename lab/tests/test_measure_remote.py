@@ -267,6 +267,8 @@ def test_a_function_that_fails_behind_a_url_has_no_speed() -> None:
         ("http://localhost:9000", (False, "localhost", 9000, PATH)),
         ("https://example.org/", (True, "example.org", 443, PATH)),
         ("http://[::1]/own/path", (False, "::1", 80, "/own/path")),
+        ("http://host/own?code=x&y", (False, "host", 80, "/own?code=x&y")),
+        ("http://host?code=x", (False, "host", 80, f"{PATH}?code=x")),
     ],
 )
 def test_addresses(url: str, parts: tuple[bool, str, int, str]) -> None:
@@ -277,6 +279,12 @@ def test_addresses(url: str, parts: tuple[bool, str, int, str]) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"is no URL|names no host"):
         Emulator(url, {})
+
+
+def test_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match=r"write http://host\.$") as caught:
+        Emulator("http://me:hidden@host:9000", {})
+    assert "hidden" not in str(caught.value)
 
 
 # --- AWS's API

@@ -58,8 +58,13 @@ def address(url: str) -> Address:
         raise UsageError(f"{url} is no URL: {error}.") from error
     if not parts.hostname:
         raise UsageError(f"{url} names no host: write http://HOST:PORT, for RIE http://localhost:9000.")
+    if parts.username is not None:  # it would stand in result files, and be sent nowhere
+        raise UsageError(
+            f"A URL with a user or a password cannot be measured: write http://{parts.hostname}."
+        )
     secure = parts.scheme == "https"
     path = parts.path if parts.path not in {"", "/"} else PATH
+    path += f"?{parts.query}" if parts.query else ""
     return Address(secure, parts.hostname, port or (443 if secure else 80), path)
 
 
