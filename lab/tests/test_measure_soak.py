@@ -311,7 +311,8 @@ def test_a_function_that_keeps_failing_ends_it(tmp_path: Path) -> None:
         made.status, made.error = "timeout", "Sandbox.Timedout"
 
     results = run(tmp_path, Function(True, change=fail))
-    said = "20 invocations in a row failed; the last: traced: Sandbox.Timedout. Give it more time with --timeout."
+    said = "20 invocations in a row failed; the last: traced: Sandbox.Timedout. Give it more time with "
+    said += "--timeout."
     assert results["error"] == said
     assert exit_code(results) == 1
     assert results["soak"]["headline"]
