@@ -11,8 +11,8 @@ demo: venv  ## trace an example in the local environment, and measure what traci
 	@$(BIN)/lambent bench examples/orders-api/app.handler --event examples/orders-api/events/get-order.json \
 		--memory 256,1024 --cold 10 --warm 20 --output $(DEMO)/performance-results.json --html $(DEMO)/performance-report.html
 
-test: venv  ## all tests
-	$(BIN)/python -m pytest $(TESTS)
+test: venv  ## all tests, two at a time; what measures runs alone. TESTS="-n 0 sdk/tests" for some of them, one by one
+	$(BIN)/python -m pytest -p tools.workers -n 2 --dist worksteal $(TESTS)
 
 check: venv  ## ruff, mypy, the code in README and docs
 	$(BIN)/ruff check .

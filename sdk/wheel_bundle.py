@@ -245,8 +245,29 @@ def _imported(body: list[ast.stmt]) -> Iterator[str]:
             raise SystemExit(f"line {node.lineno}: a bundled module has no conditions at its top")
 
 
+def _placed(source: str) -> str:
+    """Return a source whose classes say in which line of it they begin, on a line that they have anyway.
+
+    From Python 3.13 on `inspect` looks in the file of a class's module for what the compiler noted of the
+    file that it compiled, which is the bundle.
+    """
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        first = node.body[0]
+        begin = min(each.lineno for each in (first, *getattr(first, "decorator_list", ())))
+        says = f"__firstlineno__ = {min(each.lineno for each in (node, *node.decorator_list))}"
+        if begin > node.lineno + 1 and not lines[begin - 2].strip():
+            lines[begin - 2] = " " * first.col_offset + says
+        elif not isinstance(first, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If)):
+            lines[(first.end_lineno or begin) - 1] += f"; {says}"
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _function(name: str, source: str) -> str:
     """Return a module's code as a function that binds the module's names as globals."""
+    source = _placed(source)
     lines = source.splitlines(keepends=True)
     names = {
         symbol.get_name()

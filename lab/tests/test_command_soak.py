@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambent_lab.commands import main
+from lambent_lab.commands import soak as soak_command
 from lambent_lab.measure import read
+from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +91,37 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert out == ""
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+class _Lab(FakeLab):
+    """A lab that runs nothing, and keeps what `freeze` was."""
+
+    def function(self, name: str, *, freeze: bool = True, **options: Any) -> FakeFunction:
+        assert not freeze
+        return super().function(name, **options)
+
+
+def test_an_interrupted_soak_is_gone_on_with_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(function: FakeFunction, _environment: int, index: int, _result: FakeResult) -> None:
+        if function.traced and index == 33:
+            raise KeyboardInterrupt
+
+    lab = _Lab(change=interrupt)
+    (tmp_path / "app.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(soak_command, "make_lab", lambda: nullcontext(lab))
+    begun = ["soak", f"{tmp_path}/app.handler", "--invocations", "100", "--no-freeze", "--output", "s.json"]
+    monkeypatch.setattr("sys.argv", ["lambent", *begun])
+    assert main(begun) == 130
+    assert "Go on with it: lambent soak --resume s.json\n" in capsys.readouterr().err
+    lab.change = None
+    assert main(["soak", "--resume", "s.json"]) == 0
+    results = read(tmp_path / "s.json")
+    assert (results["interrupted"], results["counts"]["invocations"]) == (False, 200)
+    assert results["command"] == ["lambent", *begun]
+    assert main(["soak", f"{tmp_path}/app.handler", "--invocations", "50", "--resume", "s.json"]) == 2
+    assert "(--invocations): 100 there, 50 now" in capsys.readouterr().err
+    assert main(["soak"]) == 2
+    assert "Name a function" in capsys.readouterr().err

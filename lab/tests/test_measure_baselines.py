@@ -205,6 +205,15 @@ def test_what_cannot_be_compared_is_listed(file: Path) -> None:
     }
 
 
+def test_figures_without_names_are_refused(file: Path) -> None:
+    made = benchmark(file)
+    with pytest.raises(UsageError, match="not list"):
+        made.check_regression("t", [1.0, 2.0])  # type: ignore[arg-type]
+    made.record_baseline("t", {"ms": 1.0})
+    with pytest.raises(UsageError, match="not NoneType"):
+        made.check_regression("t", None)  # type: ignore[arg-type]
+
+
 def test_nothing_compared_is_no_pass(file: Path) -> None:
     assert checked(file, {"a_ms": 1.0}, {"b_ms": 1.0})["status"] == "nothing compared"
     assert checked(file, {"p95_ms": 1.0}, {"p95_ms": None})["status"] == "nothing compared"

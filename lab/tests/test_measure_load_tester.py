@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -184,11 +185,12 @@ def test_the_tracer_is_flushed_when_it_can_be() -> None:
         {"ramp_up_seconds": -1},
         {"rate": 0},
         {"pause_seconds": float("nan")},
+        {"arrivals": "often"},
     ],
 )
-def test_what_makes_no_load_test_is_refused(options: dict[str, float]) -> None:
+def test_what_makes_no_load_test_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
-        LoadTester().run_load_test(lambda: None, **options)  # type: ignore[arg-type]
+        LoadTester().run_load_test(lambda: None, **options)
 
 
 # -- the open loop

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent_lab.errors import LabError
+from lambent_lab import report
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import dumps, exit_code, loads, soak
+from lambent_lab.measure.remarks import target_info
+from lambent_lab.measure.soak.resume import check
 from lambent_lab.measure.soak.trends import theil_sen, trend
 from lambent_lab.measure.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MB = 2**20
 
@@ -40,7 +45,7 @@ def test_a_line_has_its_slope_though_a_quarter_of_it_is_wild(
     y = [start + slope * at for at in x]
     for i in source.sample(range(n), n // 5):
         y[i] += source.uniform(-1e9, 1e9)
-    found = theil_sen(x, y)
+    found = theil_sen([*zip(x, y, strict=True)])
     assert found is not None
     scale = max(1.0, abs(slope), abs(start))
     assert found.low - 1e-6 * scale <= slope <= found.high + 1e-6 * scale
@@ -53,7 +58,7 @@ def test_the_interval_covers_the_slope_of_noise() -> None:
     for seed in range(200):
         source = random.Random(seed)
         y = [0.5 * i + source.gauss(0, 3) for i in range(40)]
-        found = theil_sen(range(40), y)
+        found = theil_sen([*enumerate(y)])
         assert found is not None
         missed += not found.low <= 0.5 <= found.high
     assert missed <= 8  # 99% of 200 are 2; 8 are as good as impossible
@@ -71,6 +76,17 @@ def test_one_step_is_no_trend_and_too_few_blocks_have_none() -> None:
 def test_what_fills_up_at_first_is_no_trend() -> None:
     filling = [min(i, 20) * 1.0 for i in range(100)]
     assert trend([1000.0 * i for i in range(100)], filling, "MB", 0.2)["verdict"] == "steady"
+
+
+def test_what_a_process_begins_anew_with_is_no_trend() -> None:
+    """Two processes that leak alike: one line would go up, fall, and go up again."""
+    leaks = [float(i % 50) for i in range(100)]
+    x, process = [1000.0 * i for i in range(100)], [i // 50 for i in range(100)]
+    found = trend(x, leaks, "MB", 0.2, process=process)
+    assert (found["verdict"], found["skipped"], found["blocks"]) == ("grows", 20, 80)
+    assert found["per_1000"] == pytest.approx(1.0)
+    short = trend(x[:60], leaks[:60], "MB", 0.2, process=[*process[:57], 1, 2, 3])
+    assert (short["verdict"], short["blocks"]) == ("grows", 40)
 
 
 def test_missing_values_are_left_out() -> None:
@@ -270,12 +286,34 @@ def test_failed_invocations_are_counted_and_said(tmp_path: Path) -> None:
     assert results["soak"]["sides"]["candidate"]["durations"]["max_ms"] < 10
 
 
+def test_what_fails_has_no_speed_and_each_side_says_why(tmp_path: Path) -> None:
+    def fail(number: int, made: Made) -> None:
+        if number % 3 == 2:
+            made.status, made.error = "error", "ValueError" if made.spans else "KeyError"
+
+    results = run(tmp_path, Function(True, change=fail), Function(False, change=fail), invocations=100)
+    section = results["soak"]
+    failed = "33 of 100 invocations untraced and 33 of 100 invocations traced failed: it has no speed; "
+    assert section["headline"].startswith(failed)
+    told = [section["headline"], *section["conclusion"]]
+    assert not any(" ms" in text or "CPU" in text for text in told)
+    differences = [section["differences"][name]["difference"] for name in ("cpu_ms", "duration_ms")]
+    assert differences == [None, None]
+    failures = [each["text"] for each in results["warnings"] if each["code"] == "failed"]
+    assert [text.rpartition(": ")[2] for text in failures] == ["KeyError.", "ValueError."]
+    for form in ("terminal", "html", "markdown"):
+        text = report.render(results, form)
+        assert not re.search(r"\d ms\b", text.partition("<script")[0]), form
+
+
 def test_a_function_that_keeps_failing_ends_it(tmp_path: Path) -> None:
     def fail(number: int, made: Made) -> None:
-        made.status, made.error = "error", "ValueError"
+        made.status, made.error = "timeout", "Sandbox.Timedout"
 
     results = run(tmp_path, Function(True, change=fail))
-    assert "20 invocations in a row failed; the last: traced: ValueError" in (results["error"] or "")
+    said = "20 invocations in a row failed; the last: traced: Sandbox.Timedout. Give it more time with "
+    said += "--timeout."
+    assert results["error"] == said
     assert exit_code(results) == 1
     assert results["soak"]["headline"]
 
@@ -329,6 +367,57 @@ def test_what_was_measured_until_it_ended_is_kept(tmp_path: Path, interruption: 
     assert results["soak"]["sides"]["candidate"]["invocations"] == 1717
     assert results["soak"]["memory_verdict"] == "steady"
     assert candidate.stops == 2
+
+
+@pytest.mark.parametrize(("at", "leak"), [(0, 0.0), (1, 0.0), (717, 1024.0), (1000, 0.0), (1999, 1024.0)])
+def test_an_interrupted_soak_is_gone_on_with(tmp_path: Path, at: int, leak: float) -> None:
+    def interrupt(number: int, _: Made) -> None:
+        if number == at:
+            raise KeyboardInterrupt
+
+    baseline = Function(False, leak=leak)
+    first = loads(dumps(run(tmp_path, Function(True, leak, interrupt), baseline)))
+    assert first["interrupted"]
+    candidate, again = Function(True, leak), Function(False, leak)
+    functions = {"baseline": again, "candidate": candidate}
+    results = cast("Any", soak.run(plan(tmp_path, seed=first["seed"]), functions, None, first))
+    assert (candidate.count, again.count) == (2000 - at, 2000 - baseline.count)  # nothing is measured again
+    section = results["soak"]
+    assert section["done"] == results["counts"]["invocations"] == 4000
+    assert (results["interrupted"], len(results["resumed"])) == (False, 1)
+    for name, side in section["sides"].items():
+        blocks = side["blocks"]
+        assert sum(block["n"] for block in blocks) == side["invocations"] == 2000
+        assert [block["first"] for block in blocks] == [*accumulate((b["n"] for b in blocks[:-1]), initial=0)]
+        assert [block["from_s"] for block in blocks] == sorted(block["from_s"] for block in blocks)
+        assert side["durations"]["n"] == 2000 - side["environments"]
+        assert side["spans"]["received"] == (6000 if name == "candidate" else 0)
+        assert side["spans"]["lost"] in {0, None}
+    # That a new environment's memory begins anew is neither growth nor shrinking.
+    told = {0: "steady", 717: "inconclusive", 1999: "inconclusive"}
+    assert section["memory_verdict"] == told.get(at, "steady"), section["conclusion"][0]
+    assert loads(dumps(results)) == json.loads(dumps(results))
+
+
+def test_only_the_same_soak_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1")
+    earlier = run(tmp_path, Function(True), invocations=100)
+
+    def said(**changes: Any) -> str:
+        asked = plan(tmp_path, **{"invocations": 100, **changes})
+        named = {side: target_info(target) for side, target in asked.targets.items()}
+        with pytest.raises(UsageError) as raised:
+            check(earlier, asked, named, Path("s.json"))
+        return str(raised.value)
+
+    assert "(--invocations): 100 there, 200 now" in said(invocations=200)
+    assert "(--memory): 512 there, 256 now" in said(memory_mb=256)
+    assert "freezing" in said(freeze=False)
+    assert "leave --seed out" in said(seed=3)
+    (tmp_path / "app.py").write_text("2")
+    assert "has been changed since" in said()
+    earlier["kind"] = "load"
+    assert "written by `lambent load`" in said()
 
 
 def test_an_interruption_before_anything_is_a_file_all_the_same(tmp_path: Path) -> None:

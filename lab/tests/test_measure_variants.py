@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambent_lab import report
 from lambent_lab.commands.axes import Variants
 from lambent_lab.commands.inputs import locate
 from lambent_lab.errors import UsageError
+from lambent_lab.measure import read
 from lambent_lab.measure.revisions import Revisions
 from lambent_lab.measure.target import digest_of
 from lambent_lab.measure.variants import MODE_VARIABLE, Asked, compare
@@ -205,6 +207,12 @@ def test_equal_files_have_equal_digests(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "copy") == digest_of(tmp_path / "one")
     (tmp_path / "copy" / "__pycache__").mkdir()
     (tmp_path / "copy" / "__pycache__" / "app.pyc").write_text("made")
+    # What a run writes beside the code is no change of it: --resume would refuse its own file.
+    stored = Path(__file__).parent / "data" / "performance-results.json"
+    results = read(stored)
+    (tmp_path / "copy" / "old.json").write_bytes(stored.read_bytes())
+    (tmp_path / "copy" / "new.json").write_text(report.render(results, "json"))
+    (tmp_path / "copy" / "page.html").write_text(report.render(results, "html"))
     assert digest_of(tmp_path / "copy") == digest_of(tmp_path / "one")
     (tmp_path / "copy" / "app.py").rename(tmp_path / "copy" / "other.py")
     assert digest_of(tmp_path / "copy") not in {digest_of(tmp_path / "one"), digest_of(tmp_path / "two")}

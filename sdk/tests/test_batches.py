@@ -383,21 +383,20 @@ def with_optional_context(record: Any, context: Any = None) -> None:
     assert context is not None
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        Worker().method,
-        Worker().with_context,
-        Worker(),
-        with_default,
-        with_optional_context,
-        partial(with_default, retries=3),
-        lambda record: None,
-        [].append,
-        print,
-    ],
-    ids=repr,
-)
+CALLABLES = {
+    "method": Worker().method,
+    "method with context": Worker().with_context,
+    "object": Worker(),
+    "default": with_default,
+    "optional context": with_optional_context,
+    "partial": partial(with_default, retries=3),
+    "lambda": lambda record: None,
+    "built-in method": [].append,
+    "built-in function": print,
+}
+
+
+@pytest.mark.parametrize("function", CALLABLES.values(), ids=CALLABLES.keys())
 def test_any_callable_for_a_record(function: Any) -> None:
     assert recording_tracer().batch_handler(function)(batch(message(1)), LambdaContext()) == answer()
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import ipaddress
 import json
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -182,6 +187,35 @@ def test_objects_show_their_attributes_and_run_no_code() -> None:
         "type": "ValueError",
         "args": ["no", {"password": REDACTED}],
     }
+
+
+class Login(NamedTuple):
+    """A tuple whose parts have names."""
+
+    user: str
+    password: str
+
+
+@dataclass(slots=True)
+class Slim:
+    """An object without a mapping of its attributes."""
+
+    login: Login
+    token: str = SECRET
+    unset: int = field(init=False)
+
+
+def test_what_has_names_without_a_mapping_is_shown_by_them() -> None:
+    kept = json.loads(Capture().text([Login("u", SECRET), Slim(Login("v", ""))]))
+    assert kept == [
+        {"user": "u", "password": "[redacted]"},
+        {"login": {"user": "v", "password": ""}, "token": "[redacted]", "unset": None},
+    ]
+
+
+def test_values_of_the_standard_library_are_their_text() -> None:
+    values = [PurePosixPath("/tmp/x"), ipaddress.ip_address("::1"), Fraction(1, 3), Decimal("1.5")]
+    assert json.loads(Capture().text(values)) == ["/tmp/x", "::1", "1/3", "1.5"]
 
 
 def test_a_member_of_an_enum_is_its_value() -> None:

@@ -239,6 +239,13 @@ def test_a_session_for_each_invocation_as_the_original_makes_them() -> None:
     tracer.shutdown()
 
 
+def test_a_span_with_the_originals_defaults(tracer: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with tracer.start_span("x", kind=None, attributes=None, links=None, start_time=None):
+        pass
+    assert spans(tracer)["x"].kind.name == "INTERNAL"
+    assert capfd.readouterr().err == ""
+
+
 def test_enriching_a_session_that_is_over_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     tracer = HoneyHiveTracer.init(test_mode=True)
     assert not tracer.enrich_session(outputs={"a": 1})

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.propagators.b3 import B3SingleFormat
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
@@ -493,6 +494,61 @@ def test_the_environment_wins_over_the_mode(
     tracer, completion = init_telemetry(processor_mode=ProcessorMode.FINALIZE, span_processors=[])
     assert tracer.config.mode == mode
     completion.complete()
+    tracer.close()
+
+
+def test_the_second_value_is_a_provider_to_the_api(
+    exporter: InMemorySpanExporter, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracer, provider = init_telemetry(span_processors=[SimpleSpanProcessor(exporter)])
+    assert isinstance(provider, trace.TracerProvider)
+    trace.set_tracer_provider(provider)
+    assert trace.get_tracer_provider() is tracer.provider
+    with trace.get_tracer("library").start_as_current_span("s"):
+        pass
+    assert one(exporter).name == "s"
+    assert capfd.readouterr().err == ""
+    tracer.close()
+
+
+def test_modes_out_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ProcessorMode.from_env("MODE") is None
+    assert ProcessorMode.from_env("MODE", ProcessorMode.ASYNC) is ProcessorMode.ASYNC
+    assert ProcessorMode.resolve() is ProcessorMode.SYNC
+    assert ProcessorMode.resolve(ProcessorMode.ASYNC) is ProcessorMode.ASYNC
+    monkeypatch.setenv("MODE", " Finalize ")
+    monkeypatch.setenv("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE", "async")
+    assert ProcessorMode.from_env("MODE") is ProcessorMode.FINALIZE
+    assert ProcessorMode.resolve(ProcessorMode.SYNC) is ProcessorMode.ASYNC
+    assert ProcessorMode.resolve(env_var="MODE") is ProcessorMode.FINALIZE
+    monkeypatch.setenv("MODE", "never")
+    with pytest.raises(ValueError, match="never"):
+        ProcessorMode.from_env("MODE")
+    assert ProcessorMode.resolve(ProcessorMode.ASYNC, "MODE") is ProcessorMode.ASYNC
+    assert "MODE is ignored" in capfd.readouterr().err
+
+
+def test_the_links_of_an_extractor_are_not_made_twice(exporter: InMemorySpanExporter) -> None:
+    """A consumer of SQS as that library's examples have it: the records' senders, found by the program."""
+    tracer, completion = init_telemetry(span_processors=[SimpleSpanProcessor(exporter)])
+
+    def sent(number: int) -> dict[str, Any]:
+        value = {"stringValue": f"00-{number:032x}-{number:016x}-01", "dataType": "String"}
+        queue = "arn:aws:sqs:eu-west-1:123456789012:queue"
+        return {"messageId": str(number), "body": "", "eventSource": "aws:sqs", "eventSourceARN": queue,
+                "messageAttributes": {"traceparent": value}}  # fmt: skip
+
+    def extract(event: Any, context: object) -> SpanAttributes:
+        found = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(1))
+        return SpanAttributes(TriggerType.PUBSUB, {}, "process", kind=SpanKind.CONSUMER, links=[Link(found)])
+
+    @create_traced_handler("consumer", completion, attributes_extractor=extract)
+    def handler(event: Any, context: object) -> None: ...
+
+    handler({"Records": [sent(1), sent(2)]}, None)
+    assert [link.context.span_id for link in one(exporter).links] == [1, 2]
     tracer.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -132,6 +133,19 @@ def test_what_is_marked_as_a_coroutine_function_is_one(tracer: testing.Recording
     inside, around = tracer.spans
     assert inside.parent is not None
     assert inside.parent.span_id == around.context.span_id
+
+
+def test_a_coroutine_that_is_a_generator(tracer: testing.RecordingTracer) -> None:
+    @types.coroutine
+    def work() -> Generator[Any, Any, int]:
+        yield from asyncio.sleep(0).__await__()
+        return 4
+
+    async def main() -> int:
+        return await lambent.trace(work)() + await lambent.atrace(functools.partial(work))()
+
+    assert asyncio.run(main()) == 8
+    assert len(tracer.spans) == 2
 
 
 def test_what_closing_a_generator_returns(tracer: testing.RecordingTracer) -> None:

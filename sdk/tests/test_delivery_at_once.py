@@ -252,23 +252,28 @@ assert os.listdir(folder) == before, os.listdir(folder)
     assert "spans:" not in done.stderr
 
 
-def test_so_it_does_where_only_the_worker_traces(run_python: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize("where", [{}, {"AWS_LAMBDA_FUNCTION_NAME": "f"}])
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_so_it_does_when_it_begins_anew(
+    run_python: Any, tmp_path: Any, method: str, where: dict[str, str]
+) -> None:
     program = tmp_path / "program.py"
-    program.write_text("""
-import multiprocessing, lambent
+    program.write_text(f"""
+import multiprocessing, os, lambent
+tracer = lambent.init()
 def work():
-    with lambent.get_tracer().trace("childs"):
+    with tracer.trace("childs"):
         pass
 if __name__ == "__main__":
-    for method in ("spawn", "forkserver"):
-        process = multiprocessing.get_context(method).Process(target=work)
-        process.start()
-        process.join()
-        assert process.exitcode == 0
+    process = multiprocessing.get_context({method!r}).Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert not [name for name in os.listdir(os.environ["TMPDIR"]) if "recorder" in name]
 """)
     run = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
-    out = run_python(run, {"LAMBENT_EXPORTERS": "console"})
-    assert out.stdout.count("childs") == 2, out.stderr
+    out = run_python(run, {**where, "LAMBENT_EXPORTERS": "console"})
+    assert out.stdout.count("childs") == 1, out.stderr
 
 
 # What an exporter answers, or does.

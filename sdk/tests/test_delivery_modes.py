@@ -312,6 +312,18 @@ def test_an_ignored_sigterm_stays_ignored(run_python: Any) -> None:
     assert signalled(run_python, 5, before=before) == "work inv\nwent on\n"
 
 
+def test_a_tracer_whose_server_hangs_does_not_cost_the_others_theirs(run_python: Any) -> None:
+    before = """
+class Hanging(Out):
+    def export(self, spans, timeout):
+        time.sleep(30)
+hanging = [lambent.init(mode="finalize", exporter=Hanging()) for _ in range(2)]
+for each in hanging:
+    each.start_span("lost").end()
+"""
+    assert signalled(run_python, -15, before=before) == "work inv\n"
+
+
 def test_every_sigterm_sends_what_there_is(run_python: Any) -> None:
     rest = 'tracer.start_span("later").end(); os.kill(os.getpid(), signal.SIGTERM)'
     output = signalled(run_python, 5, before=INSTALL, rest=rest)

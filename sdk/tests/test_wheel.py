@@ -51,7 +51,8 @@ class Meaning(ast.NodeTransformer):
             "from __future__ import annotations",
         ):
             return None
-        if isinstance(node, ast.stmt) and ast.unparse(node).startswith(("_fill(", "__doc__ = ")):
+        ours = ("_fill(", "__doc__ = ", "__firstlineno__ = ")
+        if isinstance(node, ast.stmt) and ast.unparse(node).startswith(ours):
             return None
         if isinstance(node, ast.Pass) or (
             isinstance(node, ast.Expr)

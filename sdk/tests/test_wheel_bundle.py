@@ -268,6 +268,27 @@ assert KernelIds(1).span_id() and KernelIds is not type(tracer._ids)
     run(sys.executable, installed, program, LAMBDA)
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_source_of_a_bundled_class_is_found(installed: Path, python: str) -> None:
+    """As debuggers and documentation ask for it: the lines of the module's own file."""
+    program = f"""{INVOKE}
+import inspect
+serve()
+invoke()
+found = [
+    value
+    for name, module in list(sys.modules.items()) if name.startswith("lambent.")
+    for value in vars(module).values()
+    if isinstance(value, type) and value.__module__ == name and value.__qualname__.isidentifier()
+]
+assert len(found) > 20, found
+for value in found:
+    head = inspect.getsource(value).lstrip()
+    assert head.startswith(("class " + value.__name__, "@")), (value, head[:60])
+"""
+    run(python, installed, program, LAMBDA)
+
+
 def test_what_cannot_be_bundled_stops_the_build(bundle: Any) -> None:
     with pytest.raises(SystemExit, match="does not end with"):
         bundle.bundled({"__init__.py": "pass\n"}, lambda _path, source: source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.faults.matrix import Row, run_row, table
 
+TITLE = "spans received of those that ended, by way of ending"
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 
 
@@ -20,9 +21,17 @@ def untraced() -> Row:
     return run_row("off", "fine")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the table over, where others print: in a worker of pytest-xdist (see tools/workers.py)."""
+    output = getattr(session.config, "workeroutput", None)
+    rows = session.config.stash.get(_ROWS, None)
+    if rows and output is not None:
+        output.setdefault("sections", {})[TITLE] = table(rows)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
     rows = config.stash.get(_ROWS, None)
     if rows:
-        terminalreporter.section("spans received of those that ended, by way of ending")
+        terminalreporter.section(TITLE)
         terminalreporter.write(table(rows))

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from lambent_lab import Lab
 
 FUNCTIONS = [place for place, entry in ENTRIES.items() if entry.how == "function"]
-PROCESSES = [place for place, entry in ENTRIES.items() if entry.how != "function"]
+PROCESSES = [
+    pytest.param(place, marks=[pytest.mark.benchmark] if entry.attempts > 1 else [])
+    for place, entry in ENTRIES.items()
+    if entry.how != "function"
+]
 SHA256 = {
     "000_lambda_testing.rst": ("51d6cf3de5426255131251931ab9c417f4f20520293da7b90b18f2f6c2f130e0"),
     "001_performance_testing.rst": ("cc51baeed356f2182260b9c84514d7f01230ca501880d6ca76d558b03f68eb64"),

@@ -31,6 +31,7 @@ USES = {
 }
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("place", USES)
 def test_our_testers_in_their_tests(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

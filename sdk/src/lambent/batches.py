@@ -38,11 +38,19 @@ _described: ContextVar[tuple[object, Description, list[Link], Batch | None] | No
 )
 
 
-def links(tracer: Tracer, event: object, described: Description) -> list[Link]:
-    """Return a link to the sender of each record; remember them for the loop over the records."""
+def links(
+    tracer: Tracer, event: object, described: Description, given: Sequence[Any] | None = None
+) -> list[Any]:
+    """Return the links that are given, and one to the sender of each record that none of these leads to.
+
+    The senders are remembered for the loop over the records.
+    """
     senders = _senders(tracer, described)
     _described.set((event, described, senders, _BATCH.get()))
-    return senders
+    if not given:
+        return list(senders)
+    known = {getattr(getattr(link, "context", None), "span_id", 0) for link in given}
+    return [*given, *[link for link in senders if link.context.span_id not in known]]
 
 
 def _senders(tracer: Tracer, described: Description) -> list[Link]:

@@ -16,7 +16,7 @@ import re
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Options(Protocol):
         """What is read of the configuration."""
@@ -47,6 +47,7 @@ _PATTERNS = (
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_-]{64,}={0,2}")
 _ENCODED = ("ey", "ew", "W3", "Wy", "W1")  # what "{" and "[" look like in base64
 _LABELS = ("name", "key", "Name", "Key")
+_SELF_EVIDENT = frozenset({"datetime", "decimal", "uuid", "pathlib", "ipaddress", "fractions"})
 _ITEMS = 100
 _TEXT = 1024
 _LOOK_INTO = 262_144
@@ -101,7 +102,7 @@ class Capture:
         pairs: Iterable[tuple[object, object]] | None = None
         if isinstance(value, dict):
             pairs = value.items()
-        elif not isinstance(value, (list, tuple, set, frozenset)):
+        elif not isinstance(value, (list, tuple, set, frozenset)) or hasattr(type(value), "_fields"):
             shown = _shown(value)
             if shown is not None:
                 return self._clean(shown, depth, left)
@@ -178,19 +179,36 @@ class Capture:
 
     def _scalar(self, value: object) -> object:
         """Return what has a plain text of its own; of anything else, its type."""
-        if isinstance(value, (bool, int, float)) or type(value).__module__ in ("datetime", "decimal", "uuid"):
+        if isinstance(value, (bool, int, float)) or type(value).__module__.partition(".")[0] in _SELF_EVIDENT:
             return str(value)
         return value.__name__ if isinstance(value, type) else f"<{type(value).__name__}>"
 
 
 def _shown(value: object) -> object:
     """Return what stands for an object: its attributes, of a member of an enum its value. None: nothing."""
+    kind: Any = type(value)
+    if isinstance(value, tuple):  # a named one
+        return dict(zip(kind._fields, value, strict=False))
     fields = getattr(value, "__dict__", None)
     if isinstance(value, BaseException):
         return {"type": type(value).__name__, "args": value.args, **(fields or {})}
+    if fields is None and hasattr(kind, "__dataclass_fields__"):  # of one with slots
+        slots = {name: getattr(kind, name, None) for name in kind.__dataclass_fields__}
+        return {
+            name: _of_slot(slot, value)
+            for name, slot in slots.items()
+            if type(slot).__name__ == "member_descriptor"
+        }
     if not isinstance(fields, dict) or isinstance(value, type) or callable(value):
         return None
     return fields.get("_value_", fields)
+
+
+def _of_slot(slot: Any, value: object) -> object:
+    try:
+        return slot.__get__(value)
+    except AttributeError:  # nothing is in it
+        return None
 
 
 def _plain(key: str) -> str:

@@ -198,7 +198,7 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = [*(self._more.get("links") or ()), *links(tracer, event, description)]
+            self._more["links"] = links(tracer, event, description, self._more.get("links"))
         return parent
 
     def set_response(self, response: object) -> None:
@@ -210,9 +210,12 @@ class Invocation:
         self._span.__enter__()
         self._tracer.delivery.begin(self._span)
         if self._deadline is not None:
-            watchdog = self._tracer.watchdog or self._tracer._guard()
-            if watchdog is not None:
-                watchdog.arm(self._span, self._deadline)
+            try:
+                watchdog = self._tracer.watchdog or self._tracer._guard()
+                if watchdog is not None:
+                    watchdog.arm(self._span, self._deadline)
+            except Exception as error:  # noqa: BLE001  # the span is current by now, and has to be left again
+                _say("watchdog", f"a deadline is not watched ({type(error).__name__}: {error})")
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -277,8 +280,8 @@ def _remaining(context: object) -> float | None:
     """Return the seconds until Lambda ends this invocation, None where nobody says."""
     try:
         left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
-        # A mock's answer is no number, and nobody's deadline.
-        return left / 1000 if isinstance(left, (int, float)) else None
+        # A mock's answer is no number, or none that could be, and nobody's deadline.
+        return left / 1000 if isinstance(left, (int, float)) and -1e9 < left < 1e9 else None
     except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
         return None
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["around", "drop_own_frame", "kind_of", "look_like"]
 
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # inspect.CO_…, without inspect
+# inspect.CO_…, without inspect
+_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 # What functools.update_wrapper copies; from 3.14 on annotations are computed when asked for, not here.
 _COPIED = (
     "__module__",
@@ -60,7 +61,9 @@ def kind_of(function: Callable[..., object]) -> str:
             if code is made(kind_of).__code__:  # type: ignore[arg-type]  # all that it makes share their code
                 return kind
     marked = not {"_is_coroutine_marker", "_is_coroutine"}.isdisjoint(getattr(inner, "__dict__", ()))
-    if flags & _COROUTINE or marked:  # by inspect.markcoroutinefunction, or as it was done before that
+    if (
+        flags & (_COROUTINE | _ITERABLE_COROUTINE) or marked
+    ):  # by inspect.markcoroutinefunction, or as it was done before that
         return "coroutine"
     if flags & _ASYNC_GENERATOR:
         return "async generator"
@@ -130,12 +133,18 @@ def _around_sync(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     return sync
 
 
+def _iterable(response: object) -> bool:
+    """Whether it is a generator that may be awaited, of a function that `types.coroutine` has made."""
+    code = getattr(response, "gi_code", None)
+    return code is not None and bool(code.co_flags & _ITERABLE_COROUTINE)
+
+
 def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         state = begin(args, kwargs)
         try:
             response = call(*args, **kwargs)
-            if hasattr(response, "__await__"):
+            if hasattr(response, "__await__") or _iterable(response):
                 response = await response
         except BaseException as exc:
             drop_own_frame(exc)

@@ -262,9 +262,37 @@ def test_a_hanging_server_costs_the_time_given_and_no_more(
     result = exporter.export(spans, 0.4)
     assert 0.3 < time.monotonic() - began < 10
     assert (result.ok, result.lost, result.retries) == (False, 2, 0)
-    assert "no answer in time" in result.reason or "DEADLINE_EXCEEDED" in result.reason
+    assert "no answer in time" in result.reason
+    # It may have arrived: sent again, it would be there twice.
+    assert (result.again, result.unconfirmed) == (False, True)
     server.collector.released.set()
     assert exporter.export(spans, 20).ok
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "unconfirmed"),
+    [
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Stream removed (Deadline Exceeded)", True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Received RST_STREAM with error code 8", True),
+        (grpc.StatusCode.CANCELLED, "Received RST_STREAM with error code 8", True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the database was slow", False),
+        (grpc.StatusCode.CANCELLED, "shutting down", False),
+    ],
+)
+def test_who_hung_up_is_told_from_who_answered(
+    code: grpc.StatusCode, text: str, unconfirmed: bool, start: Start, make: Make, spans: list[Any]
+) -> None:
+    server = start()
+    server.collector.script = [aborting(code, text)] * 9
+    result = make(f"http://{server.target}", wait=lambda seconds: None).export(spans, 20)
+    assert (result.unconfirmed, result.again) == (unconfirmed, not unconfirmed)
+    assert bool(result.retries) is not unconfirmed
+
+
+def test_without_time_nothing_is_lost_for_good(make: Make, spans: list[Any]) -> None:
+    result = make("http://127.0.0.1:1").export(spans, 0)
+    assert (result.ok, result.again) == (False, True)
 
 
 def test_a_server_that_accepts_and_says_nothing(make: Make, spans: list[Any]) -> None:

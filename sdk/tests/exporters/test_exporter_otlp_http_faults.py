@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -120,10 +121,64 @@ def test_a_machine_without_ipv6_still_says_refused(
     from lambent.exporters import _http
 
     addresses = [(socket.AF_INET, ("127.0.0.1", free_port)), (999, ("::1", free_port, 0, 0))]
-    monkeypatch.setattr(_http, "resolve", lambda _host, _port: addresses)
+    monkeypatch.setattr(_http, "known", lambda _host, _port: addresses)
     result = make(f"http://localhost:{free_port}/", quiet_refused=True).export(BATCH, 5)
     lost(result, "refused")
     assert result.quiet
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_an_answer_without_an_end_does_not_outlast_the_time(make: Any, serve: Any) -> None:
+    clock = Clock()
+
+    def script(server: Any, peer: Any) -> None:
+        peer.request()
+        clock.now += 1000
+        peer.send(CHUNKED)
+        while True:
+            peer.send(b"5\r\nhello\r\n" * 1000)
+
+    exporter = make(serve(script).url, clock=clock)
+    lost(exporter.export(BATCH, 10), "no complete answer in time")
+
+
+def test_an_answer_in_very_many_pieces(make: Any, serve: Any) -> None:
+    pieces = b"".join([b"1\r\n%c\r\n" % letter for letter in b" " * 60_000 + b"{}"])
+    exporter = make(serve(CHUNKED + pieces + b"0\r\n\r\n").url)
+    assert exporter.export(BATCH, 30).ok
+
+
+def test_a_name_server_that_says_nothing_costs_the_time_given(
+    make: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lambent.exporters import _lookup
+
+    server = serve(OK)
+    release = threading.Event()
+    asked: list[str] = []
+
+    def slow(host: str, port: int) -> list[Any]:
+        asked.append(host)
+        if len(asked) == 2:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        assert release.wait(30)
+        return [(socket.AF_INET, ("127.0.0.1", server.port))]
+
+    monkeypatch.setattr(_lookup, "ask", slow)
+    exporter = make("http://collector.example/")
+    for _ in range(2):
+        result, took = timed(exporter, 0.2)
+        lost(result, "no connection in time")
+        assert (result.again, took < 10) == (True, True)
+    assert asked == ["collector.example"]  # once: the first question is still open
+    release.set()
+    assert exporter.export(BATCH, 30).ok
+    assert asked == ["collector.example"]
+    other = make("http://other.example/", wait=lambda seconds: None)
+    result = other.export(BATCH, 30)
+    assert (result.ok, result.retries, asked[1:]) == (True, 1, ["other.example"] * 2)  # a failure is not kept
 
 
 def test_an_address_that_swallows_packets_leaves_time_for_the_next(
@@ -139,7 +194,7 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next(
             sock.setblocking(False)
             sock.connect_ex(full)
         addresses = [(socket.AF_INET, full), (socket.AF_INET, ("127.0.0.1", server.port))]
-        monkeypatch.setattr(_http, "resolve", lambda _host, _port: addresses)
+        monkeypatch.setattr(_http, "known", lambda _host, _port: addresses)
         exporter = make("http://collector.example/")
         first, took = timed(exporter, 1.6)
         again, took_again = timed(exporter, 1.6)  # starts with the one that answered

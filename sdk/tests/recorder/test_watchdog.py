@@ -52,6 +52,32 @@ def kept(tracer: lambent.Tracer) -> Keeping:
     return exporter
 
 
+@pytest.mark.parametrize("millis", [float("inf"), float("nan"), -float("inf"), 10**18, 10**400, 0, -5, True])
+def test_a_context_may_say_what_it_likes_of_its_time(tracer: lambent.Tracer, millis: float) -> None:
+    class Context:
+        def get_remaining_time_in_millis(self) -> float:
+            return millis
+
+    @tracer.handler
+    def handler(event: object, context: object) -> bool:
+        return tracer.trace("inside").is_recording()
+
+    assert handler({}, Context())
+    assert lambent.current_span() is None
+    tracer.force_flush()
+    assert [span.name for span in kept(tracer).spans] == ["orders"]
+
+
+def test_a_watchdog_that_cannot_be_had_leaves_no_span_current(
+    tracer: lambent.Tracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lambent.delivery.watchdog.Watchdog", None)
+    assert tracer.handler(lambda event, context: "answer")({}, LambdaContext()) == "answer"
+    assert lambent.current_span() is None
+    assert [span.name for span in kept(tracer).spans] == ["test-function"]
+    assert "a deadline is not watched" in capsys.readouterr().err
+
+
 def test_an_alarm(tracer: lambent.Tracer) -> None:
     with tracer.invocation({}, LambdaContext(timeout=2.2)):
         with tracer.trace("before"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lambent_lab.commands import options
+from lambent_lab.commands import going_on, options
 from lambent_lab.commands.axes import MemorySizes, Variants
 from lambent_lab.commands.progress import BarProgress, LogProgress, progress
 from lambent_lab.errors import UsageError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from click.core import ParameterSource
 
-    from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.results import Results
     from lambent_lab.measure.sampler import LabLike
     from lambent_lab.measure.target import Target
@@ -88,22 +87,10 @@ def command(context: click.Context, /, **given: Any) -> None:
     """
     source = context.get_parameter_source
     if given["resume"] is not None and given["target"] is None and not given["variants"]:
-        again = _again(given["resume"])
+        again = going_on.again(command, "bench", given["resume"])
         again.params["resume"] = given["resume"]
         given, source = again.params, again.get_parameter_source
     context.exit(measure(source, **given))
-
-
-def _again(path: Path) -> click.Context:
-    """The options with which an interrupted run was begun. Raises UsageError."""
-    from lambent_lab.measure.results import read
-
-    words = read(path)["command"]
-    if words[1:2] != ["bench"] or len(words) < 3:
-        raise UsageError(f"{path} does not say how it was begun: give TARGET and the options again.")
-    if any("***" in word for word in words):
-        raise UsageError(f"{path} keeps no secrets: give TARGET and all options again, beside --resume.")
-    return command.make_context("bench", words[2:])
 
 
 def measure(
@@ -143,7 +130,7 @@ def measure(
     """
     from lambent_lab import measure, report
     from lambent_lab.commands.inputs import load_event, locate, parse_env
-    from lambent_lab.measure import resume as going_on
+    from lambent_lab.measure import resume as resuming
     from lambent_lab.measure.plan import default_aa
     from lambent_lab.measure.results import read, write_text
     from lambent_lab.measure.revisions import Revisions
@@ -160,12 +147,12 @@ def measure(
         payload = load_event(event)
         encode_event(payload)  # an event that Lambda would not take is said before anything runs
         earlier = None if resume is None else read(resume)
-        if resume is not None and _is_default(source, "output"):
+        if resume is not None and going_on.is_default(source, "output"):
             output = resume
         outputs = [output] if no_html else [output, html]
         for path in outputs:
             writable(path)
-        if _is_default(source, "memory_mb"):
+        if going_on.is_default(source, "memory_mb"):
             memory_mb = own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
         if seed is None:
             # Not a secret: the order of a measurement.
@@ -192,7 +179,7 @@ def measure(
             command=("lambent", *sys.argv[1:]) if earlier is None else tuple(earlier["command"]),
         )
         if earlier is not None and resume is not None:
-            going_on.check(earlier, benchmark, resume)
+            resuming.check(earlier, benchmark, resume)
         with make_lab() as lab:
             with progress(name) as bar:
                 results = measure.run(benchmark, lab, bar, earlier)
@@ -204,7 +191,8 @@ def measure(
     written = " and ".join(str(path) for path in outputs)
     click.echo(f"Wrote {written}.", err=True)
     if results["interrupted"]:
-        click.echo(f"Go on with it: {_resumption(benchmark, output, name)}", err=True)
+        words = going_on.resumption(benchmark.command, output, name, alone=name == "bench")
+        click.echo(f"Go on with it: {words}", err=True)
     return measure.exit_code(results) if code is None else code(results)
 
 
@@ -225,12 +213,6 @@ def comparison(asked: Any, variants: list[str], baseline: str | None) -> Compari
     return sides_of(asked, baseline)
 
 
-def _is_default(source: Callable[[str], ParameterSource | None], name: str) -> bool:
-    from click.core import ParameterSource
-
-    return source(name) in {None, ParameterSource.DEFAULT}
-
-
 def own_memory(sides: list[Target]) -> tuple[int, ...]:
     """The memory that the first function in AWS has, where one is compared; else nothing."""
     for side in sides:
@@ -239,14 +221,6 @@ def own_memory(sides: list[Target]) -> tuple[int, ...]:
 
             return (Account(side.text, side.reach).memory_mb,)
     return ()
-
-
-def _resumption(benchmark: Benchmark, output: Path, name: str) -> str:
-    """The command that goes on with an interrupted run."""
-    from lambent_lab.measure.target import masked_command
-
-    alone = name == "bench" and masked_command(benchmark.command) == list(benchmark.command)
-    return f"lambent {name} --resume {output}{'' if alone else ', with TARGET and the same options'}"
 
 
 def writable(path: Path) -> None:

@@ -189,6 +189,7 @@ def command(
             event_name=event,
             otlp=otlp,
             max_error_rate=max_error_rate,
+            python=python,
             command=("lambent", *sys.argv[1:]),
         )
         with meter("load") as bar:
@@ -259,12 +260,13 @@ def _calls(
 
 def _must_work(function: Any, event: object, target: str) -> None:
     """One invocation in an environment of its own: a function that fails is not worth a minute of load."""
+    from lambent_lab.measure.remarks import with_next_step
     from lambent_lab.measure.sampler import reason
 
     failure = reason(function.invoke(event))
     function.stop()
     if failure is not None:
-        raise LabError(f"Nothing was measured: {target} failed: {failure}")
+        raise LabError(f"Nothing was measured: {target} failed: {with_next_step(failure)}")
 
 
 class _Progress:

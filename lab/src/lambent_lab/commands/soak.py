@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lambent_lab.commands import options, run_output
+from lambent_lab.commands import going_on, options, run_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.sampler import FunctionLike
@@ -32,7 +32,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 
 
 @click.command(name="soak", short_help="Watch memory, CPU and time over very many invocations.")
-@options.target
+@click.argument("target", metavar="[FOLDER/module.function]", required=False)
 @click.option(
     "--baseline",
     metavar="TARGET|K=V",
@@ -82,9 +82,34 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 @click.option(
     "--seed", metavar="N", type=int, help="Seed of the order (default: a new one, kept in the result)."
 )
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Go on with a soak that was interrupted, by its result file; without TARGET with all its options.",
+)
 @click.pass_context
-def command(
-    context: click.Context,
+def command(context: click.Context, /, **given: Any) -> None:
+    """Invoke a function very many times, untraced and traced in turns, each in one environment.
+
+    Exit code 0: measured, and memory does not grow (or that cannot be told); 1: memory grows, spans were
+    lost, or invocations failed; 2: bad usage; 130: interrupted, what was measured until then is written, and
+    --resume goes on with it, in new environments.
+    """
+    source = context.get_parameter_source
+    resume: Path | None = given["resume"]
+    if resume is not None and given["target"] is None:
+        before = going_on.again(command, "soak", resume)
+        given, source = {**before.params, "resume": resume}, before.get_parameter_source
+    if given["target"] is None:
+        raise click.UsageError("Name a function: FOLDER/module.function.")
+    if resume is not None and going_on.is_default(source, "output"):
+        given["output"] = resume
+    context.exit(_measure(**given))
+
+
+def _measure(
+    *,
     target: str,
     baseline: str | None,
     event: str | None,
@@ -100,17 +125,16 @@ def command(
     output: Path,
     as_json: bool,
     seed: int | None,
-) -> None:
-    """Invoke a function very many times, untraced and traced in turns, each in one environment.
-
-    Exit code 0: measured, and memory does not grow (or that cannot be told); 1: memory grows, spans were
-    lost, or invocations failed; 2: bad usage; 130: interrupted, what was measured until then is written.
-    """
+    resume: Path | None,
+) -> int:
     from lambent_lab.commands.inputs import load_event, locate, parse_env
     from lambent_lab.commands.run_progress import meter
     from lambent_lab.errors import UsageError
     from lambent_lab.measure import soak
+    from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.remote import kind_of
+    from lambent_lab.measure.results import read
+    from lambent_lab.measure.soak.resume import check
     from lambent_lab.measure.target import sides
     from lambent_lab.service.function import encode_event
 
@@ -123,6 +147,10 @@ def command(
     payload = load_event(event)
     encode_event(payload)
     run_output.writable(output)
+    earlier = None if resume is None else read(resume)
+    if seed is None:
+        # Not a secret: the order of a measurement.
+        seed = random.randrange(2**32) if earlier is None else earlier["seed"]  # noqa: S311
     study = soak.Soak(
         targets={"baseline": base, "candidate": candidate},
         event=payload,
@@ -134,17 +162,22 @@ def command(
         freeze=not no_freeze,
         otlp=otlp,
         max_growth=max_growth,
-        # Not a secret: the order of a measurement.
-        seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
-        command=("lambent", *sys.argv[1:]),
+        python=python,
+        seed=seed,
+        command=("lambent", *sys.argv[1:]) if earlier is None else tuple(earlier["command"]),
     )
+    if earlier is not None and resume is not None:
+        named = {side: target_info(each) for side, each in study.targets.items()}
+        check(earlier, study, named, resume)
     with make_lab() as lab:
         functions = {side: _function(lab, side, each, study, python) for side, each in study.targets.items()}
         with meter("soak") as bar:
             labels = {side: each.label for side, each in study.targets.items()}
-            results = soak.run(study, functions, _Progress(bar, labels))
+            results = soak.run(study, functions, _Progress(bar, labels), earlier)
         code = run_output.finish(results, output, as_json=as_json)
-    context.exit(code)
+    if results["interrupted"]:
+        click.echo(f"Go on with it: {going_on.resumption(study.command, output, 'soak')}", err=True)
+    return code
 
 
 class _Progress:

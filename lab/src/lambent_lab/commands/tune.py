@@ -157,6 +157,7 @@ def command(
         timeout_s=timeout,
         cold_share=cold_share,
         weight=weight,
+        python=python,
         # Not a secret: the order of a measurement.
         seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
         command=("lambent", *sys.argv[1:]),

@@ -52,6 +52,21 @@ class SpanCounter:
         self.without -= 1
         self.add(received, made)
 
+    @classmethod
+    def of_totals(cls, totals: SpanTotals) -> SpanCounter:
+        """A counter that goes on from what another one came to."""
+        made = cls()
+        made.invocations, made.received, made.without = (
+            totals["invocations"],
+            totals["received"],
+            totals["without"],
+        )
+        if totals["made"] is not None:
+            made.made = totals["made"]
+            made._said = totals["invocations"] - totals["without"] - totals.get("unsaid", 0)
+            made._received_of_said = totals["made"] - (totals["lost"] or 0)
+        return made
+
     def totals(self) -> SpanTotals:
         """What it comes to."""
         said = self._said > 0
@@ -70,8 +85,7 @@ def incomplete(totals: SpanTotals) -> str | None:
     found: list[str] = []
     if totals["lost"]:
         found.append(f"{totals['lost']:,} of {totals['made']:,} spans that were made were not received")
-    if totals["unsaid"]:
-        found.append(
-            f"the root span of {totals['unsaid']:,} of {totals['invocations']:,} invocations is missing"
-        )
+    unsaid = totals.get("unsaid", 0)
+    if unsaid:
+        found.append(f"the root span of {unsaid:,} of {totals['invocations']:,} invocations is missing")
     return ", and ".join(found) or None

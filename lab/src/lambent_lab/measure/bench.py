@@ -115,11 +115,7 @@ def run(
     except LabError as trouble:
         error = error or str(trouble)
     results = assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))
-    if earlier is not None:
-        results["resumed"] = [*earlier.get("resumed", []), results["started"]]
-        results["started"] = earlier["started"]
-        results["elapsed_s"] = round(earlier["elapsed_s"] + results["elapsed_s"], 3)
-    return results
+    return results if earlier is None else header.gone_on(results, earlier)
 
 
 def assemble(going: Run, head: Header) -> Results:

@@ -46,6 +46,18 @@ def doubts(results: Results) -> list[Doubt]:
     return sorted(once.values(), key=lambda warning: warning["severity"] != "failure")
 
 
+def failures_of(results: Results, cell: Cell) -> list[str]:
+    """What failed in a cell, in words: where something did, it has no cost and no speed to tell."""
+    return [
+        doubt["text"]
+        for doubt in results["warnings"]
+        if doubt["severity"] == "failure"
+        and doubt["memory_mb"] in {None, cell["memory_mb"]}
+        and doubt.get("python") in {None, cell["python"]}
+        and doubt.get("variant") in {None, cell["variant"]}
+    ]
+
+
 def _failure(code: str, text: str) -> Doubt:
     return {"code": code, "severity": "failure", "memory_mb": None, "text": text}
 

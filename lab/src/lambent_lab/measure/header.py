@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from lambent_lab.measure.results import Box, FileKind, Header, Machine
+    from lambent_lab.measure.results import Box, FileKind, Header, Machine, Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +60,11 @@ def finish(
         "load_after": machine.load_average(),
         "box": box,
     }
+
+
+def gone_on(results: Results, earlier: Results) -> Results:
+    """The file of a run that went on with an earlier one: when that was, and how long both took."""
+    results["resumed"] = [*earlier.get("resumed", []), results["started"]]
+    results["started"] = earlier["started"]
+    results["elapsed_s"] = round(earlier["elapsed_s"] + results["elapsed_s"], 3)
+    return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambent_lab.measure.target import masked, masked_command
+from lambent_lab.measure.target import digest_of, masked, masked_command
 
 if TYPE_CHECKING:
     from lambent_lab.measure.results import Doubt, Header, TargetInfo
@@ -42,9 +42,17 @@ class Remarks:
         return sorted(self._found, key=lambda doubt: doubt["severity"] != "failure")
 
 
+def with_next_step(reason: str) -> str:
+    """Why a function failed, as a sentence, and which option may help."""
+    said = reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    if "Timedout" in reason or "timed out" in reason:
+        return f"{said} Give it more time with --timeout."
+    return f"{said} Give it more with --memory." if "OutOfMemory" in reason else said
+
+
 def target_info(target: Target) -> TargetInfo:
     """What a file says of a target."""
-    return {
+    info: TargetInfo = {
         "target": target.text,
         "label": target.label,
         "handler": target.handler,
@@ -54,3 +62,6 @@ def target_info(target: Target) -> TargetInfo:
         "python": None,
         "mode": target.mode,
     }
+    if target.kind == "lab":
+        info["digest"] = digest_of(target.code)
+    return info

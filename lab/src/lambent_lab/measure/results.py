@@ -171,7 +171,7 @@ def loads(text: str | bytes) -> Results:
             raise ValueError(
                 f"it is not a whole file of version 1 ({type(error).__name__}: {error})."
             ) from error
-    whole = {**no_sections(), **document}
+    whole = document | {key: each for key, each in no_sections().items() if key not in document}
     wrong = conforming.problem(whole)
     if wrong is not None:
         raise ValueError(f"{wrong}. It is not as `lambent` writes it: see docs/reference/result-file.md.")

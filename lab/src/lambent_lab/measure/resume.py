@@ -9,10 +9,11 @@ from lambent_lab.measure import machine
 from lambent_lab.measure.bench import settings, targets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lambent_lab.measure.bench import Benchmark
-    from lambent_lab.measure.results import Results
+    from lambent_lab.measure.results import Machine, Results, TargetInfo
 
 _WORDS = {
     "memory_mb": "the memory sizes",
@@ -41,11 +42,16 @@ def check(earlier: Results, benchmark: Benchmark, path: Path) -> None:
     for name, words in _WORDS.items():
         before, asked = earlier["settings"].get(name), now.get(name)
         if before != asked:
-            raise _other(path, f"{words}: {_said(before)} there, {_said(asked)} now")
-    _same_targets(earlier, benchmark, path)
+            raise other(path, f"{words}: {said(before)} there, {said(asked)} now")
+    same_targets(earlier, targets(benchmark), path)
     facts = machine.describe(next(iter(benchmark.interpreters.values())))
     if benchmark.pythons:
         facts["function_python"] = ", ".join(benchmark.pythons)
+    same_machine(earlier, facts, path)
+
+
+def same_machine(earlier: Results, facts: Machine, path: Path) -> None:
+    """Raise UsageError when a result file is of another machine than this one."""
     for fact in _MACHINE:
         if earlier["machine"][fact] != facts[fact]:  # type: ignore[literal-required]  # names of Machine
             there, here = earlier["machine"][fact], facts[fact]  # type: ignore[literal-required]  # as above
@@ -55,30 +61,32 @@ def check(earlier: Results, benchmark: Benchmark, path: Path) -> None:
             )
 
 
-def _same_targets(earlier: Results, benchmark: Benchmark, path: Path) -> None:
-    now = targets(benchmark)
+def same_targets(earlier: Results, now: Mapping[str, TargetInfo], path: Path) -> None:
+    """Raise UsageError when a result file is of other functions than these."""
     if list(earlier["targets"]) != list(now):
         there, here = ", ".join(earlier["targets"]), ", ".join(now)
-        raise _other(path, f"what is compared: {there} there, {here} now")
+        raise other(path, f"what is compared: {there} there, {here} now")
     for side, info in now.items():
         before = earlier["targets"][side]
         for name, words in (("target", "target"), ("env", "variables"), ("handler", "handler")):
             if before[name] != info[name]:  # type: ignore[literal-required]  # names of TargetInfo
                 was, is_ = before[name], info[name]  # type: ignore[literal-required]  # as above
-                raise _other(path, f"the {words} of {info['label']}: {_said(was)} there, {_said(is_)} now")
+                raise other(path, f"the {words} of {info['label']}: {said(was)} there, {said(is_)} now")
         known = before.get("digest") is not None and info.get("digest") is not None
         if known and before.get("digest") != info.get("digest"):
-            raise _other(path, f"the code of {info['target']}, which has been changed since")
+            raise other(path, f"the code of {info['target']}, which has been changed since")
 
 
-def _other(path: Path, what: str) -> UsageError:
+def other(path: Path, what: str) -> UsageError:
+    """The error about a file that is of something else."""
     return UsageError(
         f"{path} is of another configuration and cannot be gone on with. It differs in {what}. "
         "Begin anew without --resume, or give the options it was begun with."
     )
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
+    """A setting as users write it."""
     if isinstance(value, list):
         return ",".join(map(str, value))
     if isinstance(value, dict):

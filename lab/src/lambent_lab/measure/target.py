@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure.remote import kind_of
+from lambent_lab.measure.shape import FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,12 @@ SWITCHES = ("OTEL_SDK_DISABLED", "LAMBENT_DISABLED")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|HEADERS", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _MADE = {"__pycache__", ".git"}
+_MARKS = {
+    ".json": f'"schema": "{FAMILY}/'.encode(),
+    ".html": b'<meta name="generator" content="lambent',
+}
+"""What a result file and its page begin with."""
+
 _LARGEST = 300 * 2**20
 """Somewhat more than Lambda lets a package have: what is larger (a whole workspace, say) has no digest."""
 
@@ -114,7 +121,9 @@ def sides(
 
 
 def digest_of(code: Path) -> str | None:
-    """A digest of a function's files, without what Python caches; None when they are too many, or unreadable.
+    """A digest of a function's files, without what Python caches and the files that measuring writes.
+
+    None when they are too many, or unreadable.
 
     Equal files have equal digests, wherever they are and however old.
     """
@@ -137,7 +146,16 @@ def digest_of(code: Path) -> str | None:
 
 
 def _counts(path: Path, folder: Path) -> bool:
-    return not _MADE & set(path.relative_to(folder).parts) and path.is_file()
+    return not _MADE & set(path.relative_to(folder).parts) and path.is_file() and not _is_result(path)
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is one of ours: a run writes it where it is started, often beside the code."""
+    mark = _MARKS.get(path.suffix)
+    if mark is None:
+        return False
+    with path.open("rb") as file:
+        return mark in file.read(1024)
 
 
 def masked(env: Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,12 @@ _TONES: dict[str, Literal["", "good", "bad", "warn"]] = {
     "absent": "",
 }
 _LINES = 10
+_COURSE = {
+    "rss_mb": "resident MB",
+    "cpu_ms": "CPU ms",
+    "duration_ms": "duration ms",
+    "high_water_mb": "with cache MB",
+}
 _WORDS = {"absent": "too few blocks", "inconclusive": "cannot be told"}
 _SHORT_WORDS = {"absent": "too few", "inconclusive": "unclear"}
 _STATES: dict[str, State] = {
@@ -56,6 +62,11 @@ _STATES: dict[str, State] = {
 def section_of(results: Results) -> SoakSection | None:
     """The file's soak; None when it has none."""
     return cast("SoakSection | None", results.get("soak"))
+
+
+def timed(found: SoakSection) -> bool:
+    """Whether there is a speed to speak of: no invocation failed."""
+    return not any(side["failed"] for side in found["sides"].values())
 
 
 def state(found: SoakSection) -> State:
@@ -92,7 +103,7 @@ def sections(found: SoakSection) -> list[Section]:
     """All sections of a soak."""
     frozen = "frozen between invocations" if found["freeze"] else "not frozen between invocations"
     note = (
-        f"{found['done']:,} invocations, of {found['invocations']:,} asked for of each side, at "
+        f"{found['done']:,} invocations in all, {found['invocations']:,} asked for of each side, at "
         f"{found['memory_mb']:,} MB, {frozen}, the sides in turn. Growth is the slope over the blocks after "
         "the first ones, with its 99% interval."
     )
@@ -109,7 +120,9 @@ def sections(found: SoakSection) -> list[Section]:
             "latency",
             "Durations",
             "",
-            (table("", [(side["label"], side["label"], side["durations"]) for side in sides.values()]),),
+            (table("", [(side["label"], side["label"], side["durations"]) for side in sides.values()]),)
+            if timed(found)
+            else (),
         ),
         Section(
             "delivery",
@@ -124,21 +137,23 @@ def _course(found: SoakSection) -> Table:
     """Blocks of all sides over the invocations, ten at most; the figures of the sides stand side by side."""
     series = [side["blocks"] for side in found["sides"].values()]
     length = min(map(len, series), default=0)
+    heads = {key: name for key, name in _COURSE.items() if told(found, key)}
     rows = []
     for i in sorted({round(step * (length - 1) / (_LINES - 1)) for step in range(_LINES)}) if length else []:
         last = series[0][i]
-        shown = [
-            " / ".join(_of_block(blocks[i], key) for blocks in series)
-            for key in ("rss_mb", "cpu_ms", "duration_ms", "high_water_mb")
-        ]
+        shown = [" / ".join(_of_block(blocks[i], key) for blocks in series) for key in heads]
         rows.append(Row(cells(f"{last['first'] + last['n']:,}", *shown)))
-    heads = ("resident MB", "CPU ms", "duration ms", "with cache MB")
     labels = " / ".join(side["label"] for side in found["sides"].values())
     return Table(
         f"Blocks over time: {labels}",
-        (Column("after", words=True), *(Column(name) for name in heads)),
+        (Column("after", words=True), *(Column(name) for name in heads.values())),
         tuple(rows),
     )
+
+
+def told(found: SoakSection, key: str) -> bool:
+    """Whether a quantity is spoken of: memory always, times where nothing failed."""
+    return key.endswith("_mb") or timed(found)
 
 
 def _of_block(block: SoakBlock, key: str) -> str:
@@ -158,9 +173,11 @@ def _trends(found: SoakSection) -> Table:
     rows = []
     for side in found["sides"].values():
         for key, trend in side["trends"].items():
-            rows.append(_trend(key, side["label"], trend))
+            if told(found, key):
+                rows.append(_trend(key, side["label"], trend))
     for key, difference in found["differences"].items():
-        rows.append(_trend(key, "difference", difference["trend"]))
+        if told(found, key):
+            rows.append(_trend(key, "difference", difference["trend"]))
     return Table("Growth", heads, tuple(rows))
 
 
@@ -198,7 +215,7 @@ def _differences(found: SoakSection) -> Table:
     return Table(
         "What one side takes more than the other, over pairs of blocks",
         heads,
-        tuple(_difference(key, each) for key, each in found["differences"].items()),
+        tuple(_difference(key, each) for key, each in found["differences"].items() if told(found, key)),
     )
 
 

@@ -18,6 +18,7 @@ import lambent
 from lambent.compat._returning import tell_returned
 from lambent.config import read
 from lambent.diagnostics import say_once
+from lambent.hooks import when_imported
 from lambent.propagation import flat
 from lambent.triggers import recognise
 from lambent.triggers.http import outcome
@@ -59,6 +60,26 @@ class ProcessorMode(str, Enum):  # noqa: UP042  # its text is "ProcessorMode.SYN
     SYNC = "sync"
     ASYNC = "async"
     FINALIZE = "finalize"
+
+    @classmethod
+    def from_env(cls, env_var: str, default: ProcessorMode | None = None) -> ProcessorMode | None:
+        """Return the mode that a variable names, the default where it is not set. Raises ValueError."""
+        word = read({}).variables.get(env_var, "").strip().lower()
+        return cls(word) if word else default
+
+    @classmethod
+    def resolve(
+        cls,
+        config_value: ProcessorMode | None = None,
+        env_var: str = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE",
+    ) -> ProcessorMode:
+        """Return the variable's mode, else the one given, else `sync`. A mode that does not exist is said."""
+        default = config_value or cls.SYNC
+        try:
+            return cls.from_env(env_var, default) or default
+        except ValueError as error:
+            say_once(f"variable {env_var}", f"{env_var} is ignored: {error}")
+            return default
 
 
 class EnvVars:
@@ -389,6 +410,8 @@ def default_extractor(event: Any, context: Any) -> SpanAttributes:
 
 
 api_gateway_v1_extractor = api_gateway_v2_extractor = alb_extractor = default_extractor
+
+when_imported("opentelemetry.trace", lambda api: api.TracerProvider.register(TelemetryCompletionHandler))
 
 for _name in ("extractors", "extension", "handler", "processor", "telemetry", "resource", "constants"):
     # The original's modules: their names all lead here.

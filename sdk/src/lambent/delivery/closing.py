@@ -97,10 +97,11 @@ def at_the_end_of_workers(delivery: SyncDelivery) -> None:
     def finalize(found: SyncDelivery) -> None:
         util.Finalize(found, _end, (found,), exitpriority=_LAST)
 
-    if process.parent_process() is not None:
+    # A child that has been spawned imports the main module before it is told that it has a parent.
+    if process.parent_process() is not None or getattr(process.current_process(), "_inheriting", False):
         finalize(delivery)
-    else:  # a fork that may become one: what is registered before it has begun is forgotten
-        util.register_after_fork(delivery, finalize)
+    # A fork may become one: what has been registered before that is forgotten.
+    util.register_after_fork(delivery, finalize)
 
 
 def _end(delivery: SyncDelivery) -> None:

@@ -121,22 +121,42 @@ def _start() -> LockType:
 
 
 def _flush(landing: LockType) -> None:
+    """Flush all of them side by side: one whose server hangs must not cost the others their time."""
     deadline = monotonic() + BUDGET * 0.8  # the rest is for saying what is lost
+    deliveries = tuple(_deliveries)
+    landings: list[LockType] = []
     try:
-        for delivery in tuple(_deliveries):
+        for delivery in deliveries[1:]:
+            landed = allocate_lock()
+            landed.acquire()
+            landings.append(landed)
             try:
-                delivery.last_flush(deadline - monotonic())
-                if delivery.waiting:
-                    from lambent.delivery.closing import lose
-
-                    lose(delivery)
-            except Exception as error:  # noqa: BLE001  # the next one's spans matter as well
-                from lambent.diagnostics import say_once
-
-                say_once("sigterm", f"the last flush failed: {type(error).__name__}: {error}")
+                start_new_thread(_flush_one, (delivery, deadline, landed))
+            except RuntimeError:  # no more threads: one after the other, then
+                _flush_one(delivery, deadline, landed)
+        for delivery in deliveries[:1]:
+            _flush_one(delivery, deadline)
+        for landed in landings:
+            landed.acquire(timeout=max(0.0, deadline + BUDGET * 0.1 - monotonic()))
     finally:
         landing.release()
         _flushing.release()
+
+
+def _flush_one(delivery: SyncDelivery, deadline: float, landed: LockType | None = None) -> None:
+    try:
+        delivery.last_flush(deadline - monotonic())
+        if delivery.waiting:
+            from lambent.delivery.closing import lose
+
+            lose(delivery)
+    except Exception as error:  # noqa: BLE001  # the next one's spans matter as well
+        from lambent.diagnostics import say_once
+
+        say_once("sigterm", f"the last flush failed: {type(error).__name__}: {error}")
+    finally:
+        if landed is not None:
+            landed.release()
 
 
 def _listen() -> None:

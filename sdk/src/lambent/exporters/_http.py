@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from lambent.exporters._endpoint import Endpoint, TlsFiles
+    from lambent.exporters._lookup import Lookup
     from lambent.exporters._response import Response
     from lambent.exporters._tls import SecureConnection
 
@@ -33,6 +34,7 @@ __all__ = ["Answer", "Client", "TransportError", "usual"]
 
 IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
 DNS_LIFETIME = 60.0
+MOST_LATE = 8  # reads: an answer without an end must not go on for ever
 _MOST_IDLE = 4  # connections; more of them only come of many exports at once
 _RECEIVE = 8192
 _TICK = 0.05
@@ -111,7 +113,7 @@ class Connection:
     and exact way.
     """
 
-    __slots__ = ("pid", "sock", "used_at")
+    __slots__ = ("late", "pid", "sock", "used_at")
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
@@ -123,6 +125,7 @@ class Connection:
 
     def send(self, data: bytes, left: Callable[[], float]) -> None:
         """Send everything."""
+        self.late = 0
         rest = memoryview(data)
         if left() > _TICK:
             try:
@@ -154,6 +157,9 @@ class Connection:
         return data
 
     def _arrived(self) -> bytes:
+        self.late += 1
+        if self.late > MOST_LATE:
+            raise TimeoutError
         try:
             return self.sock.recv(_RECEIVE, _socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -196,6 +202,7 @@ class Client:
         self._idle: list[AnyConnection] = []
         self._addresses: list[Address] = []
         self._resolved_at = 0.0
+        self._lookup: Lookup | None = None  # one that is under way
 
     def exchange(self, request: bytes, deadline: float) -> AnyAnswer:
         """Send one request and return its answer before the clock reads `deadline`.
@@ -228,8 +235,6 @@ class Client:
     def __del__(self) -> None:
         # Nobody has to close a tracer for their tests to be free of ResourceWarnings.
         self.close()
-
-    # Connections
 
     def _pop(self) -> AnyConnection | None:
         try:
@@ -302,7 +307,7 @@ class Client:
         return self._secure(sock, deadline)
 
     def _connect(self, deadline: float) -> _socket.socket:
-        addresses = self._resolve()
+        addresses = self._resolve(deadline)
         first_error: OSError | None = None
         for position, (family, address) in enumerate(addresses):
             try:
@@ -329,13 +334,19 @@ class Client:
                 return sock
         raise first_error or OSError("the host name has no address")
 
-    def _resolve(self) -> list[Address]:
-        """Return the addresses to try. A look-up cannot be bounded in time, so it is avoided."""
+    def _resolve(self, deadline: float) -> list[Address]:
+        """Return the addresses to try; asking for them takes until the deadline at most."""
         now = self._wall_clock()
         if self._addresses and 0 <= now - self._resolved_at <= DNS_LIFETIME:
             return self._addresses
         server = self._proxy or self._endpoint
-        self._addresses = resolve(server.host, server.port)
+        found = known(server.host, server.port)
+        if not found:
+            from lambent.exporters._lookup import begun
+
+            self._lookup = begun(self._lookup, server.host, server.port)
+            found = self._lookup.wait(self._left(deadline))
+        self._addresses = found
         self._resolved_at = now
         return self._addresses
 
@@ -388,22 +399,17 @@ def _receive(
     return answer
 
 
-def resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host. Literals and localhost are known without asking anyone."""
+def known(host: str, port: int) -> list[Address]:
+    """Return the addresses of literals and of localhost, none for a name that has to be asked for."""
     if host == "localhost":
         return [(_socket.AF_INET, ("127.0.0.1", port)), (_socket.AF_INET6, ("::1", port, 0, 0))]
     if ":" not in host:
         try:
             _socket.inet_pton(_socket.AF_INET, host)
         except OSError:
-            pass
-        else:
-            return [(_socket.AF_INET, (host, port))]
-    elif "%" not in host:
-        return [(_socket.AF_INET6, (host, port, 0, 0))]
-    # As bytes: a text would load the IDNA codec.
-    found = _socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found if not isinstance(address[1], bytes)]
+            return []
+        return [(_socket.AF_INET, (host, port))]
+    return [] if "%" in host else [(_socket.AF_INET6, (host, port, 0, 0))]
 
 
 def describe(error: OSError) -> str:

@@ -340,6 +340,7 @@ _BROKEN = (
     "broken pipe",
     "goaway",
 )
+_RESET = ("stream removed", "rst_stream")
 
 
 def _outcome(error: Any, code: str) -> str:
@@ -348,8 +349,11 @@ def _outcome(error: Any, code: str) -> str:
     grpcio tells its own statuses from a server's by their texts only.
     """
     text = (error.details() or "").lower()
-    if code == "DEADLINE_EXCEEDED" and text == "deadline exceeded":
-        return "late"
+    reset = any(sign in text for sign in _RESET)
+    if code == "DEADLINE_EXCEEDED" and (reset or text == "deadline exceeded"):
+        return "late"  # the server knows the deadline, and may be the first to hang up
+    if code == "CANCELLED" and reset:
+        return "broken"
     if code == "UNAVAILABLE":
         if any(sign in text for sign in _UNREACHED):
             return "untrusted" if "handshake" in text else "unreached"

@@ -27,6 +27,7 @@ MAX_DATAGRAM = 65507
 
 _HEADER = b'{"format":"json","version":1}\n'
 _DEFAULT_PORT = 2000
+_LOOKUP_S = 1.0
 
 
 def daemon_address(text: str) -> tuple[str, int]:
@@ -136,9 +137,14 @@ class XRayUdpExporter(Exporter):
             raise OSError(0, "the exporter is closed")
         if self._socket is not None and self._pid == getpid():
             return self._socket
-        from lambent.exporters._http import resolve
+        from lambent.exporters._http import known
 
-        family, address = resolve(self._host, self._port)[0]
+        addresses = known(self._host, self._port)
+        if not addresses:
+            from lambent.exporters._lookup import Lookup
+
+            addresses = Lookup(self._host, self._port).wait(_LOOKUP_S)
+        family, address = addresses[0]
         sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         try:
             sock.setblocking(False)

@@ -136,6 +136,7 @@ def url_call(connect: Callable[[], http.client.HTTPConnection], path: str, paylo
         connection = connect()
         try:
             connection.request("POST", path, payload, {"Content-Type": "application/json"})
+            rie.acknowledge_at_once(connection)
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -112,6 +112,16 @@ class Latencies:
             self._total_s += total_s
             self._least, self._most = min(self._least, least), max(self._most, most)
 
+    @classmethod
+    def of_described(cls, found: Latency) -> Latencies:
+        """Return what `describe` told of times of which nothing was filled in."""
+        made = cls()
+        mean, least, most = found["mean_ms"], found["min_ms"], found["max_ms"]
+        if mean is not None and least is not None and most is not None:
+            n = found["n"]
+            made.absorb([found["histogram"], n, mean * n / 1000, least / 1000, most / 1000])
+        return made
+
     @property
     def entries(self) -> int:
         """How many times there are, those that were filled in among them."""

@@ -16,6 +16,7 @@ from lambent_lab.measure.results import no_sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lambent_lab.measure.load.calls import Call
     from lambent_lab.measure.load.loops import Outcome
@@ -28,7 +29,9 @@ _HOPELESS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTest:
-    """What to do. max_error_rate: the share of invocations that may fail before the test has failed."""
+    """What to do. max_error_rate: the share of invocations that may fail before the test has failed; python:
+    the interpreter of a function in the lab, if not ours.
+    """
 
     load: Load
     target: TargetInfo
@@ -38,6 +41,7 @@ class LoadTest:
     event_name: str | None = None
     otlp: bool = False
     max_error_rate: float = 0.01
+    python: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -91,7 +95,9 @@ def run(
 
     `box` is asked at the end how the function was held.
     """
-    beginning = header.begin("load", test.command)
+    beginning = header.begin("load", test.command, test.python)
+    if test.target["kind"] != "lab":
+        beginning.machine["function_python"] = None  # it runs elsewhere
     watch = _Watch(progress or Silence())
     going = watch.run = Run(test.load, call, on_done=watch.hear)
     interrupted, error = False, None

@@ -24,16 +24,19 @@ from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import SpanCounter
 from lambent_lab.measure.load.latency import Latencies
+from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info
 from lambent_lab.measure.sampler import Lingering, reason
 from lambent_lab.measure.soak.blocks import Block
+from lambent_lab.measure.soak.resume import left
 from lambent_lab.measure.soak.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from lambent_lab.measure.results import Box, Results
-    from lambent_lab.measure.results_load import SoakBlock
+    from lambent_lab.measure.results_load import SoakBlock, SoakSection
     from lambent_lab.measure.sampler import FunctionLike, ResultLike
     from lambent_lab.measure.target import Target
 
@@ -47,7 +50,9 @@ _SILENT = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soak:
-    """What to do. invocations: of each side; max_growth: bytes an invocation that are no growth."""
+    """What to do. invocations: of each side; max_growth: bytes an invocation that are no growth; python: the
+    functions' interpreter, if not ours.
+    """
 
     targets: Mapping[str, Target]
     event: object = field(default_factory=dict)
@@ -59,6 +64,7 @@ class Soak:
     freeze: bool = True
     otlp: bool = False
     max_growth: float = 256.0
+    python: Path | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -89,12 +95,13 @@ class Study:
         functions: Mapping[str, FunctionLike],
         progress: SoakProgress,
         clock: Callable[[], float] = time.monotonic,
+        earlier: SoakSection | None = None,
     ) -> None:
         self.soak = soak
         self.blocks: list[SoakBlock] = []
         self.durations = {side: Latencies() for side in SIDES}
         self.spans = {side: SpanCounter() for side in SIDES}
-        self.errors: list[str] = []
+        self.errors: dict[str, str] = {}
         self.box: Box | None = None
         self._functions = functions
         self._progress = progress
@@ -104,18 +111,34 @@ class Study:
         self._failing = 0
         # Those of which nothing has arrived yet; the last ones only, whatever the mode.
         self._silent: dict[str, deque[ResultLike]] = {side: deque(maxlen=_SILENT) for side in SIDES}
+        if earlier is not None:
+            self._go_on(earlier)
+
+    def _go_on(self, earlier: SoakSection) -> None:
+        """Take over what an earlier run has measured."""
+        for side, found in earlier["sides"].items():
+            self.blocks += found["blocks"]
+            self.durations[side] = Latencies.of_described(found["durations"])
+            self.spans[side] = SpanCounter.of_totals(found["spans"])
+            self._done[side] = found["invocations"]
+            if "first_error" in found:
+                self.errors[side] = found["first_error"]
+        self.blocks.sort(key=lambda block: block["from_s"])
+        self._zero -= max((block["to_s"] for block in self.blocks), default=0.0)
 
     def measure(self) -> None:
         """Run all blocks. Raises LabError when invocations keep failing."""
         # Not a secret: the order of a measurement.
         source = random.Random(self.soak.seed)  # noqa: S311
-        self._progress.begin(2 * self.soak.invocations)
+        sizes = self.soak.sizes
+        order = [(number, side) for number in range(len(sizes)) for side in source.sample(SIDES, 2)]
+        plan = left(sizes, order, self.blocks)
+        self._progress.begin(sum(size for _, _, size in plan))
         try:
             for function in self._functions.values():
                 function.stop()
-            for number, size in enumerate(self.soak.sizes):
-                for side in source.sample(SIDES, 2):
-                    self._block(number, side, size)
+            for number, side, size in plan:
+                self._block(number, side, size)
         finally:
             for side, function in self._functions.items():
                 function.stop()
@@ -158,12 +181,14 @@ class Study:
                 self.spans[side].add_late(len(spans), whole.spans_made)
 
     def _fail(self, result: ResultLike, side: str) -> None:
-        text = f"{self.soak.targets[side].label}: {reason(result)}"
-        self.errors.append(text)
-        del self.errors[10:]
+        said = str(reason(result))
+        self.errors.setdefault(side, said)
+        text = f"{self.soak.targets[side].label}: {said}"
         self._failing += 1
         if self._failing >= _FAILED_IN_A_ROW:
-            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text}")
+            raise LabError(
+                f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {with_next_step(text)}"
+            )
 
 
 class Silence:
@@ -176,14 +201,21 @@ class Silence:
         """Say nothing."""
 
 
-def run(soak: Soak, functions: Mapping[str, FunctionLike], progress: SoakProgress | None = None) -> Results:
+def run(
+    soak: Soak,
+    functions: Mapping[str, FunctionLike],
+    progress: SoakProgress | None = None,
+    earlier: Results | None = None,
+) -> Results:
     """Soak, and return the result file's content; also what was measured until Ctrl-C or a broken lab.
 
     `functions` has one for "baseline" and one for "candidate". An interruption is marked (`interrupted`), a
-    LabError recorded (`error`); neither is raised.
+    LabError recorded (`error`); neither is raised. `earlier` is what an interrupted run of the same soak has
+    measured: this one goes on with it (see `soak.resume`).
     """
-    beginning = header.begin("soak", soak.command)
-    study = Study(soak, functions, progress or Silence())
+    beginning = header.begin("soak", soak.command, soak.python)
+    before = None if earlier is None else cast("SoakSection", earlier.get("soak"))
+    study = Study(soak, functions, progress or Silence(), earlier=before)
     interrupted, error = False, None
     try:
         study.measure()
@@ -192,4 +224,5 @@ def run(soak: Soak, functions: Mapping[str, FunctionLike], progress: SoakProgres
     except LabError as trouble:
         error = str(trouble)
     head = header.finish(beginning, interrupted=interrupted, error=error, box=study.box)
-    return summarize(soak, study, head)
+    results = summarize(soak, study, head)
+    return results if earlier is None else header.gone_on(results, earlier)

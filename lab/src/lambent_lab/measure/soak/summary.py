@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -55,13 +56,16 @@ class Measured(Protocol):
     blocks: list[SoakBlock]
     durations: dict[str, Latencies]
     spans: dict[str, SpanCounter]
-    errors: list[str]
+    errors: dict[str, str]
 
 
 def summarize(soak: Soak, study: Measured, head: Header) -> Results:
     """The result file's content."""
     sides = {side: _side(soak, study, side) for side in soak.targets}
     differences = {name: _difference(soak, sides, name) for name in VALUES}
+    if any(side["failed"] for side in sides.values()):
+        for name in ("cpu_ms", "duration_ms"):  # what fails has no speed
+            differences[name] |= {"baseline": None, "candidate": None, "difference": None, "ratio": None}
     done = sum(side["invocations"] for side in sides.values())
     section: SoakSection = {
         "headline": "",
@@ -103,18 +107,29 @@ def summarize(soak: Soak, study: Measured, head: Header) -> Results:
 def _side(soak: Soak, study: Measured, side: str) -> SoakSide:
     mine = [block for block in study.blocks if block["side"] == side]
     at = [block["first"] + block["n"] / 2 for block in mine]
+    process = _environments(mine)
     cold = sum(block["cold"] for block in mine)
-    return {
+    found: SoakSide = {
         "label": soak.targets[side].label,
         "invocations": sum(block["n"] for block in mine),
         "failed": sum(block["failed"] for block in mine),
         "cold": cold,
         "environments": cold,
         "blocks": mine,
-        "trends": {name: _trend(soak, at, [_value(block, name) for block in mine], name) for name in VALUES},
+        "trends": {
+            name: _trend(soak, at, [_value(block, name) for block in mine], name, process) for name in VALUES
+        },
         "durations": study.durations[side].describe(),
         "spans": study.spans[side].totals(),
     }
+    if side in study.errors:
+        found["first_error"] = study.errors[side]
+    return found
+
+
+def _environments(blocks: Sequence[SoakBlock]) -> list[int]:
+    """The number of the environment that each block ended in."""
+    return [*itertools.accumulate(block["cold"] for block in blocks)]
 
 
 def _value(block: SoakBlock, name: str) -> float | None:
@@ -122,26 +137,37 @@ def _value(block: SoakBlock, name: str) -> float | None:
 
 
 def _trend(
-    soak: Soak, at: Sequence[float], values: Sequence[float | None], name: str, usual: float | None = None
+    soak: Soak,
+    at: Sequence[float],
+    values: Sequence[float | None],
+    name: str,
+    process: Sequence[object],
+    usual: float | None = None,
 ) -> Trend:
     if VALUES[name] == "MB":
-        return trend(at, values, "MB", soak.max_growth * 1000 / _MB, SETTLING_MB)
+        return trend(at, values, "MB", soak.max_growth * 1000 / _MB, SETTLING_MB, process)
     known = [value for value in values if value is not None]
     middle = usual if usual is not None else statistics.median(known) if known else None
     allowed = None if middle is None else _DRIFT * middle / soak.invocations * 1000
-    return trend(at, values, VALUES[name], allowed)
+    return trend(at, values, VALUES[name], allowed, process=process)
 
 
 def _difference(soak: Soak, sides: Mapping[str, SoakSide], name: str) -> SoakDifference:
     """Candidate less baseline, pair of blocks by pair; the first fifth is left out, as of trends."""
-    by_number = {block["number"]: block for block in sides["baseline"]["blocks"]}
+    other = sides["baseline"]["blocks"]
+    by_number = {
+        block["number"]: (block, process) for block, process in zip(other, _environments(other), strict=True)
+    }
     found: list[tuple[float, float, float]] = []
-    for block in sides["candidate"]["blocks"]:
-        other = by_number.get(block["number"])
+    processes: list[object] = []
+    mine = sides["candidate"]["blocks"]
+    for block, process in zip(mine, _environments(mine), strict=True):
+        beside = by_number.get(block["number"])
         candidate = _value(block, name)
-        baseline = None if other is None else _value(other, name)
-        if candidate is not None and baseline is not None:
+        baseline = None if beside is None else _value(beside[0], name)
+        if beside is not None and candidate is not None and baseline is not None:
             found.append((block["first"] + block["n"] / 2, candidate, baseline))
+            processes.append((process, beside[1]))
     counting = found[math.ceil(len(found) * SKIPPED) :]
     usual = statistics.median(baseline for _, _, baseline in counting) if counting else None
     return {
@@ -155,6 +181,7 @@ def _difference(soak: Soak, sides: Mapping[str, SoakSide], name: str) -> SoakDif
             [at for at, _, _ in found],
             [candidate - baseline for _, candidate, baseline in found],
             name,
+            processes,
             usual,
         ),
     }
@@ -175,14 +202,15 @@ def _doubts(soak: Soak, section: SoakSection, study: Measured, head: Header) -> 
     for name, side in section["sides"].items():
         label, total = side["label"], side["invocations"]
         if side["failed"]:
-            first = next((each for each in study.errors if each.startswith(f"{label}: ")), "unknown")
+            first = study.errors.get(name, "unknown").rstrip(".")
             text = (
                 f"{side['failed']:,} of {total:,} invocations ({label}) failed and are in no figure: {first}."
             )
             said.fail("failed", text)
         if side["environments"] > 1:
             text = (
-                f"The environment ({label}) was replaced {side['environments'] - 1} times: memory began anew."
+                f"The environment ({label}) was replaced {side['environments'] - 1:,} "
+                f"time{'s' * (side['environments'] > 2)}: memory began anew, and growth is that within one."
             )
             said.warn("cold-again", text)
         totals = side["spans"]

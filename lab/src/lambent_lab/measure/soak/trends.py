@@ -12,10 +12,14 @@ Rules
 - Where there is a least change, less than that in all is not called growth, however steadily it came: a
   Python process goes on filling its arenas for some thousands of invocations, until its garbage collector has
   been through all generations.
+- A series may have several parts, one for each process: memory begins anew with a process. Slopes are those
+  between points of one part, their variances add up (Hirsch, Slack and Smith 1982, whose parts are seasons),
+  and each part has a first fifth of its own. A part that is shorter than a series must be does not count.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
@@ -43,16 +47,23 @@ class Slope:
     high: float
 
 
-def theil_sen(x: Sequence[float], y: Sequence[float]) -> Slope | None:
-    """The median slope between all pairs of points with different x; None below `LEAST_POINTS` points."""
-    n = len(x)
-    if n < LEAST_POINTS:
-        return None
-    slopes = sorted((y[j] - y[i]) / (x[j] - x[i]) for i in range(n) for j in range(i + 1, n) if x[i] != x[j])
+def theil_sen(*parts: Sequence[tuple[float, float]]) -> Slope | None:
+    """The median slope between all pairs of points of one part with different x.
+
+    None where no part has `LEAST_POINTS` points; parts with fewer do not count.
+    """
+    long = [part for part in parts if len(part) >= LEAST_POINTS]
+    slopes = sorted(
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for part in long
+        for earlier, later in itertools.combinations(part, 2)
+        if earlier[0] != later[0]
+    )
     if not slopes:
         return None
     number = len(slopes)
-    reach = _Z * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    variance = sum(len(part) * (len(part) - 1) * (2 * len(part) + 5) / 18 for part in long)
+    reach = _Z * math.sqrt(variance)
     low = max(0, math.floor((number - reach) / 2) - 1)
     high = min(number - 1, math.ceil((number + reach) / 2))
     return Slope(statistics.median(slopes), slopes[low], slopes[high])
@@ -72,26 +83,41 @@ def judge(
     return "steady" if -tolerance <= low and high <= tolerance else "inconclusive"
 
 
+def _parts(
+    x: Sequence[float], y: Sequence[float | None], process: Sequence[object]
+) -> list[list[tuple[float, float]]]:
+    """The points that count, by the process that they are of: without its first fifth.
+
+    Of several those that are too short are left out, if there is one that is not.
+    """
+    known: dict[object, list[tuple[float, float]]] = {}
+    for at, value, of in zip(x, y, process, strict=True):
+        if value is not None:
+            known.setdefault(of, []).append((at, value))
+    parts = [points[math.ceil(len(points) * SKIPPED) :] for points in known.values()]
+    return [part for part in parts if len(part) >= LEAST_POINTS] or [part for part in parts if part]
+
+
 def trend(
     x: Sequence[float],
     y: Sequence[float | None],
     unit: str,
     tolerance_per_1000: float | None,
     least_change: float = 0.0,
+    process: Sequence[object] = (),
 ) -> Trend:
     """The trend of a series of blocks; `x` counts invocations. A missing value is left out.
 
     tolerance_per_1000: how much change in 1,000 invocations is nothing, in the series' unit; least_change:
-    how much it is in all.
+    how much it is in all; process: of which each point is, where there were several.
     """
-    known = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
-    skipped = math.ceil(len(known) * SKIPPED)
-    counting = known[skipped:]
-    found = theil_sen([at for at, _ in counting], [value for _, value in counting])
+    parts = _parts(x, y, process or [None] * len(x))
+    counting = [point for part in parts for point in part]
+    found = theil_sen(*parts)
     empty: Trend = {
         "unit": unit,
         "blocks": len(counting),
-        "skipped": skipped,
+        "skipped": sum(value is not None for value in y) - len(counting),
         "first": counting[0][1] if counting else None,
         "last": counting[-1][1] if counting else None,
         "per_1000": None,
@@ -106,7 +132,8 @@ def trend(
     if found is None:
         return empty
     low, high = found.low * 1000, found.high * 1000
-    span = counting[-1][0] - counting[0][0]
+    # Of the longest: what one process does not fill up, no process does.
+    span = max(part[-1][0] - part[0][0] for part in parts)
     verdict: Growth = "inconclusive"
     if tolerance_per_1000 is not None:
         verdict = judge(low, high, tolerance_per_1000, span / 1000, least_change)

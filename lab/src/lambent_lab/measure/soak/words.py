@@ -24,22 +24,39 @@ _CHANGES = {
 def conclude(section: SoakSection) -> tuple[str, list[str]]:
     """The headline, and the sentences below it; the first of them is about memory."""
     differences = section["differences"]
-    parts = [
-        f"memory: {_amount(differences['rss_mb'], 'MB')}, {_growth(section)}",
+    failed = _failed(section)
+    memory = f"memory: {_amount(differences['rss_mb'], 'MB')}, {_growth(section)}"
+    times = [
         f"CPU {_percent(differences['cpu_ms'])}",
         f"duration {_amount(differences['duration_ms'], 'ms')}",
     ]
     sides = section["sides"]
     spans = _spans(sides["candidate"])
+    parts = [f"{failed} failed: it has no speed", memory] if failed else [memory, *times]
     headline = "; ".join([*parts, spans]) + "."
     return headline, [
         _memory(section),
         *(_resident(side) for side in sides.values()),
         _high_water(differences, sides),
-        _times(differences["cpu_ms"], "CPU time", sides),
-        _times(differences["duration_ms"], "Duration", sides),
+        *(
+            []
+            if failed
+            else [
+                _times(differences["cpu_ms"], "CPU time", sides),
+                _times(differences["duration_ms"], "Duration", sides),
+            ]
+        ),
         f"{_sentence(spans)} after {_counts(section)}.",
     ]
+
+
+def _failed(section: SoakSection) -> str:
+    """How many failed, of the sides that had such; empty when none did."""
+    return " and ".join(
+        f"{side['failed']:,} of {side['invocations']:,} invocations {side['label']}"
+        for side in section["sides"].values()
+        if side["failed"]
+    )
 
 
 def _sentence(text: str) -> str:
@@ -85,12 +102,19 @@ def _growth(section: SoakSection) -> str:
 
 def _worst(section: SoakSection) -> tuple[str, Trend]:
     """Whose memory grows most of those that grow: a side's name in words, and its trend."""
-    found = [
-        (f"the {side['label']} function", side["trends"]["rss_mb"]) for side in section["sides"].values()
-    ]
-    found.append(("the difference between the sides", section["differences"]["rss_mb"]["trend"]))
-    growing = [each for each in found if each[1]["verdict"] == "grows"]
+    growing = [each for each in _memories(section) if each[1]["verdict"] == "grows"]
     return max(growing, key=lambda each: each[1]["per_1000"] or 0.0)
+
+
+def _memories(section: SoakSection) -> list[tuple[str, Trend]]:
+    """Everything whose memory is watched: in words, and its trend; what tracing adds comes first."""
+    return [
+        ("the difference between the sides", section["differences"]["rss_mb"]["trend"]),
+        *(
+            (f"the {side['label']} function", side["trends"]["rss_mb"])
+            for side in reversed(section["sides"].values())
+        ),
+    ]
 
 
 def _bytes(per_1000: float | None) -> str:
@@ -114,20 +138,25 @@ def _memory(section: SoakSection) -> str:
         return f"Memory grows: {who} by {_rate(worst)}{change}; {tolerance} are allowed."
     if trend["verdict"] == "absent":
         return "Too few blocks to tell growth: more invocations are needed."
+    if verdict == "inconclusive":
+        return _unclear(section, tolerance)
+    text = "Memory shrinks" if verdict == "shrinks" else "Memory does not grow"
+    return f"{text}: what tracing adds changes by {_rate(trend)}; {tolerance} are allowed."
+
+
+def _unclear(section: SoakSection, tolerance: str) -> str:
+    """Whose memory it is of which nothing can be told, and what would tell."""
+    who, trend = next(each for each in _memories(section) if each[1]["verdict"] == "inconclusive")
+    text = f"Whether memory grows cannot be told yet: {who} changes by {_rate(trend)}"
     low, tolerated = trend["low_per_1000"], trend["tolerance_per_1000"]
-    if verdict == "inconclusive" and low is not None and tolerated is not None and low > tolerated:
-        return (
-            f"Whether memory grows cannot be told yet: what tracing adds changes by {_rate(trend)}, "
-            f"{trend['change'] or 0:+.1f} MB in all, and a process may fill up {trend['least_change']:g} MB "
-            "while it settles. More invocations tell."
+    if low is not None and tolerated is not None and low > tolerated:
+        text += (
+            f", {trend['change'] or 0:+.1f} MB over the blocks that count, and a process may fill up "
+            f"{trend.get('least_change', 0):g} MB while it settles"
         )
-    texts = {
-        "steady": "Memory does not grow",
-        "shrinks": "Memory shrinks",
-        "inconclusive": "Whether memory grows cannot be told yet",
-    }
-    text = f"{texts.get(verdict, texts['inconclusive'])}: what tracing adds changes by {_rate(trend)}"
-    return f"{text}; {tolerance} are allowed."
+    else:
+        text += f"; {tolerance} are allowed"
+    return f"{text}. More invocations tell (--invocations)."
 
 
 def _resident(side: SoakSide) -> str:

@@ -95,7 +95,7 @@ class PerformanceBenchmark:
     def record_baseline(self, test_name: str, metrics: Mapping[str, Any]) -> None:
         """Take these figures as the baseline of a test, with the time, the version and the machine."""
         self.baselines[test_name] = {
-            "metrics": plain(metrics),
+            "metrics": _figures(metrics),
             "timestamp": time.time(),
             "version": self._version or _git_version() or "current",
             "machine": self._machine,
@@ -121,7 +121,7 @@ class PerformanceBenchmark:
                 "machine": {"same": True, "differs": {}},
             }
         recorded = self.baselines[test_name]
-        current = plain(current_metrics)
+        current = _figures(current_metrics)
         changes, not_compared = self._changes(recorded["metrics"], current)
         worse = [each for each in changes if each["worse_by_percent"] > threshold_percent]
         better = [each for each in changes if each["worse_by_percent"] < -IMPROVEMENT_PERCENT]
@@ -183,6 +183,14 @@ class PerformanceBenchmark:
                 }
             )
         return changes, refused
+
+
+def _figures(metrics: object) -> dict[str, Any]:
+    """The figures by name. Raises UsageError when they have no names: such a file could not be read again."""
+    found = plain(metrics)
+    if not isinstance(found, dict):
+        raise UsageError(f"Metrics are a dictionary of names and numbers, not {type(metrics).__name__}.")
+    return found
 
 
 def fingerprint() -> dict[str, Any]:

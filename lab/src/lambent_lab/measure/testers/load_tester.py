@@ -12,18 +12,18 @@ import threading
 import time
 from contextlib import suppress
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import stats
 from lambent_lab.measure.load import figures
-from lambent_lab.measure.load.loops import FAILED, OK, Load, Run
+from lambent_lab.measure.load.loops import FAILED, OK, Arrivals, Load, Run
 from lambent_lab.measure.testers.timing import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambent_lab.measure.load.loops import Arrivals, Log, Outcome
+    from lambent_lab.measure.load.loops import Log, Outcome
 
 _ERRORS_SHOWN = 10
 
@@ -58,6 +58,8 @@ class LoadTester:
         goes through. Raises UsageError for values that make no load test.
         """
         _check(num_threads, duration_seconds, ramp_up_seconds, rate, pause_seconds)
+        if arrivals not in get_args(Arrivals):
+            raise UsageError(f"arrivals is {arrivals!r}: choose {' or '.join(get_args(Arrivals))}.")
         load = Load(
             users=num_threads,
             duration_s=duration_seconds,

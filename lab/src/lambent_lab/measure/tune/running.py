@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
+from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info, broken
 from lambent_lab.measure.sampler import empty_sample, fill
 from lambent_lab.measure.tune.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lambent_lab.measure.results import Box, Results, Sample, SampleKind
     from lambent_lab.measure.sampler import FunctionLike
@@ -38,7 +40,7 @@ _BROKEN_IN_A_ROW = 3
 class Tune:
     """What to do. rounds: environments of each size; cold_share: of all invocations, from 0 to 1; weight: of
     the cost in what is balanced, from 0 (only time counts) to 1 (only cost); measured: the architecture on
-    which it runs, None for this machine's.
+    which it runs, None for this machine's; python: the interpreter of a function in the lab, if not ours.
     """
 
     target: Target
@@ -53,6 +55,7 @@ class Tune:
     cold_share: float = 0.01
     weight: float = 0.5
     measured: str | None = None
+    python: Path | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -103,7 +106,8 @@ class _Run:
         if not working:
             reason = broken(self.samples[-1])
             raise LabError(
-                f"Nothing was measured: the function failed at every size; at {sizes[-1]} MB: {reason}"
+                f"Nothing was measured: the function failed at every size; at {sizes[-1]} MB: "
+                f"{with_next_step(str(reason))}"
             )
         # Not a secret: the order of a measurement.
         source = random.Random(tune.seed)  # noqa: S311
@@ -135,7 +139,9 @@ def run(tune: Tune, functions: Mapping[int, FunctionLike], progress: TuneProgres
 
     `functions`: the function by its memory size. An interruption is marked, a LabError recorded.
     """
-    beginning = header.begin("tune", tune.command)
+    beginning = header.begin("tune", tune.command, tune.python)
+    if tune.target.kind != "lab":
+        beginning.machine["function_python"] = None  # it runs elsewhere
     going = _Run(tune, functions, progress or Silence())
     interrupted, error = False, None
     try:

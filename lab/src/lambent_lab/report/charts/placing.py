@@ -73,7 +73,11 @@ def _others(results: Results, found: dict[str, list[tuple[str, Chart | None, boo
             "cpu_ms": "CPU time of an invocation",
             "duration_ms": "Duration of an invocation",
         }
-        found["soak"] = [(title, others.soaked(soaked, key), False) for key, title in keys.items()]
+        found["soak"] = [
+            (title, others.soaked(soaked, key), False)
+            for key, title in keys.items()
+            if soak.told(soaked, key)
+        ]
     if tuned is not None:
         found["tune"] = [
             ("Cost of a million invocations", others.costs(tuned, "mixed"), False),
