@@ -117,8 +117,6 @@ class SyncDelivery:
         # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
         _watch(self, not config.function_name)
 
-    # Spans come in.
-
     def on_end(self, span: Span) -> None:
         """Take a finished span. Called by the span, in whatever thread ends it."""
         if len(self._queue) < self._room:
@@ -145,7 +143,11 @@ class SyncDelivery:
         take(self, span)
 
     def half_full(self) -> None:
-        """Learn that half of the room is taken. Here nothing leaves before the invocation ends."""
+        """Learn that half of the room is taken. In an invocation that goes on, a thread exports now."""
+        if self.active:
+            from lambent.delivery.early import export_early
+
+            export_early(self)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""
