@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import Benchmark, exit_code, run
+from lambent_lab.measure import Benchmark, LambdaPerformanceTester, exit_code, run
 from lambent_lab.measure.load.calls import at_url
 from lambent_lab.measure.remote import kind_of
 from lambent_lab.measure.remote.aws import COLD, Account, split
@@ -213,6 +214,20 @@ def test_an_address_that_cannot_be_reached_in_time_is_no_timeout_of_the_function
     monkeypatch.setattr(Caller, "_connect", never)
     with pytest.raises(LabError, match=r"http://10\.0\.0\.1:9 does not answer: timed out"):
         Caller(address("http://10.0.0.1:9"), 1.0).invoke({})
+
+
+def test_threads_invoke_at_the_same_time() -> None:
+    together = threading.Barrier(4)
+
+    def answer(state: dict[str, Any]) -> tuple[int, bytes]:
+        together.wait(30)  # nobody is answered before four are there
+        return well(state)
+
+    with served(answer) as (url, state), LambdaPerformanceTester(target=url) as it:
+        with ThreadPoolExecutor(4) as executor:
+            answers = list(executor.map(lambda n: it.invoke_lambda({"n": n}), range(12)))
+        assert [each["statusCode"] for each in answers] == [200] * 12
+    assert sorted(event["n"] for _, event in state["events"]) == list(range(12))
 
 
 def test_a_server_that_answers_in_two_parts_does_not_wait_for_us() -> None:

@@ -236,7 +236,7 @@ def delivered(sides: list[tuple[str, SpanTotals]]) -> Table:
                     tone="bad" if spans["lost"] else "" if spans["lost"] is None else "good",
                 ),
                 Cell(f"{spans['without']:,}"),
-                Cell(f"{spans['unsaid']:,}"),
+                Cell(words.whole(spans.get("unsaid"))),
             )
         )
         for name, spans in sides
