@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import LoadTester
+from lambent_lab.measure import LambdaPerformanceTester, LoadTester, PerformanceTester
 from lambent_lab.measure.load import figures
 from lambent_lab.measure.load.loops import Load, Log, Outcome, Run, planned_arrivals
+from lambent_lab.measure.testing import FakeLab
 
 SPEC_RESULTS = {
     "total_operations",
@@ -134,6 +136,27 @@ def test_what_runs_nothing_is_no_success() -> None:
         results = LoadTester().run_load_test(running_nothing, **quick)["results"]  # type: ignore[arg-type]
         assert (results["total_operations"], results["error_rate"]) == (0, 1.0)
         assert "generator" in results["errors_by_kind"][0]["error"]
+
+
+def test_an_invocation_that_failed_is_an_error() -> None:
+    def fail(_function: object, _environment: int, _index: int, result: Any) -> None:
+        result.status, result.error = "timeout", "Sandbox.Timedout"
+
+    lab = FakeLab(change=fail)
+    function = lab.function("f", code=Path(), handler="app.handler")
+    tester = LambdaPerformanceTester(lab=lab)
+
+    async def in_a_coroutine() -> object:
+        return function.invoke({})
+
+    for invoke in (lambda: function.invoke({}), lambda: tester.invoke_lambda({}), in_a_coroutine):
+        results = LoadTester().run_load_test(invoke, 1, 0.02, 0)["results"]
+        assert (results["total_operations"], results["error_rate"]) == (0, 1.0)
+        assert results["errors_by_kind"][0]["error"] == "InvocationFailedError: Sandbox.Timedout"
+    metrics = PerformanceTester().measure_function_performance(lambda: function.invoke({}), 3)
+    assert (metrics.failed, metrics.avg_time_ms) == (3, None)
+    well = FakeLab().function("f", code=Path(), handler="app.handler")
+    assert LoadTester().run_load_test(lambda: well.invoke({}), 1, 0.02, 0)["results"]["total_errors"] == 0
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
+    from lambent.span import NonRecordingSpan, Span
+    from lambent.tracer import Tracer
+
     Attributes: TypeAlias = Mapping[str, object]
+    Shape: TypeAlias = tuple[str, int, list[str], int]
 
 __all__ = [
     "DEFAULT_LIMITS",
     "NAMES",
+    "NO_SHAPES",
     "SCALARS",
     "Limits",
     "are_plain",
@@ -25,6 +30,7 @@ __all__ = [
     "clean_time",
     "clean_value",
     "learn_names",
+    "learn_shape",
     "put_attribute",
 ]
 
@@ -32,6 +38,10 @@ SCALARS = frozenset({str, int, float, bool})
 NAMES: set[str] = set()
 """Names that attributes have had, each a text that is not empty: these need not be looked at again."""
 _MOST_NAMES = 1024
+NO_SHAPES: dict[str, Shape] = {}
+"""Of a tracer that has none, and learns none: others watch its spans start, or a sampler decides."""
+_MOST_SHAPES = 256
+_seen: set[str] = set()  # names of spans that have come once
 _DEEPEST = 24
 """How deep values may lie in each other: decoders of protobuf refuse a whole request beyond 100
 messages, and each list or mapping is two or three."""
@@ -186,6 +196,30 @@ def learn_names(attributes: Attributes) -> bool:
     if len(NAMES) < _MOST_NAMES:
         NAMES.update(attributes)
     return True
+
+
+def learn_shape(shapes: dict[str, Shape], span: Span | NonRecordingSpan, tracer: Tracer) -> None:
+    """Remember, the second time, what spans of this name are started with: the next ones are quick then.
+
+    A shape is name, kind, the names of the attributes in their order, and under which number the flight
+    recorder has noted these, to write the number only. A name that comes once is perhaps made of a value.
+    """
+    if span._recorded < 0 or len(shapes) >= _MOST_SHAPES:
+        return
+    name = span.name  # type: ignore[union-attr]  # it is no other, as the line above says
+    if name not in _seen:
+        if len(_seen) >= _MOST_SHAPES:
+            _seen.clear()
+        _seen.add(name)
+        return
+    _seen.discard(name)
+    names = [*span._attributes]  # type: ignore[union-attr]  # as above
+    place = 0
+    if tracer.recorder is not None:
+        place = tracer.recorder.define(name, span._kind, names)  # type: ignore[union-attr]  # as above
+        if not place:
+            return
+    shapes[name] = name, span._kind, names, place  # type: ignore[union-attr]  # as above
 
 
 def clean_attributes(
