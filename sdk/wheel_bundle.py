@@ -34,7 +34,7 @@ BUNDLES: dict[str, tuple[str, ...]] = {
     "_bundled": ("limits", "config"),
     # A tracer, and the wrapping of a handler.
     "_hot": (
-        "context", "ids", "span", "delivery", "delivery.sync", "tracer",
+        "context", "span", "ids", "delivery", "delivery.sync", "tracer",
         "triggers", "wrapping", "handler",
     ),
     # A first invocation, wherever its spans go.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 from lambent_lab.commands import compare
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import comparison
+
+if TYPE_CHECKING:
+    from lambent_lab.measure import Results
 
 DATA = Path(__file__).parent / "data"
 STORED = json.loads((DATA / "performance-results.json").read_bytes())
@@ -142,3 +145,49 @@ def test_load_tests_are_compared_by_their_steady_part(document: Any) -> None:
         "failed share": 0,
     }
     assert found["files"][0]["said"] == "300 a second."
+
+
+def test_what_fails_has_no_speed_beside_what_works(document: Any) -> None:
+    document["warnings"].append(
+        {"code": "failed", "severity": "failure", "memory_mb": 512, "text": "9 of 200 failed: ValueError."}
+    )
+    Path("b.json").write_text(json.dumps(document))
+    done = run("a.json", "b.json", "--json")
+    found = json.loads(done.stdout)
+    values = {(row["memory_mb"], row["values"][1] is None) for row in found["rows"] if row["unit"] == "ms"}
+    assert values == {(128, False), (512, True)}
+    assert found["files"][1]["said"] == "9 of 200 failed: ValueError."
+
+
+def test_soaks_and_tunings_are_compared_by_their_figures(tmp_path: Path) -> None:
+    figure = {"n": 9, "median": 20.0, "interval": None}
+    absent = dict.fromkeys(("baseline", "candidate"))
+    trend = {"rss_mb": {"per_1000": 1.0, "blocks": 8}}
+    soak = {
+        "headline": "memory: no growth.",
+        "memory_mb": 512,
+        "sides": {"baseline": {"trends": trend}, "candidate": {"trends": trend}},
+        "differences": {
+            "rss_mb": {"unit": "MB", "baseline": figure, "candidate": {**figure, "median": 30.0}},
+            "high_water_mb": {"unit": "MB", **absent},
+            "cpu_ms": {"unit": "ms", **absent},
+            "duration_ms": {"unit": "ms", **absent},
+        },
+    }
+    cost = {"x86_64": {"mixed": {**figure, "median": 0.25}}}
+    tune = {"sizes": [{"memory_mb": 256, "cold_ms": figure, "warm_ms": None, "cost": cost}]}
+    files = [
+        (kind, cast("Results", {**STORED, "kind": kind, kind: section, "summary": [], "samples": []}))
+        for kind, section in (("soak", soak), ("tune", tune))
+    ]
+    for file in files:
+        found = comparison.compare([file, file])
+        rows = {(row["side"], row["memory_mb"], row["name"]): row for row in found["rows"] if row["unit"]}
+        assert all(row["changes"] == [0.0, 0.0] for row in rows.values())
+        if file[0] == "soak":
+            assert len(rows) == 4
+            [grown, _] = rows["candidate", 512, "growth an invocation"]["values"]
+            assert grown is not None
+            assert grown["median"] == 1048.576
+        else:
+            assert {name for _, _, name in rows} == {"cold_ms", "cost on x86_64"}

@@ -10,6 +10,8 @@ from lambent_lab.measure.machine import describe, load_average
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 
 def test_the_machine_is_described_without_its_name() -> None:
     facts = describe()
@@ -29,6 +31,13 @@ def test_another_interpreter_is_asked_for_its_version(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_does_not_run_has_no_version(tmp_path: Path) -> None:
     assert describe(tmp_path / "none")["function_python"] is None
+
+
+def test_a_system_that_does_not_say_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delattr(os, "getloadavg")
+    assert describe()["cores_usable"] == os.cpu_count()
+    assert load_average() is None
 
 
 def test_load_averages_are_three_numbers() -> None:

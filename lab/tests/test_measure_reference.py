@@ -12,6 +12,7 @@ import pytest
 from lambent_lab.measure import (
     AsyncPerformanceTester,
     LambdaPerformanceTester,
+    LoadTester,
     MemoryTester,
     PerformanceBenchmark,
     PerformanceMetrics,
@@ -71,6 +72,21 @@ async def _measure_async() -> dict[str, Any]:
     return await AsyncPerformanceTester().measure_async_function(nothing, iterations=1)
 
 
+def _load() -> set[str]:
+    found = LoadTester().run_load_test(int, 1, 0.01, 0)
+    return {*found, *found["results"]}
+
+
+def _invoked() -> set[str]:
+    well = _starts().invoke_lambda({})
+
+    def fail(_function: object, _environment: int, _index: int, result: Any) -> None:
+        result.status, result.payload = "error", "no object"
+
+    failed = LambdaPerformanceTester(lab=FakeLab(change=fail)).invoke_lambda({})
+    return {*failed, *well} - {"statusCode"}
+
+
 RESULTS: dict[str, Callable[[], Any]] = {
     "measure_function_performance": lambda: [field.name for field in fields(PerformanceMetrics)],
     "compare_performance": lambda: _tester().compare_performance(int, int, iterations=1),
@@ -78,6 +94,8 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "test_tracer_memory_usage": lambda: _memory().test_tracer_memory_usage(1),
     "test_span_memory_growth": lambda: _memory().test_span_memory_growth(1),
     "test_long_running_memory_stability": lambda: _memory().test_long_running_memory_stability(0.01),
+    "run_load_test": _load,
+    "invoke_lambda": _invoked,
     "test_cold_start_performance": lambda: _starts().test_cold_start_performance(1),
     "test_warm_start_performance": lambda: _starts().test_warm_start_performance(1),
     "quick_performance_test": _quick,

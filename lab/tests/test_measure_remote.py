@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import Benchmark, exit_code, run
+from lambent_lab.measure import Benchmark, LambdaPerformanceTester, exit_code, run
 from lambent_lab.measure.load.calls import at_url
 from lambent_lab.measure.remote import kind_of
 from lambent_lab.measure.remote.aws import COLD, Account, split
@@ -215,6 +216,20 @@ def test_an_address_that_cannot_be_reached_in_time_is_no_timeout_of_the_function
         Caller(address("http://10.0.0.1:9"), 1.0).invoke({})
 
 
+def test_threads_invoke_at_the_same_time() -> None:
+    together = threading.Barrier(4)
+
+    def answer(state: dict[str, Any]) -> tuple[int, bytes]:
+        together.wait(30)  # nobody is answered before four are there
+        return well(state)
+
+    with served(answer) as (url, state), LambdaPerformanceTester(target=url) as it:
+        with ThreadPoolExecutor(4) as executor:
+            answers = list(executor.map(lambda n: it.invoke_lambda({"n": n}), range(12)))
+        assert [each["statusCode"] for each in answers] == [200] * 12
+    assert sorted(event["n"] for _, event in state["events"]) == list(range(12))
+
+
 def test_a_server_that_answers_in_two_parts_does_not_wait_for_us() -> None:
     # Nagle's algorithm there and a delayed acknowledgement here make 40 ms of nothing, each time.
     with served() as (url, state):
@@ -267,6 +282,8 @@ def test_a_function_that_fails_behind_a_url_has_no_speed() -> None:
         ("http://localhost:9000", (False, "localhost", 9000, PATH)),
         ("https://example.org/", (True, "example.org", 443, PATH)),
         ("http://[::1]/own/path", (False, "::1", 80, "/own/path")),
+        ("http://host/own?code=x&y", (False, "host", 80, "/own?code=x&y")),
+        ("http://host?code=x", (False, "host", 80, f"{PATH}?code=x")),
     ],
 )
 def test_addresses(url: str, parts: tuple[bool, str, int, str]) -> None:
@@ -277,6 +294,12 @@ def test_addresses(url: str, parts: tuple[bool, str, int, str]) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"is no URL|names no host"):
         Emulator(url, {})
+
+
+def test_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match=r"write http://host\.$") as caught:
+        Emulator("http://me:hidden@host:9000", {})
+    assert "hidden" not in str(caught.value)
 
 
 # --- AWS's API

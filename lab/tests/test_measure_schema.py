@@ -65,6 +65,15 @@ def test_a_file_of_another_kind_needs_the_header_only(validator: Draft202012Vali
     assert not validator.is_valid({**{key: STORED[key] for key in header[1:]}, "kind": "gate"})
 
 
+def test_keys_that_came_later_are_not_asked_of_earlier_files() -> None:
+    """What each object had to have when the version was new; a key that is added is `NotRequired`."""
+    first = json.loads((DATA / "required-keys.json").read_text())
+    now = {"": schema(), **schema()["$defs"]}
+    assert now.keys() == first.keys(), "an object that is new belongs into required-keys.json"
+    later = {name: sorted(set(each["required"]) - set(first[name])) for name, each in now.items()}
+    assert not any(later.values()), later
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [

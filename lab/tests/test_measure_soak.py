@@ -308,10 +308,12 @@ def test_what_fails_has_no_speed_and_each_side_says_why(tmp_path: Path) -> None:
 
 def test_a_function_that_keeps_failing_ends_it(tmp_path: Path) -> None:
     def fail(number: int, made: Made) -> None:
-        made.status, made.error = "error", "ValueError"
+        made.status, made.error = "timeout", "Sandbox.Timedout"
 
     results = run(tmp_path, Function(True, change=fail))
-    assert "20 invocations in a row failed; the last: traced: ValueError" in (results["error"] or "")
+    said = "20 invocations in a row failed; the last: traced: Sandbox.Timedout. Give it more time with "
+    said += "--timeout."
+    assert results["error"] == said
     assert exit_code(results) == 1
     assert results["soak"]["headline"]
 

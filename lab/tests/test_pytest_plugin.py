@@ -223,6 +223,34 @@ def test_functions_of_a_test_and_their_spans(
     ]
 
 
+def test_a_test_that_says_its_memory_is_run_with_that(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("size, lambda_memory", [(128, 128), (300, 300)])
+        def test_parametrised(lambda_memory, size):
+            assert lambda_memory == size
+
+        @pytest.mark.lambda_("src/app.handler", memory=1024)
+        def test_marked(lambda_function):
+            pass
+
+        def test_neither(lambda_function):
+            pass
+    """)
+    done = run("--lambda-memory", "256,512", "--collect-only", "-q")
+    assert [line.partition("::")[2] for line in done.outlines if "::" in line] == [
+        "test_parametrised[128-128]",
+        "test_parametrised[300-300]",
+        "test_marked",
+        "test_neither[256MB]",
+        "test_neither[512MB]",
+    ]
+    run("--lambda-memory", "256,512", "-k", "parametrised").assert_outcomes(passed=2, deselected=3)
+
+
 def test_what_functions_did_is_written(
     pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
 ) -> None:

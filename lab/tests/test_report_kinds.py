@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import html as html_module
 import io
@@ -224,6 +225,19 @@ def drawn(results: Any) -> dict[str, Any]:
     return found
 
 
+def test_what_came_later_than_the_version_may_be_missing(files: dict[str, Any]) -> None:
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            later = {"unsaid", "least_change", "first_error"}
+            return {key: without(each) for key, each in value.items() if key not in later}
+        return [without(each) for each in value] if isinstance(value, list) else value
+
+    for results in files.values():
+        early = loads(json.dumps(without(results)))
+        for form in report.FORMATS:
+            assert report.render(early, form)
+
+
 @pytest.mark.parametrize("form", report.FORMATS)
 def test_every_form_can_be_made_of_every_kind(results: Any, form: str) -> None:
     text = report.render(results, form)
@@ -275,6 +289,16 @@ def test_load_shows_its_parts_and_percentiles(files: dict[str, Any]) -> None:
     assert len(seen) == results["load"]["raw"]["kept"]
 
 
+def test_an_interval_of_the_throughput_is_that_of_the_steady_part(files: dict[str, Any]) -> None:
+    results = copy.deepcopy(files["load"])
+    for name, low in (("ramp_up", 1111.0), ("steady", 2222.0), ("all", 3333.0)):
+        interval = {"low": low, "high": low + 1, "confidence": 0.99, "coverage": 0.99}
+        results["load"][name]["throughput"] = {"n": 9, "median": low, "interval": interval}
+    text = shown(results, "html")
+    assert "2,222 to 2,223" in text
+    assert not re.search("1,111 to|3,333 to", text)
+
+
 def test_the_csv_of_a_load_test_has_a_row_for_each_call(files: dict[str, Any]) -> None:
     raw = files["load"]["load"]["raw"]
     rows = list(csv.DictReader(io.StringIO(report.render(files["load"], "csv"), newline="")))
@@ -318,6 +342,16 @@ def test_a_soaks_verdict_is_about_its_memory(
     assert "memory does not grow, untraced" in found
     assert found["memory does not grow, difference"] == ([tag] if tag else ["system-out"])
     assert f'class="card verdict {state}"' in report.render(results, "html")
+
+
+def test_what_failed_is_an_error_where_nothing_else_can_be_told(files: dict[str, Any]) -> None:
+    results = soak_file(files["load"]["load"], verdict="inconclusive")
+    doubt = {"code": "failed", "severity": "failure", "memory_mb": None, "text": "10 of 10 failed."}
+    results["warnings"] = [doubt]
+    root = ET.fromstring(report.render(results, "junit"))
+    assert root.attrib["errors"] == "1"
+    [error] = root.iter("error")
+    assert "10 of 10 failed." in (error.text or "")
 
 
 def test_tuning_shows_each_size_with_its_cost(files: dict[str, Any]) -> None:

@@ -105,6 +105,13 @@ def test_init_takes_what_the_specification_shows(tracer: HoneyHiveTracer) -> Non
     assert (config.test_mode, config.disable_http_tracing, config.timeout) == (True, True, 5.0)
     assert (tracer.project_name, tracer.source_environment) == ("test-project", "development")
     assert (tracer.is_test_mode, tracer.is_initialized) == (True, True)
+    assert (tracer.project, tracer.source, tracer.session_name) == (
+        "test-project",
+        "development",
+        "lambda-basic-test",
+    )
+    assert (tracer.api_key, tracer.server_url) == ("test-key", "")
+    assert (tracer.test_mode, tracer.disable_http_tracing) == (True, True)
 
 
 def test_the_class_may_be_called() -> None:
@@ -237,6 +244,13 @@ def test_a_session_for_each_invocation_as_the_original_makes_them() -> None:
     assert (root["honeyhive_metadata.a"], root["honeyhive_metadata.b"]) == (1, 2)
     assert "session_id" not in baggage.current()
     tracer.shutdown()
+
+
+def test_a_span_with_the_originals_defaults(tracer: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with tracer.start_span("x", kind=None, attributes=None, links=None, start_time=None):
+        pass
+    assert spans(tracer)["x"].kind.name == "INTERNAL"
+    assert capfd.readouterr().err == ""
 
 
 def test_enriching_a_session_that_is_over_is_said(capfd: pytest.CaptureFixture[str]) -> None:

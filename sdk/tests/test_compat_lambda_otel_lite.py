@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.propagators.b3 import B3SingleFormat
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
@@ -493,6 +494,20 @@ def test_the_environment_wins_over_the_mode(
     tracer, completion = init_telemetry(processor_mode=ProcessorMode.FINALIZE, span_processors=[])
     assert tracer.config.mode == mode
     completion.complete()
+    tracer.close()
+
+
+def test_the_second_value_is_a_provider_to_the_api(
+    exporter: InMemorySpanExporter, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracer, provider = init_telemetry(span_processors=[SimpleSpanProcessor(exporter)])
+    assert isinstance(provider, trace.TracerProvider)
+    trace.set_tracer_provider(provider)
+    assert trace.get_tracer_provider() is tracer.provider
+    with trace.get_tracer("library").start_as_current_span("s"):
+        pass
+    assert one(exporter).name == "s"
+    assert capfd.readouterr().err == ""
     tracer.close()
 
 

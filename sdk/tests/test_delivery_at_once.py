@@ -159,6 +159,77 @@ def test_first_invocations_at_the_same_time_have_one_watchdog(monkeypatch: pytes
     tracer.close()
 
 
+# Long invocations.
+
+
+class Told(Down):
+    """Tells when it was given something."""
+
+    def __init__(self, *, hold: bool = False) -> None:
+        super().__init__()
+        self.told, self.release = threading.Event(), threading.Event()
+        if not hold:
+            self.release.set()
+
+    def export(self, spans: Sequence[Any], timeout: float) -> Result:
+        self.told.set()
+        if not self.release.wait(timeout):
+            return Result(False, len(spans), 0, "hangs", unconfirmed=True)
+        return super().export(spans, timeout)
+
+
+@pytest.mark.parametrize("environ", [LAMBDA, {**LAMBDA, "LAMBENT_MODE": "async"}, {}])
+def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: dict[str, str]) -> None:
+    exporter = Told()
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=environ)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> int:
+        for number in range(50):
+            tracer.start_span(str(number)).end()
+            if number % 12 == 11:
+                assert exporter.told.wait(30)
+                exporter.told.clear()
+        return 5
+
+    assert handler({}, LambdaContext()) == 5
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (51, 51, {})
+    assert sorted(exporter.names) == sorted(["test-function", *map(str, range(50))])
+    tracer.close()
+
+
+def test_a_collector_that_hangs_meanwhile_is_waited_for_no_longer_than_at_the_end() -> None:
+    exporter = Told(hold=True)
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, timeout=0.2, environ=LAMBDA)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> float:
+        for number in range(50):
+            tracer.start_span(str(number)).end()
+        assert exporter.told.wait(30)
+        return time.monotonic()
+
+    assert time.monotonic() - handler({}, LambdaContext()) < 10
+    stats = tracer.stats()
+    assert stats.ended == 51
+    assert stats.acknowledged + stats.waiting + sum(stats.dropped.values()) == 51
+    exporter.release.set()
+    assert tracer.force_flush(timeout_millis=30_000)
+    assert "test-function" in exporter.names  # it tells what is missing
+    tracer.close()
+
+
+def test_outside_an_invocation_nothing_leaves_by_itself() -> None:
+    exporter = Told()
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=LAMBDA)
+    for number in range(50):
+        tracer.start_span(str(number)).end()
+    assert not exporter.told.is_set()
+    assert tracer.stats().dropped == {"queue_full": 30}
+    tracer.close()
+
+
 # Processors.
 
 

@@ -66,7 +66,7 @@ def test_a_zero_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_snapstart_draws_each_id_from_the_kernel(monkeypatch: pytest.MonkeyPatch, urandom: list[int]) -> None:
     for environ, calls in (({"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}, 30), ({}, 1)):
-        monkeypatch.setattr(tracer_module, "_shared_ids", None)
+        monkeypatch.setattr("lambent.ids._shared", None)
         urandom.clear()
         tracer = tracer_module.Tracer(read({"test_mode": True}, environ))
         for _ in range(10):

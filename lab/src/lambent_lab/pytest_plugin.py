@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_sizes,
         metavar="MB,…",
         help="Memory of functions whose test does not say it (default: 256). With several sizes, what uses "
-        "lambda_memory or lambda_function runs once with each.",
+        "lambda_memory or lambda_function runs once with each, unless it says its memory.",
     )
     group.addoption(
         "--lambda-results",
@@ -108,7 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is given a memory size with each that was asked for."""
     sizes: list[int] = metafunc.config.getoption("--lambda-memory") or []
-    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames:
+    if len(sizes) > 1 and "lambda_memory" in metafunc.fixturenames and not _own_memory(metafunc):
         metafunc.parametrize("lambda_memory", sizes, ids=[f"{size}MB" for size in sizes])
 
 
@@ -335,6 +336,20 @@ def _watched(config: pytest.Config, lab: Any) -> Any:
     from lambent_lab.measure.remote import kind_of
 
     return ObservedPlace(lab, _recorder(config), kind_of(config.getoption("--lambda-target")))
+
+
+def _own_memory(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test says its memory itself: with `parametrize`, or for the function of its marker."""
+    test = metafunc.definition
+    for mark in test.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        listed = names.split(",") if isinstance(names, str) else names
+        if "lambda_memory" in {each.strip() for each in listed}:
+            return True
+    if "lambda_memory" in signature(metafunc.function).parameters:
+        return False  # it asks what the memory is
+    marks = [mark for name in ("lambda", "lambda_") for mark in test.iter_markers(name)]
+    return any("memory" in mark.kwargs for mark in marks)
 
 
 def _sizes(text: str) -> list[int]:

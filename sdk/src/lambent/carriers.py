@@ -160,9 +160,9 @@ def _fields(given: object) -> Iterator[dict[str, str]]:
 
 
 def _written(given: object, names: Sequence[str]) -> Iterator[dict[str, str]]:
-    from lambent.tracer import _parent_in
+    from lambent.ids import parent_in
 
-    span = CURRENT.get() if given is None else _parent_in(given)
+    span = CURRENT.get() if given is None else parent_in(given)
     context = span if span is None or isinstance(span, SpanContext) else span.context
     if isinstance(span, Span):
         # Whether a trace id is random, who made it knows: what the caller said goes on.

@@ -87,6 +87,8 @@ class StatusCode(Code):
 
 def number_of(kind: object) -> int:
     """Return the number of a span kind, ours or OpenTelemetry's; of what is none, INTERNAL's."""
+    if kind is None:
+        return 0
     try:
         return int(SpanKind.of(kind))
     except ValueError as error:

@@ -422,3 +422,16 @@ def _report(variable: str, raw: str, error: ValueError) -> None:
     # A header or a key may hold a secret: say where, not what.
     shown = "" if "HEADERS" in variable or "KEY" in variable else f" {raw[:80]!r}"
     say_once(f"variable {variable}", f"{variable}{shown} is ignored: {error}; the default is used")
+
+
+def fingerprint(config: Config) -> bytes:
+    """Return what tells the files of differently configured tracers apart; no secret can be read from it."""
+    identity = (
+        config.function_name, config.function_version, config.service_name, config.project, config.source,
+        config.session_name, config.endpoint, config.traces_endpoint, config.server_url,
+        [each if isinstance(each, str) else type(each).__name__ for each in config.exporters],
+        sorted(map(str, config.resource_attributes)),
+    )  # fmt: skip
+    from _imp import source_hash as check
+
+    return check(0, repr(identity).encode("utf-8", "replace"))

@@ -136,6 +136,7 @@ class NonRecordingSpan:
     """A span that is not sampled: it carries its context and keeps nothing."""
 
     __slots__ = ("_tokens", "_tracer", "context")
+    _recorded = -1  # as of a span that has something unusual: its children are not started the short way
 
     def __init__(self, context: SpanContext, tracer: Tracer | None = None) -> None:
         self.context = context

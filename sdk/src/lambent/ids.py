@@ -1,4 +1,4 @@
-"""Trace and span ids: 128 and 64 random bits from the kernel, never zero.
+"""Trace and span ids: 128 and 64 random bits from the kernel, never zero; and whose trace a span is of.
 
 Ids are drawn from a pool that one system call fills, so an id costs a `list.pop`. Two rules keep
 a pool from being used twice:
@@ -16,7 +16,23 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["KernelIds"]
+from lambent.context import NonRecordingSpan, SpanContext
+from lambent.span import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from lambent.config import Config
+
+    class Ids(Protocol):
+        """What makes ids."""
+
+        def trace_id(self) -> int: ...
+        def span_id(self) -> int: ...
+
+
+__all__ = ["KernelIds", "ids_for", "parent_in"]
 
 
 class KernelIds:
@@ -56,3 +72,27 @@ class KernelIds:
                 number = drawn.pop()
                 self._pool.extend(drawn)
                 return number
+
+
+_shared: KernelIds | None = None
+
+
+def ids_for(config: Config) -> Ids:
+    """Return the process's generator."""
+    global _shared  # noqa: PLW0603  # one pool a process: it registers itself for forks
+    if _shared is None:
+        _shared = KernelIds(1 if config.initialization_type == "snap-start" else 256)
+    return _shared
+
+
+def parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
+    """Return the parent that a `context` argument names; an invalid one means a new trace."""
+    if isinstance(context, NonRecordingSpan):
+        context = context.context
+    if isinstance(context, SpanContext):
+        return context if context.is_valid else None
+    if isinstance(context, Span):
+        return context
+    from lambent.otel import parent_in as in_otel
+
+    return in_otel(context)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lambent.config import Config
     from lambent.context import SpanContext, TraceState
     from lambent.parts import Link
+    from lambent.span import Span
 
 __all__ = [
     "AlwaysOff",
@@ -22,6 +23,7 @@ __all__ = [
     "ParentBased",
     "Sampler",
     "TraceIdRatio",
+    "decide",
     "sampler_named",
     "sampler_of",
     "undecided",
@@ -198,3 +200,25 @@ def sampler_named(name: str, argument: str = "") -> Sampler:
         f"there is no sampler {name!r}; the names are always_on, always_off, traceidratio, "
         "parentbased_always_on, parentbased_always_off and parentbased_traceidratio"
     )
+
+
+def decide(
+    sampler: Sampler, span: Span, attributes: Mapping[str, object] | None, links: Sequence[Link] | None
+) -> Mapping[str, object] | None:
+    """Ask a tracer's sampler; return the attributes that it adds, None for a span that is not kept."""
+    try:
+        decision = sampler.should_sample(
+            span.parent, span._trace_id, span.name, span._kind, attributes, links or ()
+        )
+        if not decision.sampled:
+            return None
+        if decision.trace_state is not None:
+            span._trace_state = decision.trace_state
+            span._recorded = -1
+        added = decision.attributes
+    except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
+        from lambent.diagnostics import say_once
+
+        say_once("sampler", f"the sampler failed ({type(error).__name__}: {error}); spans are kept")
+        added = None
+    return added or {}

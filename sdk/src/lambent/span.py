@@ -63,6 +63,7 @@ class Span:
         kind: int,
         start_time: int,
         attributes: dict[str, object] | None = None,
+        recorded: int = 0,
     ) -> None:
         self._tracer = tracer
         self.name = name
@@ -72,13 +73,13 @@ class Span:
         self._kind = kind
         self._attributes: dict[str, object] = {} if attributes is None else attributes
         self.start_time = start_time
-        # Not as defaults of the class: to find one of those takes as long as setting five attributes.
+        # Not defaults of the class: to find one of those takes as long as setting five attributes.
         self.end_time: int | None = None
         """Nanoseconds since the epoch; None while the span is open."""
         self._token: Token[AnySpan | None] | None = None
-        self._recorded = 0
-        """How many attributes the flight recorder has noted; -1 once there is anything that is rare: what
-        the class has defaults for, or a value that was replaced. Only then these are looked at."""
+        self._recorded = recorded
+        """How many attributes the flight recorder has noted; -1 with anything rare: what the class has
+        defaults for, or a value that was replaced. Only then these are looked at."""
 
     # Reading: the names of OpenTelemetry's ReadableSpan.
 
@@ -268,7 +269,7 @@ class Span:
             code = status
         try:
             number = int(StatusCode.of(code))
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001  # ValueError, or what asking an odd object for its type raises
             from lambent.diagnostics import say_once
 
             say_once("status", str(error))
@@ -300,8 +301,7 @@ class Span:
         if self.end_time is not None:
             self._refuse("an exception")
         elif self._recorded_exception is not exception:
-            # The exception itself, until the end: an id is soon another exception's.
-            self._recorded_exception = exception
+            self._recorded_exception = exception  # itself, until the end: an id is soon another's
             self._recorded = -1
             from lambent.exceptions import describe
 
@@ -320,8 +320,7 @@ class Span:
             return
         tracer = self._tracer
         if end_time is None:
-            now = tracer.clock()
-            # A clock that was set back, as after a freeze, must not make a negative duration.
+            now = tracer.clock()  # set back, as after a freeze, it must not make a negative duration
             self.end_time = now if now > self.start_time else self.start_time  # noqa: FURB136  # max() takes thrice as long
         else:
             self.end_time = clean_time(end_time, tracer.clock)
@@ -347,16 +346,30 @@ class Span:
     ) -> None:
         token = self._token
         if exc is None and self._recorded >= 0 and token is not None and self.end_time is None:
-            # The usual way, without a call that can be spared.
-            self._token = None
+            self._token = None  # the usual way, without a call that can be spared
             try:
                 _reset_current(token)
             except ValueError:  # left in another context than it was entered in: see `deactivate`
                 self._token = None
             tracer = self._tracer
             now = tracer.clock()
-            self.end_time = now if now > self.start_time else self.start_time  # noqa: FURB136  # as in `end`
-            tracer.on_end(self)
+            self.end_time = end = now if now > self.start_time else self.start_time  # noqa: FURB136  # as in `end`
+            straight = tracer.straight
+            if straight is None or self._recorded != len(self._attributes):
+                tracer.on_end(self)
+                return
+            delivery, recorder, pack = straight  # as in `Recorder.ended` and `SyncDelivery.on_end`
+            span_id = self._span_id
+            try:
+                recorder._write(pack(255, span_id, end, hash((span_id, end))))
+            except Exception:  # noqa: BLE001  # no room in the segment
+                tracer.on_end(self)
+                return
+            queue = delivery._queue
+            if len(queue) < delivery._room:
+                queue.append(self)
+            else:
+                delivery._crowded(self)
             return
         if token is not None:
             outer = self._outer_tokens

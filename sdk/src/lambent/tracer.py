@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from _imp import source_hash as check
+from marshal import dumps
 from time import time_ns
 
 from lambent.context import CURRENT, EMPTY_TRACE_STATE, SUPPRESSED, SpanContext
 from lambent.delivery.sync import SyncDelivery
-from lambent.ids import KernelIds
-from lambent.limits import NAMES, SCALARS, clean_name, clean_time, learn_names
+from lambent.ids import ids_for, parent_in
+from lambent.limits import NAMES, NO_SHAPES, SCALARS, clean_name, clean_time, learn_names, learn_shape
 from lambent.span import NonRecordingSpan, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any, ParamSpec, Protocol, TypeVar
+    from typing import Any, ParamSpec, TypeVar
 
     from lambent.batches import Process
     from lambent.config import Config
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.delivery.watchdog import Watchdog
     from lambent.handler import Invocation
-    from lambent.limits import Attributes
+    from lambent.ids import Ids
+    from lambent.limits import Attributes, Shape
     from lambent.otel.provider import Provider
     from lambent.parts import Link
     from lambent.resource import InstrumentationScope, Resource
@@ -31,25 +34,13 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-    class Ids(Protocol):
-        """What makes ids."""
+__all__ = ["CHECK_KEY", "Tracer"]
 
-        def trace_id(self) -> int: ...
-        def span_id(self) -> int: ...
-
-
-__all__ = ["Tracer"]
+CHECK_KEY = 0x6C616D62656E7432
+"""The key of the hash that checks what the flight recorder writes."""
 
 _current = CURRENT.get
 _are_names = NAMES.issuperset
-_shared_ids: KernelIds | None = None
-
-
-def _ids_for(config: Config) -> Ids:
-    global _shared_ids  # noqa: PLW0603  # one pool a process: it registers itself for forks
-    if _shared_ids is None:
-        _shared_ids = KernelIds(1 if config.initialization_type == "snap-start" else 256)
-    return _shared_ids
 
 
 class Tracer:
@@ -64,6 +55,10 @@ class Tracer:
     _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], object], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
+    straight: tuple[SyncDelivery, Recorder, Callable[..., bytes]] | None
+    """A finished span's way where it is the recorder and the queue only; the last one packs its end."""
+    shapes: dict[str, Shape]
+    """What spans of these names are usually started with: see `limits.learn_shape`."""
     whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time_ns, ids: Ids | None = None) -> None:
@@ -75,7 +70,7 @@ class Tracer:
         self.plain_limits = config.limits.span_attribute_length is None
         count = config.limits.attributes
         self.attribute_count = 1 << 62 if count is None else count
-        self._ids = ids if ids is not None else _ids_for(config)
+        self._ids = ids if ids is not None else ids_for(config)
         # Of a pool that is empty the generator knows more.
         self._pop_span_id = getattr(self._ids, "pop", None) or self._ids.span_id
         self._sampler: Sampler | None = None
@@ -83,16 +78,24 @@ class Tracer:
             from lambent.sampling import sampler_of
 
             self._sampler = sampler_of(config)
-        self.delivery = SyncDelivery(config) if config.mode == "sync" else _delivery(config)
+        if config.mode == "sync":
+            self.delivery = SyncDelivery(config)
+        else:
+            from lambent.delivery.choose import make
+
+            self.delivery = make(config)
         self.on_end = self.delivery.on_end
+        # Called with each recording span that was started, and the context it was started in.
         self.on_start: Callable[[Span, object], object] | None = None
-        """Called with each recording span that was started, and the context it was started in."""
+        self.straight = None
+        self.shapes = {} if self._sampler is None and self.plain_limits else NO_SHAPES
         self.recorder: Recorder | None = None
         self.watchdog: Watchdog | None = None
         self._watches = bool(config.function_name and config.watchdog and not config.test_mode)
         if (config.function_name if config.recorder is None else config.recorder) and not config.test_mode:
             self.on_start = self._begin_recording  # a process that traces nothing needs no file
             self._watching_starts = (self._begin_recording,)
+            self.shapes = NO_SHAPES
         if config.session_name or (config.backend == "honeyhive" and not config.test_mode):
             from lambent.session import attach
 
@@ -116,11 +119,10 @@ class Tracer:
         return init(**arguments)
 
     def _watch(
-        self,
-        on_start: Callable[[Span, object], object] | None = None,
+        self, on_start: Callable[[Span, object], object] | None = None,
         on_end: Callable[[Span], None] | None = None,
-    ) -> None:
-        """Have functions called with each recording span as it starts, and as it ends, before delivery."""
+    ) -> None:  # fmt: skip
+        """Have functions called with each span as it starts, and as it ends, before delivery."""
         from lambent.delivery.watching import watch
 
         watch(self, on_start, on_end)
@@ -170,7 +172,7 @@ class Tracer:
 
     # Spans.
 
-    def start_span(  # noqa: C901, PLR0912  # the hot path: each call that is spared is a tenth of it
+    def start_span(
         self,
         name: str,
         context: object = None,
@@ -189,7 +191,58 @@ class Tracer:
         `context`: a span, a `SpanContext` or an OpenTelemetry context; `kind`: a `SpanKind`, ours or
         OpenTelemetry's; `start_time`: nanoseconds since the epoch.
         """
-        given = _current() if context is None else _parent_in(context)
+        shapes = self.shapes
+        try:
+            shape = shapes.get(name)
+        except TypeError:
+            shape = None  # it is no name
+        parent: Any = _current()  # a span where `_recorded` is not negative
+        if (
+            shape is None or parent is None or context is not None or links is not None
+            or start_time is not None or not (record_exception and set_status_on_exception)
+            or parent._recorded < 0
+        ):  # fmt: skip
+            shape = shape or None  # something, so that from each condition it is one jump to here
+        else:
+            known, number, names, place = shape
+            # A copy: another thread may change the original. No name of an attribute is empty.
+            plain = attributes.copy() if type(attributes) is dict else {} if attributes is None else {"": 0}
+            if kind == number and [*plain] == names:
+                values = [*plain.values()]
+                for value in values:
+                    if type(value) not in SCALARS:
+                        break
+                else:
+                    try:
+                        span_id = self._pop_span_id()
+                    except IndexError:
+                        span_id = self._ids.span_id()
+                    trace_id = parent._trace_id
+                    start = self.clock()
+                    span = Span(self, known, trace_id, span_id, parent, number, start, plain, len(values))
+                    self.delivery.started += 1
+                    recorder = self.recorder
+                    if recorder is not None:  # as in `Recorder.started`
+                        recorder._live.append(span)
+                        try:
+                            data = dumps((place, trace_id, span_id, parent._span_id, start, values), 2)
+                            recorder._write(data + check(CHECK_KEY, data))
+                        except Exception:  # noqa: BLE001  # as there
+                            recorder.put(span, started=True)
+                    return span
+        started = self._start(
+            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        )
+        if shape is None and shapes is not NO_SHAPES:
+            learn_shape(shapes, started, self)
+        return started
+
+    def _start(  # noqa: C901, PLR0912  # nearly as often: each call that is spared is a tenth of it
+        self, name: str, context: object, kind: Any, attributes: Attributes | None,
+        links: Sequence[Link] | None, start_time: int | None, record_exception: bool,
+        set_status_on_exception: bool,
+    ) -> Span | NonRecordingSpan:  # fmt: skip
+        given = _current() if context is None else parent_in(context)
         if kind != 0 and (type(kind) is not int or not 0 < kind < 5):
             from lambent.codes import number_of
 
@@ -225,21 +278,17 @@ class Tracer:
         except IndexError:
             span_id = self._ids.span_id()
         span = Span(
-            self,
-            name if type(name) is str else clean_name(name),
-            trace_id,
-            span_id,
-            parent,
-            kind,
-            self.clock() if start_time is None else clean_time(start_time, self.clock),
-            plain,
-        )
+            self, name if type(name) is str else clean_name(name), trace_id, span_id, parent, kind,
+            self.clock() if start_time is None else clean_time(start_time, self.clock), plain,
+        )  # fmt: skip
         if trace_state is not EMPTY_TRACE_STATE:
             span._trace_state = trace_state
             span._recorded = -1
         added: Attributes | None = None
         if self._sampler is not None:
-            added = self._sampled(span, attributes, links)
+            from lambent.sampling import decide
+
+            added = decide(self._sampler, span, attributes, links)
             if added is None:
                 return self._unsampled(trace_id, span.parent)
         if plain is None and attributes is not None:
@@ -259,28 +308,6 @@ class Tracer:
         random = parent.trace_flags & 2 if parent is not None else 0
         return NonRecordingSpan(SpanContext(trace_id, self._ids.span_id(), False, random, state), self)
 
-    def _sampled(
-        self, span: Span, attributes: Attributes | None, links: Sequence[Link] | None
-    ) -> Attributes | None:
-        """Ask the sampler; return the attributes that it adds, None for a span that is not kept."""
-        assert self._sampler is not None
-        try:
-            decision = self._sampler.should_sample(
-                span.parent, span._trace_id, span.name, span._kind, attributes, links or ()
-            )
-            if not decision.sampled:
-                return None
-            if decision.trace_state is not None:
-                span._trace_state = decision.trace_state
-                span._recorded = -1
-            added = decision.attributes
-        except Exception as error:  # noqa: BLE001  # a user's sampler: when in doubt, the span is kept
-            from lambent.diagnostics import say_once
-
-            say_once("sampler", f"the sampler failed ({type(error).__name__}: {error}); spans are kept")
-            added = None
-        return added or {}
-
     def start_as_current_span(
         self,
         name: str,
@@ -293,26 +320,16 @@ class Tracer:
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
     ) -> CurrentSpan:
-        """Start a span for a `with` block, or decorate a function to run in one.
-
-        OpenTelemetry's signature. As a decorator each call gets its own span.
-        """
+        """Start a span for a `with` block, or for each call of a function; OpenTelemetry's signature."""
         from lambent.current import CurrentSpan
 
         return CurrentSpan(
             self,
             end_on_exit,
-            {
-                "name": name,
-                "context": context,
-                "kind": kind,
-                "attributes": attributes,
-                "links": links,
-                "start_time": start_time,
-                "record_exception": record_exception,
-                "set_status_on_exception": set_status_on_exception,
-            },
-        )
+            {"name": name, "context": context, "kind": kind, "attributes": attributes, "links": links,
+             "start_time": start_time, "record_exception": record_exception,
+             "set_status_on_exception": set_status_on_exception},
+        )  # fmt: skip
 
     # Invocations.
 
@@ -399,22 +416,3 @@ class Tracer:
             self.watchdog.close()
         if self.recorder is not None:
             self.recorder.close()
-
-
-def _delivery(config: Config) -> SyncDelivery:
-    from lambent.delivery.choose import make
-
-    return make(config)
-
-
-def _parent_in(context: object) -> Span | NonRecordingSpan | SpanContext | None:
-    """Return the parent that a `context` argument names; an invalid one means a new trace."""
-    if isinstance(context, NonRecordingSpan):
-        context = context.context
-    if isinstance(context, SpanContext):
-        return context if context.is_valid else None
-    if isinstance(context, Span):
-        return context
-    from lambent.otel import parent_in
-
-    return parent_in(context)

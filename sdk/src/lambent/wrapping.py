@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
-__all__ = ["around", "drop_own_frame", "kind_of", "look_like"]
+__all__ = ["around", "drop_own_frame", "kind_of", "look_like", "without_partials"]
 
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # inspect.CO_…, without inspect
+# inspect.CO_…, without inspect
+_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 # What functools.update_wrapper copies; from 3.14 on annotations are computed when asked for, not here.
 _COPIED = (
     "__module__",
@@ -38,18 +39,15 @@ def kind_of(function: Callable[..., object]) -> str:
     `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__` of objects that are called
     like functions.
     """
-    inner: Any = function
-    if not hasattr(inner, "__code__"):
-        from functools import partial
-
-        while isinstance(inner, partial):
-            inner = inner.func
+    inner: Any = without_partials(function)
     inner = getattr(inner, "__func__", inner)
     code = getattr(inner, "__code__", None)
     if code is None:
         call: Any = type(inner).__call__ if callable(inner) else None
         code = getattr(call, "__code__", None)
     flags = getattr(code, "co_flags", 0)
+    if type(flags) is not int:  # some objects claim to have everything
+        flags = 0
     if hasattr(inner, "__wrapped__") and "contextlib" in sys.modules:
         import contextlib
 
@@ -60,18 +58,29 @@ def kind_of(function: Callable[..., object]) -> str:
             if code is made(kind_of).__code__:  # type: ignore[arg-type]  # all that it makes share their code
                 return kind
     marked = not {"_is_coroutine_marker", "_is_coroutine"}.isdisjoint(getattr(inner, "__dict__", ()))
-    if flags & _COROUTINE or marked:  # by inspect.markcoroutinefunction, or as it was done before that
+    if (
+        flags & (_COROUTINE | _ITERABLE_COROUTINE) or marked
+    ):  # by inspect.markcoroutinefunction, or as it was done before that
         return "coroutine"
     if flags & _ASYNC_GENERATOR:
         return "async generator"
     return "generator" if flags & _GENERATOR else "sync"
 
 
+def without_partials(function: Any) -> Any:
+    """Return what a `functools.partial`, or one of another, is of; anything else as it is."""
+    if not hasattr(function, "__code__"):
+        from functools import partial
+
+        # Not whatever has a `func`: a mock has one, and that has one.
+        while isinstance(function, partial):
+            function = function.func
+    return function
+
+
 def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Callable[P, R]:
     """Give the wrapper the function's name, documentation, annotations and attributes."""
-    source: Any = function
-    while not hasattr(source, "__name__") and hasattr(source, "func"):
-        source = source.func  # a partial has no name of its own
+    source = without_partials(function)  # a partial has no name of its own
     for name in _COPIED:
         try:
             setattr(wrapper, name, getattr(source, name))
@@ -130,12 +139,18 @@ def _around_sync(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     return sync
 
 
+def _iterable(response: object) -> bool:
+    """Whether it is a generator that may be awaited, of a function that `types.coroutine` has made."""
+    code = getattr(response, "gi_code", None)
+    return code is not None and bool(code.co_flags & _ITERABLE_COROUTINE)
+
+
 def _around_coroutine(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         state = begin(args, kwargs)
         try:
             response = call(*args, **kwargs)
-            if hasattr(response, "__await__"):
+            if hasattr(response, "__await__") or _iterable(response):
                 response = await response
         except BaseException as exc:
             drop_own_frame(exc)

@@ -127,6 +127,29 @@ def test_a_machine_without_ipv6_still_says_refused(
     assert result.quiet
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_an_answer_without_an_end_does_not_outlast_the_time(make: Any, serve: Any) -> None:
+    clock = Clock()
+
+    def script(server: Any, peer: Any) -> None:
+        peer.request()
+        clock.now += 1000
+        peer.send(CHUNKED)
+        while True:
+            peer.send(b"5\r\nhello\r\n" * 1000)
+
+    exporter = make(serve(script).url, clock=clock)
+    lost(exporter.export(BATCH, 10), "no complete answer in time")
+
+
+def test_an_answer_in_very_many_pieces(make: Any, serve: Any) -> None:
+    pieces = b"".join([b"1\r\n%c\r\n" % letter for letter in b" " * 60_000 + b"{}"])
+    exporter = make(serve(CHUNKED + pieces + b"0\r\n\r\n").url)
+    assert exporter.export(BATCH, 30).ok
+
+
 def test_a_name_server_that_says_nothing_costs_the_time_given(
     make: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

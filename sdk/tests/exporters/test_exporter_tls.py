@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+import socket
 import ssl
 import threading
 import time
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lambent.exporters import _tls
 from lambent.exporters.otlp_http import OtlpHttpExporter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -155,6 +157,43 @@ def test_a_hundred_exports_use_one_secure_connection(
     assert len(server.requests[0].body) == 100_000
     assert asked == (["localhost"] if host == "localhost" else [None])
     assert seen[0].selected_alpn_protocol() == "http/1.1"
+
+
+def test_an_answer_that_came_in_a_freeze_counts(
+    serve: Any,
+    authority: Authority,
+    context: ssl.SSLContext,
+    exporters: list[OtlpHttpExporter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+    receive = _tls.SecureConnection.receive
+
+    def over() -> float:
+        raise TimeoutError
+
+    def late(self: _tls.SecureConnection, _: Callable[[], float]) -> bytes:
+        assert answered.wait(20)
+        return receive(self, over)
+
+    def script(server: Any, peer: Any) -> None:
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # sent is arrived, then
+        upgrade(context, peer)
+        while peer.request():
+            if not server.requests:
+                peer.send(OK)
+                answered.set()
+            server.requests.append(1)
+
+    monkeypatch.setattr(_tls.SecureConnection, "receive", late)
+    server = serve(script)
+    exporter = OtlpHttpExporter(
+        f"https://localhost:{server.port}/", certificate=authority.file, encode=lambda _: b"x"
+    )
+    exporters.append(exporter)
+    assert exporter.export(BATCH, 10).ok
+    result = exporter.export(BATCH, 10)  # nothing comes any more
+    assert "no complete answer in time" in result.reason
 
 
 def test_a_peer_that_hung_up_meanwhile_is_replaced(

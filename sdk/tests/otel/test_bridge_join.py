@@ -244,6 +244,21 @@ def test_one_that_takes_no_processors_is_replaced(
     tracer.close()
 
 
+def test_one_that_passes_on_to_lambents_own_ends_there(tracer: Any, exporter: MemoryExporter) -> None:
+    """Some products have a provider around the one that there is."""
+
+    class Around(trace.TracerProvider):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tracer.provider, name)
+
+        def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
+            return tracer.provider.get_tracer(*args, **kwargs)
+
+    trace.set_tracer_provider(Around())
+    expected = program(tracer)
+    assert names(exporter) == expected
+
+
 def test_after_a_close_another_may_serve_the_api(
     theirs: Theirs, exporter: MemoryExporter, capfd: pytest.CaptureFixture[str]
 ) -> None:

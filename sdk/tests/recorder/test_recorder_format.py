@@ -203,3 +203,63 @@ def test_a_head_is_ours_or_none(data: bytes) -> None:
     assert reader.unpack_head(data) is None
     head = writer.with_check(writer.HEAD.pack(writer.MAGIC, 1, 4096, 65536, b"12345678", 9))
     assert reader.unpack_head(head + data) == (1, 4096, 65536, b"12345678", 9)
+
+
+def shortly(*shapes: bytes) -> bytes:
+    """A ring whose starts refer to shapes, with ends of the short form."""
+
+    def end(span_id: int, time: int) -> bytes:
+        return writer.END.pack(writer.END_MARK, span_id, time, hash((span_id, time)))
+
+    noted = b"".join(writer.with_check(each) for each in shapes)
+    records = [
+        writer.with_check(record(1, 1 << 100, 1, 0, 5, ["x", 255])),
+        writer.with_check(record(2, 1 << 100, 2, 1, 6, [])),
+        end(2, 8),
+        end(1, 9),
+    ]
+    data = writer.with_check(writer.SEGMENT_HEAD.pack(b"SEGM", 0, 7)) + b"".join(records)
+    page = bytes(writer.SHAPES_AT) + noted + bytes(writer.FIRST - writer.SHAPES_AT - len(noted))
+    return page + data + bytes(SEGMENT - len(data))
+
+
+SHAPES = record(1, "s", 2, ["a", "ÿ"]), record(2, "t", 0, [])
+
+
+def test_the_short_forms() -> None:
+    content = reader.read(shortly(*SHAPES), SEGMENT)
+    assert [
+        (each.trace_id, each.span_id, each.parent_id, each.kind, each.name, each.start_time, each.end_time)
+        for each in content.finished
+    ] == [(1 << 100, 1, 0, 2, "s", 5, 9), (1 << 100, 2, 1, 0, "t", 6, 8)]
+    assert [each.attributes for each in content.finished] == [{"a": "x", "ÿ": 255}, {}]
+    assert not content.damaged
+
+
+@given(st.data())
+def test_one_changed_byte_never_changes_what_is_short(data: st.DataObject) -> None:
+    whole = shortly(*SHAPES)
+    at = data.draw(st.sampled_from([at for at, byte in enumerate(whole) if byte]))
+    damaged = bytearray(whole)
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    expected = {1: ("s", 9, {"a": "x", "ÿ": 255}), 2: ("t", 8, {})}
+    content = reader.read(bytes(damaged), SEGMENT)
+    for span_id, found in content.spans.items():
+        name, end, attributes = expected[span_id]
+        assert (found.name, found.attributes) == (name, attributes)
+        assert found.end_time in {0, end}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        record(1, "s", 2, ["a"]),
+        record(1, "s", 2, ["a", 2]),
+        record(1, "s", 2),
+        record("1", "s", 2, ["a", "b"]),
+    ],
+)
+def test_a_shape_that_does_not_fit(shape: bytes) -> None:
+    content = reader.read(shortly(shape, SHAPES[1]), SEGMENT)
+    assert list(content.spans) == [2]
+    assert content.damaged

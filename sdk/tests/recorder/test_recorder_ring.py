@@ -17,7 +17,7 @@ import lambent
 from lambent.delivery import recorder as module
 from lambent.delivery.recorder import FIRST, Recorder
 from lambent.delivery.recorder_format import Content, read
-from lambent.delivery.recorder_rare import given_up, refresh
+from lambent.delivery.recorder_rare import given_up, open_spans, outstanding, refresh
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
 
@@ -175,7 +175,7 @@ def test_what_is_acknowledged_is_gone(make: Callable[..., Recorder], tracer: Rec
     end(recorder, root)
     recorder.acknowledged([root, other])
     assert content(recorder).spans == {}
-    assert not recorder.outstanding
+    assert not outstanding(recorder)
 
 
 def test_the_ring_starts_over_in_the_same_page(
@@ -214,8 +214,8 @@ def test_spans_that_are_never_ended_do_not_pile_up(
     recorder = make()
     for _ in range(20_000):
         start(recorder, tracer)
-    assert len(recorder.open_spans()) < 1500
-    assert len(content(recorder).unfinished) <= len(recorder.open_spans())
+    assert len(open_spans(recorder)) < 1500
+    assert len(content(recorder).unfinished) <= len(open_spans(recorder))
 
 
 def test_each_has_its_own_file(make: Callable[..., Recorder], tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_what_is_given_up_is_let_go_of_and_stays_recorded(
     assert first not in recorder._live, "its memory is free"
     recorder.acknowledged([second])
     assert {each.name for each in content(recorder).spans.values()} == {"first", "third"}
-    assert recorder.open_spans() == [third]
+    assert open_spans(recorder) == [third]
     for number in range(3000):
         span = start(recorder, tracer, f"later {number}")
         end(recorder, span)
@@ -331,9 +331,9 @@ def _run(
             recorder.acknowledged(taken)
             acknowledged |= {span._span_id for span in taken}
         elif what == "invocation" and started:
-            recorder.invocation(started[-1]._span_id, number)
+            recorder.note("invocation", started[-1]._span_id, number + 1, number)
         elif what == "note":
-            recorder.note("note", number)
+            recorder.note("note", "note", number, number)
         keep()
     # Complete: all of it, and nothing else.
     whole, every, finished, gone = states[-1]
@@ -387,7 +387,7 @@ def test_threads(make: Callable[..., Recorder], tracer: RecordingTracer) -> None
     for thread in threads:
         thread.join(60)
     assert not failures
-    assert not recorder.outstanding
+    assert not outstanding(recorder)
     assert content(recorder).spans == {}
     last = start(recorder, tracer)
     assert list(content(recorder).spans) == [last._span_id]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.load.calls import Call
     from lambent_lab.measure.results import TargetInfo
@@ -107,7 +108,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
 )
 @options.timeout
 @options.env
-@options.python
+@options.one_python
 @options.otlp
 @click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
@@ -131,7 +132,7 @@ def command(
     max_error_rate: float,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     otlp: bool,
     region: str | None,
     endpoint_url: str | None,
@@ -189,10 +190,10 @@ def command(
             event_name=event,
             otlp=otlp,
             max_error_rate=max_error_rate,
-            python=python,
+            python=None if python is None else python.path,
             command=("lambent", *sys.argv[1:]),
         )
-        with meter("load") as bar:
+        with meter("load", "s") as bar:
             results = load.run(test, call, _Progress(bar), box=box)
         code = run_output.finish(results, output, as_json=as_json)
     context.exit(code)
@@ -214,7 +215,7 @@ def _calls(
     memory_mb: int,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     otlp: bool,
 ) -> Iterator[tuple[Call, TargetInfo, Callable[[], Any]]]:
     """What a user calls, what the file says of it, and what tells how it is held."""
@@ -251,7 +252,7 @@ def _calls(
             memory=memory_mb,
             timeout=timeout,
             env=counting(variables, lab.otlp_url if otlp else None),
-            python=python,
+            **({} if python is None else python.given),
         )
         _must_work(function, event, target)
         about = Target(text=target, code=place.code, handler=place.handler, label="candidate", env=variables)
@@ -260,12 +261,13 @@ def _calls(
 
 def _must_work(function: Any, event: object, target: str) -> None:
     """One invocation in an environment of its own: a function that fails is not worth a minute of load."""
+    from lambent_lab.measure.remarks import with_next_step
     from lambent_lab.measure.sampler import reason
 
     failure = reason(function.invoke(event))
     function.stop()
     if failure is not None:
-        raise LabError(f"Nothing was measured: {target} failed: {failure}")
+        raise LabError(f"Nothing was measured: {target} failed: {with_next_step(failure)}")
 
 
 class _Progress:

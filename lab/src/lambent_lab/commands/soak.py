@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
@@ -75,7 +76,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 )
 @options.timeout
 @options.env
-@options.python
+@options.one_python
 @click.option("--no-freeze", is_flag=True, help="Do not freeze environments between invocations: quicker.")
 @options.otlp
 @run_output.output("soak-results.json")
@@ -119,7 +120,7 @@ def _measure(
     max_growth: float,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     no_freeze: bool,
     otlp: bool,
     output: Path,
@@ -162,7 +163,7 @@ def _measure(
         freeze=not no_freeze,
         otlp=otlp,
         max_growth=max_growth,
-        python=python,
+        python=None if python is None else python.path,
         seed=seed,
         command=("lambent", *sys.argv[1:]) if earlier is None else tuple(earlier["command"]),
     )
@@ -193,7 +194,7 @@ class _Progress:
         self._bar.advance()
 
 
-def _function(lab: Any, side: str, target: Target, study: Any, python: Path | None) -> FunctionLike:
+def _function(lab: Any, side: str, target: Target, study: Any, python: Chosen | None) -> FunctionLike:
     from lambent_lab.measure.accounting import counting
 
     made: FunctionLike = lab.function(
@@ -203,7 +204,7 @@ def _function(lab: Any, side: str, target: Target, study: Any, python: Path | No
         memory=study.memory_mb,
         timeout=study.timeout_s,
         env=counting(target.env, lab.otlp_url if study.otlp else None),
-        python=python,
+        **({} if python is None else python.given),
         freeze=study.freeze,
     )
     return made

@@ -63,7 +63,7 @@ class SpanCounter:
         )
         if totals["made"] is not None:
             made.made = totals["made"]
-            made._said = totals["invocations"] - totals["without"] - totals["unsaid"]
+            made._said = totals["invocations"] - totals["without"] - totals.get("unsaid", 0)
             made._received_of_said = totals["made"] - (totals["lost"] or 0)
         return made
 
@@ -85,8 +85,7 @@ def incomplete(totals: SpanTotals) -> str | None:
     found: list[str] = []
     if totals["lost"]:
         found.append(f"{totals['lost']:,} of {totals['made']:,} spans that were made were not received")
-    if totals["unsaid"]:
-        found.append(
-            f"the root span of {totals['unsaid']:,} of {totals['invocations']:,} invocations is missing"
-        )
+    unsaid = totals.get("unsaid", 0)
+    if unsaid:
+        found.append(f"the root span of {unsaid:,} of {totals['invocations']:,} invocations is missing")
     return ", and ".join(found) or None

@@ -6,8 +6,9 @@ verdict. Of another machine even the change is left out, because it would be the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from lambent_lab.measure.doubts import failures_of
 from lambent_lab.measure.gate.counts import from_samples, modules
 from lambent_lab.measure.gate.history import differences
 from lambent_lab.measure.results import METRICS
@@ -21,6 +22,12 @@ FORMAT = "lambent.comparison/1"
 NOTABLE = 0.2
 """A change beyond this share is pointed out, on the same machine."""
 
+_SOAKED = {
+    "rss_mb": "resident memory",
+    "high_water_mb": "high-water mark",
+    "cpu_ms": "CPU of an invocation",
+    "duration_ms": "duration of an invocation",
+}
 _SETTINGS = ("memory_mb", "warm_per_sample", "timeout_s", "event", "python", "bytecode", "otlp", "init_cpu")
 _TARGET = ("target", "handler", "env", "switch", "kind", "python", "mode", "digest")
 
@@ -102,6 +109,8 @@ def _values(results: Results) -> Iterator[tuple[_Key, Figure]]:
     shown: set[tuple[int, str | None]] = set()
     for cell in results["summary"]:
         place = (cell["memory_mb"], cell["python"])
+        if failures_of(results, cell):
+            continue  # what fails has no speed
         for name in METRICS:
             metric = cell["metrics"].get(name)
             if metric is None:
@@ -113,6 +122,8 @@ def _values(results: Results) -> Iterator[tuple[_Key, Figure]]:
                 yield (cell["variant"], *place, name, metric["unit"]), candidate
         shown.add(place)
     yield from _loaded(results)
+    yield from _soaked(results)
+    yield from _tuned(results)
     for side in results["targets"]:
         judged: Any = results.get("gate") or {}
         counts = {**judged.get("counts", {}).get(side, {}), **from_samples(results["samples"], side)}
@@ -146,10 +157,43 @@ def _loaded(results: Results) -> Iterator[tuple[_Key, Figure]]:
             )
 
 
+def _soaked(results: Results) -> Iterator[tuple[_Key, Figure]]:
+    """What the sides of a soak had and took, and how fast the memory of each grew."""
+    soak: Any = results.get("soak")
+    if soak is None:
+        return
+    for side, found in soak["sides"].items():
+        place = (side, soak["memory_mb"], None)
+        for name, what in _SOAKED.items():
+            figure = soak["differences"][name][side]
+            if figure is not None:
+                yield (*place, what, soak["differences"][name]["unit"]), figure
+        trend = found["trends"]["rss_mb"]
+        if trend["per_1000"] is not None:
+            grown = {"n": trend["blocks"], "median": trend["per_1000"] * 2**20 / 1000, "interval": None}
+            yield (*place, "growth an invocation", "B"), cast("Figure", grown)
+
+
+def _tuned(results: Results) -> Iterator[tuple[_Key, Figure]]:
+    """What a function took and cost at each size."""
+    tune: Any = results.get("tune")
+    for size in [] if tune is None else tune["sizes"]:
+        place = ("candidate", size["memory_mb"], None)
+        for name in ("cold_ms", "warm_ms"):
+            if size[name] is not None:
+                yield (*place, name, "ms"), size[name]
+        for architecture, cost in size["cost"].items():
+            if cost["mixed"] is not None:
+                yield (*place, f"cost on {architecture}", "USD"), cost["mixed"]
+
+
 def _said(results: Results) -> str:
     judged: Any = results.get("gate")
     if judged is not None:
         return f"{judged['verdict']}: {judged['reason']}"
+    failed = [doubt["text"] for doubt in results["warnings"] if doubt["severity"] == "failure"]
+    if failed and results["kind"] == "bench":
+        return failed[0]
     kind: Any = results.get(results["kind"])
     return str(kind.get("headline", "")) if isinstance(kind, dict) else ""
 
@@ -204,7 +248,11 @@ def _differing(old: Any, new: Any, names: Sequence[str], what: str) -> Iterator[
         elif name == "env":
             yield f"{what}variables: {_env(was)} → {_env(now)}"
         else:
-            yield f"{what}{name.replace('_', ' ')}: {was} → {now}"
+            yield f"{what}{name.replace('_', ' ')}: {_shown(was)} → {_shown(now)}"
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _env(env: dict[str, str] | None) -> str:

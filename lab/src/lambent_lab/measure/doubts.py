@@ -21,6 +21,9 @@ TOLERANCE = 0.05
 WIDE = 0.10
 """An interval of the ratio is called wide when it is wider than this and than half of the effect."""
 
+_MANY = 1000
+"""As many spans an invocation may be more than a queue holds, which is where to look when some are lost."""
+
 _HEADLINE = {"cold_ms": "cold start", "warm_ms": "warm invocation"}
 
 
@@ -44,6 +47,18 @@ def doubts(results: Results) -> list[Doubt]:
     for doubt in found:
         once.setdefault((doubt["code"], doubt["text"]), doubt)
     return sorted(once.values(), key=lambda warning: warning["severity"] != "failure")
+
+
+def failures_of(results: Results, cell: Cell) -> list[str]:
+    """What failed in a cell, in words: where something did, it has no cost and no speed to tell."""
+    return [
+        doubt["text"]
+        for doubt in results["warnings"]
+        if doubt["severity"] == "failure"
+        and doubt["memory_mb"] in {None, cell["memory_mb"]}
+        and doubt.get("python") in {None, cell["python"]}
+        and doubt.get("variant") in {None, cell["variant"]}
+    ]
 
 
 def _failure(code: str, text: str) -> Doubt:
@@ -247,6 +262,12 @@ class _Of:
                 "not received "
                 f"{self._where}: what was measured is not all of tracing."
             )
+            each = (candidate.get("made") or 0) / candidate["invocations"]
+            if each >= _MANY:
+                text += (
+                    f" An invocation makes {each:,.0f}, perhaps more than its queue holds "
+                    "(LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE, LAMBENT_QUEUE_BYTES)."
+                )
             self._say("failure", "spans-lost", text)
         if turned_off and baseline["delivered"]:
             text = (

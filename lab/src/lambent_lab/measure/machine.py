@@ -21,7 +21,7 @@ def describe(python: Path | None = None) -> Machine:
         "cpu_model": _cpu_model(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)),
+        "cores_usable": _usable(),
         "memory_mb": psutil.virtual_memory().total // (1024 * 1024),
         "governor": _governor(),
         "system": platform.system(),
@@ -35,8 +35,15 @@ def load_average() -> list[float] | None:
     """The load averages of 1, 5 and 15 minutes; absent where the system has none."""
     try:
         return [round(value, 2) for value in os.getloadavg()]
-    except OSError:
+    except (OSError, AttributeError):
         return None
+
+
+def _usable() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS: functions of a program are measured there as well
+        return os.cpu_count() or 1
 
 
 def _cpu_model() -> str | None:

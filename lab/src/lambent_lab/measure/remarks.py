@@ -42,6 +42,14 @@ class Remarks:
         return sorted(self._found, key=lambda doubt: doubt["severity"] != "failure")
 
 
+def with_next_step(reason: str) -> str:
+    """Why a function failed, as a sentence, and which option may help."""
+    said = reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    if "Timedout" in reason or "timed out" in reason:
+        return f"{said} Give it more time with --timeout."
+    return f"{said} Give it more with --memory." if "OutOfMemory" in reason else said
+
+
 def target_info(target: Target) -> TargetInfo:
     """What a file says of a target."""
     info: TargetInfo = {

@@ -161,7 +161,7 @@ class SpanTotals(TypedDict):
     received: int
     lost: int | None
     without: int
-    unsaid: int
+    unsaid: NotRequired[int]
 
 
 Growth = Literal["steady", "grows", "shrinks", "inconclusive", "absent"]
@@ -187,7 +187,7 @@ class Trend(TypedDict):
     high_per_1000: float | None
     change: float | None
     tolerance_per_1000: float | None
-    least_change: float
+    least_change: NotRequired[float]
     confidence: float
     verdict: Growth
 
@@ -311,7 +311,7 @@ class TuneSize(TypedDict):
     billed_warm_ms: Figure | None
     peak_memory_mb: Figure | None
     cost: dict[str, TuneCost]
-    score: dict[str, Figure]
+    score: dict[str, Figure | float]
 
 
 class TuneChoice(TypedDict):

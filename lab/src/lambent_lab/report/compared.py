@@ -12,7 +12,7 @@ from lambent_lab.report.document import Cell, Column, Document, Row, Section, Ta
 if TYPE_CHECKING:
     from lambent_lab.measure.comparison import Compared, Comparison, FileInfo
 
-_MAIN = {"cold_ms", "warm_ms", "memory_mb"}
+_MAIN = {"cold_ms", "warm_ms", "memory_mb", "resident memory", "growth an invocation"}
 _NAMES = {
     "first_ms": "first call",
     "warm_ms": "warm call",
@@ -58,9 +58,9 @@ def _sentence(found: Comparison, letters: list[str]) -> str:
     if same:
         notable = [row for row in found["rows"] if row["notable"]]
         if notable:
-            names = words.listed([f"{_name(row)} of the {row['side']}" for row in notable[:3]])
-            more = f" and {len(notable) - 3} more" if len(notable) > 3 else ""
-            parts.append(f"Beyond ±{percent(NOTABLE)} on the same machine: {names}{more}.")
+            names = [f"{_name(row)} of the {row['side']}" for row in notable[:3]]
+            more = [f"{len(notable) - 3} more"] if len(notable) > 3 else []
+            parts.append(f"Beyond ±{percent(NOTABLE)} on the same machine: {words.listed([*names, *more])}.")
         else:
             told = any(change is not None for row in found["rows"] for change in row["changes"][1:])
             nothing = f"Nothing changed by more than ±{percent(NOTABLE)} on the same machine."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PERCENTILES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms")
 _TIMES = {
-    "latency": "what a user waits (corrected for coordinated omission)",
+    "latency": "what a user waits (from when a call was due)",
     "service": "what a call takes",
     "cold_latency": "cold calls",
     "failed_latency": "failed calls, kept apart",
@@ -65,12 +65,12 @@ def tiles(found: LoadSection) -> tuple[Tile, ...]:
 
 
 def _slices(figure: Figure | None, unit: str) -> tuple[str, ...]:
-    """What slices of the time came to, each for itself."""
-    if figure is None:
+    """What slices of the time came to, each for itself; nothing of so few that they have no interval."""
+    span = words.plain_range(figure)
+    if figure is None or not span:
         return ()
     said = f"median of {figure['n']} slices {words.number(figure['median'])} {unit}"
-    span = words.plain_range(figure)
-    return (said, f"99% interval {span}") if span else (said,)
+    return (said, f"99% interval {span}")
 
 
 def sections(found: LoadSection) -> list[Section]:
@@ -118,12 +118,17 @@ def _parts(found: LoadSection) -> list[Table]:
         Column("error rate", "none"),
     )
     named = (("ramp-up", found["ramp_up"]), ("steady", found["steady"]), ("all", found["all"]))
-    rows = [_part(name, part) for name, part in named if part is not None]
+    # While users come there is no one throughput, and so no interval of it.
+    rows = [
+        _part(name, part, whole=part is not found["ramp_up"] and part is steady(found))
+        for name, part in named
+        if part is not None
+    ]
     return [Table("", heads, tuple(rows))]
 
 
-def _part(name: str, part: LoadPart) -> Row:
-    second = part["per_second"]
+def _part(name: str, part: LoadPart, *, whole: bool) -> Row:
+    second, span = part["per_second"], words.plain_range(part["throughput"]) if whole else ""
     return Row(
         (
             Cell(name),
@@ -132,7 +137,7 @@ def _part(name: str, part: LoadPart) -> Row:
             Cell(f"{part['failed']:,}", tone="bad" if part["failed"] else ""),
             Cell(f"{part['throttled']:,}", tone="warn" if part["throttled"] else ""),
             Cell(words.whole(part["cold"])),
-            Cell(ABSENT if second is None else words.number(second), words.plain_range(part["throughput"])),
+            Cell(ABSENT if second is None else words.number(second), span),
             Cell(words.quantity(part["latency"]["p50_ms"], "ms")),
             Cell(words.quantity(part["latency"]["p95_ms"], "ms")),
             Cell(words.share(part["error_rate"]["share"]), _share_range(part["error_rate"])),
@@ -155,7 +160,10 @@ def _latencies(found: LoadSection) -> Table:
         ("failed_latency", part["failed_latency"]),
         ("throttled_latency", part["throttled_latency"]),
     ]
-    return table("", [(_TIMES[key], _SHORT[key], each) for key, each in times if each["n"]])
+    names = dict(_TIMES)
+    if part["latency"]["corrected"]:
+        names["latency"] = "what a user waits (corrected for coordinated omission)"
+    return table("", [(names[key], _SHORT[key], each) for key, each in times if each["n"]])
 
 
 def table(title: str, times: list[tuple[str, str, Latency]]) -> Table:
@@ -228,7 +236,7 @@ def delivered(sides: list[tuple[str, SpanTotals]]) -> Table:
                     tone="bad" if spans["lost"] else "" if spans["lost"] is None else "good",
                 ),
                 Cell(f"{spans['without']:,}"),
-                Cell(f"{spans['unsaid']:,}"),
+                Cell(words.whole(spans.get("unsaid"))),
             )
         )
         for name, spans in sides

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lambent_lab.measure.doubts import failures_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambent_lab.measure.results import Cell as Summary
-    from lambent_lab.measure.results import Doubt, Figure, Results
+    from lambent_lab.measure.results import Figure, Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +59,9 @@ def places(results: Results) -> list[Place]:
         where = ", ".join(parts)
         if len(variants) > 1:
             parts.append(label(results, cell["variant"]))
-        failures = [
-            doubt["text"]
-            for doubt in results["warnings"]
-            if doubt["severity"] == "failure" and _concerns(doubt, cell)
-        ]
-        found.append(Place(number, cell, where, ", ".join(parts), tuple(failures)))
+        failures = tuple(failures_of(results, cell))
+        found.append(Place(number, cell, where, ", ".join(parts), failures))
     return found
-
-
-def _concerns(doubt: Doubt, cell: Summary) -> bool:
-    return (
-        doubt["memory_mb"] in {None, cell["memory_mb"]}
-        and doubt.get("python") in {None, cell["python"]}
-        and doubt.get("variant") in {None, cell["variant"]}
-    )
 
 
 def label(results: Results, side: str) -> str:

@@ -103,7 +103,7 @@ def sections(found: SoakSection) -> list[Section]:
     """All sections of a soak."""
     frozen = "frozen between invocations" if found["freeze"] else "not frozen between invocations"
     note = (
-        f"{found['done']:,} invocations, of {found['invocations']:,} asked for of each side, at "
+        f"{found['done']:,} invocations in all, {found['invocations']:,} asked for of each side, at "
         f"{found['memory_mb']:,} MB, {frozen}, the sides in turn. Growth is the slope over the blocks after "
         "the first ones, with its 99% interval."
     )

@@ -18,6 +18,7 @@ import lambent
 from lambent.compat._returning import tell_returned
 from lambent.config import read
 from lambent.diagnostics import say_once
+from lambent.hooks import when_imported
 from lambent.propagation import flat
 from lambent.triggers import recognise
 from lambent.triggers.http import outcome
@@ -409,6 +410,8 @@ def default_extractor(event: Any, context: Any) -> SpanAttributes:
 
 
 api_gateway_v1_extractor = api_gateway_v2_extractor = alb_extractor = default_extractor
+
+when_imported("opentelemetry.trace", lambda api: api.TracerProvider.register(TelemetryCompletionHandler))
 
 for _name in ("extractors", "extension", "handler", "processor", "telemetry", "resource", "constants"):
     # The original's modules: their names all lead here.

@@ -250,6 +250,8 @@ class ExtensionDelivery(SyncDelivery):
         """Have the extension export while the invocation goes on."""
         if self._extension is not None and self._extension.alive:
             self._extension.export_early()
+        else:
+            super().half_full()
 
     def in_child(self) -> None:
         """After a fork: the extension is the parent's, and this process delivers by itself."""

@@ -78,13 +78,12 @@ class Lane:
             if not (self.delivered and self.pending and self.lock.acquire(blocking=False)):
                 return self.delivered
             spans = []
-        elif not self.lock.acquire(blocking=False):
-            # Where they wait they can be counted, and whoever has the lock next takes them.
-            self.keep(spans)
-            spans = []
-            # An exporter that flushes its own tracer would wait for itself.
-            if self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic())):
-                return False
+        # An exporter that flushes its own tracer would wait for itself.
+        elif not self.lock.acquire(blocking=False) and (
+            self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic()))
+        ):
+            self.keep(spans)  # for whoever has the lock next
+            return False
         self.thread = get_ident()
         try:
             if self.failing:
@@ -107,9 +106,14 @@ class Lane:
     def keep(self, spans: list[Span]) -> None:
         """Keep spans for the next time, as many as a queue may hold."""
         room = max(0, self.delivery.size - len(self.pending))
-        self.pending.extend(spans[:room])
         if len(spans) > room:
-            self.lose(spans[room:], "queue_full")
+            # The span of an invocation that runs always fits: it tells what is missing.
+            active = self.delivery.active
+            lost = [span for span in spans[room:] if span not in active]
+            spans = spans[:room] + [span for span in spans[room:] if span in active]
+            if lost:
+                self.lose(lost, "queue_full")
+        self.pending.extend(spans)
 
     def lose(self, spans: list[Span], reason: str) -> None:
         """Drop spans that there is no room for."""

@@ -24,23 +24,25 @@ from marshal import dumps
 from mmap import MADV_RANDOM, mmap
 from time import time_ns
 
+from lambent.config import fingerprint
+from lambent.delivery.sync import SyncDelivery
 from lambent.span import Span
+from lambent.tracer import CHECK_KEY as KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from lambent.config import Config
     from lambent.delivery.recovery import Leftover
     from lambent.tracer import Tracer
 
 __all__ = [
-    "CHECK_SIZE", "FIRST", "HEAD", "HEAD_SIZE", "KEY", "KILLS_AT", "MAGIC", "OWN", "SEGMENT_HEAD",
-    "SEGMENT_HEAD_SIZE", "SLOTS", "TRIES_AT", "Recorder", "attach", "check", "fields", "fingerprint",
-    "path_of", "recorders", "with_check",
+    "CHECK_SIZE", "END", "END_MARK", "FIRST", "HEAD", "HEAD_SIZE", "KEY", "KILLS_AT", "MAGIC", "OWN",
+    "SEGMENT_HEAD", "SEGMENT_HEAD_SIZE", "SHAPES_AT", "SLOTS", "TRIES_AT", "Recorder", "attach", "check",
+    "fields", "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
-MAGIC = b"lambent\x04"
+MAGIC = b"lambent\x05"
 """The last byte is the version of the layout."""
 
 SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
@@ -48,15 +50,20 @@ SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
 FIRST = 4096
 """Where the first segment begins; what is mapped has to begin at a page."""
 
-KEY = 0x6C616D62656E7432
 CHECK_SIZE = 8
 HEAD = Struct("<8sIIQ8sQ")
+END = Struct("<BQQq")
+"""A span's end: END_MARK, its id, when, and the hash of these two."""
+END_MARK = 255
+_pack_end = END.pack
 SEGMENT_HEAD = Struct("<4sIQ")
 HEAD_SIZE = HEAD.size + CHECK_SIZE
 TRIES_AT = HEAD_SIZE
 """Where a byte says how many processes have tried to deliver the file."""
 KILLS_AT = HEAD_SIZE + 8
 """Where eight bytes say, plus one, how often the kernel had killed for want of memory."""
+SHAPES_AT = HEAD_SIZE + 16
+"""Where the first shape is noted, up to FIRST: see `Recorder.define`."""
 SEGMENT_HEAD_SIZE = SEGMENT_HEAD.size + CHECK_SIZE
 OWN: set[str] = set()
 """The files of this process's own recorders. To their locks the kernel holds a process no stranger."""
@@ -104,10 +111,12 @@ class Recorder:
         self.told: Span | None = None  # the last root whose start says when its invocation is due
         self.tracer: Tracer | None = None  # who delivers what is left over
         self.deliver: Callable[[Span], None] = _nowhere  # takes a span when its end has been recorded
+        self._shapes = 0  # how many have been noted, in the files of this recorder
         self._clear()
 
     def _clear(self) -> None:
         self._lock = allocate_lock()
+        self._shaping = allocate_lock()
         self._late: list[bytes] = []
         self._descriptor = -1
         self._maps: list[mmap] = []
@@ -120,6 +129,8 @@ class Recorder:
         self._live: list[Span] = []
         self._older: list[tuple[int, dict[int, Span | None]]] = []
         self._gone: list[Span] = []  # acknowledged while the lock was taken
+        self._next_shape = SHAPES_AT
+        self._emptied = 0  # bytes that were in the first segment when it was begun anew
 
     # The file.
 
@@ -228,21 +239,43 @@ class Recorder:
                     span._recorded = len(attributes)
             self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # no room in the segment, an unusual value, a span too long
-            _put(self, span, started=True)
+            self.put(span, started=True)
 
     def ended(self, span: Span) -> None:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
+            span_id, end = span._span_id, span.end_time
             if span._recorded == len(span._attributes):
-                data = dumps((span._span_id, span.end_time), 2)
+                data = _pack_end(END_MARK, span_id, end, hash((span_id, end)))
             elif span._recorded >= 0:
-                data = dumps((span._span_id, span.end_time, span._attributes), 2)
+                data = with_check(dumps((span_id, end, span._attributes), 2))
             else:
-                data = dumps(fields(span), 2)  # type: ignore[arg-type]  # or ValueError
-            self._write(data + check(KEY, data))
+                data = with_check(dumps(fields(span), 2))  # type: ignore[arg-type]  # or ValueError
+            self._write(data)
         except Exception:  # noqa: BLE001  # as above
-            _put(self, span, started=False)
+            self.put(span, started=False)
         self.deliver(span)
+
+    def put(self, span: Span, *, started: bool) -> None:
+        """Record a start or an end for which the usual way is too narrow."""
+        from lambent.delivery.recorder_rare import put
+
+        put(self, span, started=started)
+
+    def define(self, name: str, kind: int, names: list[str]) -> int:
+        """Note what starts may refer to instead of saying it; return its number, 0 if there is no room."""
+        if self._next_shape >= FIRST or self._descriptor < 0 or not self._shaping.acquire(False):
+            return 0
+        try:
+            self._shapes += 1  # no number is used again, not even in another file
+            data = with_check(dumps((self._shapes, name, kind, names), 2))
+            at, self._next_shape = self._next_shape, self._next_shape + len(data)
+            fits = self._next_shape < FIRST and os.pwrite(self._descriptor, data, at) == len(data)
+        except (OSError, ValueError):
+            fits = False
+        finally:
+            self._shaping.release()
+        return self._shapes if fits else 0
 
     def acknowledged(self, spans: Sequence[Span]) -> None:
         """Record that these need not be delivered again; start over when that is true of all."""
@@ -261,6 +294,7 @@ class Recorder:
                     used = ring.tell()
                     ring.seek(SEGMENT_HEAD_SIZE)
                     ring[SEGMENT_HEAD_SIZE:used] = bytes(used - SEGMENT_HEAD_SIZE)
+                    self._emptied += used - SEGMENT_HEAD_SIZE
                     if self._live:
                         # Started by another thread just now: its record may be gone with the rest.
                         from lambent.delivery.recorder_rare import write_again
@@ -277,19 +311,11 @@ class Recorder:
 
             acknowledged_meanwhile(self, spans)
 
-    def invocation(self, span_id: int, remaining: float) -> None:
-        """Record that the invocation with this root has so many seconds left."""
-        now = time_ns()
-        self._note(("invocation", span_id, now + int(remaining * 1e9), now))
-
-    def note(self, what: str, value: int | None = None) -> None:
+    def note(self, *values: str | int | None) -> None:
         """Record what may tell, afterwards, how the process ended."""
-        self._note(("note", what, time_ns(), value))
-
-    def _note(self, values: tuple[str | int | None, ...]) -> None:
-        data = dumps(values, 2)
+        data = with_check(dumps(values, 2))
         try:
-            self._write(data := data + check(KEY, data))
+            self._write(data)
         except ValueError:
             from lambent.delivery.recorder_rare import write_late
 
@@ -297,29 +323,12 @@ class Recorder:
 
     @property
     def written(self) -> int:
-        """How many bytes there are, to be compared with an earlier number; if less, it has started over."""
-        return self._number * self._segment + self.cut + self._ring.tell()
-
-    @property
-    def outstanding(self) -> bool:
-        """Whether there is anything in the ring that has not been acknowledged."""
-        gone = self._gone
-        return any(span not in gone for span in self._live) or any(spans for _, spans in self._older)
-
-    def open_spans(self) -> list[Span]:
-        """Return the spans that have not ended, those started first first."""
-        found: Iterable[Span | None] = [span for _, spans in self._older for span in list(spans.values())]
-        return [span for span in [*found, *self._live] if span is not None and span.end_time is None]
+        """How many bytes have been written so far, to be compared with an earlier number."""
+        return self._number * self._segment + self.cut + self._emptied + self._ring.tell()
 
 
 def _nowhere(_: object) -> None:
     pass
-
-
-def _put(recorder: Recorder, span: Span, *, started: bool) -> None:
-    from lambent.delivery.recorder_rare import put
-
-    put(recorder, span, started=started)
 
 
 def fields(span: Span) -> tuple[object, ...]:
@@ -340,9 +349,6 @@ def fields(span: Span) -> tuple[object, ...]:
         span._trace_id, span._span_id, above, kind, span.name, span.start_time, span.end_time or 0,
         span._attributes, rare,
     )  # fmt: skip
-
-
-# A tracer's own.
 
 
 _attaching = allocate_lock()
@@ -380,25 +386,18 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
         recorder.deliver = tracer.on_end
         tracer.on_end = recorder.ended
         _watch(recorder)
+        if getattr(recorder.deliver, "__func__", None) is SyncDelivery.on_end:
+            tracer.straight = delivery, recorder, _pack_end
     tracer.recorder = recorder
     tracer._watching_starts = tuple(starts)
+    if len(starts) == (recorder is not None) and tracer._sampler is None and tracer.plain_limits:
+        tracer.shapes = {}
     if len(starts) < 2:
         tracer.on_start = starts[0] if starts else None
     else:
         from lambent.delivery.watching import starts as one_of
 
         tracer.on_start = one_of(tracer._watching_starts)
-
-
-def fingerprint(config: Config) -> bytes:
-    """Return what tells the files of differently configured tracers apart; no secret can be read from it."""
-    identity = (
-        config.function_name, config.function_version, config.service_name, config.project, config.source,
-        config.session_name, config.endpoint, config.traces_endpoint, config.server_url,
-        [each if isinstance(each, str) else type(each).__name__ for each in config.exporters],
-        sorted(map(str, config.resource_attributes)),
-    )  # fmt: skip
-    return check(0, repr(identity).encode("utf-8", "replace"))
 
 
 recorders: set[Recorder] = set()  # those of this process that are not closed

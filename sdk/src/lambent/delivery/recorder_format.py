@@ -1,13 +1,15 @@
 """What a flight recorder's file looks like, and its reader: bytes in, spans out; pure, safe with any bytes.
 
-    file     := head (HEAD_SIZE bytes), zeros up to FIRST, segments
+    file     := head (HEAD_SIZE bytes), two numbers, shapes from SHAPES_AT on, zeros up to FIRST, segments
     head     := magic, Python version, segment size, file size, fingerprint, time of creation, check
     segment  := "SEGM", zeros, number, check, records, zeros; all zeros while it is empty
-    record   := value, check (8 bytes)
+    shape    := (number, name, kind, [names of attributes]), check (8 bytes)
+    record   := value, check (8 bytes); or the short form of an end: 255, span id, end, their hash (25 bytes)
     value    := what `marshal.dumps(..., 2)` makes of one of these:
                 (trace id, span id, parent id, kind, name, start, attributes)            a start
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
                 (the same, deadline)                                                     an invocation's root
+                (shape, trace id, span id, parent id, start, [values of attributes])     a start
                 (span id, end)                                                           an end
                 (span id, end, attributes)                                               with some set since
                 ((span id, ...),)                                                        acknowledged
@@ -19,6 +21,8 @@ Rules:
 * A record's check covers its value. It is the keyed hash (SipHash) that Python makes for its own .pyc files:
   part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
   Python, and so does the file.
+* The short form's check is Python's hash of a tuple of numbers, which is the same in every process.
+* A start that names a shape is only written after the shape. Shapes stay as long as the file.
 * An end is believed when it names a span that is open, and a time not before its start.
 * A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
 * Numbers put segments into order. Within a segment records lie in the order of their writing. One that is
@@ -35,6 +39,8 @@ from _struct import error as struct_error  # type: ignore[attr-defined]  # as `s
 
 from lambent.delivery.recorder import (
     CHECK_SIZE,
+    END,
+    END_MARK,
     FIRST,
     HEAD,
     HEAD_SIZE,
@@ -42,6 +48,7 @@ from lambent.delivery.recorder import (
     MAGIC,
     SEGMENT_HEAD,
     SEGMENT_HEAD_SIZE,
+    SHAPES_AT,
     check,
 )
 
@@ -58,7 +65,8 @@ _SHORT = Struct("<H").unpack_from
 _FLOAT = Struct("<d").unpack_from
 _LARGEST = 1 << 64
 _LONGEST = 1 << 56  # nanoseconds, two years: longer than any span
-_SEARCHES = 100
+_END_MARK = bytes((END_MARK,))
+_SEARCHES = 200
 """So often a sound record is looked for in a segment behind damaged ones: what harms must not take long."""
 
 
@@ -162,6 +170,8 @@ class Content:
         """What, when (nanoseconds since the epoch), and a value."""
         self.last_sign = 0
         """When the process is known to have been alive last; nanoseconds since the epoch."""
+        self.shapes: dict[int, tuple[str, int, tuple[str, ...]]] = {}
+        """Name, kind and names of attributes that starts refer to."""
         self.damaged = 0
         """How many segments ended in something else than their end: cut, or damaged."""
 
@@ -182,6 +192,14 @@ def read(data: bytes, segment: int) -> Content:
     acknowledged: set[int] = set()
     if segment <= SEGMENT_HEAD_SIZE:
         return content
+    for value in _records(data[:FIRST], content, SHAPES_AT):
+        match value:
+            case (int(shape), str(name), int(kind), tuple(names)) if all(
+                isinstance(each, str) for each in names
+            ):
+                content.shapes[shape] = name, kind, names
+            case _:
+                content.damaged += 1
     found = []
     for start in range(FIRST, len(data) - SEGMENT_HEAD_SIZE + 1, segment):
         number = _number_of(data, start)
@@ -190,7 +208,7 @@ def read(data: bytes, segment: int) -> Content:
     for _, start in sorted(found):
         for value in _records(data[start : start + segment], content):
             try:
-                _take(value, content, acknowledged)
+                _take(_whole(value, content), content, acknowledged)
             except ValueError:
                 content.damaged += 1
     for span_id in acknowledged:
@@ -217,29 +235,39 @@ def _number_of(data: bytes, start: int) -> int | None:
     return int(number) if magic == b"SEGM" else None
 
 
-def _records(segment: bytes, content: Content) -> Iterator[object]:
+def _records(segment: bytes, content: Content, position: int = SEGMENT_HEAD_SIZE) -> Iterator[object]:
     """Yield the values of a segment's records that pass their check. Damaged ones are stepped over."""
-    position = SEGMENT_HEAD_SIZE
     searches = 0
     broken = False
     while 0 < position < len(segment) and segment[position]:
-        try:
-            value, after = _value(segment, position, 0)
-        except (ValueError, IndexError, struct_error):
-            after = len(segment)
-            value = None
-        if segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after]):
+        value, after = _record(segment, position)
+        if after:
             if broken:
                 content.damaged += 1  # it was in the middle, not at the end
                 broken = False
             yield value
-            position = after + CHECK_SIZE
+            position = after
         else:
             broken = True
             searches += 1
             if searches > _SEARCHES:
                 break
-            position = segment.find(b"(", position + 1)
+            begins = [segment.find(first, position + 1) for first in (b"(", _END_MARK)]
+            position = min([begin for begin in begins if begin > 0], default=-1)
+
+
+def _record(segment: bytes, position: int) -> tuple[object, int]:
+    """Return the value of the record that begins there, and what comes after it: 0 if it fails its check."""
+    after = position + END.size
+    if segment[position] == END_MARK and after <= len(segment):
+        _, span_id, time, found = END.unpack_from(segment, position)
+        return (span_id, time), after if found == hash((span_id, time)) else 0
+    try:
+        value, after = _value(segment, position, 0)
+    except (ValueError, IndexError, struct_error):
+        return None, 0
+    sound = segment[after : after + CHECK_SIZE] == check(KEY, segment[position:after])
+    return value, after + CHECK_SIZE if sound else 0
 
 
 def _ids(found: tuple[object, ...]) -> list[int]:
@@ -284,6 +312,18 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
             raise ValueError("nothing that we write")
     if time < _LARGEST:
         content.last_sign = max(content.last_sign, time)
+
+
+def _whole(value: object, content: Content) -> object:
+    """Return a start that refers to a shape as one that says everything itself, and all else as it is."""
+    if not isinstance(value, tuple) or len(value) != 6:
+        return value
+    number, trace_id, span_id, parent_id, start, values = value
+    shape = content.shapes.get(number) if isinstance(number, int) else None
+    if shape is None or not isinstance(values, tuple) or len(values) != len(shape[2]):
+        raise ValueError("no shape")
+    name, kind, names = shape
+    return trace_id, span_id, parent_id, kind, name, start, dict(zip(names, values, strict=True))
 
 
 # Python's marshal format, version 2, of the types that attributes can have.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from marshal import dumps
+from time import time_ns
 
 from lambent.delivery.recorder import (
     CHECK_SIZE,
@@ -22,7 +23,7 @@ from lambent.delivery.recorder_values import plainly, record_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lambent.delivery.recorder import Recorder
     from lambent.span import Span
@@ -38,6 +39,8 @@ __all__ = [
     "in_child",
     "in_children",
     "mark",
+    "open_spans",
+    "outstanding",
     "put",
     "recovery",
     "refresh",
@@ -211,6 +214,18 @@ def mark(recorder: Recorder, lane: int, spans: Sequence[Span]) -> None:
         write_late(recorder, data + check(KEY, data))
 
 
+def outstanding(recorder: Recorder) -> bool:
+    """Return whether there is anything in the ring that has not been acknowledged."""
+    gone = recorder._gone
+    return any(span not in gone for span in recorder._live) or any(spans for _, spans in recorder._older)
+
+
+def open_spans(recorder: Recorder) -> list[Span]:
+    """Return the spans that have not ended, those started first first."""
+    found: Iterable[Span | None] = [span for _, spans in recorder._older for span in list(spans.values())]
+    return [span for span in [*found, *recorder._live] if span is not None and span.end_time is None]
+
+
 class _Kept:
     """In the place of a finished span that its process has given up: its record is all there is of it."""
 
@@ -278,8 +293,8 @@ def close(recorder: Recorder) -> None:
     """Record no more and let go of the file: of an empty one altogether, else for the next one's init."""
     descriptor, path = recorder._descriptor, recorder.path
     if descriptor >= 0 and not recorder.off:
-        if recorder.outstanding:
-            recorder.note("closed")
+        if outstanding(recorder):
+            recorder.note("note", "closed", time_ns(), None)
         else:
             try:
                 os.unlink(recorder.path)  # noqa: PTH108  # pathlib is not loaded here
@@ -301,6 +316,8 @@ def close(recorder: Recorder) -> None:
 def in_child(recorder: Recorder) -> None:
     """Let go of the parent's ring; its lock is its own, and not lost with a copy of its descriptor."""
     maps, descriptor = recorder._maps, recorder._descriptor
+    if recorder.tracer is not None:  # they are noted in the parent's file
+        recorder.tracer.shapes.clear()
     OWN.clear()
     recorder._clear()
     recorder.path = ""
@@ -323,8 +340,8 @@ def in_children() -> None:
 def at_exit() -> None:
     """Note of each recorder that Python's own end has come; remove the files with nothing in them."""
     for recorder in list(recorders):
-        if recorder.outstanding:
-            recorder.note("exit")
+        if outstanding(recorder):
+            recorder.note("note", "exit", time_ns(), None)
         else:
             recorder.close()
 

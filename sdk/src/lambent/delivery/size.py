@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lambent.delivery.sync import SyncDelivery
     from lambent.span import Span
 
-__all__ = ["estimate", "next_look", "sizes_of"]
+__all__ = ["estimate", "next_look", "take"]
 
 _SPAN = 120  # ids, times and the lengths of its parts
 _ATTRIBUTE = 16  # a number and some lengths
@@ -67,7 +67,35 @@ def next_look(left: int, largest: int) -> int:
     return max(0, min(_MOST_UNSEEN, left // (2 * largest)))
 
 
-def sizes_of(delivery: SyncDelivery, waiting: int, span: Span) -> list[int]:
+def take(delivery: SyncDelivery, span: Span) -> None:
+    """Take a finished span if there is room in spans and bytes; an invocation's own span always."""
+    waiting = len(delivery._queue)
+    if waiting < delivery.size:
+        most = delivery._config.queue_bytes
+        sizes = _sizes(delivery, waiting, span)
+        delivery._measured = waiting + 1
+        delivery._bytes += sum(sizes)
+        if delivery._bytes <= most or span in delivery.active:
+            half = delivery.size // 2
+            stop = half if waiting + 1 < half else delivery.size
+            delivery._room = min(stop, waiting + 1 + next_look(most - delivery._bytes, max(sizes)))
+            delivery._append(span)
+            if waiting + 1 >= half or 2 * delivery._bytes >= most:
+                delivery.half_full()
+            return
+        delivery._bytes -= sizes[-1]
+        delivery._measured = waiting
+        delivery._room = 0
+        delivery.drop("queue_bytes")
+        delivery.give_up((span,))
+    elif span in delivery.active:
+        delivery._append(span)  # there is one for each invocation, and it tells what is missing
+    else:
+        delivery.drop("closed" if delivery.closed else "queue_full")
+        delivery.give_up((span,))
+
+
+def _sizes(delivery: SyncDelivery, waiting: int, span: Span) -> list[int]:
     """Return how many bytes the spans take that came since the last look: of each, or all of them."""
     recorder = delivery.recorder
     if recorder is not None:

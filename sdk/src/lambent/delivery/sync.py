@@ -117,8 +117,6 @@ class SyncDelivery:
         # Lambda stops its processes without an exit; elsewhere a script ends, and its spans must not.
         _watch(self, not config.function_name)
 
-    # Spans come in.
-
     def on_end(self, span: Span) -> None:
         """Take a finished span. Called by the span, in whatever thread ends it."""
         if len(self._queue) < self._room:
@@ -129,34 +127,27 @@ class SyncDelivery:
     def _crowded(self, span: Span) -> None:
         """Take a span if there is room in spans and bytes; an invocation's own span always."""
         waiting = len(self._queue)
-        if waiting < self.size:
-            from lambent.delivery.size import next_look, sizes_of
-
-            sizes = sizes_of(self, waiting, span)
-            self._measured = waiting + 1
-            self._bytes += sum(sizes)
-            if self._bytes <= self._config.queue_bytes or span in self.active:
-                left = self._config.queue_bytes - self._bytes
-                half = self.size // 2
-                stop = half if waiting + 1 < half else self.size
-                self._room = min(stop, waiting + 1 + next_look(left, max(sizes)))
+        recorder = self.recorder
+        if recorder is not None and waiting + 17 < self.size // 2:
+            # It has written them, so it knows. Far from every limit the next look is as late as it may be.
+            grown = recorder.written - self._written
+            if 0 < 64 * (self._bytes + grown) < self._config.queue_bytes:
+                self._written += grown
+                self._bytes += grown
+                self._measured = waiting + 1
+                self._room = waiting + 17
                 self._append(span)
-                if waiting + 1 >= half or 2 * self._bytes >= self._config.queue_bytes:
-                    self.half_full()
                 return
-            self._bytes -= sizes[-1]
-            self._measured = waiting
-            self._room = 0
-            self.drop("queue_bytes")
-            self.give_up((span,))
-        elif span in self.active:
-            self._append(span)  # there is one for each invocation, and it tells what is missing
-        else:
-            self.drop("closed" if self.closed else "queue_full")
-            self.give_up((span,))
+        from lambent.delivery.size import take
+
+        take(self, span)
 
     def half_full(self) -> None:
-        """Learn that half of the room is taken. Here nothing leaves before the invocation ends."""
+        """Learn that half of the room is taken. In an invocation that goes on, a thread exports now."""
+        if self.active:
+            from lambent.delivery.early import export_early
+
+            export_early(self)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""

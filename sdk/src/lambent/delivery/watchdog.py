@@ -14,7 +14,7 @@ from __future__ import annotations
 from _thread import allocate_lock, start_new_thread
 from os import O_CLOEXEC, O_RDONLY, close, pwrite, read
 from os import open as open_file
-from time import monotonic
+from time import monotonic, time_ns
 
 from lambent.span import Span
 
@@ -78,7 +78,8 @@ class Watchdog:
             if isinstance(root, Span):
                 self._open[root._span_id] = root
         elif self._recorder.told is not root and isinstance(root, Span):
-            self._recorder.invocation(root._span_id, remaining)
+            now = time_ns()
+            self._recorder.note("invocation", root._span_id, now + int(remaining * 1e9), now)
 
     def disarm(self, root: AnySpan) -> None:
         """Watch it no more."""
@@ -148,10 +149,11 @@ class Watchdog:
             self.alarms += 1
             recorder = self._recorder
             if recorder is not None and isinstance(root, Span):
-                recorder.note("deadline", root._span_id)
+                recorder.note("note", "deadline", time_ns(), root._span_id)
             from lambent.delivery.alarm import send_open
+            from lambent.delivery.recorder_rare import open_spans
 
-            found = list(self._open.values()) if recorder is None else recorder.open_spans()
+            found = list(self._open.values()) if recorder is None else open_spans(recorder)
             others = any(each is not root for each in self._armed)
             send_open(self._tracer, root, found, deadline, alone=not others)
         except Exception as error:  # noqa: BLE001  # this thread has to go on

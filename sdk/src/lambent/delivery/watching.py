@@ -6,6 +6,8 @@ so it is quick and does not raise.
 
 from __future__ import annotations
 
+from lambent.limits import NO_SHAPES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +26,11 @@ def watch(
     """Have these called for a tracer's spans, after those that are called already."""
     if on_start is not None:
         tracer._watching_starts += (on_start,)
+        tracer.shapes = NO_SHAPES
         tracer.on_start = starts(tracer._watching_starts)
     if on_end is not None:
         tracer._watching_ends += (on_end,)
+        tracer.straight = None
         deliver = ends(tracer._watching_ends, tracer.delivery.on_end)
         if tracer.recorder is None:
             tracer.on_end = deliver

@@ -34,6 +34,7 @@ __all__ = ["Answer", "Client", "TransportError", "usual"]
 
 IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
 DNS_LIFETIME = 60.0
+MOST_LATE = 8  # reads: an answer without an end must not go on for ever
 _MOST_IDLE = 4  # connections; more of them only come of many exports at once
 _RECEIVE = 8192
 _TICK = 0.05
@@ -112,7 +113,7 @@ class Connection:
     and exact way.
     """
 
-    __slots__ = ("pid", "sock", "used_at")
+    __slots__ = ("late", "pid", "sock", "used_at")
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
@@ -124,6 +125,7 @@ class Connection:
 
     def send(self, data: bytes, left: Callable[[], float]) -> None:
         """Send everything."""
+        self.late = 0
         rest = memoryview(data)
         if left() > _TICK:
             try:
@@ -155,6 +157,9 @@ class Connection:
         return data
 
     def _arrived(self) -> bytes:
+        self.late += 1
+        if self.late > MOST_LATE:
+            raise TimeoutError
         try:
             return self.sock.recv(_RECEIVE, _socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -230,8 +235,6 @@ class Client:
     def __del__(self) -> None:
         # Nobody has to close a tracer for their tests to be free of ResourceWarnings.
         self.close()
-
-    # Connections
 
     def _pop(self) -> AnyConnection | None:
         try:

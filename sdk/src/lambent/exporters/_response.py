@@ -41,11 +41,11 @@ class Response:
         "_chunked",
         "_data",
         "_left",
+        "_parts",
         "_seen",
         "_state",
         "_total",
         "bodiless",
-        "body",
         "headers",
         "reusable",
         "status",
@@ -55,14 +55,19 @@ class Response:
         self.bodiless = bodiless  # the answer to CONNECT: what follows its header is not HTTP
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self.body = b""
         self.reusable = False
         self._data = b""
+        self._parts: list[bytes] = []  # joined in the end: a server may send a byte at a time
         self._state = _HEAD
         self._seen = 0
         self._total = 0
         self._left = 0
         self._chunked = False
+
+    @property
+    def body(self) -> bytes:
+        """What there was of the body."""
+        return b"".join(self._parts)
 
     @property
     def surplus(self) -> bool:
@@ -205,7 +210,8 @@ class Response:
             self.reusable = False
 
     def _take(self, count: int) -> None:
-        self.body = self.body + self._data[:count] if self.body else self._data[:count]
+        if count:
+            self._parts.append(self._data[:count])
         self._data = self._data[count:]
 
     def _counted(self) -> bool:

@@ -55,6 +55,9 @@ def welcome(tracer: Tracer, set_other: Callable[[], None]) -> bool:
     ours = trace._TRACER_PROVIDER
     set_other()
     other = trace._TRACER_PROVIDER
+    inner = getattr(other, "tracer_provider", None)
+    if isinstance(inner, Provider):  # what lambda-otel-lite's programs have for a provider
+        other = trace._TRACER_PROVIDER = inner
     if other is not ours and not isinstance(other, Provider) and not join(tracer, other):
         trace._TRACER_PROVIDER = ours
         return False
@@ -100,6 +103,8 @@ class _Feed(_Processor):
 
     def on_end(self, span: Any) -> None:
         """Take a finished `ReadableSpan`. Runs in the function's code, which must not notice."""
+        if isinstance(span, Span):
+            return  # lambent's own: the other provider passes on to lambent's
         try:
             _take(span)
         except Exception as error:  # noqa: BLE001  # another library's object

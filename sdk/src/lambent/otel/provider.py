@@ -20,6 +20,7 @@ from opentelemetry.util._once import Once
 import lambent
 from lambent.context import CURRENT, NonRecordingSpan
 from lambent.hooks import when_imported
+from lambent.limits import NO_SHAPES
 from lambent.otel import runtime
 from lambent.span import Span
 from lambent.tracer import Tracer
@@ -160,6 +161,7 @@ class ApiTracer(Tracer):
     """A tracer under another scope, as the API hands it out. All but the scope is the tracer's own."""
 
     whole: Tracer
+    straight, shapes = None, NO_SHAPES
 
     def __init__(self, tracer: Tracer, scope: InstrumentationScope, *, api: bool) -> None:
         self.whole = tracer
@@ -201,7 +203,7 @@ class ApiTracer(Tracer):
                 record_exception,
                 set_status_on_exception,
             )
-        span: Any = super().start_span(
+        span: Any = self._start(
             name,
             context,
             getattr(kind, "value", kind),

@@ -17,6 +17,7 @@ import base64
 import contextlib
 import json
 import secrets
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,7 @@ class Invoked:
         self._memory = memory
         self._env = env
         self._due = False
+        self._starting = threading.Lock()
 
     @property
     def box(self) -> object:
@@ -189,10 +191,11 @@ class Invoked:
 
     def invoke(self, event: object = None) -> Answer:
         """Run it once. Raises LabError."""
-        if self._due:
-            assert self._env is not None
-            self._account.configure(memory=self._memory, env=self._env)
-            self._due = False
+        with self._starting:
+            if self._due:
+                assert self._env is not None
+                self._account.configure(memory=self._memory, env=self._env)
+                self._due = False
         return self._account.invoke(event)
 
 

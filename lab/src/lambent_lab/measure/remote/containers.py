@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ class Contained:
         self._container: Any = None
         self._caller: Caller | None = None
         self._cpu_ns: int | None = None
+        self._starting = threading.Lock()
 
     @property
     def box(self) -> object:
@@ -114,9 +116,10 @@ class Contained:
 
     def invoke(self, event: object = None) -> Answer:
         """Post the event to the container, a new one if there is none. Raises LabError."""
-        cold = self._container is None
-        if cold:
-            self._start()
+        with self._starting:
+            cold = self._container is None
+            if cold:
+                self._start()
         assert self._caller is not None
         answer = self._caller.post(event, cold=cold)
         cpu_ns, peak = self._usage()

@@ -20,6 +20,7 @@ import json
 import shlex
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -58,8 +59,13 @@ def address(url: str) -> Address:
         raise UsageError(f"{url} is no URL: {error}.") from error
     if not parts.hostname:
         raise UsageError(f"{url} names no host: write http://HOST:PORT, for RIE http://localhost:9000.")
+    if parts.username is not None:  # it would stand in result files, and be sent nowhere
+        raise UsageError(
+            f"A URL with a user or a password cannot be measured: write http://{parts.hostname}."
+        )
     secure = parts.scheme == "https"
     path = parts.path if parts.path not in {"", "/"} else PATH
+    path += f"?{parts.query}" if parts.query else ""
     return Address(secure, parts.hostname, port or (443 if secure else 80), path)
 
 
@@ -96,14 +102,16 @@ class Emulator:
 
 
 class Caller:
-    """Posts events to one address."""
+    """Posts events to one address, from any number of threads: each has a connection of its own."""
 
     def __init__(self, at: Address, timeout_s: float, restart: str | None = None) -> None:
         self._at = at
         self._timeout_s = timeout_s
         self._restart = restart
         self._due = False
-        self._connection: http.client.HTTPConnection | None = None
+        self._starting = threading.Lock()
+        self._mine = threading.local()
+        self._opened: list[http.client.HTTPConnection] = []
 
     @property
     def box(self) -> object:
@@ -117,12 +125,13 @@ class Caller:
 
     def invoke(self, event: object = None) -> Answer:
         """Post the event. Raises LabError when nothing answers."""
-        cold = self._due
-        if self._due:
-            self._due = False
-            assert self._restart is not None
-            self._run(self._filled(self._restart))
-            self.wait_ready()
+        with self._starting:
+            cold = self._due
+            if self._due:
+                self._due = False
+                assert self._restart is not None
+                self._run(self._filled(self._restart))
+                self.wait_ready()
         return self.post(event, cold=cold)
 
     def _filled(self, command: str) -> str:
@@ -173,11 +182,11 @@ class Caller:
             text = response.read()
             waited = (time.perf_counter() - started) * 1000
         except TimeoutError:
-            self.disconnect()
+            connection.close()
             waited = (time.perf_counter() - started) * 1000
             return _answer(None, "timeout", "Sandbox.Timedout", waited, cold=cold)
         except (OSError, http.client.HTTPException) as error:
-            self.disconnect()
+            connection.close()
             raise self._silent(error) from error
         payload = _parsed(text)
         request_id = response.headers.get("x-amzn-requestid") or response.headers.get("X-Amzn-Requestid")
@@ -185,16 +194,17 @@ class Caller:
         return _answer(payload, status, kind, waited, cold=cold, request_id=request_id)
 
     def _ready(self) -> http.client.HTTPConnection:
-        """A connection that is made. Raises LabError."""
+        """This thread's connection, which is made. Raises LabError."""
+        connection: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
         try:
-            if self._connection is None:
-                self._connection = self._connect(self._timeout_s + _LATER_S)
-            elif self._connection.sock is None:
-                self._connection.connect()
+            if connection is None:
+                connection = self._mine.connection = self._connect(self._timeout_s + _LATER_S)
+                self._opened.append(connection)
+            elif connection.sock is None:
+                connection.connect()
         except OSError as error:
-            self.disconnect()
             raise self._silent(error) from error
-        return self._connection
+        return connection
 
     def _silent(self, error: Exception) -> LabError:
         why = " ".join(str(error).split()) or type(error).__name__
@@ -211,11 +221,11 @@ class Caller:
         return connection
 
     def disconnect(self) -> None:
-        """Forget the connection."""
-        if self._connection is not None:
+        """Forget the connections."""
+        opened, self._opened, self._mine = self._opened, [], threading.local()
+        for connection in opened:
             with suppress(OSError):
-                self._connection.close()
-            self._connection = None
+                connection.close()
 
 
 def acknowledge_at_once(connection: http.client.HTTPConnection) -> None:

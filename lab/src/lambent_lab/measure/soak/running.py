@@ -24,6 +24,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import SpanCounter
 from lambent_lab.measure.load.latency import Latencies
+from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info
 from lambent_lab.measure.sampler import Lingering, reason
 from lambent_lab.measure.soak.blocks import Block
@@ -185,7 +186,9 @@ class Study:
         text = f"{self.soak.targets[side].label}: {said}"
         self._failing += 1
         if self._failing >= _FAILED_IN_A_ROW:
-            raise LabError(f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {text}")
+            raise LabError(
+                f"{_FAILED_IN_A_ROW} invocations in a row failed; the last: {with_next_step(text)}"
+            )
 
 
 class Silence:

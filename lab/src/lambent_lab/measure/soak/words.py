@@ -152,7 +152,7 @@ def _unclear(section: SoakSection, tolerance: str) -> str:
     if low is not None and tolerated is not None and low > tolerated:
         text += (
             f", {trend['change'] or 0:+.1f} MB over the blocks that count, and a process may fill up "
-            f"{trend['least_change']:g} MB while it settles"
+            f"{trend.get('least_change', 0):g} MB while it settles"
         )
     else:
         text += f"; {tolerance} are allowed"

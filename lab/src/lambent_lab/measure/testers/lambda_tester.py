@@ -21,6 +21,7 @@ import statistics
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from lambent_lab.errors import LabError, UsageError
@@ -111,6 +112,7 @@ class LambdaPerformanceTester:
         self._python = None if python is None else Path(python)
         self._given = lab
         self._open = ExitStack()
+        self._starting = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +168,7 @@ class LambdaPerformanceTester:
         """Invoke the function and return its response, with `_total_time_ms`: what the caller waited.
 
         A response that is no JSON object is under `payload`. An invocation that failed has no time, but None:
-        `_error` says why, `_failed_after_ms` when.
+        `_error` says why, `_failed_after_ms` when. Threads may call it at the same time.
         """
         timed = self._invoke(payload)
         answer = timed.result.payload
@@ -238,10 +240,11 @@ class LambdaPerformanceTester:
         return {"target": self.target, "memory_mb": self.memory_mb}
 
     def _ready(self) -> FunctionLike:
-        if self.container is None:
-            self._start()
-        assert self.container is not None
-        return self.container
+        with self._starting:  # whoever comes first
+            if self.container is None:
+                self._start()
+            assert self.container is not None
+            return self.container
 
     def _invoke(self, payload: object) -> Timed:
         function = self._ready()

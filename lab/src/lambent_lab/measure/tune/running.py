@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
+from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info, broken
 from lambent_lab.measure.sampler import empty_sample, fill
 from lambent_lab.measure.tune.summary import summarize
@@ -105,7 +106,8 @@ class _Run:
         if not working:
             reason = broken(self.samples[-1])
             raise LabError(
-                f"Nothing was measured: the function failed at every size; at {sizes[-1]} MB: {reason}"
+                f"Nothing was measured: the function failed at every size; at {sizes[-1]} MB: "
+                f"{with_next_step(str(reason))}"
             )
         # Not a secret: the order of a measurement.
         source = random.Random(tune.seed)  # noqa: S311

@@ -188,7 +188,9 @@ def _choices(architecture: str, sizes: Sequence[TuneSize]) -> dict[str, TuneChoi
     return {
         "cheapest": choose({s["memory_mb"]: s["cost"][architecture]["mixed"] for s in candidates}),
         "fastest": choose({s["memory_mb"]: s["mixed_ms"] for s in candidates}),
-        "balanced": choose({s["memory_mb"]: s["score"].get(architecture) for s in candidates}),
+        "balanced": choose(
+            {s["memory_mb"]: cast("Figure | None", s["score"].get(architecture)) for s in candidates}
+        ),
     }
 
 

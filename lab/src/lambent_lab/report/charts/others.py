@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambent_lab.report.charts import parts
-from lambent_lab.report.charts.parts import AXIS, LEGEND, MARGIN, plain, scale
+from lambent_lab.report.charts.parts import AXIS, LEGEND, MARGIN, SYMBOLS, plain, scale
 from lambent_lab.report.soak import NAMES
 
 if TYPE_CHECKING:
@@ -219,20 +219,27 @@ def trade(found: TuneSection) -> Chart | None:
     if len(points) < 2:
         return None
     x, y = [time for _, time, _ in points], [cost for _, _, cost in points]
-    trace = {
-        **_xy(name, x, y, "--v0", "USD", "lines+markers+text"),
-        "text": [label for label, _, _ in points],
-        "textposition": [("top center", "bottom center")[i % 2] for i in range(len(points))],
-        "cliponaxis": False,
-        "hovertemplate": "%{text}: %{x:.4~g} ms, $%{y:.4~g}<extra></extra>",
+    line = {
+        **_xy(name, x, y, "--line", "USD"),
+        "hoverinfo": "skip",
+        "showlegend": False,
         "line": {"color": "--line", "width": 1.5},
-        "marker": {"color": "--v0", "size": 9},
     }
-    layout = {**_layout("average duration (ms)", ""), "showlegend": False}
+    # The names stand in the legend: beside points that are close to each other they would overlap.
+    sizes = [
+        {
+            **_xy(label, [time], [cost], f"--v{i % 6}", "USD", "markers"),
+            "hovertemplate": f"{plain(label)}: %{{x:.4~g}} ms, $%{{y:.4~g}}<extra></extra>",
+            "marker": {"color": f"--v{i % 6}", "size": 10, "symbol": SYMBOLS[i // 6 % len(SYMBOLS)]},
+        }
+        for i, (label, time, cost) in enumerate(points)
+    ]
+    layout = _layout("average duration (ms)", "")
+    layout["height"] += 16 * max(0, len(points) // 3 - 1)
     layout["xaxis"] |= {"ticksuffix": " ms", "nticks": 6, "tickangle": 0}
     layout["yaxis"] |= {"tickprefix": "$", "rangemode": "normal"}
     return {
-        "data": [trace],
+        "data": [line, *sizes],
         "layout": layout,
         "about": "Average duration against cost, a point for each size.",
     }
