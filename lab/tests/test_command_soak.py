@@ -115,12 +115,14 @@ def test_an_interrupted_soak_is_gone_on_with_by_its_file(
     monkeypatch.setattr(soak_command, "make_lab", lambda: nullcontext(lab))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     begun = ["soak", "code/app.handler", "--invocations", "100", "--no-freeze", "--output", "s.json"]
-    begun += ["--python", version]
+    begun += ["--python", version, "--html", "s.html"]
     monkeypatch.setattr("sys.argv", ["lambent", *begun])
     assert main(begun) == 130
     assert "Go on with it: lambent soak --resume s.json\n" in capsys.readouterr().err
     lab.change = None
+    (tmp_path / "s.html").unlink()
     assert main(["soak", "--resume", "s.json"]) == 0
+    assert "100 invocations traced" in (tmp_path / "s.html").read_text()
     results = read(tmp_path / "s.json")
     assert (results["interrupted"], results["counts"]["invocations"]) == (False, 200)
     assert results["command"] == ["lambent", *begun]

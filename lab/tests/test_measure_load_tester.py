@@ -262,7 +262,8 @@ def test_arrivals_that_nobody_was_free_for_are_counted() -> None:
 def test_an_overload_looks_no_faster_than_it_is() -> None:
     # Of a hundred arrivals ten are served before everybody is busy: the others wait for the end.
     log = log_of(*[(0, i / 10, i / 10, i / 10 + 0.001, Outcome()) for i in range(10)])
-    log.unstarted = [(1 + i / 10, 9 - i / 10) for i in range(90)]
+    log.unstarted.extend(1 + i / 10 for i in range(90))
+    log.given_up_s = 10.0
     load = Load(users=1, rate=10, duration_s=10, ramp_up_s=0)
     whole = figures.parts(log, load, 10.0).whole
     assert (whole["latency"]["n"], whole["service"]["n"], whole["attempted"]) == (100, 10, 10)
@@ -270,7 +271,8 @@ def test_an_overload_looks_no_faster_than_it_is() -> None:
     assert whole["latency"]["max_ms"] == pytest.approx(9000)
     # What only fails has no speed: neither has the wait for it.
     failing = log_of((0, 0.0, 0.0, 0.001, Outcome("failed", "E")))
-    failing.unstarted = [(1.0, 9.0)]
+    failing.unstarted.append(1.0)
+    failing.given_up_s = 10.0
     assert figures.parts(failing, load, 10.0).whole["latency"]["n"] == 0
 
 

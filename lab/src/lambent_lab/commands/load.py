@@ -137,6 +137,7 @@ def command(
     region: str | None,
     endpoint_url: str | None,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
 ) -> None:
@@ -166,7 +167,7 @@ def command(
         )
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     plan = Load(
         users=users,
         duration_s=duration,
@@ -195,7 +196,7 @@ def command(
         )
         with meter("load", "s") as bar:
             results = load.run(test, call, _Progress(bar), box=box)
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     context.exit(code)
 
 

@@ -124,6 +124,7 @@ def _measure(
     no_freeze: bool,
     otlp: bool,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
     resume: Path | None,
@@ -147,7 +148,7 @@ def _measure(
     candidate, base = sides(target, baseline, parse_env(env), locate)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     earlier = None if resume is None else read(resume)
     if seed is None:
         # Not a secret: the order of a measurement.
@@ -175,7 +176,7 @@ def _measure(
         with meter("soak") as bar:
             labels = {side: each.label for side, each in study.targets.items()}
             results = soak.run(study, functions, _Progress(bar, labels), earlier)
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     if results["interrupted"]:
         click.echo(f"Go on with it: {going_on.resumption(study.command, output, 'soak')}", err=True)
     return code

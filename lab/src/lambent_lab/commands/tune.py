@@ -122,6 +122,7 @@ def command(
     python: Chosen | None,
     init_cpu: str,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
 ) -> None:
@@ -143,7 +144,7 @@ def command(
     at = _target(target, parse_env(env), region, endpoint_url)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     if warm == 0 and cold_share < 1:
         raise UsageError("--warm 0 measures cold starts only: say --cold-share 1, or more warm invocations.")
     plan = tune.Tune(
@@ -166,7 +167,7 @@ def command(
     with _functions(plan, python, init_cpu) as (functions, measured):
         with meter("tune") as bar:
             results = tune.run(replace(plan, measured=measured), functions, _Progress(bar))
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     context.exit(code)
 
 
