@@ -35,10 +35,10 @@ _COPIED = (
 def kind_of(function: Callable[..., object]) -> str:
     """Return "sync", "coroutine", "generator", "async generator", "manager", "async manager" or "either".
 
-    The managers are what `contextlib` makes of generator functions. Either: what another decorator has made of
-    a coroutine function may return its coroutine or what came of it; only a call shows it. Looks through bound
-    methods and `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__` of objects that are
-    called like functions.
+    The managers are what `contextlib` makes of generator functions. Either: what another decorator has
+    made of a coroutine function may return its coroutine or what came of it; only a call shows it. Looks
+    through bound methods and `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__`
+    of objects that are called like functions.
     """
     inner: Any = without_partials(function)
     inner = getattr(inner, "__func__", inner)
