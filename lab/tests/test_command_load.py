@@ -89,7 +89,7 @@ def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
             command(*arguments), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stderr is not None
-            assert "300 to do" in process.stderr.readline()
+            assert "300 s to do" in process.stderr.readline()
             os.kill(process.pid, signal.SIGINT)
             stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr

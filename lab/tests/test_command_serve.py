@@ -264,6 +264,12 @@ def test_a_store_that_cannot_be_made_is_said_before_anything_is_served(
     assert (said.out, said.err.count("\n")) == ("", 1)
 
 
+def rewrite(file: Path, text: str) -> None:
+    """Replace a file at once: whoever follows it would read an empty one in between."""
+    file.with_suffix(".new").write_text(text)
+    file.with_suffix(".new").replace(file)
+
+
 def test_the_file_itself_is_followed(folder: Path) -> None:
     file = folder / "lambent.yaml"
     (folder / "more").mkdir()
@@ -273,7 +279,7 @@ def test_the_file_itself_is_followed(folder: Path) -> None:
         url = ready["url"]
         assert invoke(url, "two")["v"] == 1
         three = "  three: {code: more, handler: app.handler, memory: 256, timeout: 30}\n"
-        file.write_text(CONFIGURATION.replace("env: {A: b}", "env: {A: c}") + three)
+        rewrite(file, CONFIGURATION.replace("env: {A: b}", "env: {A: c}") + three)
         assert [event["function"] for event in run.events("added")] == ["three"]
         assert [event["function"] for event in run.events("altered")] == ["two"]
         assert invoke(url, "three")["v"] == 3
@@ -284,13 +290,13 @@ def test_the_file_itself_is_followed(folder: Path) -> None:
         assert run.events("changed")[-1]["function"] == "three"
         assert invoke(url, "three")["v"] == 33
 
-        file.write_text("functions:\n  three: {code: more, handler: app.handler, memory: 1}\n")
+        rewrite(file, "functions:\n  three: {code: more, handler: app.handler, memory: 1}\n")
         assert "three" in run.events("problem")[0]["message"]
-        file.write_text("functions: [")
+        rewrite(file, "functions: [")
         assert "lambent.yaml" in run.events("problem", 2)[1]["message"]
         assert invoke(url, "one")["v"] == 1, "a mistake changes nothing"
 
-        file.write_text(f"functions:\n{three}")
+        rewrite(file, f"functions:\n{three}")
         assert {event["function"] for event in run.events("removed", 2)} == {"one", "two"}
         answer = requests.post(f"{url}/2015-03-31/functions/one/invocations", data="{}", timeout=60)
         assert answer.status_code == 404
@@ -301,7 +307,7 @@ def test_the_file_itself_is_followed(folder: Path) -> None:
 def test_a_template_that_is_followed_says_so_to_people(folder: Path) -> None:
     with serving(folder, "--watch") as run:
         run.wait_for("Ctrl-C ends it.")
-        (folder / "lambent.yaml").write_text(CONFIGURATION.partition("  two")[0])
+        rewrite(folder / "lambent.yaml", CONFIGURATION.partition("  two")[0])
         run.wait_for("two is served no more.\n")
         (folder / "lambent.yaml").unlink()
         run.wait_for("The file cannot be followed: ")

@@ -109,19 +109,26 @@ def test_an_interrupted_soak_is_gone_on_with_by_its_file(
             raise KeyboardInterrupt
 
     lab = _Lab(change=interrupt)
-    (tmp_path / "app.py").touch()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(soak_command, "make_lab", lambda: nullcontext(lab))
-    begun = ["soak", f"{tmp_path}/app.handler", "--invocations", "100", "--no-freeze", "--output", "s.json"]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    begun = ["soak", "code/app.handler", "--invocations", "100", "--no-freeze", "--output", "s.json"]
+    begun += ["--python", version, "--html", "s.html"]
     monkeypatch.setattr("sys.argv", ["lambent", *begun])
     assert main(begun) == 130
     assert "Go on with it: lambent soak --resume s.json\n" in capsys.readouterr().err
     lab.change = None
+    (tmp_path / "s.html").unlink()
     assert main(["soak", "--resume", "s.json"]) == 0
+    assert "100 invocations traced" in (tmp_path / "s.html").read_text()
     results = read(tmp_path / "s.json")
     assert (results["interrupted"], results["counts"]["invocations"]) == (False, 200)
     assert results["command"] == ["lambent", *begun]
-    assert main(["soak", f"{tmp_path}/app.handler", "--invocations", "50", "--resume", "s.json"]) == 2
+    assert {function.runtime for function in lab.functions} == {f"python{version}"}
+    changed = ["soak", "code/app.handler", "--invocations", "50", "--no-freeze", "--resume", "s.json"]
+    assert main(changed) == 2
     assert "(--invocations): 100 there, 50 now" in capsys.readouterr().err
     assert main(["soak"]) == 2
     assert "Name a function" in capsys.readouterr().err

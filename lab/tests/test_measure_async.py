@@ -147,6 +147,15 @@ async def test_failures_have_no_speed(
         assert compared["warnings"] == ["traced raised: ConnectionError: gone"]
 
 
+async def test_an_invocation_that_failed_is_a_failure(tester: AsyncPerformanceTester) -> None:
+    async def invoke() -> dict[str, object]:
+        return {"_total_time_ms": None, "_error": "ValueError: no", "_failed_after_ms": 3.0}
+
+    found = await tester.measure_async_function(invoke, iterations=2)
+    assert (found["error_count"], found["avg_time_ms"]) == (2, None)
+    assert found["errors"] == ["InvocationFailedError: ValueError: no"] * 2
+
+
 async def test_an_operation_that_is_cancelled_is_a_failure(tester: AsyncPerformanceTester) -> None:
     async def function() -> None:
         raise asyncio.CancelledError

@@ -258,6 +258,17 @@ def test_a_span_that_was_made_and_not_received_is_a_failure() -> None:
     assert exit_code(results) == 1
 
 
+@pytest.mark.parametrize(("spans", "hint"), [(3, False), (3000, True)])
+def test_many_spans_that_are_lost_point_to_the_queue(spans: int, hint: bool) -> None:
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        if function.traced:
+            result.made, result.spans = spans, result.spans[:2]
+
+    results = run(benchmark(), FakeLab(change=change))
+    [text] = [doubt["text"] for doubt in results["warnings"] if doubt["code"] == "spans-lost"]
+    assert ("LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE" in text) is hint
+
+
 def test_spans_that_could_not_be_read_are_said() -> None:
     def change(_f: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
         if (environment, index) == (4, 2):

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent_lab.errors import UsageError
-from lambent_lab.measure import LoadTester
+from lambent_lab.measure import LambdaPerformanceTester, LoadTester, PerformanceTester
 from lambent_lab.measure.load import figures
 from lambent_lab.measure.load.loops import Load, Log, Outcome, Run, planned_arrivals
+from lambent_lab.measure.testing import FakeLab
 
 SPEC_RESULTS = {
     "total_operations",
@@ -136,6 +138,27 @@ def test_what_runs_nothing_is_no_success() -> None:
         assert "generator" in results["errors_by_kind"][0]["error"]
 
 
+def test_an_invocation_that_failed_is_an_error() -> None:
+    def fail(_function: object, _environment: int, _index: int, result: Any) -> None:
+        result.status, result.error = "timeout", "Sandbox.Timedout"
+
+    lab = FakeLab(change=fail)
+    function = lab.function("f", code=Path(), handler="app.handler")
+    tester = LambdaPerformanceTester(lab=lab)
+
+    async def in_a_coroutine() -> object:
+        return function.invoke({})
+
+    for invoke in (lambda: function.invoke({}), lambda: tester.invoke_lambda({}), in_a_coroutine):
+        results = LoadTester().run_load_test(invoke, 1, 0.02, 0)["results"]
+        assert (results["total_operations"], results["error_rate"]) == (0, 1.0)
+        assert results["errors_by_kind"][0]["error"] == "InvocationFailedError: Sandbox.Timedout"
+    metrics = PerformanceTester().measure_function_performance(lambda: function.invoke({}), 3)
+    assert (metrics.failed, metrics.avg_time_ms) == (3, None)
+    well = FakeLab().function("f", code=Path(), handler="app.handler")
+    assert LoadTester().run_load_test(lambda: well.invoke({}), 1, 0.02, 0)["results"]["total_errors"] == 0
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
 def test_whatever_is_raised_is_an_error_and_no_thread_dies_of_it(error: BaseException) -> None:
     def leaves() -> None:
@@ -239,7 +262,8 @@ def test_arrivals_that_nobody_was_free_for_are_counted() -> None:
 def test_an_overload_looks_no_faster_than_it_is() -> None:
     # Of a hundred arrivals ten are served before everybody is busy: the others wait for the end.
     log = log_of(*[(0, i / 10, i / 10, i / 10 + 0.001, Outcome()) for i in range(10)])
-    log.unstarted = [(1 + i / 10, 9 - i / 10) for i in range(90)]
+    log.unstarted.extend(1 + i / 10 for i in range(90))
+    log.given_up_s = 10.0
     load = Load(users=1, rate=10, duration_s=10, ramp_up_s=0)
     whole = figures.parts(log, load, 10.0).whole
     assert (whole["latency"]["n"], whole["service"]["n"], whole["attempted"]) == (100, 10, 10)
@@ -247,7 +271,8 @@ def test_an_overload_looks_no_faster_than_it_is() -> None:
     assert whole["latency"]["max_ms"] == pytest.approx(9000)
     # What only fails has no speed: neither has the wait for it.
     failing = log_of((0, 0.0, 0.0, 0.001, Outcome("failed", "E")))
-    failing.unstarted = [(1.0, 9.0)]
+    failing.unstarted.append(1.0)
+    failing.given_up_s = 10.0
     assert figures.parts(failing, load, 10.0).whole["latency"]["n"] == 0
 
 

@@ -100,7 +100,7 @@ def handler(event, context):
 
 
 async def test_a_fork_bomb_is_contained_and_cleaned_up(make: Make, box: str) -> None:
-    async with Environment(make(BOMB, timeout_s=3)) as environment:
+    async with Environment(make(BOMB, timeout_s=2)) as environment:
         if "any number" in environment.box.limits:
             pytest.skip(environment.box.limits)
         stream = environment.log_stream

@@ -105,6 +105,13 @@ def test_init_takes_what_the_specification_shows(tracer: HoneyHiveTracer) -> Non
     assert (config.test_mode, config.disable_http_tracing, config.timeout) == (True, True, 5.0)
     assert (tracer.project_name, tracer.source_environment) == ("test-project", "development")
     assert (tracer.is_test_mode, tracer.is_initialized) == (True, True)
+    assert (tracer.project, tracer.source, tracer.session_name) == (
+        "test-project",
+        "development",
+        "lambda-basic-test",
+    )
+    assert (tracer.api_key, tracer.server_url) == ("test-key", "")
+    assert (tracer.test_mode, tracer.disable_http_tracing) == (True, True)
 
 
 def test_the_class_may_be_called() -> None:

@@ -8,6 +8,7 @@ import inspect
 import sys
 import types
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 
@@ -16,6 +17,8 @@ from lambent import testing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+MOCKS: tuple[Any, ...] = (Mock, MagicMock, AsyncMock)
 
 
 @pytest.fixture
@@ -133,6 +136,26 @@ def test_what_is_marked_as_a_coroutine_function_is_one(tracer: testing.Recording
     inside, around = tracer.spans
     assert inside.parent is not None
     assert inside.parent.span_id == around.context.span_id
+
+
+class Anything:
+    """It has whatever it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, *args: object, **kwargs: object) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("make", [Anything, *[functools.partial(mock, return_value=3) for mock in MOCKS]])
+@pytest.mark.timeout(20)
+def test_what_claims_to_have_everything(make: Any, tracer: testing.RecordingTracer) -> None:
+    """Tests decorate mocks, and a mock has a `func`, which has one."""
+    for decorate in (lambent.trace(inputs=True, outputs=True), lambent.trace(tracer=tracer), tracer.handler):
+        result = decorate(make())({}, None)
+        assert (asyncio.run(result) if inspect.iscoroutine(result) else result) == 3
+    assert len(tracer.spans) == 3
 
 
 def test_a_coroutine_that_is_a_generator(tracer: testing.RecordingTracer) -> None:

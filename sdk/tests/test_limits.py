@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import enum
+from typing import Any
+
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+import lambent
 from lambent import Link, SpanContext
 from lambent.limits import Limits, clean_value
 from lambent.testing import recording_tracer
@@ -94,6 +98,85 @@ def test_a_value_at_the_limit_replaces_its_own() -> None:
 class Named:
     def __repr__(self) -> str:
         return "named"
+
+
+class Words(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    def encode(self, *_: object) -> bytes:
+        raise RuntimeError
+
+    __repr__ = __getitem__ = __str__  # type: ignore[assignment]  # as above
+
+
+class Count(int):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __index__ = __int__ = __str__  # type: ignore[assignment]  # as above
+
+
+class Share(float):
+    def __float__(self) -> float:
+        raise RuntimeError
+
+    __repr__ = __float__  # type: ignore[assignment]  # as above
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(Words("w"), "w"), (Count(5), 5), (Share(0.5), 0.5), (Colour.RED, "red"), ([Words("w")], ("w",))],
+    ids=["text", "whole number", "number", "enumeration", "in a list"],
+)
+def test_of_a_subclass_its_value_is_kept_and_nothing_of_its_methods(value: object, expected: object) -> None:
+    kept = clean_value(value, None)
+    assert type(kept) is type(expected)
+    assert kept == expected
+
+
+def test_they_cost_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    tracer = lambent.init(exporters="console,stdout")
+    with tracer.start_span(Words("named"), attributes={Words("a"): Words("b"), "n": Count(1)}) as span:
+        span.set_attribute(Words("c"), {Words("d"): Share(2)})
+        span.set_attribute("digits", 10**5000)
+        span.add_event(Words("e"), {Words("f"): Words("g")})
+        span.set_status("ERROR", Words("h"))
+    with tracer.trace("another"):
+        pass
+    assert tracer.force_flush()
+    assert tracer.stats().acknowledged == 4
+    tracer.close()
+    assert "a=b n=1 c={'d': 2.0} digits=<int>" in capsys.readouterr().out
+
+
+class Unbound:
+    """As a proxy of nothing: to ask for its type is an error."""
+
+    @property  # type: ignore[misc]  # as proxies have it
+    def __class__(self) -> type:
+        raise RuntimeError("working outside of a request")
+
+
+def test_a_proxy_of_nothing_is_survived() -> None:
+    tracer = lambent.init(exporters="memory")
+    proxy: Any = Unbound()
+    with tracer.start_span(proxy, attributes={"a": proxy}) as span:
+        span.set_attribute("b", proxy)
+        span.set_attributes(proxy)
+        span.add_event(proxy, proxy)
+        span.add_link(proxy)
+        span.set_status(proxy, proxy)
+        span.update_name(proxy)
+        span.record_exception(proxy, proxy)
+    assert not span.is_recording()
+    tracer.close()
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,9 @@ async def use_decorators() -> None:
     if lambent.enrich_span(metrics={"rows": 1}, error=ValueError()):
         with lambent.enrich_span(event_name="part") as span:
             span.set_attribute("a", 1)
+    async with lambent.trace("block") as block, lambent.llm.call("m") as call:
+        block.set_attribute("a", 1)
+        assert_type(call.response({"id": "r"}), dict[str, str])
 
 
 async def use() -> None:

@@ -51,7 +51,8 @@ def lab() -> Iterator[Lab]:
 def folder(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("code")
     shutil.copy(HERE / "bootstrap", folder)
-    marker = f"lambent-{folder.parent.name}-{folder.name}"
+    # A worker's folder is in that of the run: between them they are the only ones of this name.
+    marker = "-".join(["lambent", *folder.parts[-3:]])
     behaviour: dict[str, Any] = {"init": scenario.init, "invocations": scenario.invocations, "marker": marker}
     if scenario.again is not None:
         behaviour["again"] = scenario.again

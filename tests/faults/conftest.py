@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.faults.matrix import Row, run_row, table
+from tests.faults.matrix import Row, table
 
 TITLE = "spans received of those that ended, by way of ending"
 _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
@@ -13,12 +13,6 @@ _ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 def rows(pytestconfig: pytest.Config) -> list[Row]:
     """What has been run so far."""
     return pytestconfig.stash.setdefault(_ROWS, [])
-
-
-@pytest.fixture(scope="session")
-def untraced() -> Row:
-    """The function with its tracing switched off."""
-    return run_row("off", "fine")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

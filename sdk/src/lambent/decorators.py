@@ -13,7 +13,7 @@ from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
 from lambent.values import arguments_of, as_text, flatten
-from lambent.wrapping import around, kind_of, look_like
+from lambent.wrapping import around, kind_of, look_like, without_partials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ class Tracing:
         self.__exit__(*details)
 
     def _around(self, function: Callable[..., Any]) -> Any:
-        inner: Any = function
-        while not hasattr(inner, "__qualname__") and hasattr(inner, "func"):
-            inner = inner.func
-        qualified: str = getattr(inner, "__qualname__", type(inner).__qualname__)
+        inner = without_partials(function)
+        qualified: Any = getattr(inner, "__qualname__", None)
+        if not isinstance(qualified, str):
+            qualified = type(inner).__qualname__
         begin = self.beginning(self.name or qualified.rpartition("<locals>.")[2], function)
         kind = kind_of(function)
         if self._awaits and kind == "sync":

@@ -113,10 +113,8 @@ def _has_text(value: object) -> bool:
 
 def clean_name(name: object) -> str:
     """Return the text that stands for a name, whatever was given as one."""
-    if isinstance(name, str):
-        return name
     try:
-        return str(name)
+        return str.__str__(name) if isinstance(name, str) else str(name)
     except Exception:  # noqa: BLE001  # user code: anything may happen in it
         return type(name).__name__
 
@@ -134,13 +132,14 @@ def clean_value(value: object, length: int | None, depth: int = 0) -> object:
     """Return the value as OpenTelemetry's attribute types hold it.
 
     Strings are cut to `length` characters, sequences become tuples, mappings new dicts with text
-    keys, both cleaned all the way down; anything else becomes its text, or None when it has none.
+    keys, both cleaned all the way down; anything else becomes its text, or None when it has none. No type of
+    the user's is left: what its methods do would be done in the middle of an export.
     Raises ValueError for what lies too deep to be decoded again.
     """
-    if value is None or isinstance(value, (bool, int, float, bytes)):
-        return value
-    if isinstance(value, str):
-        return value if length is None or len(value) <= length else value[:length]
+    if value is None or type(value) in SCALARS:
+        return value if type(value) is not str or length is None else value[:length]
+    if isinstance(value, (str, int, float, bytes)):
+        return _plain(value, length)
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, (list, tuple, range)):
@@ -159,15 +158,24 @@ def clean_value(value: object, length: int | None, depth: int = 0) -> object:
     return str(value) if _has_text(value) else None
 
 
+def _plain(value: object, length: int | None) -> object:
+    """Return what a value of a subclass is as one of Python's own type, whatever the subclass says it is."""
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return text if length is None else text[:length]
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else b"".join([value])  # type: ignore[list-item]  # bytes
+
+
 def _clean_mapping(mapping: Mapping[object, object], length: int | None, depth: int = 0) -> dict[str, object]:
     cleaned: dict[str, object] = {}
     for key, value in mapping.items():
         if not key:
             continue
-        if not isinstance(key, str):
-            if not _has_text(key):
-                continue
-            key = str(key)  # noqa: PLW2901  # the text stands for the key from here on
+        if not isinstance(key, str) and not _has_text(key):
+            continue
+        key = clean_name(key)  # noqa: PLW2901  # the text stands for the key from here on
         cleaned[key] = clean_value(value, length, depth)
     return cleaned
 
@@ -238,6 +246,7 @@ def put_attribute(
     if count == 0 or not key or not isinstance(key, str):
         return 1
     cleaned = clean_value(value, length)
+    key = clean_name(key)
     attributes.pop(key, None)  # a value set again moves to the end, as in OpenTelemetry's SDK
     dropped = 0
     if count is not None and len(attributes) >= count:

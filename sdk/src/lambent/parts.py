@@ -50,7 +50,7 @@ def add_event(span: Span, name: str, attributes: Attributes | None, timestamp: i
             attributes or {}, limits.event_attributes, limits.attribute_length
         )
     except Exception:  # noqa: BLE001  # the event matters even where its attributes cannot be read
-        cleaned, dropped = {}, len(attributes) if isinstance(attributes, dict) else 1
+        cleaned, dropped = {}, len(attributes) if type(attributes) is dict else 1
     timestamp = clock() if timestamp is None else clean_time(timestamp, clock)
     events = span._events
     if events is None:

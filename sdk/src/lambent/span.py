@@ -269,7 +269,7 @@ class Span:
             code = status
         try:
             number = int(StatusCode.of(code))
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001  # ValueError, or what asking an odd object for its type raises
             from lambent.diagnostics import say_once
 
             say_once("status", str(error))

@@ -58,17 +58,21 @@ def arguments_of(function: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], d
 
     Defaults are among them, the object that a method is bound to is not.
     """
+    from functools import partial
+
     bound: tuple[Any, ...] = ()
     named: dict[str, Any] = {}
-    while not hasattr(function, "__code__") and hasattr(function, "func"):
+    while isinstance(function, partial):
         bound, named = (*function.args, *bound), {**function.keywords, **named}
         function = function.func
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
+    for _ in range(_MOST):  # some objects claim to have everything, and that to have it, too
+        function = getattr(function, "__wrapped__", function)
     is_method = not hasattr(function, "__code__") or hasattr(function, "__self__")
     if is_method:
         function = getattr(function, "__func__", None) or type(function).__call__
     code = getattr(function, "__code__", None)
+    if type(code) is not type(arguments_of.__code__):
+        code = function = None
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount] if code is not None else ()
     starred = "args"
     if code is not None and code.co_flags & 4:

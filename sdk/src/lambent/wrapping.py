@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
-__all__ = ["around", "drop_own_frame", "kind_of", "look_like"]
+__all__ = ["around", "drop_own_frame", "kind_of", "look_like", "without_partials"]
 
 # inspect.CO_…, without inspect
 _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
@@ -39,18 +39,15 @@ def kind_of(function: Callable[..., object]) -> str:
     `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__` of objects that are called
     like functions.
     """
-    inner: Any = function
-    if not hasattr(inner, "__code__"):
-        from functools import partial
-
-        while isinstance(inner, partial):
-            inner = inner.func
+    inner: Any = without_partials(function)
     inner = getattr(inner, "__func__", inner)
     code = getattr(inner, "__code__", None)
     if code is None:
         call: Any = type(inner).__call__ if callable(inner) else None
         code = getattr(call, "__code__", None)
     flags = getattr(code, "co_flags", 0)
+    if type(flags) is not int:  # some objects claim to have everything
+        flags = 0
     if hasattr(inner, "__wrapped__") and "contextlib" in sys.modules:
         import contextlib
 
@@ -70,11 +67,20 @@ def kind_of(function: Callable[..., object]) -> str:
     return "generator" if flags & _GENERATOR else "sync"
 
 
+def without_partials(function: Any) -> Any:
+    """Return what a `functools.partial`, or one of another, is of; anything else as it is."""
+    if not hasattr(function, "__code__"):
+        from functools import partial
+
+        # Not whatever has a `func`: a mock has one, and that has one.
+        while isinstance(function, partial):
+            function = function.func
+    return function
+
+
 def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Callable[P, R]:
     """Give the wrapper the function's name, documentation, annotations and attributes."""
-    source: Any = function
-    while not hasattr(source, "__name__") and hasattr(source, "func"):
-        source = source.func  # a partial has no name of its own
+    source = without_partials(function)  # a partial has no name of its own
     for name in _COPIED:
         try:
             setattr(wrapper, name, getattr(source, name))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     _SizesType = click.ParamType[tuple[int, ...]]
     _PythonsType = click.ParamType[dict[str, Path | None]]
     _VariantsType = click.ParamType[tuple[str, ...]]
+    _OnePythonType = click.ParamType["Chosen"]
 else:
-    _SizesType = _PythonsType = _VariantsType = click.ParamType  # generic in the newest releases only
+    # Generic in the newest releases only.
+    _SizesType = _PythonsType = _VariantsType = _OnePythonType = click.ParamType
 
 _SIZES = range(128, 10241)
 _VERSION = re.compile(r"3\.\d{1,2}")
@@ -97,6 +100,41 @@ class Pythons(_PythonsType):
         except UsageError as error:
             self.fail(str(error), param, ctx)
         return str(path) if version in taken else version
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One interpreter: where it is, and how the lab is told of it."""
+
+    path: Path
+    runtime: str | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What a function of the lab is made with: a version that is named is run as Lambda's runtime is."""
+        return {"python": self.path} if self.runtime is None else {"runtime": self.runtime}
+
+
+class OnePython(_OnePythonType):
+    """An interpreter: a version that is looked for (3.12), or a path."""
+
+    name = "V|PATH"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Chosen:
+        """The interpreter."""
+        if isinstance(value, Chosen):
+            return value
+        text = str(value)
+        if _VERSION.fullmatch(text):
+            from lambent_lab.staging.pythons import find
+
+            try:
+                return Chosen(find(text).path, f"python{text}")
+            except UsageError as error:
+                self.fail(str(error), param, ctx)
+        if not Path(text).is_file():
+            self.fail(f"File {text!r} does not exist: name a version such as 3.12, or a path.", param, ctx)
+        return Chosen(Path(text))
 
 
 class Variants(_VariantsType):

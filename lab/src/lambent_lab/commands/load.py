@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.load.calls import Call
     from lambent_lab.measure.results import TargetInfo
@@ -107,7 +108,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
 )
 @options.timeout
 @options.env
-@options.python
+@options.one_python
 @options.otlp
 @click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
@@ -131,11 +132,12 @@ def command(
     max_error_rate: float,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     otlp: bool,
     region: str | None,
     endpoint_url: str | None,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
 ) -> None:
@@ -165,7 +167,7 @@ def command(
         )
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     plan = Load(
         users=users,
         duration_s=duration,
@@ -189,12 +191,12 @@ def command(
             event_name=event,
             otlp=otlp,
             max_error_rate=max_error_rate,
-            python=python,
+            python=None if python is None else python.path,
             command=("lambent", *sys.argv[1:]),
         )
-        with meter("load") as bar:
+        with meter("load", "s") as bar:
             results = load.run(test, call, _Progress(bar), box=box)
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     context.exit(code)
 
 
@@ -214,7 +216,7 @@ def _calls(
     memory_mb: int,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     otlp: bool,
 ) -> Iterator[tuple[Call, TargetInfo, Callable[[], Any]]]:
     """What a user calls, what the file says of it, and what tells how it is held."""
@@ -251,7 +253,7 @@ def _calls(
             memory=memory_mb,
             timeout=timeout,
             env=counting(variables, lab.otlp_url if otlp else None),
-            python=python,
+            **({} if python is None else python.given),
         )
         _must_work(function, event, target)
         about = Target(text=target, code=place.code, handler=place.handler, label="candidate", env=variables)

@@ -95,6 +95,7 @@ def command(
     region: str | None,
     endpoint_url: str | None,
     output: Path,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Put TARGET under load with Locust: aws:FUNCTION[:QUALIFIER], a URL in the form of AWS's interface
@@ -117,7 +118,7 @@ def command(
         raise UsageError("--workers starts a master and its workers here: leave out --master and --worker.")
     payload = load_event(event)
     if role != "worker":
-        run_output.writable(output)
+        run_output.writable(output, page)
     with ExitStack() as stack:
         url, endpoint = stack.enter_context(_reachable(target, endpoint_url))
         plan = {
@@ -158,13 +159,13 @@ def command(
         code = _wait(stack.enter_context(_started(plan, arguments)), limit)
     if not output.exists() or output.stat().st_mtime_ns == before:
         raise LabError(f"Locust ended with {code} and wrote no result: what it said stands above.")
-    context.exit(_show(output, as_json=as_json))
+    context.exit(_show(output, page, as_json=as_json))
 
 
-def _show(output: Path, *, as_json: bool) -> int:
+def _show(output: Path, page: Path | None, *, as_json: bool) -> int:
     from lambent_lab.measure import read
 
-    return run_output.finish(read(output), output, as_json=as_json)
+    return run_output.finish(read(output), output, page, as_json=as_json)
 
 
 def _info(target: str) -> dict[str, Any]:

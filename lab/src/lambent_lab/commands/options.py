@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from lambent_lab.commands.axes import Pythons
+from lambent_lab.commands.axes import OnePython, Pythons
 from lambent_lab.function import (
     MAX_CONCURRENCY,
     ApplicationLogLevel,
@@ -131,6 +131,16 @@ def python(command: F) -> F:
         metavar="PATH",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="The interpreter that runs the function.",
+    )(command)
+
+
+def one_python(command: F) -> F:
+    """Give a command that measures --python."""
+    return click.option(
+        "--python",
+        metavar="V|PATH",
+        type=OnePython(),
+        help="The interpreter that runs the function, as a version (3.12) or a path.",
     )(command)
 
 

@@ -20,6 +20,7 @@ class Meter:
         what: str,
         say: Callable[[str], None],
         *,
+        unit: str = "",
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -27,13 +28,14 @@ class Meter:
         self.total: float | None = None
         self.note = ""
         self._what, self._say, self._every, self._clock = what, say, every, clock
+        self._unit = f" {unit}" if unit else ""
         self._began = self._said = clock()
 
     def begin(self, total: float) -> None:
         """The counting begins."""
         self.total = total
         self._began = self._said = self._clock()
-        self._say(f"{self._what}: {total:,.0f} to do")
+        self._say(f"{self._what}: {total:,.0f}{self._unit} to do")
 
     def advance(self, amount: float = 1.0) -> None:
         """So much more is done."""
@@ -46,7 +48,9 @@ class Meter:
         if now - self._said >= self._every:
             self._said = now
             note = f", {self.note}" if self.note else ""
-            self._say(f"{self._what}: {done:,.0f} of {self.total or 0:,.0f}{note}, {self.left(now)}")
+            self._say(
+                f"{self._what}: {done:,.0f} of {self.total or 0:,.0f}{self._unit}{note}, {self.left(now)}"
+            )
 
     def left(self, now: float) -> str:
         """How long it may still take, in words."""
@@ -78,13 +82,13 @@ class BarMeter(Meter):
 
 
 @contextmanager
-def meter(what: str) -> Iterator[Meter]:
-    """A bar on a terminal's standard error; elsewhere a line every 10 seconds."""
+def meter(what: str, unit: str = "") -> Iterator[Meter]:
+    """A bar on a terminal's standard error; elsewhere a line every 10 seconds. unit: of what is counted."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Meter(what, lambda line: click.echo(line, err=True))
+        yield Meter(what, lambda line: click.echo(line, err=True), unit=unit)
         return
     from rich.progress import (
         BarColumn,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
@@ -75,7 +76,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 )
 @options.timeout
 @options.env
-@options.python
+@options.one_python
 @click.option("--no-freeze", is_flag=True, help="Do not freeze environments between invocations: quicker.")
 @options.otlp
 @run_output.output("soak-results.json")
@@ -119,10 +120,11 @@ def _measure(
     max_growth: float,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     no_freeze: bool,
     otlp: bool,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
     resume: Path | None,
@@ -146,7 +148,7 @@ def _measure(
     candidate, base = sides(target, baseline, parse_env(env), locate)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     earlier = None if resume is None else read(resume)
     if seed is None:
         # Not a secret: the order of a measurement.
@@ -162,7 +164,7 @@ def _measure(
         freeze=not no_freeze,
         otlp=otlp,
         max_growth=max_growth,
-        python=python,
+        python=None if python is None else python.path,
         seed=seed,
         command=("lambent", *sys.argv[1:]) if earlier is None else tuple(earlier["command"]),
     )
@@ -174,7 +176,7 @@ def _measure(
         with meter("soak") as bar:
             labels = {side: each.label for side, each in study.targets.items()}
             results = soak.run(study, functions, _Progress(bar, labels), earlier)
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     if results["interrupted"]:
         click.echo(f"Go on with it: {going_on.resumption(study.command, output, 'soak')}", err=True)
     return code
@@ -193,7 +195,7 @@ class _Progress:
         self._bar.advance()
 
 
-def _function(lab: Any, side: str, target: Target, study: Any, python: Path | None) -> FunctionLike:
+def _function(lab: Any, side: str, target: Target, study: Any, python: Chosen | None) -> FunctionLike:
     from lambent_lab.measure.accounting import counting
 
     made: FunctionLike = lab.function(
@@ -203,7 +205,7 @@ def _function(lab: Any, side: str, target: Target, study: Any, python: Path | No
         memory=study.memory_mb,
         timeout=study.timeout_s,
         env=counting(target.env, lab.otlp_url if study.otlp else None),
-        python=python,
+        **({} if python is None else python.given),
         freeze=study.freeze,
     )
     return made

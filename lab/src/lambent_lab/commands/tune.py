@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.run_progress import Meter
     from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
@@ -96,7 +97,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 )
 @options.timeout
 @options.env
-@options.python
+@options.one_python
 @options.init_cpu
 @run_output.output("tune-results.json")
 @click.option(
@@ -118,9 +119,10 @@ def command(
     prices: Path | None,
     timeout: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     init_cpu: str,
     output: Path,
+    page: Path | None,
     as_json: bool,
     seed: int | None,
 ) -> None:
@@ -142,7 +144,7 @@ def command(
     at = _target(target, parse_env(env), region, endpoint_url)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output)
+    run_output.writable(output, page)
     if warm == 0 and cold_share < 1:
         raise UsageError("--warm 0 measures cold starts only: say --cold-share 1, or more warm invocations.")
     plan = tune.Tune(
@@ -157,7 +159,7 @@ def command(
         timeout_s=timeout,
         cold_share=cold_share,
         weight=weight,
-        python=python,
+        python=None if python is None else python.path,
         # Not a secret: the order of a measurement.
         seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
         command=("lambent", *sys.argv[1:]),
@@ -165,7 +167,7 @@ def command(
     with _functions(plan, python, init_cpu) as (functions, measured):
         with meter("tune") as bar:
             results = tune.run(replace(plan, measured=measured), functions, _Progress(bar))
-        code = run_output.finish(results, output, as_json=as_json)
+        code = run_output.finish(results, output, page, as_json=as_json)
     context.exit(code)
 
 
@@ -189,7 +191,7 @@ def _target(text: str, env: dict[str, str], region: str | None, endpoint_url: st
 
 @contextmanager
 def _functions(
-    plan: Tune, python: Path | None, init_cpu: str
+    plan: Tune, python: Chosen | None, init_cpu: str
 ) -> Iterator[tuple[dict[int, FunctionLike], str | None]]:
     """The function at each size, and its architecture where that is not this machine's."""
     at = plan.target
@@ -220,7 +222,7 @@ def _functions(
                     memory=size,
                     timeout=plan.timeout_s,
                     env=at.env,
-                    python=python,
+                    **({} if python is None else python.given),
                     init_cpu=init_cpu,
                 )
                 for size in plan.memory_mb

@@ -21,6 +21,9 @@ TOLERANCE = 0.05
 WIDE = 0.10
 """An interval of the ratio is called wide when it is wider than this and than half of the effect."""
 
+_MANY = 1000
+"""As many spans an invocation may be more than a queue holds, which is where to look when some are lost."""
+
 _HEADLINE = {"cold_ms": "cold start", "warm_ms": "warm invocation"}
 
 
@@ -259,6 +262,12 @@ class _Of:
                 "not received "
                 f"{self._where}: what was measured is not all of tracing."
             )
+            each = (candidate.get("made") or 0) / candidate["invocations"]
+            if each >= _MANY:
+                text += (
+                    f" An invocation makes {each:,.0f}, perhaps more than its queue holds "
+                    "(LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE, LAMBENT_QUEUE_BYTES)."
+                )
             self._say("failure", "spans-lost", text)
         if turned_off and baseline["delivered"]:
             text = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import lambent
@@ -60,6 +61,20 @@ def named_arguments(positional: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 class ContextMethods:
     """Sessions, baggage, carriers."""
+
+    if TYPE_CHECKING:
+        config: Any
+        project: str
+        source: str
+        api_key: str
+        server_url: str
+        test_mode: bool
+        disable_http_tracing: bool
+
+    @property
+    def session_name(self) -> str:
+        """The name of sessions: the function's, where none was given."""
+        return str(self.config.session_name or self.config.function_name)
 
     def create_session(
         self,
@@ -120,6 +135,11 @@ class ContextMethods:
     def shutdown(self) -> None:
         """Deliver what is finished and let go of everything."""
         self.close()  # type: ignore[attr-defined]  # a tracer has it
+
+
+for _name in ("project", "source", "api_key", "server_url", "test_mode", "disable_http_tracing"):
+    # What a tracer was made with.
+    setattr(ContextMethods, _name, property(attrgetter(f"config.{_name}")))
 
 
 def inject_context_into_carrier(carrier: dict[str, str], tracer: Any = None) -> None:

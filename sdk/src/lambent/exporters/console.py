@@ -74,7 +74,7 @@ def render(spans: Sequence[Span]) -> list[str]:
             parts.append(status.status_code.name)
             if status.description:
                 parts.append(f"({_plain(status.description)})")
-        parts += [f"{_plain(str(key))}={_plain(str(value))}" for key, value in span.attributes.items()]
+        parts += [f"{_plain(str(key))}={_plain(_text(value))}" for key, value in span.attributes.items()]
         lines.append(" ".join(parts))
     return lines
 
@@ -96,6 +96,13 @@ def _tree(spans: Sequence[Span]) -> list[tuple[Span, int]]:
         waiting += [(child, depth + 1) for child in reversed(children)]
     # Ids that go round in a circle have no top: they are shown all the same.
     return found + [(span, 0) for rest in below.values() for span in rest]
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes
+        return f"<{type(value).__name__}>"
 
 
 def _plain(text: str) -> str:

@@ -79,7 +79,7 @@ def part(log: Log, from_s: float, to_s: float, end_s: float, *, corrected: bool)
     expected = _interval(log, succeeded) if corrected else None
     waits = [log.ended[i] - log.intended[i] for i in succeeded]
     if succeeded:  # what only fails has no speed
-        waits += [waited for intended, waited in log.unstarted if from_s <= intended < to_s]
+        waits += [log.given_up_s - at for at in log.unstarted if from_s <= at < to_s]
     throughput, p50, p95 = _over_time(log, from_s, to_s)
     seconds = end_s - from_s
     return {

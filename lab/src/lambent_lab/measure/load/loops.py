@@ -71,7 +71,8 @@ class Log:
         self.error = array("h")
         self.errors: list[tuple[str, Kind]] = []
         self.begun: list[tuple[float, float]] = []  # users: from when, until when
-        self.unstarted: list[tuple[float, float]] = []  # arrivals: meant when, waited how long
+        self.unstarted = array("d")  # when arrivals were meant that nobody was free for until `given_up_s`
+        self.given_up_s = 0.0
         self.says_cold = False
         self.spans = SpanCounter()
         self._numbers: dict[tuple[str, Kind], int] = {}
@@ -203,8 +204,9 @@ class Run:
 
     def _count_unstarted(self) -> None:
         end = min(self.elapsed_s, self.load.duration_s)
+        self.log.given_up_s = end
         with self._next:
-            self.log.unstarted += [(at, end - at) for at in self._waiting if at < end]
+            self.log.unstarted.extend(at for at in self._waiting if at < end)
 
     def _closed(self, user: int) -> None:
         load = self.load
@@ -232,7 +234,7 @@ class Run:
             started = self.now
             if started >= self.load.duration_s:
                 with self._next:
-                    self.log.unstarted.append((intended, self.load.duration_s - intended))
+                    self.log.unstarted.append(intended)
                 break
             self._one(user, intended, started)
         self.log.worked(came, self.now)

@@ -167,7 +167,7 @@ class _Side:
     async def _operation(self, calls: Calls) -> None:
         started = self._clock()
         try:
-            await self._function()
+            result = await self._function()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -176,7 +176,12 @@ class _Side:
         except Exception as error:  # noqa: BLE001 - whatever the function raises is its result here
             calls.fail(started, self._clock(), error)
         else:
-            calls.keep(started, self._clock())
+            ended = self._clock()
+            wrong = timing.failure_in(result)
+            if wrong is None:
+                calls.keep(started, ended)
+            else:
+                calls.fail(started, ended, wrong)
 
     def result(self, concurrent_tasks: int, lag: _Lag) -> dict[str, Any]:
         calls, warmup = self._calls, self._warm_up

@@ -18,7 +18,7 @@ from lambent_lab.errors import UsageError
 from lambent_lab.measure import stats
 from lambent_lab.measure.load import figures
 from lambent_lab.measure.load.loops import FAILED, OK, Arrivals, Load, Run
-from lambent_lab.measure.testers.timing import not_run
+from lambent_lab.measure.testers.timing import failure_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +54,9 @@ class LoadTester:
         The threads begin one after the other during the ramp-up, which is part of the duration. Without a
         `rate` each calls again when it has its answer and has paused (a closed loop); with one, so many calls
         a second are begun whether or not others are answered (an open loop), by at most `num_threads` at
-        once. An exception of the function is an error of that operation, and so is a generator that nobody
-        goes through. Raises UsageError for values that make no load test.
+        once. An exception of the function is an error of that operation, and so are an invocation of a Lambda
+        that failed and a generator that nobody goes through. Raises UsageError for values that make no load
+        test.
         """
         _check(num_threads, duration_seconds, ramp_up_seconds, rate, pause_seconds)
         if arrivals not in get_args(Arrivals):
@@ -132,9 +133,8 @@ class _Caller:
         """Make one operation. Raises what the function raises, TypeError when it has run nothing."""
         result = self._function()
         if isinstance(result, CoroutineType):
-            self._runner().run(result)
-            return OK
-        wrong = not_run(result)
+            result = self._runner().run(result)
+        wrong = failure_in(result)
         if wrong is not None:
             raise wrong
         return OK

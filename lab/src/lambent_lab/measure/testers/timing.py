@@ -3,7 +3,7 @@
 Rules
 - A call that raises is counted as failed, its time is kept apart, and the function has no speed: none of its
   figures is given, though the times of the calls that went well are. So is one that makes a coroutine or a
-  generator, of which nobody runs anything.
+  generator, of which nobody runs anything, and one that returns an invocation of a Lambda that failed.
 - Nothing is dropped: outliers are flagged by their position.
 - What was not measured is None, never 0.
 """
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lambent_lab.errors import UsageError
+from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import machine, stats
+from lambent_lab.measure.sampler import reason
 from lambent_lab.measure.summary import figure
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Calls:
             self.fail(started, clock(), error)
             return None
         ended = clock()
-        wrong = not_run(result)
+        wrong = failure_in(result)
         if wrong is not None:
             self.fail(started, ended, wrong)
             return None
@@ -115,14 +116,28 @@ def ratio(upper: float | None, lower: float | None) -> float | None:
     return None if upper is None or lower is None or lower <= 0 else upper / lower
 
 
-def not_run(result: object) -> TypeError | None:
-    """What is wrong with a call that made a coroutine or a generator, and ran nothing of it."""
+class InvocationFailedError(LabError):
+    """A function of Lambda's was invoked, and failed: its caller is told so without an exception."""
+
+
+def failure_in(result: object) -> Exception | None:
+    """Why a call that raised nothing is a failure all the same, None when it is none.
+
+    It made a coroutine or a generator and ran nothing of it, or returned a failed invocation: as a function's
+    `invoke` or `LambdaPerformanceTester.invoke_lambda` do.
+    """
     if isinstance(result, CoroutineType):
         result.close()  # nobody will await it, and Python would complain
         return TypeError("the call made a coroutine and ran nothing: measure it with AsyncPerformanceTester")
-    if not isinstance(result, GeneratorType | AsyncGeneratorType):
-        return None
-    return TypeError("the call made a generator and ran nothing: measure a function that goes through it")
+    if isinstance(result, GeneratorType | AsyncGeneratorType):
+        return TypeError("the call made a generator and ran nothing: measure a function that goes through it")
+    if isinstance(result, dict):
+        why = result.get("_error") if "_failed_after_ms" in result else None
+    else:
+        # By its type: nothing of what a program's own function returns is touched.
+        invocation: Any = result if hasattr(type(result), "function_error") else None
+        why = None if invocation is None else reason(invocation)
+    return None if why is None else InvocationFailedError(str(why))
 
 
 class RatioFigures(TypedDict):
