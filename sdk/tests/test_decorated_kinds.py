@@ -138,6 +138,67 @@ def test_what_is_marked_as_a_coroutine_function_is_one(tracer: testing.Recording
     assert inside.parent.span_id == around.context.span_id
 
 
+def test_a_coroutine_function_that_is_wrapped_by_a_plain_one(tracer: testing.RecordingTracer) -> None:
+    """As decorators that do not think of coroutines leave it; the span lasts until the coroutine is over."""
+
+    def logged(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(*args)
+
+        return wrapper
+
+    @lambent.trace(inputs=True, outputs=True)
+    @logged
+    @logged
+    async def load(number: int) -> int:
+        with tracer.trace(f"inside {number}"):
+            await asyncio.sleep(0)
+        if number == 2:
+            raise ValueError("two")
+        return number
+
+    async def main() -> list[Any]:
+        with tracer.trace("main") as span:
+            waiting = [load(number) for number in range(3)]
+            assert lambent.current_span() is span
+            assert all(inspect.iscoroutine(each) for each in waiting)
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+            assert lambent.current_span() is span
+            assert await load(7) == 7
+            assert lambent.current_span() is span
+        return found
+
+    *numbers, error = asyncio.run(main())
+    assert numbers == [0, 1]
+    assert isinstance(error, ValueError)
+    by_id = {span.context.span_id: span for span in tracer.spans}
+    shown = {span.name: span.parent and by_id[span.parent.span_id] for span in tracer.spans}
+    for number in (0, 1, 2, 7):
+        around: Any = shown[f"inside {number}"]
+        assert around.attributes["lambent.inputs.number"] == number
+        assert around.attributes.get("lambent.outputs.result") == (None if number == 2 else number)
+        assert (around.status.description == "ValueError: two") is (number == 2)
+        assert by_id[around.parent.span_id].name == "main"
+
+
+def test_a_coroutine_function_that_is_run_by_a_plain_one(tracer: testing.RecordingTracer) -> None:
+    async def load() -> int:
+        with tracer.trace("inside"):
+            await asyncio.sleep(0)
+        return 3
+
+    @functools.wraps(load)
+    def run() -> int:
+        return asyncio.run(load())
+
+    assert lambent.trace(run)() == 3
+    assert not inspect.iscoroutinefunction(lambent.trace(run))
+    inside, around = tracer.spans
+    assert inside.parent is not None
+    assert inside.parent.span_id == around.context.span_id
+
+
 class Anything:
     """It has whatever it is asked for."""
 

@@ -127,7 +127,7 @@ class Tracing:
             qualified = type(inner).__qualname__
         begin = self.beginning(self.name or qualified.rpartition("<locals>.")[2], function)
         kind = kind_of(function)
-        if self._awaits and kind == "sync":
+        if self._awaits and kind in {"sync", "either"}:
             kind = "coroutine"
         if self._given.get("event_type") != "model":
             return around(function, begin, fail, _succeed, kind)

@@ -33,11 +33,12 @@ _COPIED = (
 
 
 def kind_of(function: Callable[..., object]) -> str:
-    """Return "sync", "coroutine", "generator", "async generator", "manager" or "async manager".
+    """Return "sync", "coroutine", "generator", "async generator", "manager", "async manager" or "either".
 
-    The last two are what `contextlib` makes of generator functions. Looks through bound methods and
-    `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__` of objects that are called
-    like functions.
+    The managers are what `contextlib` makes of generator functions. Either: what another decorator has
+    made of a coroutine function may return its coroutine or what came of it; only a call shows it. Looks
+    through bound methods and `functools.partial`, as `inspect.iscoroutinefunction` does, and at `__call__`
+    of objects that are called like functions.
     """
     inner: Any = without_partials(function)
     inner = getattr(inner, "__func__", inner)
@@ -64,7 +65,10 @@ def kind_of(function: Callable[..., object]) -> str:
         return "coroutine"
     if flags & _ASYNC_GENERATOR:
         return "async generator"
-    return "generator" if flags & _GENERATOR else "sync"
+    if flags & _GENERATOR:
+        return "generator"
+    within = getattr(inner, "__dict__", {}).get("__wrapped__")
+    return "sync" if within is None or kind_of(within) not in {"coroutine", "either"} else "either"
 
 
 def without_partials(function: Any) -> Any:

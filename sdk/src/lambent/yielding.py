@@ -1,9 +1,12 @@
-"""Wrapping what yields: generators, and what `contextlib` makes of them. Loaded when one is wrapped.
+"""Wrapping what yields: generators, what `contextlib` makes of them, and what may return a coroutine.
 
-What is sent, thrown and closed goes through; between two values the reader's own span is the current one.
+Loaded when one is wrapped. What is sent, thrown and closed goes through; between two values the reader's own
+span is the current one.
 """
 
 from __future__ import annotations
+
+from types import CoroutineType
 
 from lambent.context import CURRENT
 from lambent.wrapping import drop_own_frame
@@ -136,7 +139,39 @@ def _around_async_manager(call: Any, begin: Any, fail: Any, succeed: Any) -> Any
     return manager
 
 
+def _around_either(call: Any, begin: Any, fail: Any, succeed: Any) -> Any:
+    async def followed(coroutine: Any, state: Any, inside: Any) -> Any:
+        outside = _swap(inside)
+        try:
+            response = await coroutine
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            CURRENT.set(outside)
+            raise
+        succeed(state, response)
+        CURRENT.set(outside)
+        return response
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        outside = CURRENT.get()
+        state = begin(args, kwargs)
+        try:
+            response = call(*args, **kwargs)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            fail(state, exc)
+            raise
+        if type(response) is CoroutineType:  # it may be awaited anywhere: only then is the block active again
+            return followed(response, state, _swap(outside))
+        succeed(state, response)
+        return response
+
+    return either
+
+
 MAKERS = {
+    "either": _around_either,
     "generator": _around_generator,
     "async generator": _around_async_generator,
     "manager": _around_manager,
