@@ -251,7 +251,7 @@ class SyncDelivery:
 
             say(
                 f"{self.waiting} spans wait for the next invocation: "
-                f"{remaining * 1000:.0f} ms before the deadline there is no time to export them"
+                f"{max(0.0, remaining) * 1000:.0f} ms before the deadline there is no time to export them"
             )
             return False
         return self.flush(seconds, root)
