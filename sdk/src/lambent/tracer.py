@@ -394,10 +394,11 @@ class Tracer:
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Deliver what is finished, within the time given; return whether all of it was taken.
 
-        Without a time the configured timeout applies. An empty queue touches nothing.
+        Without a time the configured timeout applies, and in an invocation what is left of its own. An
+        empty queue touches nothing.
         """
-        seconds = self.config.timeout if timeout_millis is None else timeout_millis / 1000
-        return self.delivery.flush(seconds)
+        delivery = self.delivery
+        return delivery.flush_in_time() if timeout_millis is None else delivery.flush(timeout_millis / 1000)
 
     def stats(self) -> Stats:
         """Return what became of the spans so far: started, delivered, dropped and why."""
