@@ -419,6 +419,8 @@ def test_only_against_the_same_function_untraced_more_modules_are_no_fault(switc
     }
     gate = section(results, GateConfig())
     assert [check["verdict"] for check in gate["checks"] if check["subject"] == "modules"] == [verdict]
+    most = section(results, GateConfig(counts={"modules": Growth(most=1)}))
+    assert [check["verdict"] for check in most["checks"] if check["subject"] == "modules"] == ["FAIL"]
 
 
 def test_history_is_told_and_never_decides() -> None:

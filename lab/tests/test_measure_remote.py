@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import sys
@@ -543,8 +544,11 @@ def test_an_image_is_measured_in_a_new_container_for_each_sample(monkeypatch: py
         assert sample["values"]["cold_cpu_ms"] == sample["values"]["warm_cpu_ms"] == 5
 
 
-def test_without_an_engine_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:9", "unix:///nowhere/docker.sock"])
+def test_without_an_engine_one_line_says_what_to_do(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(LabError, match="No Docker engine answers, which docker:hello needs") as caught:
         Engine("docker:hello")
     assert "\n" not in str(caught.value)
+    del caught
+    gc.collect()  # no socket is left open: that would be a warning, and so an error

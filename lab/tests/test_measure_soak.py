@@ -397,6 +397,10 @@ def test_an_interrupted_soak_is_gone_on_with(tmp_path: Path, at: int, leak: floa
     told = {0: "steady", 717: "inconclusive", 1999: "inconclusive"}
     assert section["memory_verdict"] == told.get(at, "steady"), section["conclusion"][0]
     assert loads(dumps(results)) == json.loads(dumps(results))
+    results["box"] = {"kind": "made up", "cannot": []}
+    finished = cast("Any", soak.run(plan(tmp_path, seed=first["seed"]), functions, None, results))
+    assert (candidate.count, again.count) == (2000 - at, 2000 - baseline.count)
+    assert (finished["box"], finished["soak"]) == (results["box"], section)
 
 
 def test_only_the_same_soak_is_gone_on_with(tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for delivery in set(sync._open) - before:
         delivery.close(0.001)
     _leave_the_api()
-    from lambent.delivery import recorder
+    from lambent.delivery import recorder, recorder_rare
 
     for path in recorder.OWN:
         Path(path).unlink(missing_ok=True)
     for each in list(recorder.recorders):
-        each.in_child()
+        recorder_rare.in_child(each)
     recorder.recorders.clear()
     recorder.OWN.clear()
 

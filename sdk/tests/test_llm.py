@@ -294,6 +294,7 @@ class Odd:
             [{"role": "assistant", "parts": [CALLED]}, {"role": "user", "parts": [ANSWERED]}],
         ),
         ([{"role": "user", "parts": TEXT}], [{"role": "user", "parts": TEXT}]),
+        ([{"role": "user", "parts": [{"text": "hi"}]}], [{"role": "user", "parts": TEXT}]),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
          [{"role": "user", "parts": [{"type": "image_url", "image_url": "x"}]}]),
         ([7, {"a": 1}], [7, {"a": 1}]),
@@ -310,6 +311,33 @@ def test_messages_in_the_form_of_the_conventions(
     assert json.loads(str(tracer.spans[0].attributes["gen_ai.input.messages"])) == kept
     with llm.call("m", messages=[Odd(), given]):
         pass
+
+
+@pytest.mark.parametrize("capture", ["none", "request"])
+def test_other_contents_of_a_request_are_kept_on_demand_too(
+    capture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer = recording_tracer(capture=capture)
+    monkeypatch.setattr(lambent, "_default", tracer)
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    brief: list[object] = ["be brief", [{"type": "text", "text": "be brief"}], ["be brief"]]
+    for number, name in enumerate(("input", "prompt", "contents")):
+        system = ("system", "instructions")[number % 2]
+        asked: dict[str, Any] = {name: "a question", "user": "u-1", "tools": tools, system: brief[number]}
+        with llm.call("m", **asked):
+            pass
+    for span in tracer.spans:
+        found = dict(span.attributes)
+        assert found["lambent.config.user"] == "u-1"
+        for text in ("a question", "be brief", "weather"):
+            assert (text in str(found)) is (capture == "request")
+        if capture == "request":
+            (message,) = json.loads(str(found["gen_ai.input.messages"]))
+            assert message == {"role": "user", "parts": [{"type": "text", "content": "a question"}]}
+            assert json.loads(str(found["gen_ai.system_instructions"])) == [
+                {"type": "text", "content": "be brief"}
+            ]
+            assert json.loads(str(found["gen_ai.tool.definitions"])) == tools
 
 
 def test_contents_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:

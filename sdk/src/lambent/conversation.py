@@ -15,11 +15,15 @@ __all__ = ["conversation", "parsed"]
 _TEXTS = frozenset({"text", "input_text", "output_text", None})
 
 
-def conversation(messages: Any) -> Any:
-    """Return what was given as messages: a text, one message or several, in whatever form. Never raises."""
+def conversation(messages: Any, kind: str = "input.messages") -> Any:
+    """Return what was given as messages: a text, one message or several, in whatever form. Never raises.
+
+    `kind`: what it is given for: also the system's instructions, which are parts, or other contents.
+    """
     several = messages if isinstance(messages, (list, tuple)) else [messages]
+    read = {"input.messages": _message, "system_instructions": _part}.get(kind)
     try:
-        return [_message(each) for each in several]
+        return messages if read is None else [read(each) for each in several]
     except Exception:  # noqa: BLE001  # objects of the user's
         return messages
 
@@ -41,7 +45,11 @@ def _message(message: Any) -> Any:
     if fields is None:
         return {"role": "user", "parts": [_text(message)]} if isinstance(message, str) else message
     role, content = fields.get("role"), fields.get("content")
-    if role is None or "parts" in fields:
+    if role is not None and isinstance(
+        fields.get("parts"), (list, tuple)
+    ):  # Gemini's, or the conventions' own
+        return {**fields, "parts": [_part(each) for each in fields["parts"]]}
+    if role is None:
         return message
     parts: list[Any] = []
     if fields.get("tool_call_id") is not None:

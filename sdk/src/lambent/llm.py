@@ -36,6 +36,14 @@ _REQUEST = {
 }  # fmt: skip
 
 
+_CONTENTS = {
+    **dict.fromkeys(("input", "prompt", "contents"), "input.messages"),
+    **dict.fromkeys(("system", "instructions"), "system_instructions"),
+    "tools": "tool.definitions",
+}
+"""What a model is asked with that is not about how it answers: kept only where that is asked for."""
+
+
 class _Block:
     """The span of a call, as a context manager."""
 
@@ -141,13 +149,15 @@ def call(
     """Trace the call of a model: a span of kind CLIENT, named `chat gpt-4o`, as a context manager.
 
     `request` is what the model is asked with: `temperature`, `max_tokens`, `top_p`, `seed`, `stop` … under
-    the names of the conventions, other plain values as `config`. `messages` are kept where `capture` asks.
+    the names of the conventions, other plain values as `config`. `messages` are kept where `capture` asks,
+    and so are `input`, `prompt`, `system`, `instructions` and `tools`.
     """
     attributes: dict[str, object] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": provider,
         "gen_ai.request.model": model,
     }
+    contents = {name: request.pop(name) for name in _CONTENTS if name in request}
     others: dict[str, object] = {}
     for name, value in request.items():
         if name in _REQUEST:
@@ -158,10 +168,13 @@ def call(
     name = f"{operation} {model}"
     given = {"event_type": "model", "event_name": name, "config": others}
     made = Call(tracer, name, 2, given, attributes)
-    if messages is not None:
+    if messages is not None or contents:
         from lambent.conversation import conversation
 
-        made._keep("request", "gen_ai.input.messages", conversation(messages))
+        for name, value in {**contents, "messages": messages}.items():
+            kind = _CONTENTS.get(name, "input.messages")
+            if value is not None:
+                made._keep("request", f"gen_ai.{kind}", conversation(value, kind))
     return made
 
 

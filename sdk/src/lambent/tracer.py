@@ -55,8 +55,8 @@ class Tracer:
     _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], object], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
-    straight: tuple[SyncDelivery, Recorder, Callable[..., bytes]] | None
-    """A finished span's way where it is the recorder and the queue only; the last one packs its end."""
+    straight: tuple[Recorder, Callable[..., bytes], list[Span], SyncDelivery] | None
+    """A finished span's way where that is only the recorder, with what packs an end, and the queue."""
     shapes: dict[str, Shape]
     """What spans of these names are usually started with: see `limits.learn_shape`."""
     whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
@@ -68,11 +68,9 @@ class Tracer:
         self._identity: tuple[Resource, InstrumentationScope] | None = None
         # What `Span.set_attribute` may decide by itself: text of any length, so many attributes.
         self.plain_limits = config.limits.span_attribute_length is None
-        count = config.limits.attributes
-        self.attribute_count = 1 << 62 if count is None else count
+        self.attribute_count = 1 << 62 if config.limits.attributes is None else config.limits.attributes
         self._ids = ids if ids is not None else ids_for(config)
-        # Of a pool that is empty the generator knows more.
-        self._pop_span_id = getattr(self._ids, "pop", None) or self._ids.span_id
+        self._pop_span_id = getattr(self._ids, "pop", None) or self._ids.span_id  # of an empty pool it knows
         self._sampler: Sampler | None = None
         if config.sampler != "parentbased_always_on":
             from lambent.sampling import sampler_of
@@ -191,21 +189,20 @@ class Tracer:
         `context`: a span, a `SpanContext` or an OpenTelemetry context; `kind`: a `SpanKind`, ours or
         OpenTelemetry's; `start_time`: nanoseconds since the epoch.
         """
-        shapes = self.shapes
         try:
-            shape = shapes.get(name)
+            shape = self.shapes.get(name)
         except TypeError:
             shape = None  # it is no name
         parent: Any = _current()  # a span where `_recorded` is not negative
         if (
-            shape is None or parent is None or context is not None or links is not None
-            or start_time is not None or not (record_exception and set_status_on_exception)
-            or parent._recorded < 0
+            shape is None or context is not None or links is not None or start_time is not None
+            or not (record_exception and set_status_on_exception)
+            or (parent is not None and parent._recorded < 0)
         ):  # fmt: skip
             shape = shape or None  # something, so that from each condition it is one jump to here
         else:
-            known, number, names, place = shape
-            # A copy: another thread may change the original. No name of an attribute is empty.
+            known, number, names, count, place = shape
+            # A copy, for another thread may change the original. No attribute has an empty name.
             plain = attributes.copy() if type(attributes) is dict else {} if attributes is None else {"": 0}
             if kind == number and [*plain] == names:
                 values = [*plain.values()]
@@ -217,15 +214,19 @@ class Tracer:
                         span_id = self._pop_span_id()
                     except IndexError:
                         span_id = self._ids.span_id()
-                    trace_id = parent._trace_id
+                    if parent is None:
+                        trace_id, above = self._ids.trace_id(), 0
+                    else:
+                        trace_id, above = parent._trace_id, parent._span_id
                     start = self.clock()
-                    span = Span(self, known, trace_id, span_id, parent, number, start, plain, len(values))
+                    span = Span(self, known, trace_id, span_id, parent, number, start, plain, count)
                     self.delivery.started += 1
                     recorder = self.recorder
                     if recorder is not None:  # as in `Recorder.started`
                         recorder._live.append(span)
                         try:
-                            data = dumps((place, trace_id, span_id, parent._span_id, start, values), 2)
+                            record = place, trace_id, span_id, above, start, values
+                            data = dumps(record if above else (*record, recorder.take_due(span), 0), 2)
                             recorder._write(data + check(CHECK_KEY, data))
                         except Exception:  # noqa: BLE001  # as there
                             recorder.put(span, started=True)
@@ -233,8 +234,8 @@ class Tracer:
         started = self._start(
             name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         )
-        if shape is None and shapes is not NO_SHAPES:
-            learn_shape(shapes, started, self)
+        if shape is None and self.shapes is not NO_SHAPES:
+            learn_shape(self.shapes, started, self)
         return started
 
     def _start(  # noqa: C901, PLR0912  # nearly as often: each call that is spared is a tenth of it
@@ -393,10 +394,11 @@ class Tracer:
     def force_flush(self, timeout_millis: float | None = None) -> bool:
         """Deliver what is finished, within the time given; return whether all of it was taken.
 
-        Without a time the configured timeout applies. An empty queue touches nothing.
+        Without a time the configured timeout applies, and in an invocation what is left of its own. An
+        empty queue touches nothing.
         """
-        seconds = self.config.timeout if timeout_millis is None else timeout_millis / 1000
-        return self.delivery.flush(seconds)
+        delivery = self.delivery
+        return delivery.flush_in_time() if timeout_millis is None else delivery.flush(timeout_millis / 1000)
 
     def stats(self) -> Stats:
         """Return what became of the spans so far: started, delivered, dropped and why."""

@@ -236,6 +236,16 @@ def test_the_short_forms() -> None:
     assert not content.damaged
 
 
+def test_a_root_of_a_shape_says_when_its_invocation_is_due() -> None:
+    whole = bytearray(shortly(SHAPES[1]))
+    start = writer.with_check(record(2, 5, 3, 0, 6, [], 70, 0))
+    at = writer.FIRST + writer.SEGMENT_HEAD_SIZE
+    whole[at:] = start + bytes(len(whole) - at - len(start))
+    content = reader.read(bytes(whole), SEGMENT)
+    assert content.deadlines == {3: 70}
+    assert [(each.name, each.trace_id, each.parent_id) for each in content.unfinished] == [("t", 5, 0)]
+
+
 @given(st.data())
 def test_one_changed_byte_never_changes_what_is_short(data: st.DataObject) -> None:
     whole = shortly(*SHAPES)

@@ -17,7 +17,7 @@ import lambent
 from lambent.delivery import recorder as module
 from lambent.delivery.recorder import FIRST, Recorder
 from lambent.delivery.recorder_format import Content, read
-from lambent.delivery.recorder_rare import given_up, open_spans, outstanding, refresh
+from lambent.delivery.recorder_rare import given_up, in_child, open_spans, outstanding, refresh
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
 
@@ -44,7 +44,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
 
     yield build
     for recorder in made:
-        recorder.in_child()  # lets go of descriptor and maps
+        in_child(recorder)  # lets go of descriptor and maps
 
 
 def content(recorder: Recorder) -> Content:
@@ -298,7 +298,7 @@ def test_any_sequence_cut_anywhere(operations: list[tuple[str, int]], data: st.D
         try:
             _run(recorder, tracer, operations, data)
         finally:
-            recorder.in_child()
+            in_child(recorder)
 
 
 def _run(
@@ -425,7 +425,7 @@ def test_a_forked_child_has_its_own(
     if not child:  # pragma: no cover  # in another process
         status = 1
         try:
-            recorder.in_child()
+            in_child(recorder)
             end(recorder, start(recorder, tracer, "child"))
             status = 0 if recorder.path.endswith("-1") else 2
         finally:

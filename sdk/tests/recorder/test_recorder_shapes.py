@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lambent import limits
 from lambent.delivery import recorder as writer
 from lambent.delivery.recorder_format import read
 from lambent.exporters import Exporter, Result
-from lambent.testing import recording_tracer
+from lambent.testing import LambdaContext, recording_tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,3 +202,28 @@ def test_a_forked_child_begins_anew(make: Callable[..., Any]) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         some(tracer, 1)
     assert len(content(tracer).spans) == 5
+
+
+def test_an_invocations_root_says_when_it_is_due(make: Callable[..., Any]) -> None:
+    tracer = make()
+    roots: list[Any] = []
+
+    @tracer.handler  # type: ignore[untyped-decorator]  # whatever the fixture made
+    def handler(event: object, context: object) -> None:  # as the runtime client calls it
+        roots.append(lambent.current_span())
+
+    before = time.time_ns()
+    for _ in range(5):
+        handler({}, LambdaContext(timeout=60))
+    after = time.time_ns()
+    found = content(tracer)
+    assert not found.damaged
+    assert [each.span_id for each in found.finished] == [root._span_id for root in roots]
+    for root in roots:
+        whole = found.spans[root._span_id]
+        assert (whole.trace_id, whole.parent_id, whole.kind) == (root._trace_id, 0, root._kind)
+        assert whole.attributes == root.attributes
+        if root is not roots[0]:  # that one was started before there was a recorder, and without a watchdog
+            assert before + 59e9 < found.deadlines[root._span_id] <= after + 60e9
+    data = Path(tracer.recorder.path).read_bytes()
+    assert data[writer.FIRST :].count(b"faas.invocation_id") == 2, "the third start refers to the shape"

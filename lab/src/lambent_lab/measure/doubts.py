@@ -297,7 +297,8 @@ class _Of:
             return
         if ratio["interval"] is None:
             text = (
-                f"No interval for the {about}: it takes 8 pairs, there are {ratio['n']} (--cold 8 or more)."
+                f"No interval for the {about}: it takes 8 pairs, there "
+                f"{'is' if ratio['n'] == 1 else 'are'} {ratio['n']} (--cold 8 or more)."
             )
             self._say("warning", "few-pairs", text)
             return

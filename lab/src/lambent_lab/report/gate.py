@@ -45,6 +45,14 @@ _NAMES = {
     "spans-delivered": "spans",
 }
 _LIMITED = {("limit", "cold_ms"): "cold limit", ("limit", "warm_ms"): "warm limit"}
+_LONG = {
+    "limit": "{}, absolute",
+    "overhead": "{} on top of the base's",
+    "spans-lost": "spans made and not received",
+    "spans-missing": "invocations without spans",
+    "spans-delivered": "{} an invocation",
+}
+"""What a rule's check is called where there is room, of what it is about."""
 _COLUMNS = (
     Column("check", words=True),
     Column("base"),
@@ -148,9 +156,10 @@ def _row(check: Check) -> Row:
     name = _LIMITED.get(key) or _NAMES.get(check["rule"]) or _NAMES.get(check["subject"])
     name = name or metric_name(check["subject"])
     verdict = check["verdict"]
+    long = _LONG.get(check["rule"], "{}").format(metric_name(check["subject"]))
     return Row(
         (
-            Cell(name),
+            Cell(long, short=name),
             Cell(_value(check, "baseline")),
             Cell(_value(check, "candidate")),
             _change(check),

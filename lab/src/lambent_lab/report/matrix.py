@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lambent_lab.report.words import ABSENT, number, signed
+from lambent_lab.report.words import ABSENT, number, plural, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,8 +167,8 @@ def _said(results: Results) -> list[str]:
     if spans := _spans(results):
         said.append(spans)
     measured = (
-        f"Measured: {len(results['summary'])} cells, {counts['pairs']} pairs, {counts['samples']} "
-        f"environments, {counts['invocations']:,} invocations, {counts['failed']} failed, in "
-        f"{results['elapsed_s']:,.0f} s."
+        f"Measured: {plural(len(results['summary']), 'cell')}, {plural(counts['pairs'], 'pair')}, "
+        f"{plural(counts['samples'], 'environment')}, {plural(counts['invocations'], 'invocation')}, "
+        f"{counts['failed']:,} failed, in {results['elapsed_s']:,.0f} s."
     )
     return [*said, measured]

@@ -210,12 +210,6 @@ class Recorder:
 
         close(self)
 
-    def in_child(self) -> None:
-        """After a fork: the ring is the parent's. The child makes its own when it starts a span."""
-        from lambent.delivery.recorder_rare import in_child
-
-        in_child(self)
-
     # Recording. Every name costs, so nothing is called that need not be.
     def started(self, span: Span, context: object = None) -> None:  # noqa: ARG002  # as `Tracer._watch` calls it
         """Record a span that has just started, with what is known of it."""
@@ -232,14 +226,20 @@ class Recorder:
             else:
                 values = fields(span)
                 if self.due and type(parent) is not Span:
-                    values += (span.start_time + int(self.due * 1e9),)
-                    self.due, self.told = 0.0, span
+                    values += (self.take_due(span),)
                 data = dumps(values, 2)  # type: ignore[arg-type]  # or ValueError
                 if span._recorded >= 0:
                     span._recorded = len(attributes)
             self._write(data + check(KEY, data))
         except Exception:  # noqa: BLE001  # no room in the segment, an unusual value, a span too long
             self.put(span, started=True)
+
+    def take_due(self, root: Span) -> int:
+        """Return when the invocation is due whose root this is, nanoseconds since the epoch; 0: not known."""
+        due, self.due = self.due, 0.0
+        if due:
+            self.told = root
+        return root.start_time + int(due * 1e9) if due else 0
 
     def ended(self, span: Span) -> None:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
@@ -387,7 +387,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
         tracer.on_end = recorder.ended
         _watch(recorder)
         if getattr(recorder.deliver, "__func__", None) is SyncDelivery.on_end:
-            tracer.straight = delivery, recorder, _pack_end
+            tracer.straight = recorder, _pack_end, delivery._queue, delivery
     tracer.recorder = recorder
     tracer._watching_starts = tuple(starts)
     if len(starts) == (recorder is not None) and tracer._sampler is None and tracer.plain_limits:

@@ -10,6 +10,7 @@
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
                 (the same, deadline)                                                     an invocation's root
                 (shape, trace id, span id, parent id, start, [values of attributes])     a start
+                (the same, deadline, 0)                                                  a root's
                 (span id, end)                                                           an end
                 (span id, end, attributes)                                               with some set since
                 ((span id, ...),)                                                        acknowledged
@@ -316,14 +317,17 @@ def _take(value: object, content: Content, acknowledged: set[int]) -> None:
 
 def _whole(value: object, content: Content) -> object:
     """Return a start that refers to a shape as one that says everything itself, and all else as it is."""
-    if not isinstance(value, tuple) or len(value) != 6:
+    if not isinstance(value, tuple) or len(value) not in {6, 8}:
         return value
-    number, trace_id, span_id, parent_id, start, values = value
+    number, trace_id, span_id, parent_id, start, values, *due = value
     shape = content.shapes.get(number) if isinstance(number, int) else None
     if shape is None or not isinstance(values, tuple) or len(values) != len(shape[2]):
         raise ValueError("no shape")
     name, kind, names = shape
-    return trace_id, span_id, parent_id, kind, name, start, dict(zip(names, values, strict=True))
+    attributes = dict(zip(names, values, strict=True))
+    if due:
+        return trace_id, span_id, parent_id, kind, name, start, 0, attributes, None, due[0]
+    return trace_id, span_id, parent_id, kind, name, start, attributes
 
 
 # Python's marshal format, version 2, of the types that attributes can have.

@@ -39,6 +39,7 @@ _MOST_IDLE = 4  # connections; more of them only come of many exports at once
 _RECEIVE = 8192
 _TICK = 0.05
 _TICK_TIMEVAL = pack("@ll", 0, 50_000)
+_last: dict[bytes, Answer] = {}
 
 
 class TransportError(Exception):
@@ -50,14 +51,9 @@ class TransportError(Exception):
     """
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        delivered: bool = False,
-        refused: bool = False,
-        final: bool = False,
+        self, reason: str, *, delivered: bool = False, refused: bool = False, final: bool = False,
         stale: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(reason)
         self.delivered = delivered
         self.refused = refused
@@ -80,8 +76,11 @@ class Answer:
 def usual(data: bytes) -> Answer | None:
     """Return the answer that nearly all servers give: complete, in one piece, as long as it says.
 
-    None for all else, which may be as right: `Response` understands it, and is loaded for it.
+    None for all else, which may be as right: `Response` understands it, and is loaded for it. The last answer
+    is kept: the same bytes, as of the same second, are the same answer.
     """
+    if known := _last.get(data):
+        return known
     head, end, body = data.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     code = first[9:12]
@@ -95,14 +94,13 @@ def usual(data: bytes) -> Answer | None:
             return None
         headers[name] = value.strip(b" \t")
     status = int(code)
-    if (
-        headers.get(b"content-length") != b"%d" % len(body)
-        or b"transfer-encoding" in headers
-        or len(head) > 8192
-    ):
+    if headers.get(b"content-length") != b"%d" % len(body) or b"transfer-encoding" in headers:
         return None
     odd = status < 200 or status in (204, 304) or head.count(b"\n") + head.count(b"\r") > 2 * len(lines)
-    return None if odd or b"\0" in head else Answer(status, headers, body)
+    if odd or b"\0" in head or len(head) > 8192:
+        return None
+    _last.clear()
+    return _last.setdefault(data, Answer(status, headers, body))
 
 
 class Connection:
@@ -183,6 +181,8 @@ class Client:
     complete, so that two exports at once use two connections and a child process none of its
     parent's.
     """
+
+    Error = TransportError  # for who cannot import it before there is a client
 
     def __init__(
         self,

@@ -138,8 +138,6 @@ class OtlpHttpExporter(Exporter):
             body = compress(body, 6)
         client = self._client or self._make_client()
         request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-        from lambent.exporters._http import TransportError
-
         retries = 0
         while True:
             answer = failure = None
@@ -150,7 +148,7 @@ class OtlpHttpExporter(Exporter):
                     return self._lost(count, self._clean(str(error)), retries)
             try:
                 answer = client.exchange(request, deadline)
-            except TransportError as error:
+            except client.Error as error:
                 failure = error
             if answer is not None and 200 <= answer.status < 300:
                 self._unreachable = False

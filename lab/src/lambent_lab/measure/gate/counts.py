@@ -45,14 +45,23 @@ def modules(tree: ImportNode) -> int:
     return len({name for name, _, _ in _walk(tree)})
 
 
-def compare(base: Mapping[str, float], candidate: Mapping[str, float], config: GateConfig) -> list[Check]:
-    """The checks of the counts that both sides have (an upper limit needs the candidate's alone)."""
+def compare(
+    base: Mapping[str, float],
+    candidate: Mapping[str, float],
+    config: GateConfig,
+    *,
+    growth_counts: bool = True,
+) -> list[Check]:
+    """The checks of the counts that both sides have (an upper limit needs the candidate's alone).
+
+    growth_counts: whether more than the base has is a fault.
+    """
     found: list[Check] = []
     for name, count in candidate.items():
         growth, was = config.growth(name), base.get(name)
         if not count and not was:
             continue  # neither side has any of it
-        allowed = None if was is None else growth.allowed(was)
+        allowed = growth.allowed(was) if was is not None and growth_counts else None
         limits = [limit for limit in (allowed, growth.most) if limit is not None]
         limit = min(limits) if limits else None
         verdict: Outcome = "INFO" if limit is None else "PASS" if count <= limit else "FAIL"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MB_PER_VCPU = 1769
 _PORT = "8080/tcp"
+_KNOCK_S = 10.0
 
 
 class Engine:
@@ -41,6 +43,7 @@ class Engine:
             ) from error
         self._engine_error: type[Exception] = docker.errors.DockerException
         try:
+            _knock()
             self._client: Any = docker.from_env(timeout=120)
             self._client.ping()
         except (self._engine_error, OSError) as error:
@@ -156,6 +159,15 @@ class Contained:
         cpu = ((counted.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
         peak = (counted.get("memory_stats") or {}).get("max_usage")  # version 1 of cgroups has it
         return cpu if isinstance(cpu, int) else None, peak if isinstance(peak, int) else None
+
+
+def _knock() -> None:
+    """Connect to the engine's socket once. Raises OSError: the SDK would leave a socket open behind it."""
+    place = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if place.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_KNOCK_S)
+            knocking.connect(place.removeprefix("unix://"))
 
 
 def _short(error: Exception) -> str:

@@ -223,6 +223,7 @@ def run(
         interrupted = True
     except LabError as trouble:
         error = str(trouble)
-    head = header.finish(beginning, interrupted=interrupted, error=error, box=study.box)
+    box = study.box or (None if earlier is None else earlier["box"])
+    head = header.finish(beginning, interrupted=interrupted, error=error, box=box)
     results = summarize(soak, study, head)
     return results if earlier is None else header.gone_on(results, earlier)
