@@ -218,6 +218,11 @@ def test_an_answer_that_comes_a_byte_at_a_time_costs_no_more_than_the_timeout() 
         thread.join(10)
 
 
+def test_an_address_that_was_read_from_a_file_ends_with_its_line(server: Server) -> None:
+    assert PerformanceMonitor(f"{server.url}/hook\n").send_metrics(METRICS) is True
+    assert server.received[0].path == "/hook"
+
+
 def test_user_and_password_of_an_address_are_basic_authentication(server: Server) -> None:
     url = server.url.replace("http://", "http://me:p%40ss@")
     assert PerformanceMonitor(url).create_alert("t", REGRESSION) is True

@@ -220,6 +220,55 @@ def test_a_collector_that_hangs_meanwhile_is_waited_for_no_longer_than_at_the_en
     tracer.close()
 
 
+def test_an_export_meanwhile_knows_what_time_is_left() -> None:
+    given: list[float] = []
+
+    class Timed(Told):
+        def export(self, spans: Sequence[Any], timeout: float) -> Result:
+            given.append(timeout)
+            return super().export(spans, timeout)
+
+    exporter = Timed()
+    tracer = recording_tracer(
+        exporter=None, exporters=[exporter], queue_size=20, timeout=3000, environ=LAMBDA
+    )
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        for number in range(12):
+            tracer.start_span(str(number)).end()
+        assert exporter.told.wait(30)
+
+    handler({}, LambdaContext(timeout=60))
+    assert given
+    assert max(given) < 59
+    tracer.close()
+
+
+def test_a_flush_in_an_invocation_leaves_it_the_time_to_answer() -> None:
+    given: list[float] = []
+
+    class Timed(Down):
+        def export(self, spans: Sequence[Any], timeout: float) -> Result:
+            given.append(timeout)
+            return super().export(spans, timeout)
+
+    tracer = recording_tracer(exporter=None, exporters=[Timed()], timeout=3000, environ=LAMBDA)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> bool:
+        tracer.start_span("a").end()
+        return tracer.force_flush()
+
+    assert handler({}, LambdaContext(timeout=60)) is True
+    assert max(given) < 59
+    tracer.invocation({}, LambdaContext(timeout=-5)).__enter__()  # one that is never left, and over
+    tracer.start_span("outside").end()
+    assert tracer.force_flush()
+    assert given[-1] > 2000
+    tracer.close()
+
+
 def test_outside_an_invocation_nothing_leaves_by_itself() -> None:
     exporter = Told()
     tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=LAMBDA)

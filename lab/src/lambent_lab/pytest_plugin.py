@@ -378,8 +378,8 @@ def _refuse_company(config: pytest.Config, what: str) -> None:
     if workers > 1:
         pytest.fail(
             f"{what}: what it measures means nothing beside the tests of {workers - 1} more pytest-xdist "
-            "worker(s). Run it without -n (or with -n 0), and leave it out here: "
-            '-m "not (benchmark or memory or load)".',
+            "worker(s). Run it without -n (or with -n 0). Here it is left out by "
+            '-m "not (benchmark or memory or load)" when it is marked as one of these.',
             pytrace=False,
         )
 

@@ -208,7 +208,9 @@ class Invocation:
 
     def __enter__(self) -> Self:
         self._span.__enter__()
-        self._tracer.delivery.begin(self._span)
+        delivery = self._tracer.delivery
+        delivery.due = self._deadline
+        delivery.begin(self._span)
         if self._deadline is not None:
             try:
                 watchdog = self._tracer.watchdog or self._tracer._guard()

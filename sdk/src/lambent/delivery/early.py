@@ -32,7 +32,7 @@ def export_early(delivery: SyncDelivery) -> None:
 
 def _export(delivery: SyncDelivery) -> None:
     try:
-        delivery.flush(delivery._config.timeout)
+        delivery.flush_in_time()
     except Exception as error:  # noqa: BLE001  # nobody catches what leaves a thread
         from lambent.diagnostics import say_once
 

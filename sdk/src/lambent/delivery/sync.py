@@ -96,6 +96,7 @@ class SyncDelivery:
         self._gate = allocate_lock()
         self._flights: set[LockType] = set()  # a lock for each flush that has spans in its hands
         self.active: set[AnySpan] = set()
+        self.due: float | None = None  # when the invocation that began last has to end, in monotonic seconds
         self.closed = False
         self.drops: dict[str, int] = {}
         self.started = self.sampled_out = self.refused = self.taken = self.handed_over = 0
@@ -251,10 +252,16 @@ class SyncDelivery:
 
             say(
                 f"{self.waiting} spans wait for the next invocation: "
-                f"{remaining * 1000:.0f} ms before the deadline there is no time to export them"
+                f"{max(0.0, remaining) * 1000:.0f} ms before the deadline there is no time to export them"
             )
             return False
         return self.flush(seconds, root)
+
+    def flush_in_time(self) -> bool:
+        """Export what is queued within the configured time, and the invocation's where one runs."""
+        if self.active and self.due is not None and self.due > monotonic():
+            return self.flush_before(self.due)
+        return self.flush(self._config.timeout)
 
     # Spans go out.
 

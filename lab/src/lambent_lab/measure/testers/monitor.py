@@ -71,6 +71,8 @@ class PerformanceMonitor:
         timeout: float = _TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # What was read from a file ends with its line.
+        monitoring_endpoint = None if monitoring_endpoint is None else monitoring_endpoint.strip()
         kind = kind or _kind_of(monitoring_endpoint or "")
         if kind not in get_args(Kind):
             raise UsageError(f"kind is one of {', '.join(get_args(Kind))}, not {kind!r}.")
