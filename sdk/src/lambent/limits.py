@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lambent.tracer import Tracer
 
     Attributes: TypeAlias = Mapping[str, object]
-    Shape: TypeAlias = tuple[str, int, list[str], int]
+    Shape: TypeAlias = tuple[str, int, list[str], int, int]
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -201,8 +201,8 @@ def learn_names(attributes: Attributes) -> bool:
 def learn_shape(shapes: dict[str, Shape], span: Span | NonRecordingSpan, tracer: Tracer) -> None:
     """Remember, the second time, what spans of this name are started with: the next ones are quick then.
 
-    A shape is name, kind, the names of the attributes in their order, and under which number the flight
-    recorder has noted these, to write the number only. A name that comes once is perhaps made of a value.
+    A shape is name, kind, the names of the attributes in their order, how many, and under which number the
+    flight recorder has noted these, to write the number only. A name that comes once may be made of a value.
     """
     if span._recorded < 0 or len(shapes) >= _MOST_SHAPES:
         return
@@ -219,7 +219,7 @@ def learn_shape(shapes: dict[str, Shape], span: Span | NonRecordingSpan, tracer:
         place = tracer.recorder.define(name, span._kind, names)  # type: ignore[union-attr]  # as above
         if not place:
             return
-    shapes[name] = name, span._kind, names, place  # type: ignore[union-attr]  # as above
+    shapes[name] = name, span._kind, names, len(names), place  # type: ignore[union-attr]  # as above
 
 
 def clean_attributes(

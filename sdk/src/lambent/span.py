@@ -345,27 +345,26 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         token = self._token
-        if exc is None and self._recorded >= 0 and token is not None and self.end_time is None:
+        tracer = self._tracer
+        if exc is None and token is not None and self._recorded >= 0 and self.end_time is None:
             self._token = None  # the usual way, without a call that can be spared
             try:
                 _reset_current(token)
             except ValueError:  # left in another context than it was entered in: see `deactivate`
                 self._token = None
-            tracer = self._tracer
             now = tracer.clock()
             self.end_time = end = now if now > self.start_time else self.start_time  # noqa: FURB136  # as in `end`
             straight = tracer.straight
             if straight is None or self._recorded != len(self._attributes):
                 tracer.on_end(self)
                 return
-            delivery, recorder, pack = straight  # as in `Recorder.ended` and `SyncDelivery.on_end`
+            recorder, pack, queue, delivery = straight  # as in `Recorder.ended` and `SyncDelivery.on_end`
             span_id = self._span_id
             try:
                 recorder._write(pack(255, span_id, end, hash((span_id, end))))
             except Exception:  # noqa: BLE001  # no room in the segment
                 tracer.on_end(self)
                 return
-            queue = delivery._queue
             if len(queue) < delivery._room:
                 queue.append(self)
             else:

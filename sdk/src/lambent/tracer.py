@@ -55,8 +55,8 @@ class Tracer:
     _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], object], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
-    straight: tuple[SyncDelivery, Recorder, Callable[..., bytes]] | None
-    """A finished span's way where it is the recorder and the queue only; the last one packs its end."""
+    straight: tuple[Recorder, Callable[..., bytes], list[Span], SyncDelivery] | None
+    """A finished span's way where that is only the recorder, with what packs an end, and the queue."""
     shapes: dict[str, Shape]
     """What spans of these names are usually started with: see `limits.learn_shape`."""
     whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
@@ -201,7 +201,7 @@ class Tracer:
         ):  # fmt: skip
             shape = shape or None  # something, so that from each condition it is one jump to here
         else:
-            known, number, names, place = shape
+            known, number, names, count, place = shape
             # A copy, for another thread may change the original. No attribute has an empty name.
             plain = attributes.copy() if type(attributes) is dict else {} if attributes is None else {"": 0}
             if kind == number and [*plain] == names:
@@ -219,7 +219,7 @@ class Tracer:
                     else:
                         trace_id, above = parent._trace_id, parent._span_id
                     start = self.clock()
-                    span = Span(self, known, trace_id, span_id, parent, number, start, plain, len(values))
+                    span = Span(self, known, trace_id, span_id, parent, number, start, plain, count)
                     self.delivery.started += 1
                     recorder = self.recorder
                     if recorder is not None:  # as in `Recorder.started`

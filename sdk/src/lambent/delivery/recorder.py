@@ -387,7 +387,7 @@ def _attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
         tracer.on_end = recorder.ended
         _watch(recorder)
         if getattr(recorder.deliver, "__func__", None) is SyncDelivery.on_end:
-            tracer.straight = delivery, recorder, _pack_end
+            tracer.straight = recorder, _pack_end, delivery._queue, delivery
     tracer.recorder = recorder
     tracer._watching_starts = tuple(starts)
     if len(starts) == (recorder is not None) and tracer._sampler is None and tracer.plain_limits:
