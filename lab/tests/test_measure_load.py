@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,14 +19,14 @@ from lambent_lab.measure import dumps, exit_code, load, loads
 from lambent_lab.measure.load import calls
 from lambent_lab.measure.load.figures import part
 from lambent_lab.measure.load.loops import Load, Log, Outcome
+from lambent_lab.measure.testing import FakeLab, FakeResult
 from lambent_lab.service import Lab
 from lambent_lab.service.api.functions import Desk
 from lambent_lab.service.serving import Endpoint
 from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from lambent_lab.measure.results import TargetInfo
 
@@ -131,6 +132,32 @@ def test_lost_spans_fail_it() -> None:
     assert exit_code(results) == 1
 
 
+def test_spans_that_leave_with_the_environment_are_counted() -> None:
+    class Finalizing:
+        box = None
+
+        def __init__(self) -> None:
+            self.inner = FakeLab().function("load", code=Path("unused"), handler="app.handler")
+            self.kept: dict[str, list[object]] = {}
+            self.stopped = False
+
+        def invoke(self, event: object = None) -> FakeResult:
+            result = self.inner.invoke(event)
+            self.kept[result.request_id], result.spans, result.made = result.spans, [], None
+            return result
+
+        def stop(self) -> None:
+            self.stopped = True
+
+        def late(self, results: Sequence[FakeResult]) -> dict[str, list[object]]:
+            assert self.stopped
+            return {result.request_id: self.kept[result.request_id] for result in results}
+
+    found = run(calls.InLab(Finalizing(), {}), users=1, duration_s=0.2, ramp_up_s=0.0)["load"]
+    assert found["spans"]["received"] == 3 * found["all"]["succeeded"] > 0
+    assert found["spans"]["without"] == 0
+
+
 def test_a_call_that_raises_is_a_failure_of_that_call() -> None:
     numbers = itertools.count()
 
@@ -176,7 +203,7 @@ def fail(invocation: FakeInvocation) -> None:
 def made(lab: Lab, tmp_path: Path, way: str) -> Iterator[Callable[[int], Outcome]]:
     function = lab.function("hello", code=tmp_path, handler="app.handler")
     if way == "lab":
-        yield calls.in_lab(function, {"n": 1})
+        yield calls.InLab(function, {"n": 1})
         return
     if way == "url":
         url = lab.listen(Endpoint(Desk(lab.core), {"function": "hello"}), "127.0.0.1", 0).url

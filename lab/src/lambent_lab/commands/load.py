@@ -257,7 +257,7 @@ def _calls(
         )
         _must_work(function, event, target)
         about = Target(text=target, code=place.code, handler=place.handler, label="candidate", env=variables)
-        yield calls.in_lab(function, event), target_info(about), lambda: box_info(function.box)
+        yield calls.InLab(function, event), target_info(about), lambda: box_info(function.box)
 
 
 def _must_work(function: Any, event: object, target: str) -> None:

@@ -72,7 +72,9 @@ def render(
     if table.row_count:
         console.print(table)
     if results["summary"]:
-        what = "Cold starts and warm calls are the candidate's; costs are medians of pairs, in ms"
+        pairs = sorted({cell["pairs"] for cell in results["summary"]})
+        each = plural(pairs[0], "pair") if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} pairs"
+        what = f"Cold starts and warm calls are the candidate's; costs are medians of {each}, in ms"
         costs = [cell["metrics"][name]["difference"] for cell in results["summary"] for name in _SHOWN]
         known = any(cost is not None and cost["interval"] is not None for cost in costs)
         console.print(_plain(f"{what}, with their 99% intervals." if known else f"{what}."))

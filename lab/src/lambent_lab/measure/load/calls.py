@@ -14,10 +14,12 @@ import base64
 import http.client
 import json
 import threading
+from collections import deque
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab.measure.late import MOST, add_late
 from lambent_lab.measure.load.loops import Outcome
 from lambent_lab.measure.remote import aws, reportline, rie
 from lambent_lab.measure.sampler import reason
@@ -25,7 +27,8 @@ from lambent_lab.measure.sampler import reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lambent_lab.measure.sampler import FunctionLike
+    from lambent_lab.measure.accounting import SpanCounter
+    from lambent_lab.measure.sampler import FunctionLike, ResultLike
 
     Call = Callable[[int], Outcome]
     """Makes one invocation for a user, who has a number; users may call at the same time."""
@@ -33,13 +36,20 @@ if TYPE_CHECKING:
 _THROTTLED = "TooManyRequestsException"
 
 
-def in_lab(function: FunctionLike, event: object) -> Call:
+class InLab:
     """Invocations of a function in the lab."""
-    from lambent_lab.service.problems import ServiceError
 
-    def call(_user: int) -> Outcome:
+    def __init__(self, function: FunctionLike, event: object) -> None:
+        self._function = function
+        self._event = event
+        self._silent: deque[ResultLike] = deque(maxlen=MOST)
+
+    def __call__(self, _user: int) -> Outcome:
+        """Make one."""
+        from lambent_lab.service.problems import ServiceError
+
         try:
-            result = function.invoke(event)
+            result = self._function.invoke(self._event)
         except ServiceError as error:
             if error.status == HTTPStatus.TOO_MANY_REQUESTS:
                 return Outcome("throttled", f"{error.code}: {error.reason or error}")
@@ -48,9 +58,14 @@ def in_lab(function: FunctionLike, event: object) -> Call:
         if failure is not None:
             return Outcome("failed", failure, result.cold)
         spans = None if result.spans is None else len(result.spans)
+        if spans == 0:
+            self._silent.append(result)
         return Outcome("ok", None, result.cold, spans, result.spans_made)
 
-    return call
+    def end(self, counter: SpanCounter) -> None:
+        """End the environments, and count the spans that leave with them."""
+        self._function.stop()
+        add_late(counter, self._function, [*self._silent])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import incomplete
 from lambent_lab.measure.load import figures
+from lambent_lab.measure.load.calls import InLab
 from lambent_lab.measure.load.loops import Load, Run
 from lambent_lab.measure.load.words import conclude
 from lambent_lab.measure.remarks import Remarks
@@ -110,7 +111,15 @@ def run(
         error = str(trouble)
     if watch.hopeless is not None:
         error = f"Given up: the first {watch.counts['failed']} invocations failed: {watch.hopeless}."
-    head = header.finish(beginning, interrupted=interrupted, error=error, box=box())
+    held = box()  # it can be asked only while there are environments
+    try:
+        if isinstance(call, InLab):
+            call.end(going.log.spans)
+    except (KeyboardInterrupt, SystemExit):  # what was measured is worth more than impatience
+        interrupted = True
+    except LabError as trouble:
+        error = error or str(trouble)
+    head = header.finish(beginning, interrupted=interrupted, error=error, box=held)
     return content(test, section_of(test, going), head)
 
 

@@ -17,16 +17,17 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import SpanCounter
+from lambent_lab.measure.late import MOST, add_late
 from lambent_lab.measure.load.latency import Latencies
 from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info
-from lambent_lab.measure.sampler import Lingering, reason
+from lambent_lab.measure.sampler import reason
 from lambent_lab.measure.soak.blocks import Block
 from lambent_lab.measure.soak.resume import left
 from lambent_lab.measure.soak.summary import summarize
@@ -45,7 +46,6 @@ SIDES = ("baseline", "candidate")
 MAX_BLOCKS = 200
 
 _FAILED_IN_A_ROW = 20
-_SILENT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Study:
         self._done = dict.fromkeys(SIDES, 0)
         self._failing = 0
         # Those of which nothing has arrived yet; the last ones only, whatever the mode.
-        self._silent: dict[str, deque[ResultLike]] = {side: deque(maxlen=_SILENT) for side in SIDES}
+        self._silent: dict[str, deque[ResultLike]] = {side: deque(maxlen=MOST) for side in SIDES}
         if earlier is not None:
             self._go_on(earlier)
 
@@ -170,15 +170,8 @@ class Study:
 
     def _add_late(self, side: str, function: FunctionLike) -> None:
         """Count spans that left with the environment's end, as `finalize` lets them."""
-        silent = self._silent[side]
-        if not silent or self.soak.targets[side].switched_off or not isinstance(function, Lingering):
-            return
-        late = function.late(silent)
-        for result in silent:
-            spans = late.get(result.request_id)
-            if spans:
-                whole = replace(cast("Any", result), spans=spans)
-                self.spans[side].add_late(len(spans), whole.spans_made)
+        if not self.soak.targets[side].switched_off:
+            add_late(self.spans[side], function, self._silent[side])
 
     def _fail(self, result: ResultLike, side: str) -> None:
         said = str(reason(result))
