@@ -246,7 +246,7 @@ def test_an_invocations_own_span_finds_room_whatever_its_bytes() -> None:
 
     def handler(event: object, context: object) -> None:
         end_spans(tracer, 9)
-        lambent.current_span().set_attribute("text", "x" * 200_000)
+        lambent.enrich_span({"text": "x" * 200_000})
 
     tracer.handler(handler)({}, LambdaContext())
     assert [span.name for span in exporter.spans] == [*map(str, range(9)), "test-function"]
@@ -283,7 +283,7 @@ def test_what_waits_for_another_invocation_is_still_counted(bounded: RecordingTr
     delivery = bounded.delivery
     delivery.half_full = lambda: None  # type: ignore[method-assign]  # here nothing shall leave by itself
 
-    def end_large(parent: lambent.Span, count: int) -> None:
+    def end_large(parent: Any, count: int) -> None:
         for _ in range(count):
             bounded.start_span("large", context=parent, attributes=LARGE).end()
 
