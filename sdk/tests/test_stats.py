@@ -20,7 +20,7 @@ from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
 from lambent.wire import protobuf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lambent.span import Span
@@ -159,10 +159,7 @@ def test_one_exporter_that_hangs_costs_the_others_nothing() -> None:
     end_spans(tracer, 2)
     assert tracer.force_flush() is False
     assert len(good.spans) == 3
-    limit = time.monotonic() + 30
-    while (stats := tracer.stats()).exporters[0].waiting != 2 and time.monotonic() < limit:
-        time.sleep(0.01)  # a thread of its own puts them there, when it comes to run
-    assert stats.exporters[0].waiting == 2  # for the one that hangs
+    until(lambda: tracer.stats().exporters[0].waiting == 2)  # for the one that hangs
     release.set()
     end_spans(tracer, 1)
     while not tracer.force_flush(10_000):
@@ -172,22 +169,33 @@ def test_one_exporter_that_hangs_costs_the_others_nothing() -> None:
 
 
 def test_an_exporter_that_is_behind_has_a_bounded_queue(capsys: pytest.CaptureFixture[str]) -> None:
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     class Hanging(Exporter):
         def export(self, spans: Sequence[Span], timeout: float) -> Result:
+            entered.set()
             release.wait(30)
             return Result()
 
     tracer = tracer_with(Hanging(), Scripted(), timeout=0.05, queue_size=10)
-    for _ in range(4):
+    for number in range(4):
         end_spans(tracer, 5)
         tracer.force_flush()
-    first = tracer.stats().exporters[0]
-    assert (first.waiting, first.dropped) == (10, {"queue_full": 5})
+        assert entered.wait(30)
+        until(lambda number=number: tracer.stats().exporters[0].waiting == min(10, 5 * number))
+    until(lambda: tracer.stats().exporters[0].dropped == {"queue_full": 5})
+    assert tracer.stats().exporters[0].waiting == 10
     assert "an exporter is behind" in capsys.readouterr().err
     release.set()
     tracer.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread of an export does when it comes to run."""
+    limit = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 def test_the_invocation_tells_of_what_was_dropped() -> None:
