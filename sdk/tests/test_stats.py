@@ -182,7 +182,8 @@ def test_an_exporter_that_is_behind_has_a_bounded_queue(capsys: pytest.CaptureFi
         end_spans(tracer, 5)
         tracer.force_flush()
         assert entered.wait(30)
-        until(lambda number=number: tracer.stats().exporters[0].waiting == min(10, 5 * number))
+        waiting = min(10, 5 * number)
+        until(lambda waiting=waiting: tracer.stats().exporters[0].waiting == waiting)  # type: ignore[misc]  # a bound default
     until(lambda: tracer.stats().exporters[0].dropped == {"queue_full": 5})
     assert tracer.stats().exporters[0].waiting == 10
     assert "an exporter is behind" in capsys.readouterr().err
