@@ -269,6 +269,27 @@ def test_a_hanging_server_costs_the_time_given_and_no_more(
     assert exporter.export(spans, 20).ok
 
 
+def test_one_that_is_late_does_not_end_what_others_have_under_way(
+    start: Start, make: Make, spans: list[Any]
+) -> None:
+    server = start()
+    inside = threading.Barrier(2)
+
+    def wait(context: Any) -> None:
+        inside.wait(20)
+        server.collector.released.wait(60)
+
+    exporter = make(f"http://{server.target}")
+    assert exporter.export(spans, 20).ok
+    server.collector.script = [wait, wait]
+    with futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(exporter.export, spans, 60)
+        late = exporter.export(spans, 1.0)
+        assert not late.ok
+        server.collector.released.set()
+        assert other.result(60).ok
+
+
 @pytest.mark.parametrize(
     ("code", "text", "unconfirmed"),
     [

@@ -118,7 +118,10 @@ class OtlpGrpcExporter(Exporter):
     def close(self) -> None:
         """Close the channel."""
         self._closed = True
+        channel = self._channel
         self._drop_channel()
+        if channel is not None and self._pid == getpid():
+            channel.close()
 
     def __repr__(self) -> str:
         return f"OtlpGrpcExporter({self._target!r})"
@@ -283,9 +286,8 @@ class OtlpGrpcExporter(Exporter):
         )
 
     def _drop_channel(self) -> None:
-        channel, self._channel, self._call = self._channel, None, None
-        if channel is not None and self._pid == getpid():
-            channel.close()
+        # Not closed: that would end the calls that other threads have on it. It ends with the last of them.
+        self._channel = self._call = None
 
 
 def _address(endpoint: str, insecure: bool) -> tuple[str, bool, str, tuple[str, ...]]:
