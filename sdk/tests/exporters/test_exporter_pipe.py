@@ -157,3 +157,35 @@ def test_what_is_no_pipe_is_left_alone(pipe: Path, capfd: pytest.CaptureFixture[
 def test_the_pipe_is_where_its_readers_look() -> None:
     assert _pipe.PATH == "/tmp/otlp-stdout-span-exporter.pipe"
     assert lambent.init(test_mode=True).config.stdout_output == "stdout"
+
+
+def test_lines_of_several_threads_do_not_mix(pipe: Path) -> None:
+    received = bytearray()
+    opened = threading.Event()
+
+    def read() -> None:
+        descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        opened.set()
+        os.set_blocking(descriptor, True)
+        while len(received) < 4 * 10 * 60_001:
+            received.extend(os.read(descriptor, 3000))
+        os.close(descriptor)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert opened.wait(20)
+    keep_open = os.open(pipe, os.O_WRONLY)  # between two lines nobody may have it open
+    writer = PipeWriter(str(pipe), patience=30)
+
+    def write(letter: str) -> None:
+        for _ in range(10):
+            writer.write(letter * 60_000 + "\n")
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in [*threads, reader]:
+        thread.join(60)
+    os.close(keep_open)
+    lines = received.decode().splitlines()
+    assert sorted(lines) == sorted([letter * 60_000 for letter in "abcd"] * 10)

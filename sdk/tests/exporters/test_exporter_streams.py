@@ -11,12 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lambent
 from lambent.exporters._gzip import compress
 from lambent.exporters.console import ConsoleExporter, render
 from lambent.exporters.file import FileExporter
@@ -25,7 +27,6 @@ from lambent.exporters.stdout import MAX_LINE, StdoutExporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from typing import Any
 
     from lambent.span import Span
@@ -458,3 +459,34 @@ def test_a_console_that_knows_ascii_only(capsys: pytest.CaptureFixture[str]) -> 
     assert ConsoleExporter(stream).export([], 1).ok
     stream.close()
     assert ConsoleExporter(stream).export(batch(FakeSpan("x", 1, 0, 0, 1)), 1).lost == 1
+
+
+MANY = """
+import lambent, threading
+tracer = lambent.init(exporter="stdout", stdout_compression_level=0)
+@tracer.handler
+def handler(event, context):
+    for _ in range(4):
+        tracer.start_span("work", attributes={"pad": event * 40_000}).end()
+def work(letter):
+    for _ in range(4):
+        handler(letter, None)
+threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_lines_of_several_threads_do_not_mix_without_a_buffer() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(Path(lambent.__file__).parent.parent)}
+    command = [sys.executable, "-S", "-u", "-c", MANY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as child:
+        assert child.stdout is not None
+        data = b""
+        while piece := os.read(child.stdout.fileno(), 16_384):
+            data += piece
+    lines = [json.loads(line) for line in data.splitlines()]
+    assert len(lines) > 1
+    assert max(map(len, data.splitlines())) > 65_536  # more than a pipe holds

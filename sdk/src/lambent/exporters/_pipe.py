@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import allocate_lock
 from stat import S_ISFIFO
 from time import monotonic
 
@@ -27,9 +28,18 @@ class PipeWriter:
         self._path = path
         self._patience = patience
         self._torn = False
+        self._turn = allocate_lock()  # a long line is more than one write
 
     def write(self, line: str) -> None:
         """Write the line. Raises OSError when it cannot be delivered."""
+        if not self._turn.acquire(timeout=self._patience):
+            raise OSError(11, f"the pipe {self._path} is full: its reader does not read")
+        try:
+            self._write(line)
+        finally:
+            self._turn.release()
+
+    def _write(self, line: str) -> None:
         data = line.encode("utf-8", "surrogateescape")
         try:
             pipe = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -6,7 +6,9 @@ The keys are those of the `otlp-stdout-span-exporter` package, whose readers und
 from __future__ import annotations
 
 import sys
+from _thread import RLock
 from binascii import b2a_base64
+from os import register_at_fork
 
 from lambent import __version__
 from lambent.exporters import Exporter, Result
@@ -30,6 +32,17 @@ __all__ = ["MAX_LINE", "StdoutExporter"]
 MAX_LINE = 256 * 1024 - 26
 """Bytes of a line, its newline included: CloudWatch Logs takes events of 256 KB and counts 26 bytes
 of its own with each (PutLogEvents)."""
+
+_turn = RLock()
+"""Held while a line is written, by a thread that may write another one in a signal handler meanwhile."""
+
+
+def _renew() -> None:
+    global _turn  # noqa: PLW0603  # of all exporters: they have one stdout
+    _turn = RLock()
+
+
+register_at_fork(after_in_child=_renew)
 
 
 class StdoutExporter(Exporter):
@@ -126,11 +139,12 @@ class StdoutExporter(Exporter):
         # Looked up each time: the runtime client, a test or the user may have replaced it.
         stream = self._stream or sys.stdout
         # What the function has printed so far goes first, in a write of its own; then the text
-        # layer passes on the whole line at once.
+        # layer passes on the whole line at once. Without a buffer of its own it does so piece by piece.
         flush = getattr(stream, "flush", None) or bool  # a replaced stdout may only write
-        flush()
-        stream.write(line)
-        flush()
+        with _turn:
+            flush()
+            stream.write(line)
+            flush()
 
 
 def quoted(text: str) -> str:
