@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .lambent/demo
+WORKERS := -p tools.workers -n 2 --dist worksteal
 
 .PHONY: demo test check bench gates faults soak docs picture layer lock venv clean
 
@@ -12,13 +13,13 @@ demo: venv  ## trace an example in the local environment, and measure what traci
 		--memory 256,1024 --cold 10 --warm 20 --output $(DEMO)/performance-results.json --html $(DEMO)/performance-report.html
 
 test: venv  ## all tests, two at a time; what measures runs alone. TESTS="-n 0 sdk/tests" for some of them, one by one
-	$(BIN)/python -m pytest -p tools.workers -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
 
 check: venv  ## ruff, mypy, the code in README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy sdk/src lab/src sdk/tests lab/tests tests benchmarks tools
-	$(BIN)/python -m pytest -q tests/docs
+	$(BIN)/python -m pytest -q $(WORKERS) tests/docs
 	$(BIN)/python tools/reference.py --check
 
 bench: venv  ## lambent and its peers, the lab and RIE, each in one interleaved run; writes the README's tables

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lambent.span import Span
 
 
+LARGE = {"text": "x" * 10_000}
+
+
 class Scripted(Exporter):
     """Answers with one result after the other, the last one for ever."""
 
@@ -254,15 +257,13 @@ def test_an_invocations_own_span_finds_room_whatever_its_bytes() -> None:
     tracer = tracer_with(exporter, queue_bytes=100_000)
 
     def handler(event: object, context: object) -> None:
-        end_spans(tracer, 9)
+        for number in range(9):
+            tracer.start_span(str(number), attributes=LARGE).end()
         lambent.enrich_span({"text": "x" * 200_000})
 
     tracer.handler(handler)({}, LambdaContext())
     assert [span.name for span in exporter.spans] == [*map(str, range(9)), "test-function"]
     assert tracer.stats().dropped == {}
-
-
-LARGE = {"text": "x" * 10_000}
 
 
 @pytest.fixture(params=[False, True], ids=["no recorder", "recorder"])
