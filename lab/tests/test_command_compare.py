@@ -43,7 +43,7 @@ def flat(text: str) -> str:
 
 
 def test_it_says_what_changed_and_that_it_is_no_verdict(document: Any) -> None:
-    scale(document, "warm_ms", 1.5)
+    scale(document, "warm_ms", 1.25)
     scale(document, "cold_ms", 1.1)
     document["settings"]["warm_per_sample"] += 1
     document["targets"]["candidate"]["env"] = {"LAMBENT_DELIVERY": "async"}
@@ -52,7 +52,7 @@ def test_it_says_what_changed_and_that_it_is_no_verdict(document: Any) -> None:
     assert done.exit_code == 0
     said = flat(done.stdout)
     assert "Beyond ±20% on the same machine: warm call of the candidate" in said
-    assert "+50.0%" in said
+    assert "+25.0%" in said
     assert "+10.0%" in said
     assert "B differs in warm per sample" in said
     assert "B differs in candidate variables: none → LAMBENT_DELIVERY=async" in said

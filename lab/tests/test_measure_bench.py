@@ -160,7 +160,9 @@ def test_turns_that_only_one_side_has_are_in_no_difference() -> None:
         result.report = FakeReport(duration + function.traced, 1, None if index else 9.0, 40, None)
 
     results = run(benchmark(pairs=8, warm=3), FakeLab(change=change))
-    for pair in results["summary"][0]["metrics"]["warm_ms"]["pairs"]:
+    pairs = results["summary"][0]["metrics"]["warm_ms"]["pairs"]
+    assert len(pairs) == 8
+    for pair in pairs:
         assert pair["difference"] == 1
         assert pair["ratio"] == pytest.approx((5 / 4 + 7 / 6) / 2)
         assert (pair["candidate"], pair["baseline"]) == (6, 6)

@@ -200,6 +200,14 @@ async def test_a_change_retires_what_runs(scene: Scene) -> None:
     assert scene.world.environments[0].closed == 1
 
 
+async def test_the_same_code_put_there_again_is_loaded_again(scene: Scene) -> None:
+    scene.go.set()
+    await scene.core.invoke(scene.deployed, CALL)
+    scene.core.change(scene.deployed, code=scene.deployed.record.latest.code)
+    await scene.core.invoke(scene.deployed, CALL)
+    assert [environment.invocations for environment in scene.world.environments] == [1, 1]
+
+
 async def test_published_versions_keep_their_environments(scene: Scene) -> None:
     scene.go.set()
     (scene.path / "app.py").write_text("one = 1")
@@ -237,6 +245,23 @@ async def test_provisioned_ones_are_there_before_and_come_back(scene: Scene) -> 
     scene.core.provision(scene.deployed, "1", 0)
     scene.core.fleet.reap(float("inf"))
     await scene.until(lambda: scene.core.fleet.alive == 0)
+
+
+async def test_a_provisioned_one_comes_before_the_one_used_last(scene: Scene) -> None:
+    await scene.core.publish(scene.deployed)
+    pool = scene.core.provision(scene.deployed, "1", 1)
+    await scene.until(lambda: pool.available == 1)
+    call = Call(payload=b"{}", qualifier="1")
+    tasks = []
+    for number in (1, 2):
+        tasks.append(asyncio.create_task(scene.core.invoke(scene.deployed, call)))
+        await scene.until(lambda number=number: scene.entered == number)
+    scene.go.set()
+    await asyncio.gather(*tasks)
+    await scene.core.invoke(scene.deployed, call)
+    ahead, on_demand = scene.world.environments
+    assert (ahead.spec.initialization, ahead.invocations) == ("provisioned-concurrency", 2)
+    assert on_demand.invocations == 1
 
 
 async def test_provisioning_that_fails_is_told_and_not_tried_for_ever(scene: Scene) -> None:

@@ -135,8 +135,9 @@ def test_a_line_that_is_cut_off() -> None:
     assert "not complete JSON" in batch.problem
 
 
-def test_metrics_and_logs_are_left_alone() -> None:
-    batch = read_stdout_line(json.dumps(record(endpoint="http://localhost:4318/v1/metrics")))
+@pytest.mark.parametrize("signal", ["metrics", "logs"])
+def test_metrics_and_logs_are_left_alone(signal: str) -> None:
+    batch = read_stdout_line(json.dumps(record(endpoint=f"http://localhost:4318/v1/{signal}")))
     assert batch is not None
     assert (batch.spans, batch.problem) == ([], "")
 

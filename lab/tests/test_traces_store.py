@@ -78,6 +78,13 @@ def test_a_finished_span_replaces_an_unfinished_one_and_not_the_other_way(store:
     assert store.trace("last") == [finished]
 
 
+def test_an_unfinished_span_does_not_replace_another(store: Store) -> None:
+    first = span(1, end_ns=0, name="first")
+    assert store.add([first]) == 1
+    assert store.add([span(1, end_ns=0, name="second")]) == 0
+    assert store.trace("last") == [first]
+
+
 def test_traces_are_listed_newest_first(store: Store) -> None:
     # The second trace's clock is behind; it arrived later all the same.
     store.add([span(1, trace="1" * 32, start_ns=9_000_000, end_ns=19_000_000)])

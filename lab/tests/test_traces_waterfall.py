@@ -120,6 +120,13 @@ def test_a_child_outside_its_parent() -> None:
     assert any("clocks differ" in line for line in lines)
 
 
+def test_a_child_goes_on_after_the_last_that_is_known_of_its_parent() -> None:
+    partial = span(1, took=5, attributes={"lambent.partial": True})
+    assert partial.unfinished
+    _, child = arrange([partial, span(2, 1, start=1, took=30)])
+    assert not child.outside
+
+
 def test_a_span_that_ends_before_it_starts() -> None:
     line = row(drawn(span(1, start=5, took=-3), span(2, start=0, took=9)), "span 1")
     assert "-3.00 ms" in line

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import lambent
 from lambent import carriers
 from lambent.context import NonRecordingSpan, SpanContext
-from lambent.propagation import baggage
+from lambent.propagation import baggage, flat
 from lambent.testing import LambdaContext, recording_tracer
 
 if TYPE_CHECKING:
@@ -261,3 +261,7 @@ def test_whole_events_and_the_environment(load_event: Any, monkeypatch: pytest.M
     assert lambent.extract({}) is None
     lambent._default = recording_tracer(propagators="tracecontext,xray-lambda")
     assert identity(lambent.extract({})) == (int(f"{1:08x}{2:024x}", 16), 3, 0)
+
+
+def test_bytes_as_java_writes_them() -> None:
+    assert flat({"Baggage": [107, 61, -61]}) == {"baggage": "k=\xc3"}

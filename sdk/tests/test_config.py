@@ -466,7 +466,8 @@ class OtelLike:
 
 @pytest.mark.parametrize("value", [None, False, "off", "none", ()])
 def test_what_is_not_wanted_may_be_switched_off(value: object) -> None:
-    read({"capture": value, "processors": value}, {})
+    config = read({"capture": value, "processors": value}, {})
+    assert (config.capture, config.processors) == ("none", ())
 
 
 def test_an_exporter_of_another_library_is_translated_for() -> None:

@@ -199,6 +199,24 @@ def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: di
     tracer.close()
 
 
+def test_few_spans_of_many_bytes_leave_before_their_queue_is_full() -> None:
+    exporter = Told()
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_bytes=200_000, environ=LAMBDA)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        for _ in range(3):
+            for number in range(16):
+                tracer.start_span(str(number), attributes={"text": "x" * 10_000}).end()
+            assert exporter.told.wait(30)
+            exporter.told.clear()
+
+    handler({}, LambdaContext())
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (49, 49, {})
+    tracer.close()
+
+
 def test_a_collector_that_hangs_meanwhile_is_waited_for_no_longer_than_at_the_end() -> None:
     exporter = Told(hold=True)
     tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, timeout=0.2, environ=LAMBDA)

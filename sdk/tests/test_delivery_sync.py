@@ -453,6 +453,32 @@ def test_an_exporter_need_not_be_derived_from_ours(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
+class Timed(Fake):
+    """Remembers the time that it was given."""
+
+    given = 0.0
+
+    def export(self, spans: Sequence[Span], timeout: float) -> Result:
+        self.given = timeout
+        return super().export(spans, timeout)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "margin", "most"),
+    [(900.0, None, 882.0), (5.0, None, 4.9), (900.0, 300.0, 600.0), (0.05, None, 0.0)],
+)
+def test_an_export_ends_some_time_before_the_deadline(
+    remaining: float, margin: float | None, most: float
+) -> None:
+    """A fiftieth of what remains, 100 ms at least, unless a margin is given."""
+    exporter = Timed()
+    tracer = tracer_with(exporter, timeout=10_000.0, deadline_margin=margin)
+    end_spans(tracer, 1)
+    assert tracer.delivery.flush_before(time.monotonic() + remaining) is bool(most)
+    assert most - 2 < exporter.given <= most
+    assert tracer.stats().waiting == (0 if most else 1)
+
+
 class Instant(Fake):
     waits = False
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import json
-import socket
 import threading
 import uuid
 from typing import Any
@@ -239,12 +239,19 @@ def test_handlers_at_once_have_one_each() -> None:
 
 
 def test_init_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a socket")
+    asked: list[object] = []
 
-    monkeypatch.setattr(socket, "socket", refuse)
+    def refuse(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
+        raise OSError("no socket")
+
+    for name in ("socket", "getaddrinfo"):
+        monkeypatch.setattr(_socket, name, refuse)  # what the SDK stands on, and `socket` as well
     tracer = lambent.init(backend="honeyhive", api_key="k", session_name="s", recorder=False)
     tracer.start_span("first").end()
+    assert asked == []  # what a socket raises nobody would hear of
+    tracer.close()
+    assert asked != []
 
 
 KILLED = """

@@ -19,7 +19,7 @@ import lambent
 from lambent.limits import SCALARS
 from lambent.testing import LambdaContext, recording_tracer
 from lambent.triggers import Description, recognise, record, records
-from lambent.triggers.parts import Record, seconds
+from lambent.triggers.parts import Record, headers, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -657,13 +657,6 @@ def test_the_work_for_an_event_is_bounded(name: str) -> None:
     assert calls <= 120
 
 
-def test_long_data_is_not_looked_into() -> None:
-    event = load("kinesisTraceparent")
-    data = event["Records"][0]["kinesis"]["data"]
-    event["Records"][0]["kinesis"]["data"] = data[:-4] + "A" * 2_000_000
-    assert records(event)[0].carrier == {}
-
-
 @pytest.mark.parametrize(
     ("sample", "source", "described"),
     [
@@ -714,3 +707,40 @@ def test_an_event_of_eventbridge_in_a_stream(load_event: Callable[[str], Any]) -
     data = {"detail-type": "Order Placed", "source": "shop", "detail": {"traceparent": TRACEPARENT}}
     event["Records"][0]["kinesis"]["data"] = base64.b64encode(json.dumps(data).encode()).decode()
     assert records(event)[0].carrier == {"traceparent": TRACEPARENT}
+
+
+@pytest.mark.parametrize(("partition", "suffix"), [("aws", ""), ("aws-cn", ".cn"), ("aws-us-gov", "")])
+def test_the_url_of_a_queue(load_event: Callable[[str], Any], partition: str, suffix: str) -> None:
+    """China's regions have a domain of their own."""
+    event = load_event("sqsEvent.json")
+    event["Records"] = event["Records"][:1]
+    event["Records"][0]["eventSourceARN"] = f"arn:{partition}:sqs:some-where-1:123456789012:orders"
+    url = f"https://sqs.some-where-1.amazonaws.com{suffix}/123456789012/orders"
+    assert recognise(event).attributes["aws.sqs.queue.url"] == url
+
+
+@pytest.mark.parametrize(("filling", "looked_into"), [(100, True), (80_000, False)])
+def test_long_data_is_not_looked_into(
+    load_event: Callable[[str], Any], filling: int, looked_into: bool
+) -> None:
+    import base64
+
+    event = load_event("kinesisStreamEvent.json")
+    data = json.dumps({"traceparent": TRACEPARENT, "filling": "x" * filling})
+    event["Records"][0]["kinesis"]["data"] = base64.b64encode(data.encode()).decode()
+    assert records(event)[0].carrier == ({"traceparent": TRACEPARENT} if looked_into else {})
+
+
+@pytest.mark.parametrize(("body", "size"), [("", 0), ("abc", 3), ("für", 4), ("\ud800", 1)])
+def test_the_size_of_a_messages_body_is_in_bytes(
+    load_event: Callable[[str], Any], body: str, size: int
+) -> None:
+    event = load_event("sqsEvent.json")
+    event["Records"] = [{**event["Records"][0], "body": body}]
+    assert recognise(event).attributes["messaging.message.body.size"] == size
+
+
+def test_several_values_of_a_header() -> None:
+    """The last one counts, as in Lambda's own `headers`; context is for the propagators to judge."""
+    given = {"Accept": ["a", "b"], "TraceParent": ["x", "y"], "X-None": []}
+    assert headers(given) == {"accept": "b", "traceparent": "x,y"}

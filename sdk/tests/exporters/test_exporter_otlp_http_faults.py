@@ -288,17 +288,18 @@ def test_silence_ends_with_the_time_allowed(make: Any, serve: Any, script: Any) 
     server = serve(script)
     result, took = timed(make(server.url), 0.3)
     lost(result, "in time")
-    assert 0.29 <= took < 2
+    assert 0.29 <= took < 10
     assert result.retries == 0
     assert server.connections == 1
 
 
 def test_an_accepting_server_that_reads_nothing(make: Any) -> None:
+    body = b"x" * 30_000_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        result, took = timed(make(url, encode=lambda _: b"x" * 30_000_000), 0.3)
+        result, took = timed(make(url, encode=lambda _: body), 1.0)
     lost(result, "could not be sent in time")
-    assert 0.29 <= took < 2
+    assert 0.99 <= took < 10
 
 
 def test_a_full_backlog(make: Any) -> None:
@@ -313,7 +314,7 @@ def test_a_full_backlog(make: Any) -> None:
         for sock in waiting:
             sock.close()
     lost(result, "in time")
-    assert 0.29 <= took < 2
+    assert 0.29 <= took < 10
 
 
 def reset(server: Any, peer: Any) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
 
 import lambent
 from lambent.exporters.memory import MemoryExporter
@@ -194,8 +194,9 @@ def test_all_of_a_fed_span(theirs: Theirs, exporter: MemoryExporter) -> None:
     tracer.close()
 
 
-def test_what_the_other_does_not_sample_is_not_fed(exporter: MemoryExporter) -> None:
-    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+@pytest.mark.parametrize("decision", [Decision.DROP, Decision.RECORD_ONLY])
+def test_what_the_other_does_not_sample_is_not_fed(exporter: MemoryExporter, decision: Decision) -> None:
+    provider = TracerProvider(sampler=StaticSampler(decision), shutdown_on_exit=False)
     trace.set_tracer_provider(provider)
     tracer = lambent.init(exporter=exporter, otel_provider="feed")
     with trace.get_tracer("x").start_as_current_span("silent"), tracer.trace("under it"):
@@ -203,6 +204,15 @@ def test_what_the_other_does_not_sample_is_not_fed(exporter: MemoryExporter) -> 
     assert names(exporter) == []
     tracer.close()
     provider.shutdown()
+
+
+def test_the_program_may_set_one_beside_lambent_and_no_more(theirs: Theirs, exporter: MemoryExporter) -> None:
+    """Once is the API's rule."""
+    tracer = lambent.init(exporter=exporter, otel_provider="feed")
+    trace.set_tracer_provider(theirs.provider)
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    assert trace.get_tracer_provider() is theirs.provider
+    tracer.close()
 
 
 def test_it_is_fed_once_however_often_lambent_begins(

@@ -83,7 +83,8 @@ def take(delivery: SyncDelivery, span: Span) -> None:
             if waiting + 1 >= half or 2 * delivery._bytes >= most:
                 delivery.half_full()
             return
-        delivery._bytes -= sizes[-1]
+        # What a recorder has written is that of all since the last look, and those before this one stay.
+        delivery._bytes -= sizes[-1] if delivery.recorder is None else min(sizes[-1], estimate(span))
         delivery._measured = waiting
         delivery._room = 0
         delivery.drop("queue_bytes")
