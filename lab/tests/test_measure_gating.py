@@ -477,6 +477,12 @@ def test_every_report_of_it_says_the_verdict(change: Change | None) -> None:
     assert junit.count("<failure ") == sum(check["verdict"] == "FAIL" for check in found(results)["checks"])
 
 
+def test_a_file_whose_deciding_check_is_not_there_is_still_reported() -> None:
+    results = run()
+    found(results)["decided_by"] = 999
+    assert "PASS: " in report.render(results, "terminal")
+
+
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = machine.describe()

@@ -432,6 +432,7 @@ def test_an_interruption_before_anything_is_a_file_all_the_same(tmp_path: Path) 
     results = run(tmp_path, broken, Function(False, change=interrupt))
     assert results["soak"]["memory_verdict"] == "absent"
     assert "not measured" in results["soak"]["headline"]
+    assert "too few\n" not in report.render(results, "terminal")
     assert loads(dumps(results))["interrupted"]
 
 

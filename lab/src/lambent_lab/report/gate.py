@@ -139,7 +139,7 @@ def _lines(found: GateSection) -> list[str]:
     ]
     if imports:
         lines.append(f"Only the candidate imports: {', '.join(imports[:4])}.")
-    if found["decided_by"] is not None:
+    if found["decided_by"] is not None and 0 <= found["decided_by"] < len(found["checks"]):
         check = found["checks"][found["decided_by"]]
         where = place(check["memory_mb"], check["python"])
         lines.insert(

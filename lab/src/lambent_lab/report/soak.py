@@ -173,10 +173,10 @@ def _trends(found: SoakSection) -> Table:
     rows = []
     for side in found["sides"].values():
         for key, trend in side["trends"].items():
-            if told(found, key):
+            if told(found, key) and trend["last"] is not None:
                 rows.append(_trend(key, side["label"], trend))
     for key, difference in found["differences"].items():
-        if told(found, key):
+        if told(found, key) and difference["trend"]["last"] is not None:
             rows.append(_trend(key, "difference", difference["trend"]))
     return Table("Growth", heads, tuple(rows))
 
@@ -215,7 +215,11 @@ def _differences(found: SoakSection) -> Table:
     return Table(
         "What one side takes more than the other, over pairs of blocks",
         heads,
-        tuple(_difference(key, each) for key, each in found["differences"].items() if told(found, key)),
+        tuple(
+            _difference(key, each)
+            for key, each in found["differences"].items()
+            if told(found, key) and each["difference"] is not None
+        ),
     )
 
 
