@@ -380,6 +380,22 @@ def test_noise_and_load_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(results) == 0
 
 
+@pytest.mark.parametrize(("cost", "wide"), [(1, True), (3, False)])
+def test_how_wide_an_interval_may_be_depends_on_the_cost(cost: int, wide: bool) -> None:
+    def change(function: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
+        noise = 1 + (environment * 7 % 11 - 5) / 100
+        taken = 10 * noise * (cost if function.traced else 1)
+        result.report = FakeReport(taken, 1, result.report.init_ms, result.report.max_memory_mb, None)
+
+    results = run(benchmark(pairs=8), FakeLab(change=change, spread=0))
+    warm = results["summary"][0]["metrics"]["warm_ms"]["ratio"]
+    assert warm is not None
+    interval = warm["interval"]
+    assert interval is not None
+    assert interval["high"] - interval["low"] > 0.1
+    assert ("wide" in codes(results)) is wide
+
+
 def test_without_a_cost_hardly_any_interval_shows_one_on_a_drifting_machine() -> None:
     def change(_f: FakeFunction, environment: int, _i: int, result: FakeResult) -> None:
         old = result.report
