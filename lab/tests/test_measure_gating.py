@@ -487,3 +487,38 @@ def test_a_file_whose_deciding_check_is_not_there_is_still_reported() -> None:
 def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = machine.describe()
     monkeypatch.setattr(machine, "describe", lambda _python=None: facts)
+
+
+def test_cold_starts_alone_get_further_looks_without_warm_invocations() -> None:
+    """Warm invocations and memory are decided by the whole pairs; what only starts is in neither."""
+
+    def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
+        old = result.report
+        swing = (environment // 2 % 10 - 4.5) / 30  # of cold starts only: too wide to tell
+        cold = 50 * (1.05 + swing) if is_candidate(function) else 50.0
+        memory = 2**20 * (40 + 5 * index)
+        duration = 1.0 if index == 0 else 3.0
+        result.report = replace(
+            old,
+            init_ms=None if index else cold,
+            duration_ms=duration,
+            peak_rss=memory,
+            peak_with_cache=memory,
+        )
+
+    config = GateConfig(warm=4, metrics=("cold", "warm", "memory"))
+    results = run(lab=FakeLab(seed=2, spread=0, change=change), config=config)
+    gate = found(results)
+    assert [look["pairs"] for look in gate["looks"]] == [10, 20, 40, 60, 120, 240]
+    assert results["counts"]["pairs"] == 240
+    metrics = results["summary"][0]["metrics"]
+    assert len(metrics["cold_ms"]["pairs"]) == 240
+    assert len(metrics["warm_ms"]["pairs"]) == len(metrics["memory_mb"]["pairs"]) == 10
+    assert {pair["baseline"] for pair in metrics["memory_mb"]["pairs"]} == {60}
+    assert {check["verdict"] for check in checks(results, "regression")} == {"PASS", "INCONCLUSIVE"}
+
+
+def test_who_says_how_many_pairs_there_are_gets_those() -> None:
+    config = GateConfig(warm=2, metrics=("cold",), pairs=(8, 12))
+    results = run(slower(1.05), spread=0.2, config=config)
+    assert [look["pairs"] for look in found(results)["looks"]] == [8, 12]

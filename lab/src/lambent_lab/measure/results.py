@@ -17,6 +17,7 @@ from lambent_lab import strictjson
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import conforming
 from lambent_lab.measure.shape import (
+    COLD,
     FAMILY,
     METRICS,
     OPTIONAL_METRICS,
@@ -50,6 +51,7 @@ from lambent_lab.measure.shape import (
 )
 
 __all__ = [
+    "COLD",
     "METRICS",
     "OPTIONAL_METRICS",
     "SCHEMA",

@@ -51,6 +51,8 @@ class Run:
         self.samples: list[Sample] = [] if earlier is None else earlier["samples"]
         self.imports: dict[str, ImportNode] = {} if earlier is None else earlier["imports"]
         self.box: Box | None = None if earlier is None else earlier["box"]
+        self.warm = benchmark.warm
+        """Warm invocations of the environments that come; none where only cold starts are still asked for."""
         self._lab = lab
         self._progress = progress
         self._sides = benchmark.sides
@@ -148,19 +150,19 @@ class Run:
 
     def _size(self, plan: Sequence[Block]) -> tuple[int, int]:
         environments = sum(len(block.order) for block in plan)
-        return environments, environments * (1 + self.benchmark.warm)
+        return environments, environments * (1 + self.warm)
 
     def _block(self, block: Block) -> None:
         place = (block.memory_mb, block.python)
         works = [side for side in block.order if (side, place) not in self._broken]
         if BASELINE not in works or len(works) == 1:
             works = []
-        self._progress.skip((len(block.order) - len(works)) * (1 + self.benchmark.warm))
+        self._progress.skip((len(block.order) - len(works)) * (1 + self.warm))
         # What is outside the lab has one environment at a time, or none of its own for each side.
         together = all(self._sides[side].kind == "lab" for side in works)
         turns = random.Random(f"{self.benchmark.seed}/{block.number}")  # noqa: S311  # as in `plan`
         for sides in [works] if together else [[side] for side in works]:
-            self._samples(block.number, block.kind, sides, place, self.benchmark.warm, turns.shuffle)
+            self._samples(block.number, block.kind, sides, place, self.warm, turns.shuffle)
 
     def _samples(
         self,

@@ -371,5 +371,8 @@ what the processes held resident; `page_cache_mb` is the high-water mark of all 
 page cache. The latter two are in a cell only where the box measures them.
 """
 
+COLD = frozenset({"cold_ms", "init_ms", "first_ms", "cold_cpu_ms"})
+"""The metrics that a cold start alone has."""
+
 OPTIONAL_METRICS = frozenset({"peak_rss_mb", "page_cache_mb"})
 """The metrics that a cell has only where some sample has them."""

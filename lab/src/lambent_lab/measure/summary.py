@@ -42,6 +42,7 @@ PHASES = (
 """The phases of a cell, as keys of a sample's values."""
 
 
+_MEMORY = frozenset({"memory_mb", "peak_rss_mb", "page_cache_mb"})
 _STEPWISE: dict[str, Literal["duration_ms", "cpu_ms"]] = {"warm_ms": "duration_ms", "warm_cpu_ms": "cpu_ms"}
 
 
@@ -109,10 +110,13 @@ def _version(python: str | None) -> tuple[tuple[int, ...], str]:
 
 def pair_values(pairs: Iterable[tuple[Sample, Sample]], name: str) -> list[PairValue]:
     """The differences and ratios of the pairs that have this value on both sides."""
+    pairs = [(upper, lower) for upper, lower in pairs if name in upper["values"] and name in lower["values"]]
+    if name in _MEMORY and pairs:
+        # Of environments that ran as long: what only starts takes less.
+        longest = max(_ran(pair) for pair in pairs)
+        pairs = [pair for pair in pairs if _ran(pair) == longest]
     found: list[PairValue] = []
     for upper, lower in pairs:
-        if name not in upper["values"] or name not in lower["values"]:
-            continue
         candidate, baseline = upper["values"][name], lower["values"][name]
         steps = _steps(upper, lower, name) or [(candidate, baseline)]
         value: PairValue = {
@@ -125,6 +129,10 @@ def pair_values(pairs: Iterable[tuple[Sample, Sample]], name: str) -> list[PairV
             value["ratio"] = statistics.median(above / below for above, below in steps)
         found.append(value)
     return found
+
+
+def _ran(pair: tuple[Sample, Sample]) -> int:
+    return min(len(sample["invocations"]) for sample in pair)
 
 
 def _steps(upper: Sample, lower: Sample, name: str) -> list[tuple[float, float]]:

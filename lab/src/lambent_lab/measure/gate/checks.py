@@ -54,7 +54,7 @@ def judged(results: Results, config: GateConfig) -> list[Check]:
     everywhere = any(check["memory_mb"] is None for check in checks)
     several = len({cell["python"] for cell in results["summary"]}) > 1
     pairs = gated(results, config)
-    confidence = decision.confidence_for(max(1, len(pairs)), config.pairs)
+    confidence = decision.confidence_for(max(1, len(pairs)), config.looks())
     for cell in results["summary"]:
         checks += _success(cell, config, several=several)
         checks += _spans(results, cell, config, several=several)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure.gate import decision
+from lambent_lab.measure.shape import COLD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 METRICS = {
@@ -95,6 +96,16 @@ class GateConfig:
     def metric_names(self) -> tuple[str, ...]:
         """The gated metrics as result files name them."""
         return tuple(METRICS[name] for name in self.metrics or DEFAULT_METRICS)
+
+    def looks(self) -> tuple[int, ...]:
+        """After how many pairs the question may be asked."""
+        return looks_of(self.pairs, self.metrics)
+
+
+def looks_of(pairs: Sequence[int], metrics: Sequence[str] | None) -> tuple[int, ...]:
+    """After how many pairs the question may be asked. Who says how many pairs there are gets those."""
+    cold = any(METRICS[name] in COLD for name in metrics or DEFAULT_METRICS)
+    return (*pairs, *(decision.COLD_LOOKS if cold and tuple(pairs) == decision.LOOKS else ()))
 
 
 def share(value: object) -> float:

@@ -40,6 +40,9 @@ MIN_PAIRS = 8
 LOOKS = (10, 20, 40, 60)
 """After how many pairs the question is asked; after the last one the answer is INCONCLUSIVE."""
 
+COLD_LOOKS = (120, 240)
+"""Further looks, where only cold starts are still open: they take little, and a pair has but one a side."""
+
 EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 """What `lambent gate` ends with."""
 

@@ -16,7 +16,7 @@ from lambent_lab.measure.bench import assemble
 from lambent_lab.measure.gate import counting, decision
 from lambent_lab.measure.gate.config import GateConfig
 from lambent_lab.measure.gate.history import against
-from lambent_lab.measure.gate.section import section, undecided
+from lambent_lab.measure.gate.section import only_cold_open, section, undecided
 from lambent_lab.measure.progress import Silence
 from lambent_lab.measure.runner import Run
 
@@ -45,7 +45,7 @@ class Gate:
         """Refuse a question that so few pairs can never answer. Raises UsageError."""
         cells = len(self.benchmark.sizes) * len(self.benchmark.interpreters)
         comparisons = len(self.config.metric_names()) * cells
-        looks = self.config.pairs
+        looks = self.config.looks()
         confidence = decision.confidence_for(comparisons, looks)
         if decision.first_look(looks, confidence) is None:
             each = 1 - (1 - decision.CONFIDENCE) / comparisons
@@ -79,7 +79,8 @@ class _Gating:
     def measure(self) -> None:
         """Preflight, counts, and as many pairs as it takes. Raises LabError when environments break."""
         done = 0
-        for look in self._asked.config.pairs:
+        config = self._asked.config
+        for look in config.looks():
             planned = self.run.plan(
                 look - done, decision.aa_pairs(look) - (decision.aa_pairs(done) if done else 0)
             )
@@ -92,8 +93,10 @@ class _Gating:
             done = look
             found = self.judge(self.results())
             self.looks.append({"pairs": look, "verdict": found["verdict"]})
-            if not undecided(found):
+            cold = only_cold_open(found)
+            if not undecided(found) or (look >= config.pairs[-1] and not cold):
                 return
+            self.run.warm = 0 if cold else self.benchmark.warm
 
     def results(self, *, interrupted: bool = False, error: str | None = None) -> Results:
         """The file's content so far, without its verdict."""

@@ -5,13 +5,14 @@ The section follows from the rest of the file and the limits: whoever has both c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure.gate import counts, decision
 from lambent_lab.measure.gate.checks import decisive, gated, judged, verdict
-from lambent_lab.measure.gate.config import as_json
+from lambent_lab.measure.gate.config import as_json, looks_of
 from lambent_lab.measure.gate.words import percent
 from lambent_lab.measure.plan import BASELINE
+from lambent_lab.measure.results import COLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def section(
         "decided_by": None if deciding is None else checks.index(deciding),
         "max_regression": config.max_regression,
         "gated": comparisons,
-        "confidence": decision.confidence_for(max(1, comparisons), config.pairs),
+        "confidence": decision.confidence_for(max(1, comparisons), config.looks()),
         "looks": [*looks],
         "checks": checks,
         "counts": counted,
@@ -63,6 +64,12 @@ def undecided(found: GateSection) -> bool:
     return found["verdict"] == "INCONCLUSIVE" and not any(
         check["rule"] == "failures" for check in found["checks"]
     )
+
+
+def only_cold_open(found: GateSection) -> bool:
+    """Whether what is still open is about cold starts only, so that further pairs need nothing else."""
+    subjects = {check["subject"] for check in found["checks"] if check["verdict"] == "INCONCLUSIVE"}
+    return bool(subjects) and subjects <= COLD
 
 
 def _counted(results: Results, taken: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -122,8 +129,8 @@ def _reason(results: Results, checks: Sequence[Check], deciding: Check | None, o
 
 def error_text(found: GateSection) -> str:
     """How probable a wrong FAIL is at most, as a sentence."""
-    looks = found["config"]["pairs"]
-    assert isinstance(looks, list)
+    config: Any = found["config"]
+    looks = looks_of(config["pairs"], config["metrics"])
     chance = decision.chances(0.5, looks, found["confidence"]).fail * max(1, found["gated"])
     metrics = f"{found['gated']} gated metric{'s' if found['gated'] != 1 else ''}"
     asked = f"up to {len(looks)} looks" if len(looks) > 1 else "one look"
