@@ -267,9 +267,9 @@ def page(document: dict[str, object]) -> str:
         "",
         "Each gate is a whole one, as `lambent gate` runs it: a lab of its own, pairs of fresh environments, "
         "A/A pairs, up to 60 pairs, and up to 240 of cold starts only. *Found* is a gate that said what "
-        "there was to say: PASS for the copy; FAIL by the warm invocation; FAIL with the import's name; FAIL by "
-        "the count of spans. *Held*: found "
-        "as often as promised, and never the opposite verdict (no FAIL of a copy, no PASS of the others). "
+        "there was to say: PASS for the copy; FAIL by the warm invocation; FAIL with the import's name; FAIL "
+        "by the count of spans. *Held*: found as often as promised, and never the opposite verdict (no FAIL "
+        "of a copy, no PASS of the others). "
         "Pairs and seconds are medians.",
         "",
         *table(outcomes),
