@@ -134,6 +134,18 @@ def test_an_environment_is_compared_with_another_one_of_the_same_function() -> N
     assert len(again.events) == 2 * 3
 
 
+def test_neither_of_two_alike_is_always_started_first() -> None:
+    lab = FakeLab()
+    results = run(benchmark(pairs=8, aa=8), lab)
+    started = [function.name for function in lab.environments if function.name.endswith("baseline-128")]
+    alike = [name for name in started if name == "again-baseline-128"]
+    assert len(alike) == 8
+    blocks = [lab.environments[i : i + 2] for i in range(2, len(lab.environments), 2)]
+    firsts = {block[0].name for block in blocks if {each.name for each in block} == {alike[0], started[0]}}
+    assert firsts == {"again-baseline-128", "bench-baseline-128"}
+    assert results["counts"]["aa_pairs"] == 8
+
+
 def test_a_slow_moment_of_the_machine_is_in_no_warm_figure() -> None:
     turns = 0
 

@@ -183,6 +183,9 @@ class Run:
             )
             together.append((sample, self._function(side, place, again=side in sides[:i])))
         self.samples += [sample for sample, _ in together]
+        if kind == "aa":
+            # Who starts second finds another machine. Candidate and base are in random order already.
+            shuffle(together)
         times = [time.monotonic()]
 
         def done(function: FunctionLike) -> None:
