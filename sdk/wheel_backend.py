@@ -2,11 +2,11 @@
 
 Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold
 start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
-modules whose names users write: those that `lambent` itself offers keep both (of a public docstring the first
-paragraph), the exporters and what users are handed by others (`HANDED`) their types, but for private functions.
-All are indented by single spaces. Every statement stays on its line, so that a traceback fits the repository. What a cold start
-loads is there a second time, in few files (`wheel_bundle`). The source distribution and editable installs are
-flit's own, unchanged.
+modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
+paragraph), the exporters and what users are handed by others (`HANDED`) their types; private functions keep
+neither. All are indented by single spaces. Every statement stays on its line, so that a traceback fits the
+repository. What a cold start loads is there a second time, in few files (`wheel_bundle`). The source
+distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
