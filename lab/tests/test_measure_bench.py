@@ -231,6 +231,33 @@ def test_a_tracer_that_records_nothing_is_a_failure() -> None:
     assert texts[0].startswith("0 of 24 invocations delivered a trace at 128 MB")
 
 
+@pytest.mark.parametrize(
+    ("baseline", "base_spans", "severity"),
+    [
+        (None, 0, "failure"),
+        ("DD_TRACE_ENABLED=false", 0, "failure"),  # any variable may be the switch of somebody's tracing
+        ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE=sync", 0, "failure"),
+        ("other/app.handler", 0, "warning"),  # two functions are compared as what they are
+        ("other/app.handler", 2, "failure"),  # the candidate's tracing is what is missing
+    ],
+)
+def test_how_severe_it_is_that_no_spans_arrive_depends_on_what_is_compared(
+    baseline: str | None, base_spans: int, severity: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "app.py").touch()
+
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        base = function.name.startswith("bench-baseline")
+        result.spans = [object()] * base_spans if base else []
+
+    candidate, other = sides("hello/app.handler", baseline, {}, locate)
+    results = run(replace(benchmark(), candidate=candidate, baseline=other), FakeLab(change=change))
+    said = [doubt["severity"] for doubt in results["warnings"] if doubt["code"] == "no-spans"]
+    assert said == [severity]
+    assert exit_code(results) == (severity == "failure")
+
+
 def test_a_baseline_that_traces_although_switched_off_is_a_failure() -> None:
     def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
         result.spans = [object()]
