@@ -107,7 +107,7 @@ def start(folder: Path, source: str, wanted: dict[str, Any], env: dict[str, str]
     variables = {**os.environ, **own}
     document = json.dumps({"code": str(code), **wanted})
     # By length: what lies in another one of them is mounted after it.
-    packages = [Path(package.__file__).parents[1] for package in (lambent, lambent_lab)]
+    packages = [Path(str(package.__file__)).parents[1] for package in (lambent, lambent_lab)]
     reachable = sorted({str(path) for path in (sys.base_prefix, sys.prefix, folder, *packages)}, key=len)
     return subprocess.Popen(
         [sys.executable, "-c", BECOME, str(UID), ":".join(reachable), sys.executable, "-c", LAB, document],
