@@ -532,7 +532,27 @@ def test_import_trees_come_from_environments_of_their_own() -> None:
     assert results["imports"]["baseline"]["cumulative_us"] == 900 - 4
     assert results["imports"]["candidate"]["cumulative_us"] == 900 - 7
     assert [child["name"] for child in results["imports"]["candidate"]["children"]] == ["slow_module"]
+    assert results["imports_added"] == {"candidate": []}
     assert len(results["samples"]) == 2 + 16
+
+
+def test_the_file_says_what_each_variant_loads_that_the_baseline_does_not() -> None:
+    line = "import time:      {0} |       {0} | {1}"
+
+    def change(function: FakeFunction, _environment: int, _i: int, result: FakeResult) -> None:
+        if "PYTHONPROFILEIMPORTTIME" in function.env:
+            mine = [line.format(100, "app")]
+            if "baseline" not in function.name:
+                mine.append(line.format(300, f"only_{function.name.split('-')[1]}"))
+            result.log = "\n".join(mine)
+
+    results = run(replace(three_sides(memory_mb=(128,)), imports=True), FakeLab(change=change))
+    added = results["imports_added"]
+    assert {side: [each["name"] for each in found] for side, found in added.items()} == {
+        side: [f"only_{side}"] for side in results["imports"] if side != "baseline"
+    }
+    assert added.keys() == {"sync", "async", "late"}
+    assert loads(dumps(results))["imports_added"] == added
 
 
 def test_without_import_times_there_is_no_tree() -> None:
@@ -542,6 +562,7 @@ def test_without_import_times_there_is_no_tree() -> None:
 
     results = run(replace(benchmark(pairs=8), imports=True), FakeLab(change=change))
     assert results["imports"] == {}
+    assert "imports_added" not in results
     assert results["counts"]["pairs"] == 8
 
 
