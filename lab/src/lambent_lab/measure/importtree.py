@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lambent_lab.measure.results import ImportNode
+    from lambent_lab.measure.results import ImportAdded, ImportNode
 
 VARIABLE = {"PYTHONPROFILEIMPORTTIME": "1"}
 """What makes an interpreter write its import times; it stands for `-X importtime`."""
@@ -106,6 +106,31 @@ def flat(tree: ImportNode) -> dict[str, int]:
         found[node["name"]] = found.get(node["name"], 0) + node["self_us"]
         waiting += node["children"]
     return found
+
+
+def added(baseline: ImportNode, candidate: ImportNode) -> list[ImportAdded]:
+    """The modules that only the candidate loads, each with those that it brings; dearest first.
+
+    What such a module brings is not named again, unless a module that both load stands between.
+    """
+    known = flat(baseline)
+    found: list[ImportAdded] = []
+    waiting: list[tuple[ImportNode, str, ImportAdded | None]] = [
+        (child, "", None) for child in candidate["children"]
+    ]
+    while waiting:
+        node, parent, brought_by = waiting.pop()
+        name, own = node["name"], node["self_us"]
+        if name in known:
+            brought_by = None
+        elif brought_by is None:
+            brought_by = {"name": name, "parent": parent, "self_us": own, "cumulative_us": own, "modules": 1}
+            found.append(brought_by)
+        else:
+            brought_by["cumulative_us"] += own
+            brought_by["modules"] += 1
+        waiting += [(child, name, brought_by) for child in node["children"]]
+    return sorted(found, key=lambda each: (-each["cumulative_us"], each["name"], each["parent"]))
 
 
 def dearer(baseline: ImportNode, candidate: ImportNode) -> list[tuple[str, int]]:
