@@ -155,7 +155,9 @@ def test_a_name_that_could_be_base64_is_kept_as_it_is(text: str) -> None:
     assert Capture().text({"order": text}) == json.dumps({"order": text}, separators=(",", ":"))
 
 
-@pytest.mark.parametrize("text", ['{"password": "%s"', '[{"token":"%s"}', '["a", {"secret": "%s"}]', '[["token: %s"'])
+@pytest.mark.parametrize(
+    "text", ['{"password": "%s"', '[{"token":"%s"}', '["a", {"secret": "%s"}]', '[["token: %s"']
+)
 def test_json_in_base64_is_looked_into(text: str) -> None:
     encoded = base64.b64encode(text.replace("%s", SECRET).encode()).decode()
     shown = Capture().text({"data": encoded})
