@@ -71,8 +71,6 @@ FAILURES = (
 )
 """What can go wrong: the error document's type, REPORT's status, and what serves the next invocation."""
 
-PARTS_OF = {"attribute_count_limit": "limits"}
-
 
 def shown(default: object) -> str:
     """Return a default as a reader would write it into a variable."""
