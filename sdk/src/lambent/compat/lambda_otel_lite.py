@@ -11,10 +11,19 @@ environment and an argument for the mode the environment wins, as in the origina
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import lambent
+from lambent import __version__
+from lambent.compat._lambda_otel_lite import (
+    Defaults,
+    EnvVars,
+    LambdaSpanProcessor,
+    ProcessorMode,
+    ResourceAttributes,
+    SpanAttributes,
+    TriggerType,
+)
 from lambent.compat._returning import tell_returned
 from lambent.config import read
 from lambent.diagnostics import say_once
@@ -39,6 +48,7 @@ __all__ = [
     "EnvVars",
     "LambdaSpanProcessor",
     "ProcessorMode",
+    "ResourceAttributes",
     "SpanAttributes",
     "TelemetryCompletionHandler",
     "TracedHandler",
@@ -50,94 +60,11 @@ __all__ = [
     "default_extractor",
     "get_lambda_resource",
     "init_telemetry",
+    "processor_mode",
     "traced_handler",
 ]
 
-
-class ProcessorMode(str, Enum):  # noqa: UP042  # its text is "ProcessorMode.SYNC" in the original
-    """When spans are exported."""
-
-    SYNC = "sync"
-    ASYNC = "async"
-    FINALIZE = "finalize"
-
-    @classmethod
-    def from_env(cls, env_var: str, default: ProcessorMode | None = None) -> ProcessorMode | None:
-        """Return the mode that a variable names, the default where it is not set. Raises ValueError."""
-        word = read({}).variables.get(env_var, "").strip().lower()
-        return cls(word) if word else default
-
-    @classmethod
-    def resolve(
-        cls,
-        config_value: ProcessorMode | None = None,
-        env_var: str = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE",
-    ) -> ProcessorMode:
-        """Return the variable's mode, else the one given, else `sync`. A mode that does not exist is said."""
-        default = config_value or cls.SYNC
-        try:
-            return cls.from_env(env_var, default) or default
-        except ValueError as error:
-            say_once(f"variable {env_var}", f"{env_var} is ignored: {error}")
-            return default
-
-
-class EnvVars:
-    """The variables that are read."""
-
-    PROCESSOR_MODE = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE"
-    QUEUE_SIZE = "LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE"
-    COMPRESSION_LEVEL = "OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL"
-    SERVICE_NAME = "OTEL_SERVICE_NAME"
-    RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
-    OTEL_PROPAGATORS = "OTEL_PROPAGATORS"
-
-
-class Defaults:
-    """What holds where a variable is not set."""
-
-    QUEUE_SIZE = 2048
-    COMPRESSION_LEVEL = 6
-    SERVICE_NAME = "unknown_service"
-    PROCESSOR_MODE = "sync"
-
-
-class TriggerType:
-    """Values of `faas.trigger`; any other text will do as well."""
-
-    DATASOURCE = "datasource"
-    HTTP = "http"
-    PUBSUB = "pubsub"
-    TIMER = "timer"
-    OTHER = "other"
-
-
-class SpanAttributes:
-    """What an extractor says of an event."""
-
-    def __init__(
-        self,
-        trigger: str,
-        attributes: dict[str, Any],
-        span_name: str | None = None,
-        carrier: dict[str, str] | None = None,
-        kind: object = 1,
-        links: list[Any] | None = None,
-    ) -> None:
-        self.trigger = trigger
-        self.attributes = attributes
-        self.span_name = span_name
-        self.carrier = carrier
-        self.kind = kind
-        self.links = links
-
-
-class LambdaSpanProcessor:
-    """An exporter with lambent's queue before it: in `span_processors`, it stands for the exporter."""
-
-    def __init__(self, span_exporter: object, max_queue_size: int = Defaults.QUEUE_SIZE) -> None:
-        self.span_exporter = span_exporter
-        self.max_queue_size = max_queue_size
+processor_mode = ProcessorMode.resolve()
 
 
 class TelemetryCompletionHandler:
@@ -197,7 +124,8 @@ def init_telemetry(
     if processor_mode is not None and not environment.variables.get(EnvVars.PROCESSOR_MODE):
         arguments["mode"] = processor_mode.value
     if span_processors is not None:
-        ours = [each for each in span_processors if isinstance(each, LambdaSpanProcessor)]
+        # Not one that does more: that is asked to.
+        ours = [each for each in span_processors if type(each) is LambdaSpanProcessor]
         arguments["processors"] = [each for each in span_processors if each not in ours]
         arguments["exporters"] = [each.span_exporter for each in ours] or "none"
         if ours and "LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE" not in environment.variables:
@@ -238,7 +166,6 @@ def get_lambda_resource(custom_resource: Any = None) -> Any:
     """Return what is detected, as OpenTelemetry's `Resource`, with another one merged over it."""
     from opentelemetry.sdk.resources import Resource
 
-    from lambent import __version__
     from lambent.resource import detect
 
     found = Resource(detect(read({}), __version__).attributes)  # type: ignore[arg-type]  # attribute values
@@ -403,6 +330,9 @@ def default_extractor(event: Any, context: Any) -> SpanAttributes:
         value = getattr(context, name, None)
         if isinstance(value, str):
             attributes[attribute] = value
+    account = str(attributes.get("cloud.resource_id")).split(":")[4:5]
+    if account:
+        attributes["cloud.account.id"] = account[0]
     carrier = dict(found.carrier) or (
         flat(event.get("headers"), every=True) if isinstance(event, dict) else None
     )
