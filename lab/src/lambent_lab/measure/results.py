@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lambent_lab import strictjson
 from lambent_lab.errors import LabError, UsageError
@@ -49,6 +48,9 @@ from lambent_lab.measure.shape import (
     TargetInfo,
     TargetKind,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "COLD",
