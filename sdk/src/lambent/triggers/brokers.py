@@ -7,6 +7,8 @@ from lambent.triggers.parts import Record, headers, last, put, seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lambent.triggers import Description
     from lambent.triggers.messaging import Raw, Source
 
@@ -30,7 +32,9 @@ def describe_batch(source: str, event: Raw) -> Description | None:
     ]
     if not found and not isinstance(held, (dict, list)):
         return None
-    return describe(_SOURCES[source], found, transformed if source == "firehose" else failures)
+    return describe(
+        _SOURCES[source], found, _transformation_of(len(found)) if source == "firehose" else failures
+    )
 
 
 def describe_list(source: str, batch: list[object]) -> Description:
@@ -47,13 +51,26 @@ def one_record(raw: Raw) -> Record | None:
     return None
 
 
-def transformed(response: object) -> Raw | None:
-    """Return how many records a Firehose transformation could not process."""
-    items = response.get("records") if isinstance(response, dict) else None
-    if not isinstance(items, list):
-        return None
-    failed = [each for each in items if isinstance(each, dict) and each.get("result") == "ProcessingFailed"]
-    return {"lambent.batch.failed": len(failed)}
+def _transformation_of(count: int) -> Callable[[object], Raw]:
+    """Return what reads how many of so many records a Firehose transformation failed on, or left out.
+
+    Firehose takes a record that is not answered with one of its words for one that failed.
+    """
+
+    def transformed(response: object) -> Raw:
+        items = response.get("records") if isinstance(response, dict) else None
+        results = [
+            each.get("result")
+            for each in (items if isinstance(items, list) else ())
+            if isinstance(each, dict)
+        ]
+        dropped = results.count("Dropped")
+        return {
+            "lambent.batch.failed": max(0, count - results.count("Ok") - dropped),
+            "lambent.batch.dropped": dropped,
+        }
+
+    return transformed
 
 
 def _transformation(raw: Raw) -> dict[str, str]:
