@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools import schema, triggers
+from tools import api, schema, triggers
 from tools.options import MEANINGS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
@@ -473,6 +473,7 @@ def main() -> int:
     pages = {
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "python.md": api.page(NOTE),
         REFERENCE / "runtime-api.md": runtime(),
         REFERENCE / "extensions.md": extensions(),
         REFERENCE / "environment.md": environment(),
