@@ -300,9 +300,9 @@ def _handler(
 
     def answer(batch: Batch, failures: set[int]) -> dict[str, Any]:
         if batch.source == "firehose":
-            from lambent.transformation import answer
+            from lambent.triggers.brokers import answer_of
 
-            return answer(batch.messages, batch.results)
+            return answer_of(batch.messages, batch.results)
         identifiers = [each.id for each in batch.messages if id(each.raw) in failures]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in identifiers]}
 
@@ -356,7 +356,7 @@ def _handler(
 def _take(batch: Batch, process: Any, raw: Any, given: object) -> None:
     """Keep what a function has made of a record, where its source wants to know."""
     if batch.source == "firehose":
-        from lambent.transformation import result_of
+        from lambent.triggers.brokers import result_of
 
         batch.results[id(raw)] = found = result_of(raw, given)
         if found["result"] not in ("Ok", "Dropped") and isinstance(process, Process):
