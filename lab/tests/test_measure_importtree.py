@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, added, dearer, entry, flat, least, parse
+from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, added, entry, flat, least, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,12 +96,6 @@ def test_the_entry_loads_the_handlers_module_so_that_it_is_in_the_tree(handler: 
     module = handler.removesuffix(".handler").replace("/", ".")
     [found] = [node for top in tree["children"] for node in (top, *top["children"]) if node["name"] == module]
     assert "colorsys" in {child["name"] for child in found["children"]}
-
-
-def test_the_module_that_made_the_difference_comes_first() -> None:
-    before = node(ROOT, 0, [node("app", 100, [node("json", 900, [])])])
-    after = node(ROOT, 0, [node("app", 150, [node("json", 890, []), node("slow", 5000, [])])])
-    assert dearer(before, after) == [("slow", 5000), ("app", 50)]
 
 
 def test_the_least_of_several_trees_has_no_waiting_in_it() -> None:

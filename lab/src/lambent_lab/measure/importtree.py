@@ -131,13 +131,3 @@ def added(baseline: ImportNode, candidate: ImportNode) -> list[ImportAdded]:
             brought_by["modules"] += 1
         waiting += [(child, name, brought_by) for child in node["children"]]
     return sorted(found, key=lambda each: (-each["cumulative_us"], each["name"], each["parent"]))
-
-
-def dearer(baseline: ImportNode, candidate: ImportNode) -> list[tuple[str, int]]:
-    """The modules that cost the candidate more than the baseline, with how much more in µs; dearest first.
-
-    A module that the baseline does not import costs what it costs.
-    """
-    before, after = flat(baseline), flat(candidate)
-    more = [(name, cost - before.get(name, 0)) for name, cost in after.items()]
-    return sorted((each for each in more if each[1] > 0), key=lambda each: (-each[1], each[0]))
