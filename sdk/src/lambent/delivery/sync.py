@@ -92,7 +92,7 @@ class SyncDelivery:
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
-        self._room = self._fresh = min(self.size, _UNMEASURED, config.queue_bytes >> 16)
+        self._room = self._fresh = min(self.size, _UNMEASURED, config.queue_bytes >> 17)
         self._bytes = self._measured = self._written = 0
         self._dropped = 0  # since it was last said
         self._why = ""
