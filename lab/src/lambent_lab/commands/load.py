@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def command(
         )
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output, page)
+    writable(output, page)
     plan = Load(
         users=users,
         duration_s=duration,

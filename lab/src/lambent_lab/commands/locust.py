@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def command(
         raise UsageError("--workers starts a master and its workers here: leave out --master and --worker.")
     payload = load_event(event)
     if role != "worker":
-        run_output.writable(output, page)
+        writable(output, page)
     with ExitStack() as stack:
         url, endpoint = stack.enter_context(_reachable(target, endpoint_url))
         plan = {

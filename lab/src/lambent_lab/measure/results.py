@@ -120,9 +120,16 @@ def dumps(results: Results) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put text into a file in one step: a reader finds the old content or the new one. Raises LabError."""
+    """Put text into a file in one step: a reader finds the old content or the new one. Raises LabError.
+
+    A link stays, and its file is renewed; a device or a pipe, /dev/null for one, is written as it is.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        target = path.resolve()
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise LabError(f"Could not write {path}: {error.strerror}.") from error
     try:
@@ -131,7 +138,7 @@ def write_text(path: Path, text: str) -> None:
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
+        Path(temporary).replace(target)
     except OSError as error:
         raise LabError(f"Could not write {path}: {error.strerror}.") from error
     finally:
