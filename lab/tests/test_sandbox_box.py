@@ -337,7 +337,7 @@ def test_shared_memory_counts_once_against_a_sampled_limit() -> None:
             roomy.sample()
             assert roomy.kills() == 0
             assert 60 << 20 < (roomy.peak() or 0) < 128 << 20
-            assert sum(signals.peaks_rss(tree.descendants())) > 240 << 20
+            assert sum(peak for peak, _ in signals.residents(tree.descendants())) > 240 << 20
             tight.sample()
             assert tight.kills() == 1
         finally:

@@ -143,7 +143,10 @@ class State:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.client: Any = None
-        self.beginning = header.begin("load", plan.get("command", ()))
+        python = None if plan.get("python") is None else Path(plan["python"])
+        self.beginning = header.begin("load", plan.get("command", ()), python)
+        if plan.get("target", {"kind": "lab"})["kind"] != "lab":
+            self.beginning.machine["function_python"] = None  # it runs elsewhere
         self.collected = Collected(float(plan.get("ramp_up_s", 0.0)))
         self.workers: set[str] = set()
         self.stopped_s: float | None = None
@@ -214,6 +217,8 @@ def _write(mine: State) -> None:
     test = load.LoadTest(
         load=Load(users=plan["users"], duration_s=plan["duration_s"], ramp_up_s=plan["ramp_up_s"], seed=0),
         target=plan["target"],
+        memory_mb=plan["memory_mb"],
+        timeout_s=plan["timeout_s"],
         max_error_rate=plan["max_error_rate"],
         event_name=plan["event_name"],
         command=tuple(plan["command"]),
@@ -230,7 +235,7 @@ def _write(mine: State) -> None:
             "arrivals": None,
             "pause_s": plan["pause_s"],
             "concurrency": None,
-            "memory_mb": None,
+            "memory_mb": plan["memory_mb"],
             "workers": max(1, len(mine.workers)),
         },
     )
