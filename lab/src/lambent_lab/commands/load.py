@@ -103,7 +103,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
 @options.env
 @options.one_python
 @options.otlp
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
+@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @run_output.output("load-results.json")
 @click.option(

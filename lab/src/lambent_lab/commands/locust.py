@@ -82,7 +82,7 @@ _PATIENCE_S = 60.0
 @options.timeout
 @options.env
 @options.one_python
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
+@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @run_output.output("load-results.json")
 @click.pass_context

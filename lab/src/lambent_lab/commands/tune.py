@@ -74,6 +74,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 )
 @click.option(
     "--weight",
+    metavar="SHARE",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
