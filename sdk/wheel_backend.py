@@ -4,9 +4,9 @@ Every byte of a wheel is unpacked into a function, and its modules are read and 
 start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
 modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
 paragraph), the exporters and what users are handed by others (`HANDED`) their types; private functions keep
-neither. All are indented by single spaces. Every statement stays on its line, so that a traceback fits the
-repository. What a cold start loads is there a second time, in few files (`wheel_bundle`). The source
-distribution and editable installs are flit's own, unchanged.
+neither. Without types a module has no `__all__` either. All are indented by single spaces. Every statement
+stays on its line, so that a traceback fits the repository. What a cold start loads is there a second time,
+in few files (`wheel_bundle`). The source distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
@@ -227,8 +227,12 @@ def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit
 
 
 def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find what only types need, where there are none any more."""
+    """Find what only types need, where there are none any more, and an `__all__` that nothing reads."""
     nodes = list(ast.walk(tree))
+    read = any(
+        isinstance(node, ast.Name) and node.id == "__all__" and isinstance(node.ctx, ast.Load)
+        for node in nodes
+    )
     used = any(
         isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Load)
         for node in nodes
@@ -238,8 +242,11 @@ def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
         for node in nodes
     )
     for node in tree.body:
-        if (isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False" and not used) or (
-            isinstance(node, ast.ImportFrom) and node.module == "__future__" and not typed
+        written = ast.unparse(node) if isinstance(node, ast.Assign) else ""
+        if (
+            (written == "TYPE_CHECKING = False" and not used)
+            or (written.startswith("__all__ = ") and not read)
+            or (isinstance(node, ast.ImportFrom) and node.module == "__future__" and not typed)
         ):
             yield *_range(node, starts), b""
 

@@ -51,7 +51,7 @@ class Meaning(ast.NodeTransformer):
             "from __future__ import annotations",
         ):
             return None
-        ours = ("_fill(", "__doc__ = ", "__firstlineno__ = ")
+        ours = ("_fill(", "__doc__ = ", "__firstlineno__ = ", "__all__ = ")
         if isinstance(node, ast.stmt) and ast.unparse(node).startswith(ours):
             return None
         if isinstance(node, ast.Pass) or (

@@ -89,8 +89,9 @@ def writable(*paths: Path | None) -> None:
             raise UsageError("'-' is no name for this file: --json prints what was measured.")
         if path.is_dir() or not path.parent.is_dir():
             raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
-        # A file is put in the place of an older one; a device or a pipe is written itself.
-        where = path if path.exists() and not path.is_file() else path.resolve().parent
+        # A file is put in the place of an older one; a link, a device or a pipe is written itself.
+        itself = path.exists() and (path.is_symlink() or not path.is_file())
+        where = path if itself else path.resolve().parent
         if not os.access(where, os.W_OK):
             raise UsageError(f"Cannot write {path}: {where} is not writable. Name a file in another folder.")
 
