@@ -512,7 +512,7 @@ def _compare(folder: Path, lines: list[str], where: str) -> None:
 
 
 def test_what_two_let_go_of_is_closed_once(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever delivers it, and whoever closes the tracer meanwhile: the number may be another file's by then."""
+    """By who delivers it, and who closes the tracer meanwhile: its number may be another file's by then."""
     leftover = recovery.claim(str(left))
     assert leftover is not None
     closed: list[int] = []
