@@ -185,6 +185,12 @@ def _instrument(*asked: Any) -> None:
     if thread in _nested:
         _nested[thread].append(asked)
         return
+    from lambent.imports import when_whole
+
+    *wanted, library = asked
+    name = library.__name__
+    if when_whole(name, lambda: when_imported(name, _later(_instrument, *wanted))):
+        return
     nested = _nested[thread] = []
     try:
         _apply(*asked)
