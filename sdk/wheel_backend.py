@@ -3,9 +3,10 @@
 Every byte of a wheel is unpacked into a function, and its modules are read and compiled whenever a cold
 start finds no .pyc files. So comments stay in the repository. Docstrings and types do too, but for the
 modules whose names users write: those that `lambent` itself offers keep both (of a docstring the first
-paragraph), the exporters their types; the others are indented by single spaces. Every statement stays on its
-line, so that a traceback fits the repository. What a cold start loads is there a second time, in few files
-(`wheel_bundle`). The source distribution and editable installs are flit's own, unchanged.
+paragraph), the exporters and what users are handed by others (`HANDED`) their types; private functions keep
+neither. Without types a module has no `__all__` either. All are indented by single spaces. Every statement
+stays on its line, so that a traceback fits the repository. What a cold start loads is there a second time,
+in few files (`wheel_bundle`). The source distribution and editable installs are flit's own, unchanged.
 """
 
 from __future__ import annotations
@@ -50,6 +51,12 @@ __all__ = [
 
 PACKAGE = Path("src/lambent")
 
+HANDED = frozenset({
+    "_expected", "batches", "compat.honeyhive", "compat.lambda_otel_lite", "current", "handler",
+    "otel.provider", "propagation.baggage", "resource", "stats", "wire.json", "wire.protobuf",
+})  # fmt: skip
+"""Modules of what the public names return, and of names that are written with their module's."""
+
 
 def build_wheel(
     wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
@@ -76,8 +83,13 @@ def build_wheel(
 
 def _installed(sources: dict[str, str]) -> dict[str, str]:
     """Return the modules as the wheel has them, by their path in the package."""
-    offered = {f"{home.replace('.', '/')}.py" for home in _homes(sources["__init__.py"])}
-    typed = offered.union(path for path in sources if path.startswith("exporters/") and "/_" not in path)
+    homes = _homes(sources["__init__.py"])
+    offered = {path for path in sources if _name(path) in homes}
+    typed = {
+        path
+        for path in sources
+        if path in offered or _name(path) in HANDED or (path.startswith("exporters/") and "/_" not in path)
+    }
     bundles = bundled(
         sources,
         lambda path, source: slim(source, docstrings=path in offered, types=path == "__init__.py"),
@@ -89,29 +101,35 @@ def _installed(sources: dict[str, str]) -> dict[str, str]:
     return {**installed, **bundles}
 
 
+def _name(path: str) -> str:
+    """Return what a module is called in the package, which is itself ""."""
+    return path.removesuffix(".py").removesuffix("__init__").strip("/").replace("/", ".")
+
+
 def _homes(source: str) -> set[str]:
-    """Return the modules of the names that the package offers, and the package's own."""
+    """Return the modules of the names that the package offers, those that are such names, and the package."""
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "_HOMES":
-            return {"__init__", *ast.literal_eval(statement.value).values()}
+            return {"", *[home or name for name, home in ast.literal_eval(statement.value).items()]}
     raise SystemExit("src/lambent/__init__.py has no table _HOMES of the names that it offers")
 
 
 def slim(source: str, *, docstrings: bool, types: bool) -> str:
     """Return a module without its comments, and without docstrings and types unless they are kept.
 
-    Of a docstring that is kept the first paragraph stays: it says what a thing does.
+    Of a docstring that is kept the first paragraph stays: it says what a thing does. Private functions keep
+    neither.
     """
     source = _without(source, _paragraphs if docstrings else _docstrings)
+    source = _without(source, _private_types if types else _types)
     if not types:
-        source = _without(source, _types)
         source = _without(source, _of_types)
     lines = source.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
-    return "".join(lines) if types else _narrow("".join(lines))
+    return _narrow("".join(lines))
 
 
 def _narrow(source: str) -> str:
@@ -158,11 +176,33 @@ def _docstrings(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]
 
 
 def _paragraphs(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find what follows the first paragraph of each docstring."""
-    for begin, end, _ in _docstrings(tree, content, starts):
+    """Find the docstrings of private functions, and what follows the first paragraph of any other."""
+    private = _private(tree, starts)
+    for begin, end, instead in _docstrings(tree, content, starts):
         first = content.find(b"\n\n", begin, end)
-        if first > 0:
+        if any(begin in each for each in private):
+            yield begin, end, instead
+        elif first > 0:
             yield first, end, b'"""'
+
+
+def _private_types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
+    """Find the types of private functions: nobody else calls them."""
+    private = _private(tree, starts)
+    for begin, end, instead in _types(tree, content, starts):
+        if any(begin in each for each in private):
+            yield begin, end, instead
+
+
+def _private(tree: ast.Module, starts: list[int]) -> list[range]:
+    """Return where private functions are; the methods of a private class may be those of a public one."""
+    return [
+        range(*_range(node, starts))
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name.startswith("_")
+        and not node.name.endswith("__")
+    ]
 
 
 def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
@@ -187,8 +227,12 @@ def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit
 
 
 def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find what only types need, where there are none any more."""
+    """Find what only types need, where there are none any more, and an `__all__` that nothing reads."""
     nodes = list(ast.walk(tree))
+    read = any(
+        isinstance(node, ast.Name) and node.id == "__all__" and isinstance(node.ctx, ast.Load)
+        for node in nodes
+    )
     used = any(
         isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Load)
         for node in nodes
@@ -198,8 +242,11 @@ def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
         for node in nodes
     )
     for node in tree.body:
-        if (isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False" and not used) or (
-            isinstance(node, ast.ImportFrom) and node.module == "__future__" and not typed
+        written = ast.unparse(node) if isinstance(node, ast.Assign) else ""
+        if (
+            (written == "TYPE_CHECKING = False" and not used)
+            or (written.startswith("__all__ = ") and not read)
+            or (isinstance(node, ast.ImportFrom) and node.module == "__future__" and not typed)
         ):
             yield *_range(node, starts), b""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools import schema, triggers
+from tools import api, schema, triggers
 from tools.options import MEANINGS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
@@ -70,8 +70,6 @@ FAILURES = (
     ("an extension was late after the answer", "none: the answer stays", "`timeout`", _LATE),
 )
 """What can go wrong: the error document's type, REPORT's status, and what serves the next invocation."""
-
-PARTS_OF = {"attribute_count_limit": "limits"}
 
 
 def shown(default: object) -> str:
@@ -475,6 +473,7 @@ def main() -> int:
     pages = {
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "python.md": api.page(NOTE),
         REFERENCE / "runtime-api.md": runtime(),
         REFERENCE / "extensions.md": extensions(),
         REFERENCE / "environment.md": environment(),

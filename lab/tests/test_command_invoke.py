@@ -202,7 +202,7 @@ def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["invoke", "shop/app.hangs", "--timeout", "1", "--env", f"PORT={port}", "--json"]) == 1
     (line,) = as_json(capsys)
     assert (line["status"], line["payload"]["errorType"]) == ("timeout", "Sandbox.Timedout")
-    assert 1000 <= line["duration_ms"] < 2000
+    assert 1000 <= line["duration_ms"] < 20_000
 
 
 def test_modules_in_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,7 +184,6 @@ def test_what_is_not_invoked(client: Any, server: Server, world: World) -> None:
         )
     for context in ("%%%", base64.b64encode(b"[]").decode(), base64.b64encode(b"x").decode(), "A" * 4000):
         refused("InvalidRequestContentException", 400, call, FunctionName="hello", ClientContext=context)
-    refused("InvalidParameterValueException", 400, call, FunctionName="hello", InvocationType="Event")
     refused("ValidationException", 400, call, FunctionName="hello", InvocationType="Later")
     refused("ValidationException", 400, call, FunctionName="hello", LogType="Head")
     large = json.dumps("x" * 6_291_456).encode()

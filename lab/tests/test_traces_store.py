@@ -101,6 +101,7 @@ def test_traces_are_listed_newest_first(store: Store) -> None:
     assert first.duration_ms == 10.0
     assert [one.trace_id for one in store.traces(limit=1)] == ["2" * 32]
     assert len(store.traces(limit=None)) == 2
+    assert len(store.traces(limit=1 << 80)) == 2
 
 
 def test_a_trace_without_a_root_is_named_by_its_orphan(store: Store) -> None:

@@ -150,6 +150,22 @@ def test_a_wrong_variable_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert "LAMBENT_REDACT_PATTERN" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["W1AAAAAA", "W1T 4TJ0", "WyAAAA", "ewAA", "eyIA", "W3AB"])
+def test_a_name_that_could_be_base64_is_kept_as_it_is(text: str) -> None:
+    assert Capture().text({"order": text}) == json.dumps({"order": text}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"password": "%s"', '[{"token":"%s"}', '["a", {"secret": "%s"}]', '[["token: %s"']
+)
+def test_json_in_base64_is_looked_into(text: str) -> None:
+    encoded = base64.b64encode(text.replace("%s", SECRET).encode()).decode()
+    shown = Capture().text({"data": encoded})
+    assert encoded not in shown
+    assert SECRET not in shown
+    assert REDACTED in shown
+
+
 def test_limits() -> None:
     capture = Capture(depth=2, size=200)
     assert capture.text({"a": {"b": {"c": 1}}}) == '{"a":{"b":"…"}}'

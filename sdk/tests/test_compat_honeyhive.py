@@ -482,6 +482,47 @@ def test_enrichment_as_a_call_and_as_a_block(tracer: HoneyHiveTracer) -> None:
     assert {name: attributes.get(name) for name in expected} == expected
 
 
+def test_arguments_by_position_mean_what_they_do_in_the_original(tracer: HoneyHiveTracer) -> None:
+    other = HoneyHiveTracer.init(test_mode=True)
+
+    def said(part: str) -> dict[str, Any]:
+        return {name: value for name, value in outer.attributes.items() if part in name}
+
+    parts: list[Any] = [{str(number): number} for number in range(7)]
+    names = ("metadata", "metadata", "metrics", "feedback", "inputs", "outputs", "config")
+    with tracer.start_span("outer") as outer, other.start_span("inner") as inner:
+        assert enrich_span(*parts, "late", "event-1", tracer)
+        for number, name in enumerate(names):
+            assert outer.attributes[f"honeyhive_{name}.{number}"] == number
+        assert (said("error"), said("event_id")) == (
+            {"honeyhive_error": "late"},
+            {"honeyhive_event_id": "event-1"},
+        )
+        assert tracer.enrich_span(*parts, {"plan": "pro"}, "later", "event-2", "event-3")
+        assert said("user_properties") == {"honeyhive_user_properties.plan": "pro"}
+        assert (said("error"), said("event_id")) == (
+            {"honeyhive_error": "later"},
+            {"honeyhive_event_id": "event-3"},
+        )
+        session: list[Any] = [{f"s{number}": number} for number in range(7)]
+        assert tracer.enrich_session(*session, "session-1")
+        order = ("metadata", "inputs", "outputs", "config", "feedback", "metrics", "user_properties")
+        for number, name in enumerate(order):
+            assert outer.attributes[f"honeyhive_{name}.s{number}"] == number
+        assert enrich_session("session-1", {"first": 1}, tracer)
+        assert enrich_session("session-1", {"second": 2}, tracer_instance=tracer)
+        assert {"honeyhive_metadata.first", "honeyhive_metadata.second"} <= said("metadata").keys()
+        assert not [name for name in inner.attributes if name.startswith("honeyhive_")]
+    with tracer.with_session("a name", {"question": "?"}, {"m": 1}, {"plan": "free"}, "tests") as made:
+        assert "{" not in made
+        with tracer.start_span("in a session") as outer:
+            assert said("inputs.question") == {"honeyhive_inputs.question": "?"}
+            assert outer.attributes["honeyhive_session_name"] == "a name"
+            assert outer.attributes["session.id"] == made
+    assert flush(tracer_instance=tracer, timeout_millis=100)
+    other.close()
+
+
 # The default tracer.
 
 

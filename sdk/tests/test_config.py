@@ -245,6 +245,8 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"sampler": "coin"}, "use one of"),
         ({"sampler_argument": 2}, "between 0 and 1"),
         ({"sampler_argument": "much"}, "between 0 and 1"),
+        ({"sampler_argument": 10**400}, "between 0 and 1"),
+        ({"timeout": 10**400}, "a number of seconds"),
         ({"propagators": 5}, "names, not int"),
         ({"limits": {"nonsense": 1}}, "with keys among"),
         ({"limits": {"attributes": -1}}, "0 or more"),

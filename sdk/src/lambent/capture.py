@@ -46,6 +46,7 @@ _PATTERNS = (
 )
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_-]{64,}={0,2}")
 _ENCODED = ("ey", "ew", "W3", "Wy", "W1")  # what "{" and "[" look like in base64
+_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*["[\]{\d-])[^\0-\x08\x0b\x0c\x0e-\x1f]*')
 _LABELS = ("name", "key", "Name", "Key")
 _SELF_EVIDENT = frozenset({"datetime", "decimal", "uuid", "pathlib", "ipaddress", "fractions"})
 _ITEMS = 100
@@ -149,12 +150,7 @@ class Capture:
 
     def _clean_text(self, value: str, depth: int, left: list[int]) -> object:
         if value[:2] in _ENCODED and len(value) <= _LOOK_INTO:
-            from binascii import a2b_base64
-
-            try:
-                value = a2b_base64(value).decode()
-            except ValueError:
-                left[0] -= 1  # not base64, or not of text
+            value = _decoded(value)
         if value.lstrip()[:1] in ("{", "[") and len(value) <= _LOOK_INTO and depth > 0:
             from json import dumps, loads
 
@@ -182,6 +178,17 @@ class Capture:
         if isinstance(value, (bool, int, float)) or type(value).__module__.partition(".")[0] in _SELF_EVIDENT:
             return str(value)
         return value.__name__ if isinstance(value, type) else f"<{type(value).__name__}>"
+
+
+def _decoded(text: str) -> str:
+    """Return the JSON that a text is in base64, also if its end is missing; any other text as it is."""
+    from binascii import a2b_base64
+
+    try:
+        inner = a2b_base64(text).decode()
+    except ValueError:  # not base64, or not of text
+        return text
+    return inner if _JSON.fullmatch(inner) else text
 
 
 def _shown(value: object) -> object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
@@ -191,6 +191,33 @@ def test_all_of_a_fed_span(theirs: Theirs, exporter: MemoryExporter) -> None:
     assert twin.instrumentation_scope.schema_url == "https://example.org"
     assert twin.instrumentation_scope.attributes == {"s": 1}
     assert tracer.stats().started == 1
+    tracer.close()
+
+
+def test_what_a_fed_span_lost_is_added_to_what_it_loses_here(exporter: MemoryExporter) -> None:
+    """The other SDK's limits first, then lambent's: both counts are in what is exported."""
+    few = SpanLimits(
+        max_span_attributes=3, max_events=3, max_links=3, max_event_attributes=2, max_link_attributes=2
+    )
+    provider = TracerProvider(span_limits=few, shutdown_on_exit=False)
+    memory = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    trace.set_tracer_provider(provider)
+    fewer = {"attributes": 2, "events": 1, "links": 1, "event_attributes": 1, "link_attributes": 1}
+    tracer = lambent.init(exporter=exporter, otel_provider="feed", limits=fewer)
+    four = dict.fromkeys("abcd", 1)
+    links = [trace.Link(trace.SpanContext(5, number, True), four) for number in range(1, 6)]
+    with trace.get_tracer("library").start_as_current_span("s", attributes=four, links=links) as span:
+        for number in range(7):
+            span.add_event(f"e{number}", four)
+    (theirs,), (twin,) = memory.get_finished_spans(), exporter.spans
+    assert (theirs.dropped_attributes, theirs.dropped_events, theirs.dropped_links) == (1, 4, 2)
+    assert (twin.dropped_attributes, twin.dropped_events, twin.dropped_links) == (1 + 1, 4 + 2, 2 + 2)
+    (event,), (link,) = twin.events, twin.links
+    assert (event.name, theirs.events[-1].dropped_attributes, event.dropped_attributes) == ("e6", 2, 2 + 1)
+    assert (link.context.span_id, theirs.links[-1].dropped_attributes) == (5, 2)
+    assert link.dropped_attributes == 2 + 1
+    provider.shutdown()
     tracer.close()
 
 

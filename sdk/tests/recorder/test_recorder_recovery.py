@@ -573,6 +573,42 @@ print(tracer.stats().recovered)
     assert len(list(tmp_path.iterdir())) <= 2, "the parent's is gone, the last child's may be there"
 
 
+AT_ONCE = """
+import os, sys, threading, lambent
+sys.setswitchinterval(1e-6)
+tracer = lambent.init()
+start = threading.Barrier(4)
+def work(own):
+    start.wait()
+    for number in range(150):
+        with tracer.trace(f"{own}.{number}", attributes={"number": number}):
+            for child in range(3):
+                with tracer.trace(f"{own}.{number}.{child}", attributes={"text": "x" * (number % 100)}):
+                    pass
+threads = [threading.Thread(target=work, args=(own,)) for own in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+os._exit(0)
+"""
+
+
+def test_threads_at_once_lose_no_start_and_no_end(tmp_path: Path) -> None:
+    """Who comes while another thread makes the file, or begins its next part, is recorded all the same."""
+    for attempt in range(6):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        assert run(AT_ONCE, folder, LAMBENT_RECORDER_BYTES=str(16 * SIZE)).returncode == 0
+        (path,) = folder.iterdir()
+        leftover = recovery.claim(str(path))
+        assert leftover is not None
+        names = [span.name for span in leftover.content.finished]
+        assert [span.name for span in leftover.content.unfinished] == []
+        assert len(names) == len(set(names)) == 4 * 150 * 4
+        leftover.remove()
+
+
 def test_first_spans_at_once_make_one_recorder(tmp_path: Path) -> None:
     program = """
 import threading, lambent

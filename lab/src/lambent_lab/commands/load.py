@@ -89,15 +89,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     type=click.IntRange(1, 1000),
     help="Environments at most, in the lab; more invocations at once are throttled (429).",
 )
-@click.option(
-    "--memory",
-    "memory_mb",
-    metavar="MB",
-    type=click.IntRange(128, 10240),
-    default=512,
-    show_default=True,
-    help="The function's memory, in the lab.",
-)
+@options.memory
 @click.option(
     "--max-error-rate",
     metavar="SHARE",
@@ -160,7 +152,7 @@ def command(
         raise UsageError(
             f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
         )
-    remote = _is_remote(target)
+    remote = is_remote(target)
     if remote and (env or python or otlp or concurrency):
         raise UsageError(
             f"{target} is not in the lab: --env, --python, --otlp and --concurrency cannot be set there."
@@ -200,7 +192,8 @@ def command(
     context.exit(code)
 
 
-def _is_remote(target: str) -> bool:
+def is_remote(target: str) -> bool:
+    """Whether a target is not a folder, for the lab to run."""
     return target.startswith(("aws:", "http://", "https://"))
 
 
@@ -227,7 +220,7 @@ def _calls(
     from lambent_lab.measure.runner import box_info
     from lambent_lab.measure.target import Target
 
-    if _is_remote(target):
+    if is_remote(target):
         aws = target.startswith("aws:")
         calling = (
             calls.in_aws(target[4:], event, region=region, endpoint_url=endpoint_url, users=users)
@@ -255,13 +248,16 @@ def _calls(
             env=counting(variables, lab.otlp_url if otlp else None),
             **({} if python is None else python.given),
         )
-        _must_work(function, event, target)
+        must_work(function, event, target)
         about = Target(text=target, code=place.code, handler=place.handler, label="candidate", env=variables)
         yield calls.InLab(function, event), target_info(about), lambda: box_info(function.box)
 
 
-def _must_work(function: Any, event: object, target: str) -> None:
-    """One invocation in an environment of its own: a function that fails is not worth a minute of load."""
+def must_work(function: Any, event: object, target: str) -> None:
+    """One invocation in an environment of its own: a function that fails is not worth a minute of load.
+
+    Raises LabError for one that does.
+    """
     from lambent_lab.measure.remarks import with_next_step
     from lambent_lab.measure.sampler import reason
 

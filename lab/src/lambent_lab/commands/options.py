@@ -61,6 +61,19 @@ def timeout(command: F) -> F:
     )(command)
 
 
+def memory(command: F) -> F:
+    """Give a command that invokes a function very often --memory."""
+    return click.option(
+        "--memory",
+        "memory_mb",
+        metavar="MB",
+        type=click.IntRange(128, 10240),
+        default=512,
+        show_default=True,
+        help="The function's memory, in the lab.",
+    )(command)
+
+
 def env(command: F) -> F:
     """Give a command --env."""
     return click.option(

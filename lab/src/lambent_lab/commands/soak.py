@@ -57,15 +57,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
     show_default=True,
     help="Into how many blocks a side's invocations are divided; the file keeps one record for each.",
 )
-@click.option(
-    "--memory",
-    "memory_mb",
-    metavar="MB",
-    type=click.IntRange(128, 10240),
-    default=512,
-    show_default=True,
-    help="The function's memory.",
-)
+@options.memory
 @click.option(
     "--max-growth",
     metavar="BYTES",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import header
+from lambent_lab.measure import header, importtree
 from lambent_lab.measure.doubts import doubts
 from lambent_lab.measure.plan import BASELINE, CANDIDATE
 from lambent_lab.measure.progress import Progress, Silence
@@ -133,6 +133,11 @@ def assemble(going: Run, head: Header) -> Results:
         "imports": going.imports,
     }
     results = cast("Results", measured)
+    base = going.imports.get(BASELINE)
+    if base is not None:
+        results["imports_added"] = {
+            side: importtree.added(base, tree) for side, tree in going.imports.items() if side != BASELINE
+        }
     for side, info in results["targets"].items():
         info["python"] = info["python"] or going.runtime(side)
     results["warnings"] = doubts(results)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x6C6D6274  # "lmbt"
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 15.0
+_MOST = (1 << 63) - 1  # SQLite's largest integer
 
 _SCHEMA = (
     # `seen` orders traces by when they first arrived: clocks of traced machines may lie.
@@ -149,7 +150,8 @@ class Store:
         """Return the traces that arrived last, newest first; all of them for a limit of None."""
         with self._use() as database:
             ids = database.execute(
-                "SELECT trace_id FROM traces ORDER BY seen DESC LIMIT ?", (-1 if limit is None else limit,)
+                "SELECT trace_id FROM traces ORDER BY seen DESC LIMIT ?",
+                (-1 if limit is None else min(limit, _MOST),),
             ).fetchall()
             return [_summary(database, trace_id) for (trace_id,) in ids]
 

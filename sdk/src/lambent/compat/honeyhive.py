@@ -68,10 +68,15 @@ _NOTHING_HERE = frozenset({
     "requests_session", "cache_enabled", "cache_max_size", "cache_ttl", "disable_tracing", "max_attributes",
     "max_events", "max_links", "max_span_size",
 })  # fmt: skip
-_FIELDS = (
-    "metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "user_properties",
+# The parameters of the original's functions and methods, in their order.
+_SPAN = ("metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "tracer")
+_OWN_SPAN = (*_SPAN[:6], "user_properties", "error", "event_id", "update_event_id")
+_SESSION = ("metadata", "tracer", "tracer_instance")
+_OWN_SESSION = (
+    "metadata", "inputs", "outputs", "config", "feedback", "metrics", "user_properties", "session_id",
 )  # fmt: skip
-_OF_TRACE = frozenset({*_FIELDS, "tracer", "event_type", "event_name", "redact"})
+_FIELDS = frozenset({*_SPAN, "user_properties", "event_type", "event_name"})
+_OF_TRACE = _FIELDS | {"redact"}
 _OF_SPANS = frozenset(
     {"context", "kind", "links", "start_time", "record_exception", "set_status_on_exception"}
 )
@@ -114,13 +119,15 @@ class _Methods(ContextMethods):
             attributes.update(_enrich.named(self.config.backend == "honeyhive", given))
         return self.start_span(name, attributes=attributes, **more)
 
-    def enrich_span(self, *values: Any, **more: Any) -> Enrichment:
+    def enrich_span(self, attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
         """Say more about the current span of this tracer."""
-        return enrich_span(*values, **{**more, "tracer": self})
+        more.update(zip(_OWN_SPAN, values, strict=False))
+        return enrich_span(attributes, **{**more, "tracer": self})
 
-    def enrich_session(self, metadata: Any = None, **more: Any) -> bool:
+    def enrich_session(self, *values: Any, **more: Any) -> bool:
         """Say more about the session."""
-        return enrich_session(more.pop("session_id", None), metadata, **{**more, "tracer": self})
+        more.update(zip(_OWN_SESSION, values, strict=False))
+        return enrich_session(more.pop("session_id", None), **{**more, "tracer": self})
 
     def flush(self, timeout_millis: float = 30000) -> bool:
         """Deliver what is finished; return whether all of it was taken."""
@@ -259,10 +266,12 @@ def atrace(event_type: Any = None, event_name: str | None = None, **more: Any) -
     return _tracing(_atrace, event_type, event_name, more)
 
 
-def _enriched(function: Callable[..., Any], values: tuple[Any, ...], more: dict[str, Any]) -> Any:
-    given = {**dict(zip(_FIELDS, values, strict=False)), **more}
+def _enriched(function: Callable[..., Any], given: dict[str, Any]) -> Any:
+    instance = given.pop("tracer_instance", None)
+    if given.get("tracer") is None:
+        given["tracer"] = instance
     metadata = {**(given.pop("attributes", None) or {})}
-    for name in given.keys() - {*_FIELDS, "tracer", "event_type", "event_name"}:
+    for name in given.keys() - _FIELDS:
         metadata[name] = given.pop(name)
     if metadata:
         given["metadata"] = {**(given.get("metadata") or {}), **metadata}
@@ -274,28 +283,23 @@ def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment
 
     What is no argument is metadata. An `error` of None is none.
     """
-    if attributes is not None:
-        more["attributes"] = attributes
-    instance = more.pop("tracer_instance", None)
-    if instance is not None:
-        more.setdefault("tracer", instance)
+    more.update(zip(_SPAN, values, strict=False))
+    more["attributes"] = attributes
     more.pop("verbose", None)
     if "update_event_id" in more:
         more["event_id"] = more.pop("update_event_id")
-    return _enriched(_enrich.enrich_span, values, more)  # type: ignore[no-any-return]  # what that returns
+    return _enriched(_enrich.enrich_span, more)  # type: ignore[no-any-return]  # what that returns
 
 
-def enrich_session(session_id: str | None = None, metadata: Any = None, **more: Any) -> bool:
+def enrich_session(session_id: str | None = None, *values: Any, **more: Any) -> bool:
     """Say more about the session that is under way."""
     del session_id  # there is one: that of the current trace
-    if metadata is not None:
-        more["metadata"] = metadata
+    more.update(zip(_SESSION, values, strict=False))
     more.pop("event_id", None)
-    more.pop("tracer_instance", None)
     if lambent.current_span() is None:
         say_once("session", "enrich_session needs an open span: with @tracer.handler there is one all along")
         return False
-    return bool(_enriched(_enrich.enrich_session, (), more))
+    return bool(_enriched(_enrich.enrich_session, more))
 
 
 def set_default_tracer(tracer: Any) -> None:
@@ -313,9 +317,9 @@ def clear_registry() -> None:
     set_default_tracer(None)
 
 
-def flush(tracer: Any = None, timeout_millis: float = 30000) -> bool:
+def flush(tracer: Any = None, timeout_millis: float = 30000, *, tracer_instance: Any = None) -> bool:
     """Deliver what a tracer has finished, the default one if none is named."""
-    tracer = tracer or lambent._default
+    tracer = tracer or tracer_instance or lambent._default
     return tracer is None or bool(tracer.force_flush(timeout_millis))
 
 

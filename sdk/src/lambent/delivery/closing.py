@@ -88,6 +88,10 @@ def start_anew(delivery: SyncDelivery) -> None:
         from lambent.delivery.lane import lanes_of
 
         delivery.lanes = lanes_of([lane.exporter for lane in delivery.lanes], delivery)
+        for lane in delivery.lanes:
+            bounded = getattr(lane.exporter, "_bounded", None)  # of ours that stand for a user's
+            if bounded is not None and hasattr(bounded, "renew"):
+                bounded.renew()
 
 
 def at_the_end_of_workers(delivery: SyncDelivery) -> None:

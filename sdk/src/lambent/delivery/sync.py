@@ -65,6 +65,9 @@ def _watch(delivery: SyncDelivery, exits: bool) -> None:
 
 
 def _in_child() -> None:
+    from lambent.delivery.forked import free_imports
+
+    free_imports()
     for delivery in list(_open):
         delivery.in_child()
 

@@ -126,6 +126,8 @@ def _take(span: Any) -> None:
     twin._start_attributes(span.attributes or {})
     for event in span.events:
         twin.add_event(event.name, event.attributes, event.timestamp)
+        if twin._events:
+            twin._events[-1].dropped_attributes += event.dropped_attributes
     if span.links:
         twin._add_links(span.links)
     twin.set_status(span.status)
