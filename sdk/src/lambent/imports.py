@@ -2,8 +2,8 @@
 
 An instrumentor needs much of the standard library, and packages of its own. Where the import of one of these
 led to the library, as that of `subprocess` leads to `threading`, it is half of a module still: to import the
-instrumentor then would fail, and may leave others broken. The import system says on a module's spec that it is
-done, and nowhere else; so that is where we wait.
+instrumentor then would fail, and may leave others broken. The import system says on a module's spec that it
+is done, and nowhere else; so that is where we wait.
 """
 
 from __future__ import annotations
