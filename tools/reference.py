@@ -26,6 +26,7 @@ def commands() -> str:
 
     def page(group: click.Command, path: str) -> None:
         context = click.Context(group, info_name=path, terminal_width=100, max_content_width=100)
+        context.help_option_names = cli.context_settings["help_option_names"]
         lines.extend([f"## {path}", "", "```text", group.get_help(context).rstrip(), "```", ""])
         if isinstance(group, click.Group):
             for name in group.list_commands(context):

@@ -141,6 +141,14 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_runs(run: Gate) -
     assert not run.lab.functions
 
 
+def test_the_comment_can_be_printed(run: Gate) -> None:
+    done = run("--markdown", "-")
+    assert done.stdout.startswith("#")
+    assert not Path("-").exists()
+    with pytest.raises(UsageError, match="both go to the standard output"):
+        run("--markdown", "-", "--json")
+
+
 def test_what_ends_the_measurement_is_no_fail(run: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> FakeLab:
         raise LabError("no room for a lab")

@@ -178,6 +178,20 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["--help", "invoke --list-events"])
+def test_an_output_that_takes_nothing_is_one_line(arguments: str, unbuffered: str) -> None:
+    code = "from lambent_lab.commands import main; raise SystemExit(main())"
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device, not a path
+        run = subprocess.run(
+            [sys.executable, "-c", code, *arguments.split()],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == "lambent: The operating system refused: [Errno 28] No space left on device.\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["trace"]])
 def test_a_command_without_its_command_shows_help(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

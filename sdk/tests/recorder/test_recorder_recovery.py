@@ -266,6 +266,25 @@ os._exit(0)
     assert said == [[], ["a"], ["b"], ["c"]]
 
 
+def test_a_function_that_always_dies_is_seen(tmp_path: Path) -> None:
+    # Nothing is delivered at the end of an invocation that has none. A line is written before it, then.
+    dies = """
+import os, lambent
+from lambent.exporters.memory import MemoryExporter
+from lambent.testing import LambdaContext
+class Printing(MemoryExporter):
+    immediate = False
+    def export(self, spans, timeout):
+        assert timeout <= 1
+        print(*[span.name for span in spans], flush=True)
+tracer = lambent.init(exporter=Printing())
+with tracer.invocation({}, LambdaContext(timeout=10), name="NAME"):
+    os._exit(0)
+"""
+    said = [sorted(run(dies.replace("NAME", name), tmp_path).stdout.split()) for name in "abcde"]
+    assert said == [[], [], ["a", "b"], [], ["c", "d"]]
+
+
 def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_path: Path) -> None:
     class Down(Exporter):
         down = True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
 @options.env
 @options.one_python
 @options.otlp
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
+@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @run_output.output("load-results.json")
 @click.option(
@@ -159,7 +160,7 @@ def command(
         )
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output, page)
+    writable(output, page)
     plan = Load(
         users=users,
         duration_s=duration,

@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ _PATIENCE_S = 60.0
 @options.timeout
 @options.env
 @options.one_python
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
+@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
 @click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
 @run_output.output("load-results.json")
 @click.pass_context
@@ -136,7 +137,7 @@ def command(
     patient = context.get_parameter_source("timeout") is ParameterSource.DEFAULT
     payload = load_event(event)
     if role != "worker":
-        run_output.writable(output, page)
+        writable(output, page)
     with ExitStack() as stack:
         given = {"memory": memory_mb, "timeout": timeout, **({} if python is None else python.given)}
         reached = _reachable(target, endpoint_url, payload, env, given)

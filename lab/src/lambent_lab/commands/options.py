@@ -137,18 +137,8 @@ _LIFE = (
 )
 
 
-def python(command: F) -> F:
-    """Give a command --python."""
-    return click.option(
-        "--python",
-        metavar="PATH",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The interpreter that runs the function.",
-    )(command)
-
-
 def one_python(command: F) -> F:
-    """Give a command that measures --python."""
+    """Give a command --python for one interpreter."""
     return click.option(
         "--python",
         metavar="V|PATH",

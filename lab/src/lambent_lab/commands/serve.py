@@ -51,9 +51,12 @@ class Plan:
 
 @click.command(name="serve", short_help="Serve AWS's Lambda API for the functions of a file.")
 @click.argument("file", metavar="[FILE|FOLDER/module.function]", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--port",
+    metavar="N",
     type=click.IntRange(0, 65535),
     default=3001,
     show_default=True,
@@ -68,6 +71,7 @@ class Plan:
 )
 @click.option(
     "--rie-port",
+    metavar="N",
     type=click.IntRange(0, 65535),
     default=9000,
     show_default=True,

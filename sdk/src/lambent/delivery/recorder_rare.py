@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from marshal import dumps
-from time import time_ns
+from time import monotonic, time_ns
 
 from lambent.delivery.recorder import (
     CHECK_SIZE,
@@ -42,6 +42,7 @@ __all__ = [
     "open_spans",
     "outstanding",
     "put",
+    "recover_first",
     "recovery",
     "refresh",
     "some_acknowledged",
@@ -382,3 +383,15 @@ def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float, float], Non
             busy.release()
 
     return recover
+
+
+def recover_first(tracer: Tracer) -> None:
+    """Deliver before the invocation what several processes have left, in a tenth of its time at most.
+
+    Else that waits for an export of the invocation's own. Of a function that dies each time there is none.
+    """
+    delivery, recorder = tracer.delivery, tracer.recorder
+    recover, due = delivery.recovery, delivery.due
+    if recover is not None and recorder is not None and due is not None and len(recorder.leftovers) > 1:
+        now = monotonic()
+        recover(now + min(tracer.config.timeout, (due - now) / 10), now)

@@ -167,6 +167,10 @@ def guard(tracer: Tracer) -> None:
     made = Watchdog(tracer, tracer.recorder)
     # Another thread's first invocation may have been faster; there is no call in between to switch at.
     tracer.watchdog = tracer.watchdog or made
+    if tracer.delivery.recovery is not None:
+        from lambent.delivery.recorder_rare import recover_first
+
+        recover_first(tracer)
 
 
 def _remember(recorder: Recorder, kills: int | None) -> None:
