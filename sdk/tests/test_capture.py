@@ -96,6 +96,15 @@ def test_names_of_a_backend() -> None:
         {"parameters": [{"type": "string", "Name": "password", "Value": [SECRET]}]},
         [["x-api-key", SECRET], ("Cookie", [SECRET])],
         {"rawQueryString": f"a=1&access_token={SECRET}&b=2"},
+        {"auth": ("user", SECRET), "pass": SECRET, "PIN": "hunter2", "otp": "hunter2"},
+        {
+            "passcode": SECRET,
+            "signing_key": SECRET,
+            "ENCRYPTION_KEY": SECRET,
+            "jwt": SECRET,
+            "db_pass": SECRET,
+        },
+        {"connection-string": SECRET, "bearer": SECRET, "csrf": SECRET, "cvc": SECRET, "sessionKey": SECRET},
     ],
 )
 def test_a_secret_stays(value: object) -> None:
@@ -120,6 +129,14 @@ def test_what_looks_like_a_secret(text: str) -> None:
 
 def test_what_is_no_secret_stays_readable() -> None:
     value = {"max_tokens": 100, "token": None, "password": "", "user": "u", "key": "cmVjb3JkS2V5", "n": 1.5}
+    value |= {
+        "author": "a",
+        "authenticated": True,
+        "compass": "n",
+        "spin": 2,
+        "pass": False,
+        "passenger": "p",
+    }
     assert json.loads(Capture().text(value)) == value
     assert Capture().text("plain words") == "plain words"
     headers = [["accept", "text/html"], {"name": "Accept", "value": "text/html"}, ["token", None]]
@@ -281,6 +298,11 @@ def test_every_sample_within_a_thousand_steps(event_name: str, load_event: Calla
         "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuv",
         "sk-proj-abcdefghijklmnopqrstuvwxyz012345",
         "xoxb-123456789012-abcdefghijkl",
+        "glpat-abcdefghijklmnopqrst",
+        "hf_abcdefghijklmnopqrstuvwxyz012345",
+        "npm_abcdefghijklmnopqrstuvwxyz0123456789",
+        "sk_live_abcdefghijklmnopqrstuvwx",
+        "AIzaSyD-1234567890abcdefghijklmnopqrstuv",
     ],
 )
 def test_tokens_of_services_by_their_form(text: str) -> None:

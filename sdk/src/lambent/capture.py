@@ -34,12 +34,14 @@ REDACTED = "[redacted]"
 _KEYS = (
     "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "accesskey", "privatekey",
     "authorization", "credential", "cookie", "signature", "sessionid", "ssn", "creditcard", "cardnumber",
-    "cvv", "receipthandle", "challengeanswer", "clientcertpem",
+    "cvv", "receipthandle", "challengeanswer", "clientcertpem", "passcode", "dbpass", "encryptionkey",
+    "signingkey", "sessionkey", "connectionstring", "jwt", "bearer", "csrf", "cvc",
 )  # fmt: skip
+_WHOLE = frozenset({"auth", "otp", "pass", "pin"})  # which many a word contains
 _PATTERNS = (
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     r"\beyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*",
-    r"\b(?:gh[oprsu]_|github_pat_|sk-|xox[abeprs]-)[\w-]{16,}",
+    r"\b(?:gh[oprsu]_|github_pat_|glpat-|sk-|[rs]k_live_|xox[abeprs]-|hf_|npm_|AIza)[\w-]{16,}",
     r"(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)",
@@ -144,7 +146,7 @@ class Capture:
             return False
         plain = _plain(name)
         # How many tokens a model took is nobody's secret.
-        return bool(self._key.search(plain)) and not (
+        return bool(plain in _WHOLE or self._key.search(plain)) and not (
             isinstance(item, (int, float)) and plain.endswith("tokens")
         )
 
