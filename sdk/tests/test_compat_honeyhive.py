@@ -453,6 +453,38 @@ def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
     assert len(spans(tracer)) == 1
 
 
+def test_methods_of_every_kind_are_traced(tracer: HoneyHiveTracer) -> None:
+    class Service:
+        @trace
+        @classmethod
+        def of_class(cls) -> str:
+            return cls.__name__
+
+        @trace
+        @property
+        def computed(self) -> int:
+            return 2
+
+        @atrace
+        @staticmethod
+        async def static(value: int) -> int:
+            return value
+
+        @tracer.trace  # type: ignore[misc]  # as it comes
+        @classmethod
+        def of_tracer(cls) -> int:
+            return 4
+
+    service = Service()
+    assert (Service.of_class(), service.computed, asyncio.run(Service.static(3)), Service.of_tracer()) == (
+        "Service",
+        2,
+        3,
+        4,
+    )
+    assert len(spans(tracer)) == 4
+
+
 # Enrichment.
 
 

@@ -229,7 +229,7 @@ def _known(event_type: object) -> object:
 
 def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[str, Any]) -> Any:
     function = None
-    if callable(event_type) and not isinstance(event_type, str):
+    if not isinstance(event_type, str) and (callable(event_type) or hasattr(event_type, "__get__")):
         function, event_type = event_type, None
     if more.get("config") is None and "span_config" in more:
         more["config"] = more.pop("span_config")
