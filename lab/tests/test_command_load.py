@@ -103,8 +103,8 @@ def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
     world = World()
 
     async def work(_invocation: object) -> None:
-        # The last ones end long after the test: Locust's master gives its workers half a second.
-        await asyncio.sleep(1.5 if world.count > 20 else 0)
+        # The last ones end long after the three seconds: Locust's master gives its workers half a second.
+        await asyncio.sleep(5 if world.count > 20 else 0)
 
     world.work = work
     with Lab(environment=world) as lab:

@@ -427,6 +427,7 @@ def test_functions_are_listed_in_pages(client: Any) -> None:
     second = client.list_functions(MaxItems=3, Marker=first["NextMarker"])
     assert [one["FunctionName"] for one in second["Functions"]] == ["hello"]
     assert "NextMarker" not in second
+    assert "NextMarker" not in client.list_functions(MaxItems=4), "as many as there are"
     pages = client.get_paginator("list_functions").paginate(
         FunctionVersion="ALL", PaginationConfig={"PageSize": 2}
     )

@@ -33,6 +33,7 @@ from locust.exception import StopUser
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import header, load
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.load import calls
 from lambent_lab.measure.load.collected import Collected, section_of
 from lambent_lab.measure.load.loops import Load
@@ -273,5 +274,5 @@ def _write(mine: State) -> None:
     )
     section["headline"], section["conclusion"] = conclude(section)
     short = mine.stopped_s is None or mine.stopped_s < plan["duration_s"] - 1
-    head = header.finish(mine.beginning, interrupted=short)
+    head = header.finish(mine.beginning, Ending(interrupted=short))
     write_text(Path(plan["output"]), dumps(load.content(test, section, head)))
