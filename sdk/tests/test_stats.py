@@ -243,6 +243,17 @@ def test_bytes_bound_the_queue(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(exporter.spans) == kept + 200
 
 
+@pytest.mark.parametrize(("most", "kept"), [(0, 0), (1000, 0), (5000, 4), (40_000, 36)])
+def test_so_does_a_small_number_of_them(most: int, kept: int) -> None:
+    tracer = tracer_with(Scripted(), queue_bytes=most)
+    for _ in range(50):
+        tracer.start_span("span", attributes={"text": "x" * 1000}).end()
+    assert kept - 2 <= tracer.stats().waiting <= kept
+    assert tracer.force_flush() is False
+    tracer.start_span("small").end()
+    assert tracer.force_flush() is (most > 0)
+
+
 def test_what_is_refused_takes_no_room() -> None:
     tracer = tracer_with(Scripted(), queue_bytes=100_000)
     end_spans(tracer, 8)

@@ -511,6 +511,25 @@ def _compare(folder: Path, lines: list[str], where: str) -> None:
     leftover.remove()
 
 
+def test_what_two_let_go_of_is_closed_once(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who delivers it, and who closes the tracer meanwhile: its number may be another file's by then."""
+    leftover = recovery.claim(str(left))
+    assert leftover is not None
+    closed: list[int] = []
+    close = os.close
+
+    def closing(descriptor: int) -> None:
+        closed.append(descriptor)
+        if len(closed) == 1:
+            leftover.release()  # another thread's
+            close(descriptor)
+
+    monkeypatch.setattr(os, "close", closing)
+    leftover.release()
+    monkeypatch.undo()
+    assert len(closed) == 1
+
+
 def test_figures_are_json(left: Path) -> None:
     leftover = recovery.claim(str(left))
     assert leftover is not None

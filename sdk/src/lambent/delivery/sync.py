@@ -92,7 +92,7 @@ class SyncDelivery:
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
-        self._room = min(self.size, _UNMEASURED)
+        self._room = self._fresh = min(self.size, _UNMEASURED, config.queue_bytes >> 17)
         self._bytes = self._measured = self._written = 0
         self._dropped = 0  # since it was last said
         self._why = ""
@@ -346,7 +346,7 @@ class SyncDelivery:
                     self._measured = len(queue)
                     self._bytes = sum([estimate(span) for span in queue])
             if not self.closed:
-                self._room = min(self.size, _UNMEASURED)
+                self._room = self._fresh
             self.taken += len(spans)
         return spans
 

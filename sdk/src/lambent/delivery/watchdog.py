@@ -46,14 +46,14 @@ class Watchdog:
         self._margin = tracer.config.deadline_margin
         self._recorder = recorder
         self._open: dict[int, Span] = {}  # only where no recorder knows them
-        if recorder is None:
-            tracer._watch(self._started, self._ended)
         self._armed: dict[AnySpan, tuple[float, float]] = {}
         self._bell = allocate_lock()
         self._begun = allocate_lock()  # taken by who starts the thread
         self._wakes = 0.0
         self._alive = False
         self.alarms = 0
+        if recorder is None:  # last: other threads' spans start from here on
+            tracer._watch(self._started, self._ended)
 
     def _started(self, span: Span, context: object) -> None:  # noqa: ARG002  # as `Tracer._watch` calls it
         if self._armed:  # else nobody will ask for it
