@@ -178,6 +178,31 @@ def test_spans_leave_without_a_decorated_handler(monkeypatch: pytest.MonkeyPatch
     tracer.close()
 
 
+def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the specification's production test does it, which closes none of them."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    arguments: dict[str, Any] = {"api_key": "k", "project": "p", "server_url": "http://127.0.0.1:9"}
+    made: list[HoneyHiveTracer] = []
+    for invocation in range(3):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-5759e988-bd862e3fe1be46a99427279{invocation}")
+        made.append(HoneyHiveTracer.init(**arguments))
+    assert {id(each.delivery) for each in made} == {id(made[0].delivery)}
+    other = HoneyHiveTracer.init(**{**arguments, "project": "q"})
+    session = HoneyHiveTracer.init(**arguments, session_id="mine")
+    monkeypatch.setenv("HH_SOURCE", "elsewhere")
+    moved = HoneyHiveTracer.init(**arguments)
+    assert len({each.delivery for each in (made[0], other, session, moved)}) == 4
+    for tracer in (other, session, moved, made[2], made[1]):
+        tracer.close()
+    closed = [made[0].delivery.closed]  # not while somebody has it
+    made[0].close()
+    monkeypatch.delenv("HH_SOURCE")
+    again = HoneyHiveTracer.init(**arguments)
+    closed += [made[0].delivery.closed, again.delivery.closed]
+    again.close()
+    assert [*closed, again.delivery.closed] == [False, True, False, True]
+
+
 def test_sessions() -> None:
     from lambent.exporters.memory import MemoryExporter
 
@@ -451,6 +476,38 @@ def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
 
     assert Service().work() == 1
     assert len(spans(tracer)) == 1
+
+
+def test_methods_of_every_kind_are_traced(tracer: HoneyHiveTracer) -> None:
+    class Service:
+        @trace
+        @classmethod
+        def of_class(cls) -> str:
+            return cls.__name__
+
+        @trace  # type: ignore[prop-decorator]  # no type checker can follow that
+        @property
+        def computed(self) -> int:
+            return 2
+
+        @atrace
+        @staticmethod
+        async def static(value: int) -> int:
+            return value
+
+        @tracer.trace
+        @classmethod
+        def of_tracer(cls) -> int:
+            return 4
+
+    service = Service()
+    assert (Service.of_class(), service.computed, asyncio.run(Service.static(3)), Service.of_tracer()) == (
+        "Service",
+        2,
+        3,
+        4,
+    )
+    assert len(spans(tracer)) == 4
 
 
 # Enrichment.

@@ -254,6 +254,7 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"limits": 5}, "lambent.Limits"),
         ({"protocol": "http/xml"}, "http/protobuf"),
         ({"mode": "later"}, "use one of sync, async, finalize, auto"),
+        ({"capture": "requests"}, "use one of none, request, response, both"),
         ({"backend": "honeycmb"}, "did you mean 'honeycomb'?"),
         ({"backend": "zzz"}, "it is one of honeyhive"),
         ({"backend": 5}, "takes str"),

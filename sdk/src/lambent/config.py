@@ -149,9 +149,9 @@ def _pattern(raw: str) -> str:
 
 def _capture(raw: str) -> str:
     word = {"all": "both", "off": "none"}.get(raw.lower(), raw.lower())
-    if word not in {"request", "response", "both", "none"}:
-        word = "both" if _flag(raw) else "none"
-    return word
+    if word in _TRUE:
+        return "both"
+    return "none" if word in _FALSE else _one_of("none", "request", "response", "both")(word)
 
 
 OPTIONS: tuple[Option, ...] = (

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar, overload
 
+    from lambent.config import Config
     from lambent.decorators import Tracing
     from lambent.enrich import Enrichment
 
@@ -172,11 +173,18 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         config = read(_arguments(arguments), implied="honeyhive")
         if session:
             config.__dict__["variables"] = {**config.variables, "HH_SESSION_ID": str(session)}
+        in_lambda = bool(config.function_name) and not config.test_mode
+        known = in_lambda and _known_tracer(cls, config)
+        if known:
+            known._holders += 1
+            return known  # type: ignore[no-any-return]  # it is of this class
         made: Any = lambent._start(config)
         made.__class__ = cls if isinstance(made, Tracer) else _Disabled
         tracer: Self = made
         if config.disabled:
             return tracer
+        if in_lambda:
+            _open.append(tracer)
         tracer._ids.trace_id()  # so that the pool of ids is filled now, and the first span waits for nothing
         if config.function_name and not (config.test_mode or config.max_concurrency):
             _deliver_at_the_end(tracer)
@@ -192,10 +200,39 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         """Return a new tracer. Makes no network call."""
         return cls(*values, **arguments)
 
+    _holders = 1
+
+    def close(self) -> None:
+        """Deliver what is finished; the last one who has asked for this tracer lets go of everything."""
+        if self._holders > 1:
+            self._holders -= 1
+            self.force_flush()
+            return
+        if self in _open:
+            _open.remove(self)
+        super().close()
+
     @classmethod
     def flush_all(cls, timeout_millis: float = 30000) -> bool:
         """Deliver what the default tracer has finished."""
         return flush(None, timeout_millis)
+
+
+# Programs make a tracer in each invocation and close none: each would keep its connection. So who asks for
+# the same again, in Lambda, is given the same.
+_open: list[HoneyHiveTracer] = []
+
+
+def _known_tracer(cls: type, config: Config) -> Any:
+    """Return a tracer that was made with these arguments, in this environment; None if there is none."""
+
+    def identity(of: Config) -> list[object]:
+        given = sorted(of.arguments)
+        return [given, [getattr(of, name) for name in given], {**of.variables, "_X_AMZN_TRACE_ID": ""}]
+
+    wanted = identity(config)
+    alike = (each for each in _open if type(each) is cls and identity(each.config) == wanted)
+    return next((each for each in alike if not each.delivery.closed), None)
 
 
 def _deliver_at_the_end(tracer: Tracer) -> None:
@@ -229,7 +266,7 @@ def _known(event_type: object) -> object:
 
 def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[str, Any]) -> Any:
     function = None
-    if callable(event_type) and not isinstance(event_type, str):
+    if not isinstance(event_type, str) and (callable(event_type) or hasattr(event_type, "__get__")):
         function, event_type = event_type, None
     if more.get("config") is None and "span_config" in more:
         more["config"] = more.pop("span_config")
