@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -35,7 +34,7 @@ def of_invoke() -> Any:
         request_id="r", duration_ms=1, billed_ms=1, memory_mb=128, max_memory_mb=16, init_ms=1, cpu_ms=None,
         restore_ms=1,
     )  # fmt: skip
-    box = BoxReport(**{each.name: "" for each in fields(BoxReport) if each.name != "cannot"})
+    box = BoxReport(kind="", freeze="", memory="", cpu="", kill="", tmp="")
     link: Any = {
         "trace_id": "1",
         "span_id": "2",
