@@ -178,6 +178,36 @@ def test_spans_leave_without_a_decorated_handler(monkeypatch: pytest.MonkeyPatch
     tracer.close()
 
 
+def test_a_flush_after_the_block_tells_what_the_end_of_the_block_has_lost(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lambent.exporters import Exporter, Result
+
+    class Failing(Exporter):
+        waits = False
+        answer = Result()
+
+        def export(self, spans: Any, timeout: float) -> Result:  # a fake
+            return self.answer
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    exporter = Failing()
+    tracer = HoneyHiveTracer.init(exporter=exporter, recorder=False)
+
+    def flushed(answer: Result) -> list[bool]:
+        exporter.answer = answer
+        with tracer.start_span("lambda-operation"):
+            pass
+        exporter.answer = Result()
+        return [tracer.force_flush(timeout_millis=2000), tracer.flush()]
+
+    assert flushed(Result()) == [True, True]
+    assert flushed(Result(False, 1, reason="no answer")) == [False, True]
+    assert "no answer" in capfd.readouterr().err
+    assert flushed(Result(False, 1, reason="refused", again=True)) == [True, True]  # it got there later
+    tracer.close()
+
+
 def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the specification's production test does it, which closes none of them."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")

@@ -201,6 +201,12 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         return cls(*values, **arguments)
 
     _holders = 1
+    _lost = False  # whether the end of a span has lost some: then nothing is left to be flushed
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Deliver what is finished, within a time; return whether all since the last call was taken."""
+        lost, self._lost = self._lost, False
+        return super().force_flush(timeout_millis) and not lost
 
     def close(self) -> None:
         """Deliver what is finished; the last one who has asked for this tracer lets go of everything."""
@@ -235,7 +241,7 @@ def _known_tracer(cls: type, config: Config) -> Any:
     return next((each for each in alike if not each.delivery.closed), None)
 
 
-def _deliver_at_the_end(tracer: Tracer) -> None:
+def _deliver_at_the_end(tracer: HoneyHiveTracer) -> None:
     """Export with the end of a tracer's outermost span: these programs do not decorate their handlers.
 
     Not inside an invocation of lambent's own, which exports at its end, and not where somebody else does.
@@ -249,7 +255,7 @@ def _deliver_at_the_end(tracer: Tracer) -> None:
         if not inner and not delivery.active and delivery.mode in {"sync", "async"}:
             extension = getattr(delivery, "_extension", None)
             if extension is None or not extension.alive:
-                tracer.force_flush()
+                tracer._lost |= not Tracer.force_flush(tracer) and not delivery.waiting
 
     delivery.on_end = on_end  # type: ignore[method-assign]  # for this tracer only
     tracer._watch(on_end=lambda _span: None)  # so that it is looked up again
