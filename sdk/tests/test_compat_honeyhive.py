@@ -496,6 +496,9 @@ def test_a_kind_of_event_that_does_not_exist_is_said(
 
     assert work() == 1
     assert "did you mean 'tool'" in capfd.readouterr().err
+    with tracer.start_span("outer") as outer:
+        assert enrich_span({"a": 1}, event_type="tol")
+        assert outer.attributes["honeyhive_metadata.a"] == 1
 
 
 def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:

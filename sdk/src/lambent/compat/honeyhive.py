@@ -313,6 +313,8 @@ def _enriched(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     instance = given.pop("tracer_instance", None)
     if given.get("tracer") is None:
         given["tracer"] = instance
+    if given.get("event_type") is not None:
+        given["event_type"] = _known(given["event_type"])
     metadata = {**(given.pop("attributes", None) or {})}
     for name in given.keys() - _FIELDS:
         metadata[name] = given.pop(name)
