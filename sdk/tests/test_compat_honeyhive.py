@@ -613,6 +613,27 @@ def test_arguments_by_position_mean_what_they_do_in_the_original(tracer: HoneyHi
     other.close()
 
 
+def test_values_that_are_no_mappings_are_no_error(tracer: HoneyHiveTracer) -> None:
+    def said(*values: Any, **more: Any) -> Any:
+        with tracer.start_span("x") as span:
+            assert enrich_span(*values, **more)
+        found = {name: value for name, value in span.attributes.items() if name.startswith("honeyhive_meta")}
+        return {name.removeprefix("honeyhive_metadata"): value for name, value in found.items()}
+
+    assert said("text") == {"": "text"}
+    assert said([1, 2]) == {".0": 1, ".1": 2}
+    assert said(metadata="text", score=1) == {".value": "text", ".score": 1}
+    assert said({"a": 1}, metadata=[2]) == {".value.0": 2, ".a": 1}
+    assert said({"a": 1}, {"a": 2, "b": 3}, c=4) == {".a": 1, ".b": 3, ".c": 4}
+
+    @trace(metadata="text", user_id="u")
+    def work() -> int:
+        return 1
+
+    assert work() == 1
+    assert spans(tracer)["work"].attributes["honeyhive_metadata.user_id"] == "u"
+
+
 # The default tracer.
 
 

@@ -9,6 +9,7 @@ arguments means nothing here is said once and left out; its HTTP API (datasets, 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import lambent
@@ -278,7 +279,7 @@ def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[
         more["config"] = more.pop("span_config")
     others = {name: more.pop(name) for name in more.keys() - _OF_TRACE}
     if others:  # source, project, user_id …
-        more["metadata"] = {**(more.get("metadata") or {}), **others}
+        more["metadata"] = _merged(more.get("metadata"), others)
     made = decorate(event_type=event_type and _known(event_type), event_name=event_name, **more)
     return made if function is None else made(function)
 
@@ -315,12 +316,20 @@ def _enriched(function: Callable[..., Any], given: dict[str, Any]) -> Any:
         given["tracer"] = instance
     if given.get("event_type") is not None:
         given["event_type"] = _known(given["event_type"])
-    metadata = {**(given.pop("attributes", None) or {})}
-    for name in given.keys() - _FIELDS:
-        metadata[name] = given.pop(name)
-    if metadata:
-        given["metadata"] = {**(given.get("metadata") or {}), **metadata}
+    attributes = given.pop("attributes", None)
+    others = {name: given.pop(name) for name in given.keys() - _FIELDS}
+    given["metadata"] = _merged(given.get("metadata"), attributes, others)
     return function(**given)
+
+
+def _merged(*parts: Any) -> Any:
+    """Return mappings as one, the later ones winning; None for none. What is no mapping is its `value`."""
+    mappings = [part for part in parts if isinstance(part, Mapping)]
+    others = [part for part in parts if part is not None and not isinstance(part, Mapping)]
+    merged = {name: value for part in mappings for name, value in part.items()}
+    if not others:
+        return merged or None
+    return {"value": others[-1], **merged} if merged else others[-1]
 
 
 def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
