@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import pty
@@ -148,6 +149,8 @@ def test_people_read_the_box_the_log_the_response_and_the_cost(capsys: pytest.Ca
     lines = captured.out.splitlines()
     assert captured.err == ""
     assert lines[0].startswith("Box: ")
+    shown = list(itertools.takewhile(lambda line: line.startswith("! The box cannot: "), lines[1:]))
+    assert lines[0].endswith("nothing is missing.") == (not shown)
     assert sum(line.startswith("START RequestId") for line in lines) == 2
     assert sum(line.startswith("cold: duration") for line in lines) == 1
     assert sum(line.startswith("warm: duration") for line in lines) == 1

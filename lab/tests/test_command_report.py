@@ -80,22 +80,6 @@ def test_what_cannot_be_written_or_read_is_said_in_a_line(tmp_path: Path) -> Non
         run(tmp_path / "bad.json")
 
 
-def test_links_and_devices_stay_what_they_are(tmp_path: Path) -> None:
-    link, pipe, file = tmp_path / "latest.md", tmp_path / "pipe", tmp_path / "today.md"
-    link.symlink_to(file)
-    run(STORED, "--md", link)
-    assert link.is_symlink()
-    assert file.read_text() == reports.render(read(STORED), "markdown")
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # else nobody could open it to write
-    try:
-        run(STORED, "--md", pipe)
-        assert pipe.is_fifo()
-        assert os.read(reader, 1 << 16).decode() == file.read_text()
-    finally:
-        os.close(reader)
-
-
 def test_half_a_surrogate_pair_in_a_name_can_be_written(tmp_path: Path) -> None:
     document = json.loads(STORED.read_bytes())
     document["targets"]["candidate"]["label"] = "a\ud800b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,39 @@ def test_the_replaced_one_still_sends_what_it_had(theirs: Theirs, exporter: Memo
     tracer = lambent.init(exporter=exporter)
     assert theirs.provider.force_flush(10_000)
     assert [span.name for span in memory.get_finished_spans()] == ["waits"]
+    tracer.close()
+
+
+@pytest.mark.parametrize("joined", ["replace", "feed"])
+def test_flushing_the_other_one_delivers_what_lambent_has(theirs: Theirs, joined: str) -> None:
+    ours = InMemorySpanExporter()
+    trace.set_tracer_provider(theirs.provider)
+    tracer = lambent.init(exporter=ours, otel_provider=joined)
+    with tracer.trace("own"), theirs.provider.get_tracer("x").start_as_current_span("theirs"):
+        pass
+    assert ours.get_finished_spans() == ()
+    assert theirs.provider.force_flush()
+    assert [span.name for span in ours.get_finished_spans()] == ["theirs", "own"]
+    tracer.close()
+    assert theirs.provider.force_flush()
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_flushing_the_other_one_tells_the_truth_in_its_time(theirs: Theirs, late: bool) -> None:
+    waiting = threading.Event()
+
+    class Hangs(InMemorySpanExporter):
+        def export(self, spans: Any) -> Any:
+            if late:
+                waiting.wait(60)
+            return super().export(spans)
+
+    trace.set_tracer_provider(theirs.provider)
+    tracer = lambent.init(exporter=Hangs())
+    with tracer.trace("own"):
+        pass
+    assert theirs.provider.force_flush(300 if late else 30_000) is not late
+    waiting.set()
     tracer.close()
 
 

@@ -19,7 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import lambent
 from lambent.delivery import recovery
-from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.delivery.recorder import FIRST, HEAD_SIZE, KILLS_AT, MAGIC, SLOTS
+from lambent.delivery.watchdog import oom_kills
 from lambent.exporters import Exporter, Result
 from lambent.testing import LambdaContext, recording_tracer
 
@@ -283,6 +284,9 @@ with tracer.invocation({}, LambdaContext(timeout=10), name="NAME"):
 """
     said = [sorted(run(dies.replace("NAME", name), tmp_path).stdout.split()) for name in "abcde"]
     assert said == [[], [], ["a", "b"], [], ["c", "d"]]
+    (last,) = tmp_path.iterdir()
+    kills = int.from_bytes(last.read_bytes()[KILLS_AT : KILLS_AT + 8], "little") - 1
+    assert kills == -1 if oom_kills() is None else 0 <= kills <= (oom_kills() or 0)
 
 
 def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_path: Path) -> None:

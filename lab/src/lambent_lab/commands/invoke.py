@@ -241,13 +241,13 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
 
 
 def _describe(box: BoxReport) -> str:
-    """Return which box is in use and what it cannot do, as one line."""
-    cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
+    """Return which box is in use, and what it cannot do, each in a line of its own."""
     how = (
         f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}, user: {box.user}, "
         f"network: {box.network}, limits: {box.limits}"
     )
-    return f"Box: {box.kind} ({how}); {cannot}."
+    missing = [f"! The box cannot: {each}" for each in box.cannot]
+    return "\n".join([f"Box: {box.kind} ({how}){'' if missing else '; nothing is missing'}.", *missing])
 
 
 def _summary(result: Result) -> str:

@@ -389,9 +389,15 @@ def recover_first(tracer: Tracer) -> None:
     """Deliver before the invocation what several processes have left, in a tenth of its time at most.
 
     Else that waits for an export of the invocation's own. Of a function that dies each time there is none.
+    What says whether memory is the reason is noted at once: where it has died before, it may soon do again.
     """
+    from lambent.delivery.watchdog import oom_kills, remember
+
     delivery, recorder = tracer.delivery, tracer.recorder
+    if recorder is None:
+        return
+    remember(recorder, oom_kills())
     recover, due = delivery.recovery, delivery.due
-    if recover is not None and recorder is not None and due is not None and len(recorder.leftovers) > 1:
+    if recover is not None and due is not None and len(recorder.leftovers) > 1:
         now = monotonic()
         recover(now + min(tracer.config.timeout, (due - now) / 10), now)

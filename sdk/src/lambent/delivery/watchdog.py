@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Watchdog", "guard", "margin_for", "oom_kills"]
+__all__ = ["Watchdog", "guard", "margin_for", "oom_kills", "remember"]
 
 _LEAST_SLEEP = 1.0
 """Seconds: how often the thread looks at most while nothing runs. A frozen process does not look at all."""
@@ -127,7 +127,7 @@ class Watchdog:
     def _run(self, bell: object) -> None:
         if self._recorder is not None:
             self._bell.acquire(timeout=_FIRST_SLEEP)
-            _remember(self._recorder, oom_kills())
+            remember(self._recorder, oom_kills())
         period = _LEAST_SLEEP
         while self._alive and bell is self._bell:
             now = monotonic()
@@ -173,7 +173,7 @@ def guard(tracer: Tracer) -> None:
         recover_first(tracer)
 
 
-def _remember(recorder: Recorder, kills: int | None) -> None:
+def remember(recorder: Recorder, kills: int | None) -> None:
     """Note in the file how often the kernel has killed for want of memory: one more says how this ended."""
     from lambent.delivery.recorder import KILLS_AT
 
