@@ -86,9 +86,10 @@ class Stats(_Figures):
     - `rejected`: the server refused them;
     - `exporter_error`: an exporter raised; `closed`: the tracer was closed.
 
-    With one exporter, `ended` is `acknowledged` + `waiting` + all of `dropped`. With several, the
-    figures of exports are sums, and `exporters` has each of them. `recovered` are spans of an earlier
-    process that were delivered here; `retried` counts repeated requests, `bytes` payload sent.
+    With one exporter, `ended` is `acknowledged` + `waiting` + all of `dropped`, and what an export in
+    another thread has in hand at this moment. With several, the figures of exports are sums, and
+    `exporters` has each of them. `recovered` are spans of an earlier process that were delivered here;
+    `retried` counts repeated requests, `bytes` payload sent.
 
     What one process has dropped because a backend was down, or for want of room, may be in its flight
     recorder, and is `recovered` by the next one: it counts in both. `gave_way` spans are no longer in the
