@@ -436,6 +436,14 @@ def test_which_exporters_are_chosen() -> None:
     assert names({"exporters": ["console", "stdout"]}, {}) == ["ConsoleExporter", "StdoutExporter"]
     assert names({"test_mode": True}, in_lambda) == ["MemoryExporter"]
     assert names({"test_mode": True, "exporter": "otlp"}, {}) == ["MemoryExporter"]
+    # By the names of our modules and of OpenTelemetry's packages, whatever the protocol's variable says.
+    for protocol in ("grpc", "http/protobuf", ""):
+        environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        both = ["OtlpHttpExporter", "OtlpGrpcExporter"]
+        assert names({"exporters": "otlp_http,otlp_grpc"}, environ) == both
+        environ["OTEL_TRACES_EXPORTER"] = "otlp_proto_grpc,otlp_proto_http"
+        assert names({}, environ) == both[::-1]
+    assert names({"test_mode": True, "exporter": "otlp_grpc"}, {}) == ["MemoryExporter"]
     mine = MemoryExporter()
     assert choose(read({"exporter": mine}, {})) == [mine]
     assert isinstance(read({"sampler": AlwaysOff()}, {}).sampler, AlwaysOff)

@@ -11,7 +11,8 @@ import click
 def command() -> None:
     """Show the traces that `lambent invoke` and `lambent serve` have kept.
 
-    They are in .lambent/traces.db under the current folder, or where $LAMBENT_TRACES says.
+    They are in .lambent/traces.db under the current folder, or where $LAMBENT_TRACES says; with /dev/null
+    none are kept.
     """
 
 

@@ -83,14 +83,15 @@ class TraceSummary:
 
 
 class Store:
-    """Spans in a SQLite file, or in memory for the path ":memory:".
+    """Spans in a SQLite file, or in memory for the path ":memory:", and for /dev/null: then nothing is kept.
 
     The file and its folder are made on the first write, readable by their owner only. Threads may share a
     store; processes may share its file. Raises LabError when the file cannot be used.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
+        # SQLite would take the device for a file, and put its journal beside it.
+        self.path = ":memory:" if str(path) == os.devnull else str(path)
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
