@@ -211,8 +211,6 @@ def _instrument(*asked: Any) -> None:
 class _UnderWay(ModuleSpec):
     """The spec of a module that is being executed: it notices the end of that."""
 
-    callbacks: tuple[Callable[..., object], ...] = ()
-
     @property
     def _initializing(self) -> bool:
         return True
@@ -224,8 +222,9 @@ class _UnderWay(ModuleSpec):
         parent, _, child = self.name.rpartition(".")
         if parent in sys.modules and self.name in sys.modules:  # what the import system does next
             setattr(sys.modules[parent], child, sys.modules[self.name])
-        for callback in self.__dict__.pop("callbacks"):
-            callback()
+        waiting = self.__dict__.pop("callbacks", [])
+        while waiting:
+            waiting.pop(0)()
 
 
 def _waits(library: str, callback: Callable[..., object]) -> bool:
@@ -238,8 +237,14 @@ def _waits(library: str, callback: Callable[..., object]) -> bool:
         except AttributeError:
             continue
         if type(spec) in {ModuleSpec, _UnderWay} and getattr(spec, "_initializing", False):
+            held = vars(spec)
+            waiting = held.setdefault("callbacks", [])
+            waiting.append(callback)
             spec.__class__ = _UnderWay
-            spec.callbacks += (callback,)
+            if not held["_initializing"] and callback in waiting:  # another thread's, and over meanwhile
+                spec.__class__ = ModuleSpec
+                waiting.remove(callback)
+                continue
             return True
     return False
 
