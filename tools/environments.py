@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from tools.markdown import NOTE, rules
 
 from lambent_lab import aftermath, course, initphase, journal, response, shutdown, telemetry, workers
@@ -12,6 +14,9 @@ from lambent_lab.protocol import prelude
 from lambent_lab.protocol import runtime as runtime_api
 from lambent_lab.protocol import streaming as streaming_limits
 from lambent_lab.protocol import telemetry as telemetry_api
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LIFE = (
     "[*] --> init: start",
@@ -47,10 +52,24 @@ FAILURES = (
 """What can go wrong: the error document's type, REPORT's status, and what serves the next invocation."""
 
 
+def states(transitions: Mapping[tuple[Any, Any], Any]) -> list[str]:
+    """Return a state machine's table, and its drawing."""
+    moves = [(state, call, after) for (state, call), after in transitions.items()]
+    return [
+        "| state | call | next state |",
+        "|---|---|---|",
+        *(f"| {state.value} | {call.value} | {after.value} |" for state, call, after in moves),
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> STARTED",
+        *(f"    {state.name} --> {after.name}: {call.value}" for state, call, after in moves),
+        "```",
+    ]
+
+
 def runtime() -> str:
     """Return the page of the Runtime API and of streamed responses, in the words and tables of its code."""
-    moves = [(state, call, after) for (state, call), after in runtime_api.TRANSITIONS.items()]
-    drawn = [f"    {state.name} --> {after.name}: {call.value}" for state, call, after in moves]
     return "\n".join(
         [
             "# The Runtime API in the lab",
@@ -59,15 +78,7 @@ def runtime() -> str:
             "",
             *rules(runtime_api),
             "",
-            "| state | call | next state |",
-            "|---|---|---|",
-            *(f"| {state.value} | {call.value} | {after.value} |" for state, call, after in moves),
-            "",
-            "```mermaid",
-            "stateDiagram-v2",
-            "    [*] --> STARTED",
-            *drawn,
-            "```",
+            *states(runtime_api.TRANSITIONS),
             "",
             "## Responses",
             "",
@@ -162,14 +173,6 @@ def environment() -> str:
 
 def extensions() -> str:
     """Return the page of what extensions can do in the lab, in the words and tables of its code."""
-    moves = [
-        f"| {state.value} | {call.value} | {after.value} |"
-        for (state, call), after in extensions_api.TRANSITIONS.items()
-    ]
-    drawn = [
-        f"    {state.name} --> {after.name}: {call.value}"
-        for (state, call), after in extensions_api.TRANSITIONS.items()
-    ]
     limits = [
         f"| `{name}` | {low} | {high} | {default} |"
         for name, (low, high, default) in telemetry_api.LIMITS.items()
@@ -188,15 +191,7 @@ def extensions() -> str:
             "",
             *rules(extensions_api),
             "",
-            "| state | call | next state |",
-            "|---|---|---|",
-            *moves,
-            "",
-            "```mermaid",
-            "stateDiagram-v2",
-            "    [*] --> STARTED",
-            *drawn,
-            "```",
+            *states(extensions_api.TRANSITIONS),
             "",
             "When init and an invocation are over, with extensions, is in [environment.md](environment.md).",
             "",

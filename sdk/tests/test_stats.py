@@ -254,6 +254,28 @@ def test_so_does_a_small_number_of_them(most: int, kept: int) -> None:
     assert tracer.force_flush() is (most > 0)
 
 
+@pytest.mark.parametrize(
+    "answer", [Result(), Result(False, 2, 0, "no"), Result(False, 3, 0, "down", again=True)]
+)
+def test_the_figures_add_up_in_the_middle_of_an_export(answer: Result) -> None:
+    seen: list[Any] = []
+
+    class Asking(Exporter):
+        def export(self, spans: Sequence[Any], timeout: float) -> Result:
+            seen.append(tracer.stats())
+            return answer
+
+    tracer = tracer_with(Asking())
+    end_spans(tracer, 3)
+    tracer.force_flush()
+    seen.append(tracer.stats())
+    tracer.close()
+    for stats in [*seen, tracer.stats()]:
+        assert stats.ended == stats.acknowledged + stats.waiting + stats.lost
+        assert stats.started == stats.ended
+    assert seen[0].waiting == 3
+
+
 def test_what_is_refused_takes_no_room() -> None:
     tracer = tracer_with(Scripted(), queue_bytes=100_000)
     end_spans(tracer, 8)

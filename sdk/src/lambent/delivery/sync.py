@@ -155,8 +155,8 @@ class SyncDelivery:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""
+        self.refused += count  # first: at no time more is dropped than has ended
         add(self.drops, reason, count)
-        self.refused += count
         self._dropped += count
         self._why = reason
         self.untold = True
