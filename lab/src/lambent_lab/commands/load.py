@@ -76,14 +76,7 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     show_default=True,
     help="Whether those come evenly, or by chance as callers do.",
 )
-@click.option(
-    "--pause",
-    metavar="S",
-    type=options.Seconds(0),
-    default=0.0,
-    show_default=True,
-    help="Seconds that a user waits after each answer.",
-)
+@options.pause
 @click.option(
     "--concurrency",
     metavar="N",
@@ -91,20 +84,12 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     help="Environments at most, in the lab; more invocations at once are throttled (429).",
 )
 @options.memory
-@click.option(
-    "--max-error-rate",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="The share of invocations that may fail.",
-)
+@options.max_error_rate
 @options.timeout
 @options.env
 @options.one_python
 @options.otlp
-@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
-@click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
+@options.aws_place
 @run_output.output("load-results.json")
 @click.option(
     "--seed", metavar="N", type=int, help="Seed of the arrivals (default: a new one, kept in the result)."
@@ -148,11 +133,7 @@ def command(
     from lambent_lab.measure.load.loops import Load
     from lambent_lab.service.function import encode_event
 
-    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
-    if ramp_up >= duration:
-        raise UsageError(
-            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
-        )
+    ramp_up = ramp_up_s(ramp_up, duration)
     remote = is_remote(target)
     if remote and (env or python or otlp or concurrency):
         raise UsageError(
@@ -191,6 +172,16 @@ def command(
             results = load.run(test, call, _Progress(bar), box=box)
         code = run_output.finish(results, output, page, as_json=as_json)
     context.exit(code)
+
+
+def ramp_up_s(given: float | None, duration: float) -> float:
+    """The seconds of a ramp-up, of which something has to be left. Raises UsageError."""
+    ramp_up = min(10.0, duration / 6) if given is None else given
+    if ramp_up >= duration:
+        raise UsageError(
+            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
+        )
+    return ramp_up
 
 
 def is_remote(target: str) -> bool:

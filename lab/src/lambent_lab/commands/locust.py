@@ -54,10 +54,7 @@ _PATIENCE_S = 60.0
     type=options.Seconds(0),
     help="Seconds until all users are there (default: 10, or a sixth of the duration if that is less).",
 )
-@click.option(
-    "--pause", metavar="S", type=options.Seconds(0), default=0.0, show_default=True,
-    help="Seconds that a user waits after each answer.",
-)  # fmt: skip
+@options.pause
 @click.option(
     "--workers", metavar="N", type=click.IntRange(1, 64), help="A master and N workers on this machine."
 )
@@ -71,19 +68,11 @@ _PATIENCE_S = 60.0
     "--master-port", metavar="PORT", type=click.IntRange(1, 65535), help="Its port (default: Locust's, 5557)."
 )
 @options.memory
-@click.option(
-    "--max-error-rate",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="The share of invocations that may fail.",
-)
+@options.max_error_rate
 @options.timeout
 @options.env
 @options.one_python
-@click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")
-@click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
+@options.aws_place
 @run_output.output("load-results.json")
 @click.pass_context
 def command(
@@ -120,15 +109,11 @@ def command(
     `pip install 'lambent-lab[load]'`. Exit codes and result file are those of `lambent load`.
     """
     from lambent_lab.commands.inputs import load_event
-    from lambent_lab.commands.load import is_remote
+    from lambent_lab.commands.load import is_remote, ramp_up_s
 
     if find_spec("locust") is None:
         raise UsageError("Locust is not installed: pip install 'lambent-lab[load]'.")
-    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
-    if ramp_up >= duration:
-        raise UsageError(
-            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
-        )
+    ramp_up = ramp_up_s(ramp_up, duration)
     if workers is not None and role is not None:
         raise UsageError("--workers starts a master and its workers here: leave out --master and --worker.")
     remote = is_remote(target)

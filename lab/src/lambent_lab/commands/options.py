@@ -74,6 +74,40 @@ def memory(command: F) -> F:
     )(command)
 
 
+def pause(command: F) -> F:
+    """Give a command with users --pause."""
+    return click.option(
+        "--pause",
+        metavar="S",
+        type=Seconds(0),
+        default=0.0,
+        show_default=True,
+        help="Seconds that a user waits after each answer.",
+    )(command)
+
+
+def max_error_rate(command: F) -> F:
+    """Give a command that puts a function under load --max-error-rate."""
+    return click.option(
+        "--max-error-rate",
+        metavar="SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        show_default=True,
+        help="The share of invocations that may fail.",
+    )(command)
+
+
+def aws_place(command: F) -> F:
+    """Give a command that puts a function under load --region and --endpoint-url."""
+    command = click.option(
+        "--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`."
+    )(command)
+    return click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")(
+        command
+    )
+
+
 def env(command: F) -> F:
     """Give a command --env."""
     return click.option(
