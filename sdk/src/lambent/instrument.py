@@ -222,9 +222,8 @@ class _UnderWay(ModuleSpec):
         parent, _, child = self.name.rpartition(".")
         if parent in sys.modules and self.name in sys.modules:  # what the import system does next
             setattr(sys.modules[parent], child, sys.modules[self.name])
-        waiting = self.__dict__.pop("callbacks", [])
-        while waiting:
-            waiting.pop(0)()
+        for callback in self.__dict__.pop("callbacks", ()):
+            callback()
 
 
 def _waits(library: str, callback: Callable[..., object]) -> bool:
@@ -237,14 +236,10 @@ def _waits(library: str, callback: Callable[..., object]) -> bool:
         except AttributeError:
             continue
         if type(spec) in {ModuleSpec, _UnderWay} and getattr(spec, "_initializing", False):
-            held = vars(spec)
-            waiting = held.setdefault("callbacks", [])
-            waiting.append(callback)
+            vars(spec).setdefault("callbacks", []).append(callback)
             spec.__class__ = _UnderWay
-            if not held["_initializing"] and callback in waiting:  # another thread's, and over meanwhile
-                spec.__class__ = ModuleSpec
-                waiting.remove(callback)
-                continue
+            if not vars(spec)["_initializing"]:  # another thread's, and over meanwhile
+                spec._initializing = False
             return True
     return False
 
