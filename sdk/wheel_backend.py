@@ -187,10 +187,18 @@ def _paragraphs(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator
 
 
 def _private_types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find the types of private functions: nobody else calls them."""
+    """Find the types of private functions, and of local and private values: nobody else uses them."""
     private = _private(tree, starts)
+    functions = [each for each in ast.walk(tree) if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    local = {
+        _range(node.target, starts)[1]
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.AnnAssign)
+        and (isinstance(node.target, ast.Name) or getattr(node.target, "attr", "").startswith("_"))
+    }
     for begin, end, instead in _types(tree, content, starts):
-        if any(begin in each for each in private):
+        if begin in local or any(begin in each for each in private):
             yield begin, end, instead
 
 

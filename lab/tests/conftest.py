@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lambent_lab.errors import LabError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.staging import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,19 @@ settings.load_profile("lab")
 # the processes whose reaction to it is tested would never hear of it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def node_runtime() -> str:
+    """The runtime that this machine's Node.js is, its client installed; npm may not be reached from here."""
+    found = node.find(0)
+    try:
+        node.client_folder(found)
+    except LabError as error:
+        if not re.search("EAI_AGAIN|ENOTFOUND|ETIMEDOUT|ECONNREFUSED|ENETUNREACH|EADDRNOTAVAIL", str(error)):
+            raise
+        pytest.skip(str(error))
+    return f"nodejs{found.version[0]}.x"
 
 
 @pytest.fixture

@@ -149,14 +149,18 @@ def test_the_comment_can_be_printed(run: Gate) -> None:
         run("--markdown", "-", "--json")
 
 
-def test_what_ends_the_measurement_is_no_fail(run: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [LabError, OSError])
+def test_what_ends_the_measurement_is_no_fail(
+    run: Gate, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     def broken() -> FakeLab:
-        raise LabError("no room for a lab")
+        raise kind("no room for a lab")
 
     monkeypatch.setattr(bench, "make_lab", broken)
     done = run()
     assert done.exit_code == 3
-    assert "lambent: INCONCLUSIVE: no room for a lab" in done.stderr
+    refused = "The operating system refused: " if kind is OSError else ""
+    assert f"lambent: INCONCLUSIVE: {refused}no room for a lab\n" in done.stderr
 
 
 def test_history_is_read_beside_the_table(run: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,10 +263,14 @@ def left(folder: Path, tag: str) -> list[object]:
 def test_orphans_without_their_environment_stop_and_die(run: Run, folder: Path) -> None:
     tag = str(os.getpid())
     answer = run(ORPHANS % tag, {}, frozen=True, memory_mb=512)
-    need_room(answer)
-    assert answer["frozen"]
-    assert "PID namespace" in answer["box"]["kill"]
-    assert left(folder, tag) == []
+    try:
+        need_room(answer)
+        assert answer["frozen"]
+        assert "PID namespace" in answer["box"]["kill"]
+        assert left(folder, tag) == []
+    finally:
+        for pid in orphans(tag):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_killed_lab_leaves_nothing_without_root(folder: Path) -> None:

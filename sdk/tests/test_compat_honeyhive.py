@@ -178,6 +178,36 @@ def test_spans_leave_without_a_decorated_handler(monkeypatch: pytest.MonkeyPatch
     tracer.close()
 
 
+def test_a_flush_after_the_block_tells_what_the_end_of_the_block_has_lost(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lambent.exporters import Exporter, Result
+
+    class Failing(Exporter):
+        waits = False
+        answer = Result()
+
+        def export(self, spans: Any, timeout: float) -> Result:  # a fake
+            return self.answer
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    exporter = Failing()
+    tracer = HoneyHiveTracer.init(exporter=exporter, recorder=False)
+
+    def flushed(answer: Result) -> list[bool]:
+        exporter.answer = answer
+        with tracer.start_span("lambda-operation"):
+            pass
+        exporter.answer = Result()
+        return [tracer.force_flush(timeout_millis=2000), tracer.flush()]
+
+    assert flushed(Result()) == [True, True]
+    assert flushed(Result(False, 1, reason="no answer")) == [False, True]
+    assert "no answer" in capfd.readouterr().err
+    assert flushed(Result(False, 1, reason="refused", again=True)) == [True, True]  # it got there later
+    tracer.close()
+
+
 def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the specification's production test does it, which closes none of them."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
@@ -466,6 +496,9 @@ def test_a_kind_of_event_that_does_not_exist_is_said(
 
     assert work() == 1
     assert "did you mean 'tool'" in capfd.readouterr().err
+    with tracer.start_span("outer") as outer:
+        assert enrich_span({"a": 1}, event_type="tol")
+        assert outer.attributes["honeyhive_metadata.a"] == 1
 
 
 def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
@@ -578,6 +611,27 @@ def test_arguments_by_position_mean_what_they_do_in_the_original(tracer: HoneyHi
             assert outer.attributes["session.id"] == made
     assert flush(tracer_instance=tracer, timeout_millis=100)
     other.close()
+
+
+def test_values_that_are_no_mappings_are_no_error(tracer: HoneyHiveTracer) -> None:
+    def said(*values: Any, **more: Any) -> Any:
+        with tracer.start_span("x") as span:
+            assert enrich_span(*values, **more)
+        found = {name: value for name, value in span.attributes.items() if name.startswith("honeyhive_meta")}
+        return {name.removeprefix("honeyhive_metadata"): value for name, value in found.items()}
+
+    assert said("text") == {"": "text"}
+    assert said([1, 2]) == {".0": 1, ".1": 2}
+    assert said(metadata="text", score=1) == {".value": "text", ".score": 1}
+    assert said({"a": 1}, metadata=[2]) == {".value.0": 2, ".a": 1}
+    assert said({"a": 1}, {"a": 2, "b": 3}, c=4) == {".a": 1, ".b": 3, ".c": 4}
+
+    @trace(metadata="text", user_id="u")
+    def work() -> int:
+        return 1
+
+    assert work() == 1
+    assert spans(tracer)["work"].attributes["honeyhive_metadata.user_id"] == "u"
 
 
 # The default tracer.

@@ -230,10 +230,10 @@ def command(
             # Before the lab ends: nothing that goes wrong there may cost the results.
             for path, form in outputs:
                 write_text(path, report.render(results, form))
-    if printed:
-        click.echo(report.render(results, printed[0]), nl=False)
-    else:
-        print_report(results)
+        if printed:
+            click.echo(report.render(results, printed[0]), nl=False)
+        else:
+            print_report(results)
     if outputs:
         click.echo(f"Wrote {listed([str(path) for path, _ in outputs])}.", err=True)
     context.exit(gating.exit_code(results))
@@ -244,10 +244,11 @@ def _no_verdict(context: click.Context) -> Iterator[None]:
     """End with 3 when the measurement itself fails: an exit code of 1 is a candidate that failed."""
     try:
         yield
-    except UsageError:
+    except (UsageError, BrokenPipeError):
         raise
-    except LabError as error:
-        click.echo(f"lambent: INCONCLUSIVE: {' '.join(str(error).split())}", err=True)
+    except (LabError, OSError) as error:
+        refused = "The operating system refused: " if isinstance(error, OSError) else ""
+        click.echo(f"lambent: INCONCLUSIVE: {refused}{' '.join(str(error).split())}", err=True)
         context.exit(_INCONCLUSIVE)
 
 

@@ -9,6 +9,7 @@ arguments means nothing here is said once and left out; its HTTP API (datasets, 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import lambent
@@ -201,6 +202,12 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         return cls(*values, **arguments)
 
     _holders = 1
+    _lost = False  # whether the end of a span has lost some: then nothing is left to be flushed
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Deliver what is finished, within a time; return whether all since the last call was taken."""
+        lost, self._lost = self._lost, False
+        return super().force_flush(timeout_millis) and not lost
 
     def close(self) -> None:
         """Deliver what is finished; the last one who has asked for this tracer lets go of everything."""
@@ -235,7 +242,7 @@ def _known_tracer(cls: type, config: Config) -> Any:
     return next((each for each in alike if not each.delivery.closed), None)
 
 
-def _deliver_at_the_end(tracer: Tracer) -> None:
+def _deliver_at_the_end(tracer: HoneyHiveTracer) -> None:
     """Export with the end of a tracer's outermost span: these programs do not decorate their handlers.
 
     Not inside an invocation of lambent's own, which exports at its end, and not where somebody else does.
@@ -249,7 +256,7 @@ def _deliver_at_the_end(tracer: Tracer) -> None:
         if not inner and not delivery.active and delivery.mode in {"sync", "async"}:
             extension = getattr(delivery, "_extension", None)
             if extension is None or not extension.alive:
-                tracer.force_flush()
+                tracer._lost |= not Tracer.force_flush(tracer) and not delivery.waiting
 
     delivery.on_end = on_end  # type: ignore[method-assign]  # for this tracer only
     tracer._watch(on_end=lambda _span: None)  # so that it is looked up again
@@ -272,7 +279,7 @@ def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[
         more["config"] = more.pop("span_config")
     others = {name: more.pop(name) for name in more.keys() - _OF_TRACE}
     if others:  # source, project, user_id …
-        more["metadata"] = {**(more.get("metadata") or {}), **others}
+        more["metadata"] = _merged(more.get("metadata"), others)
     made = decorate(event_type=event_type and _known(event_type), event_name=event_name, **more)
     return made if function is None else made(function)
 
@@ -307,12 +314,22 @@ def _enriched(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     instance = given.pop("tracer_instance", None)
     if given.get("tracer") is None:
         given["tracer"] = instance
-    metadata = {**(given.pop("attributes", None) or {})}
-    for name in given.keys() - _FIELDS:
-        metadata[name] = given.pop(name)
-    if metadata:
-        given["metadata"] = {**(given.get("metadata") or {}), **metadata}
+    if given.get("event_type") is not None:
+        given["event_type"] = _known(given["event_type"])
+    attributes = given.pop("attributes", None)
+    others = {name: given.pop(name) for name in given.keys() - _FIELDS}
+    given["metadata"] = _merged(given.get("metadata"), attributes, others)
     return function(**given)
+
+
+def _merged(*parts: Any) -> Any:
+    """Return mappings as one, the later ones winning; None for none. What is no mapping is its `value`."""
+    mappings = [part for part in parts if isinstance(part, Mapping)]
+    others = [part for part in parts if part is not None and not isinstance(part, Mapping)]
+    merged = {name: value for part in mappings for name, value in part.items()}
+    if not others:
+        return merged or None
+    return {"value": others[-1], **merged} if merged else others[-1]
 
 
 def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
