@@ -57,6 +57,11 @@ HANDED = frozenset({
 })  # fmt: skip
 """Modules of what the public names return, and of names that are written with their module's."""
 
+_SIGNS = frozenset({
+    ",", ":", "=", ":=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "|", "&", "<<", ">>",
+    "+=", "-=", "->",
+})  # fmt: skip
+
 
 def build_wheel(
     wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
@@ -129,7 +134,7 @@ def slim(source: str, *, docstrings: bool, types: bool) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
-    return _narrow("".join(lines))
+    return _tight(_narrow("".join(lines)))
 
 
 def _narrow(source: str) -> str:
@@ -145,6 +150,25 @@ def _narrow(source: str) -> str:
         rest = line.lstrip(" ")
         if number not in inside:
             lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest if rest.strip() else "\n"
+    return "".join(lines)
+
+
+def _tight(source: str) -> str:
+    """Return the source without the blanks that stand beside a sign: a fiftieth of the wheel."""
+    lines = source.splitlines(keepends=True)
+    formatted = 0
+    before = tokenize.TokenInfo(tokenize.NEWLINE, "", (0, 0), (0, 0), "")
+    found: list[tuple[int, int, int]] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        beside = any(each.type == tokenize.OP and each.string in _SIGNS for each in (before, token))
+        if beside and not formatted and before.end[0] == token.start[0] and token.type != tokenize.NEWLINE:
+            found.append((token.start[0] - 1, before.end[1], token.start[1]))
+        kind = tokenize.tok_name[token.type]  # an f-string is one token, or from 3.12 on many
+        formatted += (kind == "FSTRING_START") - (kind == "FSTRING_END")
+        before = token
+    for row, begin, end in reversed(found):
+        if not lines[row][begin:end].strip(" "):
+            lines[row] = lines[row][:begin] + lines[row][end:]
     return "".join(lines)
 
 

@@ -239,7 +239,7 @@ def _waits(library: str, callback: Callable[..., object]) -> bool:
             vars(spec).setdefault("callbacks", []).append(callback)
             spec.__class__ = _UnderWay
             if not vars(spec)["_initializing"]:  # another thread's, and over meanwhile
-                spec._initializing = False
+                spec._initializing = False  # noqa: SLF001  # see the head of this module
             return True
     return False
 
