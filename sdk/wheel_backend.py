@@ -214,8 +214,9 @@ def _private(tree: ast.Module, starts: list[int]) -> list[range]:
 
 
 def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find the annotations of arguments, results and assigned values, and what only type checkers import."""
+    """Find the types of arguments, results, values and names, and what only type checkers import."""
     for node in ast.walk(tree):
+        yield from ((*_range(each, starts), b"") for each in _named_only(node))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
             yield *_range(node, starts), b""
         elif isinstance(node, ast.arg) and node.annotation is not None:
@@ -232,6 +233,14 @@ def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit
                 b"\n" not in content[arrow : content.index(b":", end)]
             ):  # outside of brackets a line ends there
                 yield arrow, end, b""
+
+
+def _named_only(node: ast.AST) -> list[ast.stmt]:
+    """Return the statements below a node that give a name a type and no value, if others stay beside them."""
+    body: list[ast.stmt] = getattr(node, "body", []) if isinstance(node, (ast.ClassDef, ast.Module)) else []
+    named = [each for each in body if isinstance(each, ast.AnnAssign) and each.value is None]
+    docstring = [each for each in body[:1] if isinstance(each, ast.Expr)]
+    return named if len(named) + len(docstring) < len(body) else []
 
 
 def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
