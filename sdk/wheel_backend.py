@@ -58,6 +58,11 @@ HANDED = frozenset({
 })  # fmt: skip
 """Modules of what the public names return, and of names that are written with their module's."""
 
+_SIGNS = frozenset({
+    ",", ":", "=", ":=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "|", "&", "<<", ">>",
+    "+=", "-=", "->",
+})  # fmt: skip
+
 
 def build_wheel(
     wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
@@ -143,7 +148,7 @@ def slim(source: str, *, docstrings: bool, types: bool) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
-    return _narrow("".join(lines))
+    return _tight(_narrow("".join(lines)))
 
 
 def _narrow(source: str) -> str:
@@ -159,6 +164,25 @@ def _narrow(source: str) -> str:
         rest = line.lstrip(" ")
         if number not in inside:
             lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest if rest.strip() else "\n"
+    return "".join(lines)
+
+
+def _tight(source: str) -> str:
+    """Return the source without the blanks that stand beside a sign: a fiftieth of the wheel."""
+    lines = source.splitlines(keepends=True)
+    formatted = 0
+    before = tokenize.TokenInfo(tokenize.NEWLINE, "", (0, 0), (0, 0), "")
+    found: list[tuple[int, int, int]] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        beside = any(each.type == tokenize.OP and each.string in _SIGNS for each in (before, token))
+        if beside and not formatted and before.end[0] == token.start[0] and token.type != tokenize.NEWLINE:
+            found.append((token.start[0] - 1, before.end[1], token.start[1]))
+        kind = tokenize.tok_name[token.type]  # an f-string is one token, or from 3.12 on many
+        formatted += (kind == "FSTRING_START") - (kind == "FSTRING_END")
+        before = token
+    for row, begin, end in reversed(found):
+        if not lines[row][begin:end].strip(" "):
+            lines[row] = lines[row][:begin] + lines[row][end:]
     return "".join(lines)
 
 
@@ -228,8 +252,9 @@ def _private(tree: ast.Module, starts: list[int]) -> list[range]:
 
 
 def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit]:
-    """Find the annotations of arguments, results and assigned values, and what only type checkers import."""
+    """Find the types of arguments, results, values and names, and what only type checkers import."""
     for node in ast.walk(tree):
+        yield from ((*_range(each, starts), b"") for each in _named_only(node))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
             yield *_range(node, starts), b""
         elif isinstance(node, ast.arg) and node.annotation is not None:
@@ -246,6 +271,14 @@ def _types(tree: ast.Module, content: bytes, starts: list[int]) -> Iterator[Edit
                 b"\n" not in content[arrow : content.index(b":", end)]
             ):  # outside of brackets a line ends there
                 yield arrow, end, b""
+
+
+def _named_only(node: ast.AST) -> list[ast.stmt]:
+    """Return the statements below a node that give a name a type and no value, if others stay beside them."""
+    body: list[ast.stmt] = getattr(node, "body", []) if isinstance(node, (ast.ClassDef, ast.Module)) else []
+    named = [each for each in body if isinstance(each, ast.AnnAssign) and each.value is None]
+    docstring = [each for each in body[:1] if isinstance(each, ast.Expr)]
+    return named if len(named) + len(docstring) < len(body) else []
 
 
 def _of_types(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]:
