@@ -46,6 +46,8 @@ class Meaning(ast.NodeTransformer):
             node = ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno, col_offset=0)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return None
+        if isinstance(node, ast.AnnAssign):  # a name's type without a value
+            return None
         if isinstance(node, ast.stmt) and ast.unparse(node) in (
             "TYPE_CHECKING = False",
             "from __future__ import annotations",
