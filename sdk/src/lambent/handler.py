@@ -160,12 +160,11 @@ class Invocation:
             described.update(payload(config, "request", event))
         if attributes:
             described.update(attributes)
-        if parent is None:
+        if parent is None or _goes_on_from(parent):
             current = CURRENT.get()
+            parent = None
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
-        elif _goes_on_from(parent):
-            parent = None
         above: object = parent if self._parent is None else self._parent
         if config.upstream:
             from lambent.upstream import begin
