@@ -20,9 +20,42 @@ REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MEASURE = Path(__file__).resolve().parent.parent / "lab" / "src" / "lambent_lab" / "measure"
 
 
+COMMON = """## What holds for all of them
+
+| exit code | |
+|---|---|
+| 0 | done; of a gate: PASS |
+| 1 | the function, or what was measured, failed; of a gate: FAIL |
+| 2 | wrong usage, said in one line; nothing was run |
+| 3 | of a gate: INCONCLUSIVE |
+| 130 | interrupted; what was measured so far is written |
+| 141 | whoever read the output has left |
+| 143 | ended by SIGTERM, where there was nothing to write |
+
+Reports and [JSON](json-output.md) go to the standard output, progress, warnings and errors to standard error.
+
+| variable | |
+|---|---|
+| `LAMBENT_TRACES` | the file of the traces (default: `.lambent/traces.db` under the current folder) |
+| `LAMBENT_LAB_BOX` | the kind of box: `cgroup-v2`, `cgroup-v1` or `signal` (default: the best there is) |
+| `LAMBENT_LAB_FILES` | `folders`: mount nothing |
+| `NO_COLOR`, `TERM=dumb` | no colours |
+| `PATH`, `HOME`, `PYENV_ROOT`, `UV_PYTHON_INSTALL_DIR`, `XDG_DATA_HOME` | where other Pythons are found |
+| `NVM_DIR` | where other versions of Node.js are found |
+| `XDG_CACHE_HOME` | where clients of other runtimes are kept, under `lambent` (default: `~/.cache`) |
+| `DOCKER_HOST` | where Docker is |
+| `AWS_…` | credentials and region of `aws:` targets, as boto3 reads them |
+
+Nothing of the environment reaches a function: `--env` does.
+
+`eval "$(_LAMBENT_COMPLETE=bash_source lambent)"` completes commands and options in bash; for zsh it is
+`zsh_source`, for fish `fish_source`.
+"""
+
+
 def commands() -> str:
     """Return the page of all commands, in the words of their `--help`."""
-    lines = ["# Commands", "", NOTE, ""]
+    lines = ["# Commands", "", NOTE, "", COMMON]
 
     def page(group: click.Command, path: str) -> None:
         context = click.Context(group, info_name=path, terminal_width=100, max_content_width=100)

@@ -128,6 +128,12 @@ def test_wrong_usage_is_said_in_a_line(run: Gate, arguments: list[str], said: st
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("base", ["main", "origin/main"])
+def test_a_revision_without_its_prefix_is_told_apart(run: Gate, base: str) -> None:
+    with pytest.raises(UsageError, match=f"write git:{base} for a revision"):
+        run("--base", base)
+
+
 def test_a_slip_in_the_table_is_said_before_anything_runs(run: Gate) -> None:
     Path("pyproject.toml").write_text("[tool.lambent.gate]\ncold-max = 900\n")
     with pytest.raises(UsageError, match="did you mean 'cold-max-ms'"):

@@ -219,6 +219,36 @@ def test_the_end_of_a_lab_does_not_wait_for_its_events(world: World, tmp_path: P
     assert all(environment.closed for environment in world.environments)
 
 
+def test_nothing_begins_anew_while_a_lab_ends(world: World, tmp_path: Path) -> None:
+    failing(world, 9)
+    with Lab(environment=world, event_retry_wait=0.2) as lab:
+        service = Service(lab, world, tmp_path)
+        done = threading.Event()
+        lab.core.on_done.append(lambda *_: done.set())
+        service.send()
+        assert done.wait(30)
+        world.close_seconds = 1.0  # in which there would be time for a retry
+    assert world.count == len(world.environments) == 1
+
+
+def test_an_event_may_grow_too_old_in_its_line(service: Service, world: World) -> None:
+    going = threading.Event()
+
+    async def wait(_invocation: FakeInvocation) -> None:
+        await asyncio.to_thread(going.wait, 60)
+
+    world.work = wait
+    service.client.put_function_concurrency(FunctionName="hello", ReservedConcurrentExecutions=1)
+    service.send(b"1")
+    assert world.entered.wait(30)
+    service.send(b"2")
+    service.lab.core.functions["hello"].record.policies["$LATEST"] = Policy(max_age_s=0)
+    going.set()
+    outcomes = {(outcome.condition, outcome.count) for outcome in (service.outcome(), service.outcome())}
+    assert outcomes == {("Success", 1), ("EventAgeExceeded", 0)}
+    assert world.payloads == [b"1"]
+
+
 # -- given up, and handed on
 
 

@@ -215,6 +215,7 @@ def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.Monke
     made: list[HoneyHiveTracer] = []
     for invocation in range(3):
         monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-5759e988-bd862e3fe1be46a99427279{invocation}")
+        monkeypatch.setenv("REQUEST", str(invocation))
         made.append(HoneyHiveTracer.init(**arguments))
     assert {id(each.delivery) for each in made} == {id(made[0].delivery)}
     other = HoneyHiveTracer.init(**{**arguments, "project": "q"})

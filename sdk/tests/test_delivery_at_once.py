@@ -179,6 +179,22 @@ class Told(Down):
 
 
 @pytest.mark.parametrize("environ", [LAMBDA, {**LAMBDA, "LAMBENT_MODE": "async"}, {}])
+def test_spans_outside_invocations_leave_before_their_queue_is_full(environ: dict[str, str]) -> None:
+    """Of a script, or a function whose handler is not decorated: no end of an invocation empties it."""
+    exporter = Told()
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=environ)
+    for number in range(48):
+        tracer.start_span(str(number)).end()
+        if number % 12 == 11:
+            assert exporter.told.wait(30)
+            exporter.told.clear()
+    assert tracer.force_flush()
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (48, 48, {})
+    tracer.close()
+
+
+@pytest.mark.parametrize("environ", [LAMBDA, {**LAMBDA, "LAMBENT_MODE": "async"}, {}])
 def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: dict[str, str]) -> None:
     exporter = Told()
     tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=environ)

@@ -271,6 +271,7 @@ def test_many_threads_end_and_flush_at_once() -> None:
 def test_a_full_queue_drops_counts_and_says(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Fake()
     tracer = tracer_with(exporter, queue_size=3)
+    tracer.delivery.half_full = lambda: None  # type: ignore[method-assign]  # nothing is to leave by itself
     end_spans(tracer, 5)
     assert tracer.force_flush() is False
     assert exporter.batches == [["0", "1", "2"]]

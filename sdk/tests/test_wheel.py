@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SDK = Path(__file__).parents[1]
-LIMIT_KB = 260  # the budget: docs/design/wheel.md
+LIMIT_KB = 259  # of a budget of 260: docs/design/wheel.md
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,8 @@ class Meaning(ast.NodeTransformer):
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             node = ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno, col_offset=0)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return None
+        if isinstance(node, ast.AnnAssign):  # a name's type without a value
             return None
         if isinstance(node, ast.stmt) and ast.unparse(node) in (
             "TYPE_CHECKING = False",

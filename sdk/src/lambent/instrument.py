@@ -211,8 +211,6 @@ def _instrument(*asked: Any) -> None:
 class _UnderWay(ModuleSpec):
     """The spec of a module that is being executed: it notices the end of that."""
 
-    callbacks: tuple[Callable[..., object], ...] = ()
-
     @property
     def _initializing(self) -> bool:
         return True
@@ -224,7 +222,7 @@ class _UnderWay(ModuleSpec):
         parent, _, child = self.name.rpartition(".")
         if parent in sys.modules and self.name in sys.modules:  # what the import system does next
             setattr(sys.modules[parent], child, sys.modules[self.name])
-        for callback in self.__dict__.pop("callbacks"):
+        for callback in self.__dict__.pop("callbacks", ()):
             callback()
 
 
@@ -238,8 +236,10 @@ def _waits(library: str, callback: Callable[..., object]) -> bool:
         except AttributeError:
             continue
         if type(spec) in {ModuleSpec, _UnderWay} and getattr(spec, "_initializing", False):
+            vars(spec).setdefault("callbacks", []).append(callback)
             spec.__class__ = _UnderWay
-            spec.callbacks += (callback,)
+            if not vars(spec)["_initializing"]:  # another thread's, and over meanwhile
+                spec._initializing = False  # noqa: SLF001  # see the head of this module
             return True
     return False
 

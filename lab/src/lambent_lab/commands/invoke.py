@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _NO_SPANS = "No spans: the function makes none, or sends them elsewhere."
 _NO_SPANS_YET = (
-    "No spans: the process ended before it sent any. What the flight recorder kept\n"
-    "comes with one of the next invocations: try --repeat 3."
+    "No spans: the process ended before it sent any. Those that it made are sent in\n"
+    "one of the next invocations, by the flight recorder: try --repeat 3."
 )
 _ENDED = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"}
 

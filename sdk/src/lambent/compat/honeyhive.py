@@ -24,7 +24,7 @@ from lambent.compat._honeyhive import (
     named_arguments,
     with_distributed_trace_context,
 )
-from lambent.config import read
+from lambent.config import OPTIONS, read
 from lambent.decorators import atrace as _atrace
 from lambent.decorators import trace as _trace
 from lambent.decorators import trace_class
@@ -231,11 +231,12 @@ _open: list[HoneyHiveTracer] = []
 
 
 def _known_tracer(cls: type, config: Config) -> Any:
-    """Return a tracer that was made with these arguments, in this environment; None if there is none."""
+    """Return a tracer that was made with these arguments and variables; None if there is none."""
 
     def identity(of: Config) -> list[object]:
         given = sorted(of.arguments)
-        return [given, [getattr(of, name) for name in given], {**of.variables, "_X_AMZN_TRACE_ID": ""}]
+        names = ["HH_SESSION_ID", *[name for option in OPTIONS for name in option[1]]]
+        return [given, [getattr(of, name) for name in given], [of.variables.get(name) for name in names]]
 
     wanted = identity(config)
     alike = (each for each in _open if type(each) is cls and identity(each.config) == wanted)
