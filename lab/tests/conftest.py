@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +27,23 @@ settings.load_profile("lab")
 # the processes whose reaction to it is tested would never hear of it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_MOUNTS = """
+import os
+from lambent_lab.sandbox import syscalls
+syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if os.geteuid() else 0))
+"""
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skip where functions cannot have mounts of their own, and so neither Lambda's paths nor its /tmp."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MOUNTS], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no mounts: {done.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="session")

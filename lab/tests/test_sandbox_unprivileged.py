@@ -91,7 +91,9 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="lambent-test-"))
     path.chmod(0o777)
     yield path
-    shutil.rmtree(path)
+    limit = time.monotonic() + 30
+    while path.exists() and time.monotonic() < limit:  # the lab's guard may be at it as well
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def start(folder: Path, source: str, wanted: dict[str, Any], env: dict[str, str]) -> subprocess.Popen[str]:
@@ -309,6 +311,7 @@ def test_a_fork_bomb_is_contained_without_root(run: Run) -> None:
     assert [status for status, *_ in answer["results"]] == ["timeout"]
 
 
+@pytest.mark.usefixtures("mounts")
 def test_a_private_network_needs_no_root(run: Run) -> None:
     source = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_RUNTIME_API']\n"
     answer = run(source, {}, network="private")
