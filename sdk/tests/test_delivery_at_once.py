@@ -215,6 +215,27 @@ def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: di
     tracer.close()
 
 
+def test_what_fills_the_queue_during_an_early_export_leaves_after_it() -> None:
+    exporter = Told(hold=True)
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, timeout=60, environ=LAMBDA)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        for count in (12, 14):
+            for number in range(count):
+                tracer.start_span(str(number)).end()
+            if count == 12:
+                assert exporter.told.wait(30)
+                exporter.told.clear()
+        exporter.release.set()
+        assert exporter.told.wait(30)
+
+    handler({}, LambdaContext(timeout=600))
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (27, 27, {})
+    tracer.close()
+
+
 def test_few_spans_of_many_bytes_leave_before_their_queue_is_full() -> None:
     exporter = Told()
     tracer = recording_tracer(exporter=None, exporters=[exporter], queue_bytes=200_000, environ=LAMBDA)
