@@ -18,6 +18,8 @@ __all__ = ["at_the_end_of_workers", "close", "landed", "lose", "say_dropped", "s
 def say_dropped(delivery: SyncDelivery) -> bool:
     """Say how many spans were dropped since the last time, and the last one's reason; return False."""
     count, delivery._dropped = delivery._dropped, 0
+    if not count:  # another thread has just said so
+        return False
     why = delivery._why
     reason = {
         "closed": "the tracer was closed",
