@@ -14,8 +14,9 @@ MEANINGS: dict[str, str] = {
     ),
     "exporters": (
         "Where spans go: `otlp`, `xray_udp`, `stdout`, `console`, `file`, `memory`, `none`, several with "
-        "commas. Default: `otlp` when an endpoint or a backend is set; else `stdout` in Lambda, and outside "
-        "it `otlp` to localhost if a collector answers there."
+        "commas; `otlp_http` and `otlp_grpc` whatever the protocol is. Default: `otlp` when an endpoint or a "
+        "backend is set; else `stdout` in Lambda, and outside it `otlp` to localhost if a collector answers "
+        "there."
     ),
     "backend": (
         "Whose OTLP intake spans go to: see [Choose a backend](../how-to/choose-a-backend.md). Default: "

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.harness import stats
 from benchmarks.harness.plan import SIZE
 
+from lambent_lab.measure.results import write_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -177,6 +179,4 @@ def left_out(plan: Plan, peer: Peer, name: str, share: dict[str, Any]) -> str:
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))

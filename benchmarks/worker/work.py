@@ -14,6 +14,3 @@ ATTRIBUTES: dict[str, str | int | float | bool] = {
 
 EVENT: dict[str, str | int] = {"order": "o-1042", "rows": 3}
 """A plain event: no tool's event detection has more to do than another's."""
-
-CHILDREN_PER_INVOCATION = 5
-"""load(query, parse) and price(tax), below one root: six spans."""

@@ -48,7 +48,7 @@ def load(number):
 @tracer.handler
 def handler(event, context):
     text = (event.get("pathParameters") or {}).get("id", "")
-    if not text.isdigit():
+    if not text.isdecimal() or len(text) > 18:
         return answer(400, {"error": f"an order's id is a number, not {text!r}"})
     row = load(int(text))
     if row is None:

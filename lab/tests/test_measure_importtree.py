@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, dearer, entry, flat, least, parse
+from lambent_lab.measure.importtree import ENTRY, ROOT, VARIABLE, added, entry, flat, least, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,12 +98,6 @@ def test_the_entry_loads_the_handlers_module_so_that_it_is_in_the_tree(handler: 
     assert "colorsys" in {child["name"] for child in found["children"]}
 
 
-def test_the_module_that_made_the_difference_comes_first() -> None:
-    before = node(ROOT, 0, [node("app", 100, [node("json", 900, [])])])
-    after = node(ROOT, 0, [node("app", 150, [node("json", 890, []), node("slow", 5000, [])])])
-    assert dearer(before, after) == [("slow", 5000), ("app", 50)]
-
-
 def test_the_least_of_several_trees_has_no_waiting_in_it() -> None:
     first = node(ROOT, 0, [node("app", 5, [node("json", 90, []), node("re", 7, [])])])
     second = node(ROOT, 0, [node("app", 80, [node("json", 9, []), node("enum", 3, [])])])
@@ -112,3 +106,32 @@ def test_the_least_of_several_trees_has_no_waiting_in_it() -> None:
     )
     assert least([]) is None
     assert least([first]) == first
+
+
+def test_what_one_side_alone_loads_counts_with_what_it_brings() -> None:
+    base = node(ROOT, 0, [node("app", 9, [node("json", 20, [])])])
+    brought = node("sdk", 5, [node("sdk.wire", 7, []), node("json", 21, [node("json.new", 3, [])])])
+    candidate = node(ROOT, 0, [node("app", 10, [brought]), node("site", 1, [])])
+    assert added(base, candidate) == [
+        {"name": "sdk", "parent": "app", "self_us": 5, "cumulative_us": 12, "modules": 2},
+        {"name": "json.new", "parent": "json", "self_us": 3, "cumulative_us": 3, "modules": 1},
+        {"name": "site", "parent": "", "self_us": 1, "cumulative_us": 1, "modules": 1},
+    ]
+    assert added(candidate, base) == []
+
+
+@given(st.lists(trees, max_size=3), st.lists(trees, max_size=3))
+def test_nothing_that_only_one_side_loads_is_left_out_or_counted_twice(
+    before: list[ImportNode], after: list[ImportNode]
+) -> None:
+    base, candidate = node(ROOT, 0, before), node(ROOT, 0, after)
+    found, known = added(base, candidate), flat(base)
+    new = [each for tree in after for each in below(tree) if each["name"] not in known]
+    assert sum(each["modules"] for each in found) == len(new)
+    assert sum(each["cumulative_us"] for each in found) == sum(each["self_us"] for each in new)
+    costs = [each["cumulative_us"] for each in found]
+    assert costs == sorted(costs, reverse=True)
+
+
+def below(tree: ImportNode) -> list[ImportNode]:
+    return [tree, *(each for child in tree["children"] for each in below(child))]

@@ -53,6 +53,12 @@ def run(call: Callable[[int], Outcome], *, max_error_rate: float = 0.01, **optio
 # -- conclusions and the file
 
 
+def test_nobody_pauses_beyond_the_end() -> None:
+    section = run(lambda _: Outcome(), pause_s=60.0)["load"]
+    assert section["all"]["succeeded"] == 2
+    assert section["elapsed_s"] < 30
+
+
 def test_the_file_says_in_words_what_happened() -> None:
     results = run(lambda _: Outcome(cold=False, spans=2, made=2))
     section = results["load"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_the_machine_is_described_without_its_name() -> None:
+def test_the_machine_is_described_without_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = os.uname_result(["Linux", "canary-host", *os.uname()[2:]])
+    monkeypatch.setattr(os, "uname", lambda: named)
+    monkeypatch.setattr(socket, "gethostname", lambda: "canary-host")
+    monkeypatch.setattr(platform, "_uname_cache", None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 2, 5})
+    assert platform.node() == "canary-host"
     facts = describe()
-    assert facts["cores_usable"] == len(os.sched_getaffinity(0))
+    assert facts["cores_usable"] == 3
     assert facts["kernel"] == platform.release()
     assert facts["python"] == facts["function_python"] == platform.python_version()
     assert facts["memory_mb"] > 100
-    if len(platform.node()) > 3:
-        assert platform.node() not in str(facts)
+    assert "canary" not in str(facts)
 
 
 def test_another_interpreter_is_asked_for_its_version(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -110,6 +111,28 @@ def test_writing_replaces_the_file_in_one_step_and_leaves_nothing_else(tmp_path:
     fresh = tmp_path / "plain"
     fresh.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(fresh.stat().st_mode)
+
+
+def test_what_is_no_file_of_its_own_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    """As root, a file in the place of /dev/null would be everybody's."""
+    kept, link, fifo = tmp_path / "kept", tmp_path / "link", tmp_path / "fifo"
+    kept.write_text("something longer")
+    link.symlink_to(kept)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert kept.read_text() == "new"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(fifo, "through the pipe")
+        assert os.read(reader, 100) == b"through the pipe"
+    finally:
+        os.close(reader)
+    assert fifo.is_fifo()
+    with pytest.raises(LabError, match=r"Could not write /dev/full: No space left"):
+        write_text(Path("/dev/full"), "text")
+    assert Path("/dev/full").is_char_device()
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "link", "fifo"}
 
 
 def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:

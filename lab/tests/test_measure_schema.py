@@ -131,6 +131,8 @@ def test_what_reads_files_agrees_with_jsonschema(validator: Draft202012Validator
     """On files in which one thing is replaced or missing."""
     small = json.loads(example())
     small["imports"] = {"baseline": {"name": "x", "self_us": 1, "cumulative_us": 2, "children": []}}
+    added = {"name": "x", "parent": "", "self_us": 1, "cumulative_us": 2, "modules": 1}
+    small["imports_added"] = {"candidate": [added]}
     source = random.Random(20)
     refused = 0
     for _ in range(300):

@@ -147,6 +147,7 @@ def test_secrets_are_no_names() -> None:
         (("git:HEAD",), {"target": "aws:hello"}, "no folder"),
         (("nowhere/app.handler",), {}, "does not exist"),
         (("docker:", "sync"), {}, "names no function"),
+        (("asnyc",), {}, r"'asnyc' is no variant: did you mean async\? It is one of off, on, sync"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

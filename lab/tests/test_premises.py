@@ -59,6 +59,7 @@ def traces(one: Premises) -> list[Path]:
     return [path for path in (*one.box._folders, one._scratch) if path.exists()]
 
 
+@pytest.mark.usefixtures("mounts")
 async def test_an_environment_begins_in_what_was_made_ahead(make: Make, ahead: Ahead) -> None:
     spec = make(CODE)
     ready = await prepared(ahead, spec)

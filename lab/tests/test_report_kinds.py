@@ -363,6 +363,7 @@ def test_tuning_shows_each_size_with_its_cost(files: dict[str, Any]) -> None:
         for cost in size["cost"].values():
             assert f"${words.number(cost['mixed']['median'])}" in text
     assert results["tune"]["prices"]["as_of"] in text
+    assert "A/A pairs" not in text
     costs = drawn(results)["tune-0"]["data"]
     assert [trace["name"] for trace in costs] == ["x86_64", "arm64"]
     assert costs[0]["y"] == [each["cost"]["x86_64"]["mixed"]["median"] for each in results["tune"]["sizes"]]

@@ -206,7 +206,33 @@ def test_modules_are_listed_by_their_own_time(results: Results) -> None:
     assert re.search(r"module self with its imports .*json 6\.99 ms 6\.99 ms app<b> 2\.00 ms 9\.00 ms", text)
 
 
+ADDED: Any = [
+    {"name": f"lib{n}<b>", "parent": "app" * (n != 1), "self_us": 1_500 // n, "cumulative_us": 9_000 // n,
+     "modules": 3}
+    for n in range(1, 11)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["terminal", "html", "markdown"])
+def test_what_only_one_side_loads_is_listed_with_what_it_brings(results: Results, form: str) -> None:
+    assert "Only sync" not in shown(results, form), "nothing of files that do not say it"
+    results["imports_added"] = {"sync": ADDED, "async": []}
+    text = shown(results, form).replace("|", " ").replace("\\", "")
+    assert "Only sync, not untraced: 30 modules, 26.4 ms in all" in text
+    row = (
+        r"lib1<b> +1\.50 ms +9\.00 ms +3 +\u2013"
+        if form != "markdown"
+        else r"lib1.*?1\.50 ms +9\.00 ms +3 +\u2013"
+    )
+    assert re.search(row, text)
+    assert re.search(r"lib8\S* +0\.187 ms +1\.1[23] ms +3 +app", text)
+    assert "lib9" not in text
+    assert "and others: 6 modules, 1.90 ms in all" in text
+    assert re.search(r"async \S+ loads no module that untraced does not load", text)
+
+
 def test_the_terminal_report_fits(results: Results) -> None:
+    results["imports_added"] = {"sync": ADDED, "async": []}
     for width in (80, 100):
         text = terminal.render(results, width=width)
         assert max(len(line) for line in text.splitlines()) <= width

@@ -28,9 +28,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def runtime() -> str:
+def runtime(node_runtime: str) -> str:
     """The runtime that this machine's Node.js is."""
-    return f"nodejs{node.find(0).version[0]}.x"
+    return node_runtime
 
 
 def spec(tmp_path: Path, runtime: str, files: dict[str, str], **options: Any) -> FunctionSpec:

@@ -13,7 +13,6 @@ from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
 from lambent_lab.protocol.prelude import Prelude, PreludeReader
 from lambent_lab.protocol.runtime import STREAMING_PRELUDE_TYPE
-from lambent_lab.staging import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,14 +67,14 @@ exports.handler = awslambda.streamifyResponse(async (event, stream) => {
 @pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None, reason="node and npm are not installed"
 )
-async def test_node_streams_with_awss_own_client(tmp_path: Path) -> None:
+async def test_node_streams_with_awss_own_client(tmp_path: Path, node_runtime: str) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "index.js").write_text(NODE)
     spec = FunctionSpec(
         name="f",
         code=tmp_path / "code",
         handler="index.handler",
-        runtime=f"nodejs{node.find(0).version[0]}.x",
+        runtime=node_runtime,
         memory_mb=512,
         timeout_s=60,
     )

@@ -295,6 +295,7 @@ async def test_a_wrapper_of_a_layer_inserts_options_before_the_last_argument(tmp
     assert value(await once(function)) is True
 
 
+@pytest.mark.usefixtures("mounts")
 async def test_a_wrapper_that_starts_python_itself(tmp_path: Path) -> None:
     # As OpenTelemetry's does: its program runs the arguments, and finds itself in the layer.
     script = '#!/bin/sh\nexport PYTHONPATH="/opt/python:$PYTHONPATH"\nexec python3 /opt/python/tool.py "$@"\n'
@@ -304,6 +305,7 @@ async def test_a_wrapper_that_starts_python_itself(tmp_path: Path) -> None:
     assert value(await once(function))["env"]["TOOL"] == "ran"
 
 
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize(
     ("files", "status", "said"),
     [

@@ -214,14 +214,18 @@ async def test_a_loop_takes_as_long_as_its_share_says(make: Make, memory_mb: int
 
 async def test_init_is_boosted_unless_the_share_is_asked_for(make: Make, kind: str) -> None:
     source = "import time\nwhile time.process_time() < 0.3: pass\ndef handler(event, context): pass\n"
-    async with Environment(make(source, memory_mb=256)) as environment:
-        boosted = await environment.invoke(b"{}")
     async with Environment(make(source, memory_mb=256, init_cpu="share")) as environment:
         shared = await environment.invoke(b"{}")
-    assert boosted.init_ms is not None
     assert shared.init_ms is not None
     assert shared.init_ms > 0.3 * 1000 * 1769 / 256 * 0.85
-    assert shared.init_ms > boosted.init_ms * 2
+    for _ in range(5):  # others may have the CPU
+        async with Environment(make(source, memory_mb=256)) as environment:
+            boosted = await environment.invoke(b"{}")
+        assert boosted.init_ms is not None
+        if shared.init_ms > boosted.init_ms * 2:
+            break
+    else:
+        pytest.fail(f"{boosted.init_ms} ms are not half of {shared.init_ms}")
 
 
 async def test_cpu_time_counts_the_init_only_when_cold(make: Make, kind: str) -> None:
@@ -337,7 +341,7 @@ def test_shared_memory_counts_once_against_a_sampled_limit() -> None:
             roomy.sample()
             assert roomy.kills() == 0
             assert 60 << 20 < (roomy.peak() or 0) < 128 << 20
-            assert sum(signals.peaks_rss(tree.descendants())) > 240 << 20
+            assert sum(peak for peak, _ in signals.residents(tree.descendants())) > 240 << 20
             tight.sample()
             assert tight.kills() == 1
         finally:

@@ -154,6 +154,7 @@ def test_a_killed_lab_is_cleaned_up_by_its_guard(
     assert victim.gone() == {}
 
 
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("box", ["", "signal"])
 def test_a_lab_killed_with_its_guard_is_cleaned_up_by_the_next(
     code: Path, victims: list[Victim], box: str

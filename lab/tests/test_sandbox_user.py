@@ -324,8 +324,7 @@ def test_a_user_is_chosen_only_where_it_exists(monkeypatch: pytest.MonkeyPatch) 
     one, two = users.ordinary(), users.ordinary()
     assert one is not None
     assert two is not None
-    assert users.is_ours(one.uid)
-    assert users.is_ours(two.uid)
+    assert all(each.uid in range(users.FIRST, users.FIRST + users.COUNT) for each in (one, two))
     assert one != two
     ranges(range(1), range(1, 65_536))
     small = users.ordinary()

@@ -16,6 +16,7 @@ from lambent_lab.errors import UsageError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.service.files import Configuration, find, load, own, sam, yamls
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
+from lambent_lab.service.policy import Policy
 
 BASE = Path("/work")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -50,6 +51,7 @@ functions:
     layers: [common, "arn:aws:lambda:us-east-1:1:layer:tools:3"]
     extensions: [ext/agent]
     concurrency: {reserved: 5, provisioned: 2}
+    events: {retries: 0, max_age: 600, on_failure: "arn:aws:lambda:us-east-1:123456789012:function:alarm"}
     tmp: 1024
     network: private
     log_format: JSON
@@ -87,6 +89,8 @@ functions:
         "bytecode": False,
     }
     assert (one.reserved, one.provisioned, one.alias, one.tags) == (5, 2, "live", {"team": "a"})
+    alarm = "arn:aws:lambda:us-east-1:123456789012:function:alarm"
+    assert one.policy == Policy(retries=0, max_age_s=600, on_failure=alarm)
     assert one.about["Description"] == "takes orders"
     assert one.about["TracingConfig"] == {"Mode": "Active"}
 
@@ -136,6 +140,10 @@ functions:
         ("functions: {a: {code: x, handler: y.z, layers: ['arn:x']}}", "arn:x is no folder"),
         ("functions: {a: {code: x, handler: y.z, concurrency: {reservd: 1}}}", "mean 'reserved'"),
         ("functions: {a: {code: x, handler: y.z, concurrency: {reserved: -1}}}", "cannot be -1"),
+        ("functions: {a: {code: x, handler: y.z, events: {retry: 1}}}", "mean 'retries'"),
+        ("functions: {a: {code: x, handler: y.z, events: {retries: 3}}}", "cannot be 3: choose 0 to 2"),
+        ("functions: {a: {code: x, handler: y.z, events: {max_age: 5}}}", "choose 60 to 21600"),
+        ("functions: {a: {code: x, handler: y.z, events: {on_failure: 5}}}", "a.events must be text"),
         ("functions: {a: {code: x, handler: y.z, tracing: on}}", "tracing must be text"),
         ("functions: {a: {code: x, handler: y.z, tracing: maybe}}", "choose Active or PassThrough"),
         ("functions: {a: {code: x, handler: y.z, alias: '1'}}", "alias cannot be '1'"),
@@ -234,6 +242,12 @@ Resources:
       Architectures: [arm64]
       ReservedConcurrentExecutions: !If [IsProd, 100, 5]
       AutoPublishAlias: live
+      EventInvokeConfig:
+        MaximumRetryAttempts: !If [IsProd, 2, 0]
+        MaximumEventAgeInSeconds: 600
+        DestinationConfig:
+          OnSuccess: {Type: SQS}
+          OnFailure: {Type: Lambda, Destination: !GetAtt Plain.Arn}
       ProvisionedConcurrencyConfig: {ProvisionedConcurrentExecutions: 1}
       Tracing: Active
       Policies: [!GetAtt Nothing.Known]
@@ -254,6 +268,13 @@ Resources:
       Code: {ZipFile: "def handler(event, context): return 1"}
       TracingConfig: {Mode: PassThrough}
       Tags: [{Key: a, Value: b}]
+  PlainEvents:
+    Type: AWS::Lambda::EventInvokeConfig
+    Properties:
+      FunctionName: !Ref Plain
+      Qualifier: $LATEST
+      MaximumRetryAttempts: 1
+      DestinationConfig: {OnFailure: {Destination: !GetAtt Unknown.Thing}}
   Prod:
     Type: AWS::Serverless::Function
     Condition: IsProd
@@ -287,6 +308,9 @@ def test_a_sam_template() -> None:
     assert orders.about["Architectures"] == ["arm64"]
     assert orders.about["TracingConfig"] == {"Mode": "Active"}
     assert orders.tags == {"team": "a"}
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:Plain"
+    assert orders.policy == Policy(retries=0, max_age_s=600, on_failure=arn)
+    assert plain.policy == Policy(retries=1)
     assert (plain.name, plain.source) == ("Plain", "def handler(event, context): return 1")
     assert (plain.options["handler"], plain.about["Role"]) == (
         "index.handler", "arn:aws:iam::123456789012:role/plain",

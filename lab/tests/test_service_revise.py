@@ -9,6 +9,7 @@ import pytest
 from lambent_lab.errors import UsageError
 from lambent_lab.service import Lab, setup
 from lambent_lab.service.files import Configuration, Definition
+from lambent_lab.service.policy import Policy
 from lambent_lab.service.revise import revise
 from lambent_lab.service.testing import World
 
@@ -64,6 +65,18 @@ def test_an_altered_function_keeps_its_versions(lab: Lab, tmp_path: Path) -> Non
     assert record.version("2").spec.memory_mb == 512
     provisioned = {number: pool.provisioned for number, pool in deployed.pools().items()}
     assert provisioned == {"1": 0, "2": 1}
+
+
+def test_what_becomes_of_events_is_the_files_to_say(lab: Lab, tmp_path: Path) -> None:
+    before = defined(tmp_path, "one", alias="live", policy=Policy(retries=0))
+    setup.deploy(lab, before)
+    record = lab.core.functions["one"].record
+    assert [record.policy(qualifier).attempts for qualifier in (None, "$LATEST", "live", "1")] == [1, 1, 1, 3]
+    after = defined(tmp_path, "one", alias="live", policy=Policy(retries=1))
+    follow(lab, (before,), (after,))
+    assert record.policy("live").attempts == record.policy(None).attempts == 2
+    follow(lab, (after,), (defined(tmp_path, "one", alias="live"),))
+    assert record.policies == {}
 
 
 def test_what_cannot_be_had_is_a_problem_of_one_function(lab: Lab, tmp_path: Path) -> None:

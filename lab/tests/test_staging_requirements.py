@@ -84,6 +84,7 @@ async def test_without_the_file_nothing_is_there(code: Path) -> None:
     assert "No module" in found["jinja2"]
 
 
+@pytest.mark.usefixtures("mounts")
 async def test_the_packages_of_the_folder_come_first(code: Path) -> None:
     (code / "requirements.txt").write_text("jinja2\n")
     (code / "jinja2.py").write_text("")

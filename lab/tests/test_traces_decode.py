@@ -10,11 +10,12 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -199,6 +200,19 @@ def test_json_special_numbers_and_half_surrogates() -> None:
     strict = json.loads(json.dumps(record.to_json(), allow_nan=False))
     assert strict["attributes"]["nan"] == "NaN"
     assert strict["attributes"]["inf"] == "-Infinity"
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "True", "false", "", 1, 0, 1.0, [True], {}])
+def test_a_json_boolean_is_what_protobuf_takes_for_one(value: object) -> None:
+    """Only JSON's own true and false are (its JSON mapping); anything else is no value, not a False."""
+    try:
+        expected: bool | None = ParseDict({"boolValue": value}, AnyValue()).bool_value
+    except ParseError:
+        expected = None
+    attributes = [{"key": "k", "value": {"boolValue": value}}]
+    span = {"traceId": TRACE, "spanId": SPAN, "attributes": attributes}
+    (record,) = decode_json(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+    assert record.attributes["k"] is expected
 
 
 def test_times_beyond_sqlite_are_clamped() -> None:

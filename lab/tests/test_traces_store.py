@@ -57,6 +57,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield opened
 
 
+def test_the_null_device_keeps_nothing_and_is_left_alone() -> None:
+    with Store("/dev/null") as store:
+        assert store.add([span(1)]) == 1
+        assert len(store.traces()) == 1
+        assert store.can_be_written()
+    with Store("/dev/null") as store:
+        assert store.traces() == []
+
+
 def test_a_span_comes_back_whole(store: Store) -> None:
     assert store.add([FULL], source="otlp") == 1
     assert store.trace(TRACE) == [FULL]
@@ -101,6 +110,7 @@ def test_traces_are_listed_newest_first(store: Store) -> None:
     assert first.duration_ms == 10.0
     assert [one.trace_id for one in store.traces(limit=1)] == ["2" * 32]
     assert len(store.traces(limit=None)) == 2
+    assert len(store.traces(limit=1 << 80)) == 2
 
 
 def test_a_trace_without_a_root_is_named_by_its_orphan(store: Store) -> None:

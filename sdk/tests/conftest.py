@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import lambent
-from lambent import diagnostics, handler
+from lambent import config, diagnostics, handler
 from lambent.context import CURRENT, SpanContext, TraceFlags, TraceState
 from lambent.delivery import sync
 from lambent.parts import Link
@@ -42,6 +42,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
     monkeypatch.setattr(lambent, "_default", None)
+    monkeypatch.setattr(config, "known", [])
     monkeypatch.setattr(diagnostics, "_said", set())
     monkeypatch.setattr(handler, "_cold", True)
     monkeypatch.setattr(handler, "_canary", True)

@@ -178,7 +178,7 @@ EXPECTED: dict[str, tuple[dict[str, str], str, dict[str, str], dict[str, object]
             "LANGFUSE_TRACING_ENVIRONMENT": "prod", "LANGFUSE_RELEASE": "3",
         },
         "/api/public/otel/v1/traces",
-        {"authorization": basic(f"pk:{KEY}")},
+        {"authorization": basic(f"pk:{KEY}"), "x-langfuse-ingestion-version": "4"},
         {"langfuse.environment": "prod", "langfuse.release": "3"},
     ),
 }  # fmt: skip  # one backend, one paragraph

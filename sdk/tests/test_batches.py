@@ -427,6 +427,85 @@ def test_sources_without_partial_failures_fail_as_a_whole(load_event: Callable[[
     assert tracer.spans[-1].status.status_code == 2
 
 
+def firehose(*data: object) -> dict[str, Any]:
+    return {
+        "invocationId": "i",
+        "deliveryStreamArn": "arn:aws:firehose:eu-west-1:123456789012:deliverystream/orders",
+        "region": "eu-west-1",
+        "records": [
+            {
+                "recordId": f"r{number}",
+                "approximateArrivalTimestamp": 1700000000000,
+                "data": base64.b64encode(json.dumps(each).encode()).decode(),
+            }
+            for number, each in enumerate(data, 1)
+        ],
+    }
+
+
+def transform(record: Any) -> Any:
+    order = json.loads(base64.b64decode(record["data"]))
+    return {
+        "bytes": b"\xff\x00", "text": "\u00e5\n", "json": {"n": order}, "list": [order], "same": None,
+        "drop": {"result": "Dropped"}, "own": {"result": "Ok", "data": "b3du", "metadata": {"k": "v"}},
+        "refuse": {"result": "ProcessingFailed"}, "odd": {1, 2}, "raise": None,
+    }[order] if order != "raise" else 1 / 0  # fmt: skip
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_transformation_of_firehose_is_answered_in_its_own_form(
+    asynchronous: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracer = recording_tracer()
+
+    async def transform_soon(record: Any) -> Any:
+        return transform(record)
+
+    handler = tracer.batch_handler(transform_soon if asynchronous else transform)
+    words = ["bytes", "text", "json", "list", "same", "drop", "own", "refuse", "odd", "raise"]
+    event = firehose(*words)
+    answered = handler(event, LambdaContext())
+    assert [each["recordId"] for each in answered["records"]] == [f"r{n}" for n in range(1, 11)]
+    results = dict(zip(words, answered["records"], strict=True))
+    assert {word for word in words if results[word]["result"] == "ProcessingFailed"} == {
+        "refuse", "odd", "raise",
+    }  # fmt: skip
+    assert results["drop"]["result"] == "Dropped"
+    data = {word: base64.b64decode(each["data"]) for word, each in results.items()}
+    assert (data["bytes"], data["text"]) == (b"\xff\x00", "\u00e5\n".encode())
+    assert (data["json"], data["list"]) == (b'{"n": "json"}', b'["list"]')
+    assert data["own"] == b"own"
+    assert results["own"]["metadata"] == {"k": "v"}
+    for word in ("same", "drop", "refuse", "odd", "raise"):
+        assert data[word] == json.dumps(word).encode(), "as it came"
+    json.dumps(answered)
+    *processed, totals, root = tracer.spans
+    failed = {span.attributes["messaging.message.id"] for span in processed if span.status.status_code == 2}
+    assert failed == {"r8", "r9", "r10"}
+    assert root.attributes["lambent.batch.failed"] == totals.attributes["lambent.batch.failed"] == 3
+    assert root.attributes["lambent.batch.dropped"] == 1
+    assert totals.attributes["lambent.batch.succeeded"] == 7
+    assert "record r10 failed: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_transformation_is_answered_with_tracing_switched_off() -> None:
+    handler = lambent.init(disabled=True).batch_handler(transform)
+    answered = handler(firehose("text", "raise", "refuse"), None)
+    assert [each["result"] for each in answered["records"]] == ["Ok", "ProcessingFailed", "ProcessingFailed"]
+
+
+def test_a_firehose_without_its_stream_fails_as_a_whole() -> None:
+    """A list of records that Firehose did not hand over has nobody to answer."""
+    tracer = recording_tracer()
+
+    @tracer.batch_handler
+    def handler(record: Any) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        handler({"Records": firehose(1)["records"]}, LambdaContext())
+
+
 def shuffled_kinesis(load_event: Callable[[str], Any]) -> Any:
     event = load_event("kinesisStreamEvent.json")
     event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(3)]

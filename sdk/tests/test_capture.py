@@ -96,6 +96,15 @@ def test_names_of_a_backend() -> None:
         {"parameters": [{"type": "string", "Name": "password", "Value": [SECRET]}]},
         [["x-api-key", SECRET], ("Cookie", [SECRET])],
         {"rawQueryString": f"a=1&access_token={SECRET}&b=2"},
+        {"auth": ("user", SECRET), "pass": SECRET, "PIN": "hunter2", "otp": "hunter2"},
+        {
+            "passcode": SECRET,
+            "signing_key": SECRET,
+            "ENCRYPTION_KEY": SECRET,
+            "jwt": SECRET,
+            "db_pass": SECRET,
+        },
+        {"connection-string": SECRET, "bearer": SECRET, "csrf": SECRET, "cvc": SECRET, "sessionKey": SECRET},
     ],
 )
 def test_a_secret_stays(value: object) -> None:
@@ -120,6 +129,14 @@ def test_what_looks_like_a_secret(text: str) -> None:
 
 def test_what_is_no_secret_stays_readable() -> None:
     value = {"max_tokens": 100, "token": None, "password": "", "user": "u", "key": "cmVjb3JkS2V5", "n": 1.5}
+    value |= {
+        "author": "a",
+        "authenticated": True,
+        "compass": "n",
+        "spin": 2,
+        "pass": False,
+        "passenger": "p",
+    }
     assert json.loads(Capture().text(value)) == value
     assert Capture().text("plain words") == "plain words"
     headers = [["accept", "text/html"], {"name": "Accept", "value": "text/html"}, ["token", None]]
@@ -148,6 +165,22 @@ def test_a_wrong_pattern_is_an_error_or_said_once() -> None:
 def test_a_wrong_variable_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert read({}, {"LAMBENT_REDACT_PATTERN": "[unclosed"}).redact_pattern == ""
     assert "LAMBENT_REDACT_PATTERN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["W1AAAAAA", "W1T 4TJ0", "WyAAAA", "ewAA", "eyIA", "W3AB"])
+def test_a_name_that_could_be_base64_is_kept_as_it_is(text: str) -> None:
+    assert Capture().text({"order": text}) == json.dumps({"order": text}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"password": "%s"', '[{"token":"%s"}', '["a", {"secret": "%s"}]', '[["token: %s"']
+)
+def test_json_in_base64_is_looked_into(text: str) -> None:
+    encoded = base64.b64encode(text.replace("%s", SECRET).encode()).decode()
+    shown = Capture().text({"data": encoded})
+    assert encoded not in shown
+    assert SECRET not in shown
+    assert REDACTED in shown
 
 
 def test_limits() -> None:
@@ -265,6 +298,11 @@ def test_every_sample_within_a_thousand_steps(event_name: str, load_event: Calla
         "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuv",
         "sk-proj-abcdefghijklmnopqrstuvwxyz012345",
         "xoxb-123456789012-abcdefghijkl",
+        "glpat-abcdefghijklmnopqrst",
+        "hf_abcdefghijklmnopqrstuvwxyz012345",
+        "npm_abcdefghijklmnopqrstuvwxyz0123456789",
+        "sk_live_abcdefghijklmnopqrstuvwx",
+        "AIzaSyD-1234567890abcdefghijklmnopqrstuv",
     ],
 )
 def test_tokens_of_services_by_their_form(text: str) -> None:

@@ -178,6 +178,62 @@ def test_spans_leave_without_a_decorated_handler(monkeypatch: pytest.MonkeyPatch
     tracer.close()
 
 
+def test_a_flush_after_the_block_tells_what_the_end_of_the_block_has_lost(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lambent.exporters import Exporter, Result
+
+    class Failing(Exporter):
+        waits = False
+        answer = Result()
+
+        def export(self, spans: Any, timeout: float) -> Result:  # a fake
+            return self.answer
+
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    exporter = Failing()
+    tracer = HoneyHiveTracer.init(exporter=exporter, recorder=False)
+
+    def flushed(answer: Result) -> list[bool]:
+        exporter.answer = answer
+        with tracer.start_span("lambda-operation"):
+            pass
+        exporter.answer = Result()
+        return [tracer.force_flush(timeout_millis=2000), tracer.flush()]
+
+    assert flushed(Result()) == [True, True]
+    assert flushed(Result(False, 1, reason="no answer")) == [False, True]
+    assert "no answer" in capfd.readouterr().err
+    assert flushed(Result(False, 1, reason="refused", again=True)) == [True, True]  # it got there later
+    tracer.close()
+
+
+def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the specification's production test does it, which closes none of them."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    arguments: dict[str, Any] = {"api_key": "k", "project": "p", "server_url": "http://127.0.0.1:9"}
+    made: list[HoneyHiveTracer] = []
+    for invocation in range(3):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root=1-5759e988-bd862e3fe1be46a99427279{invocation}")
+        monkeypatch.setenv("REQUEST", str(invocation))
+        made.append(HoneyHiveTracer.init(**arguments))
+    assert {id(each.delivery) for each in made} == {id(made[0].delivery)}
+    other = HoneyHiveTracer.init(**{**arguments, "project": "q"})
+    session = HoneyHiveTracer.init(**arguments, session_id="mine")
+    monkeypatch.setenv("HH_SOURCE", "elsewhere")
+    moved = HoneyHiveTracer.init(**arguments)
+    assert len({each.delivery for each in (made[0], other, session, moved)}) == 4
+    for tracer in (other, session, moved, made[2], made[1]):
+        tracer.close()
+    closed = [made[0].delivery.closed]  # not while somebody has it
+    made[0].close()
+    monkeypatch.delenv("HH_SOURCE")
+    again = HoneyHiveTracer.init(**arguments)
+    closed += [made[0].delivery.closed, again.delivery.closed]
+    again.close()
+    assert [*closed, again.delivery.closed] == [False, True, False, True]
+
+
 def test_sessions() -> None:
     from lambent.exporters.memory import MemoryExporter
 
@@ -441,6 +497,9 @@ def test_a_kind_of_event_that_does_not_exist_is_said(
 
     assert work() == 1
     assert "did you mean 'tool'" in capfd.readouterr().err
+    with tracer.start_span("outer") as outer:
+        assert enrich_span({"a": 1}, event_type="tol")
+        assert outer.attributes["honeyhive_metadata.a"] == 1
 
 
 def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
@@ -451,6 +510,38 @@ def test_classes_are_traced(tracer: HoneyHiveTracer) -> None:
 
     assert Service().work() == 1
     assert len(spans(tracer)) == 1
+
+
+def test_methods_of_every_kind_are_traced(tracer: HoneyHiveTracer) -> None:
+    class Service:
+        @trace
+        @classmethod
+        def of_class(cls) -> str:
+            return cls.__name__
+
+        @trace  # type: ignore[prop-decorator]  # no type checker can follow that
+        @property
+        def computed(self) -> int:
+            return 2
+
+        @atrace
+        @staticmethod
+        async def static(value: int) -> int:
+            return value
+
+        @tracer.trace
+        @classmethod
+        def of_tracer(cls) -> int:
+            return 4
+
+    service = Service()
+    assert (Service.of_class(), service.computed, asyncio.run(Service.static(3)), Service.of_tracer()) == (
+        "Service",
+        2,
+        3,
+        4,
+    )
+    assert len(spans(tracer)) == 4
 
 
 # Enrichment.
@@ -480,6 +571,68 @@ def test_enrichment_as_a_call_and_as_a_block(tracer: HoneyHiveTracer) -> None:
         "honeyhive_metadata.how": "well",
     }
     assert {name: attributes.get(name) for name in expected} == expected
+
+
+def test_arguments_by_position_mean_what_they_do_in_the_original(tracer: HoneyHiveTracer) -> None:
+    other = HoneyHiveTracer.init(test_mode=True)
+
+    def said(part: str) -> dict[str, Any]:
+        return {name: value for name, value in outer.attributes.items() if part in name}
+
+    parts: list[Any] = [{str(number): number} for number in range(7)]
+    names = ("metadata", "metadata", "metrics", "feedback", "inputs", "outputs", "config")
+    with tracer.start_span("outer") as outer, other.start_span("inner") as inner:
+        assert enrich_span(*parts, "late", "event-1", tracer)
+        for number, name in enumerate(names):
+            assert outer.attributes[f"honeyhive_{name}.{number}"] == number
+        assert (said("error"), said("event_id")) == (
+            {"honeyhive_error": "late"},
+            {"honeyhive_event_id": "event-1"},
+        )
+        assert tracer.enrich_span(*parts, {"plan": "pro"}, "later", "event-2", "event-3")
+        assert said("user_properties") == {"honeyhive_user_properties.plan": "pro"}
+        assert (said("error"), said("event_id")) == (
+            {"honeyhive_error": "later"},
+            {"honeyhive_event_id": "event-3"},
+        )
+        session: list[Any] = [{f"s{number}": number} for number in range(7)]
+        assert tracer.enrich_session(*session, "session-1")
+        order = ("metadata", "inputs", "outputs", "config", "feedback", "metrics", "user_properties")
+        for number, name in enumerate(order):
+            assert outer.attributes[f"honeyhive_{name}.s{number}"] == number
+        assert enrich_session("session-1", {"first": 1}, tracer)
+        assert enrich_session("session-1", {"second": 2}, tracer_instance=tracer)
+        assert {"honeyhive_metadata.first", "honeyhive_metadata.second"} <= said("metadata").keys()
+        assert not [name for name in inner.attributes if name.startswith("honeyhive_")]
+    with tracer.with_session("a name", {"question": "?"}, {"m": 1}, {"plan": "free"}, "tests") as made:
+        assert "{" not in made
+        with tracer.start_span("in a session") as outer:
+            assert said("inputs.question") == {"honeyhive_inputs.question": "?"}
+            assert outer.attributes["honeyhive_session_name"] == "a name"
+            assert outer.attributes["session.id"] == made
+    assert flush(tracer_instance=tracer, timeout_millis=100)
+    other.close()
+
+
+def test_values_that_are_no_mappings_are_no_error(tracer: HoneyHiveTracer) -> None:
+    def said(*values: Any, **more: Any) -> Any:
+        with tracer.start_span("x") as span:
+            assert enrich_span(*values, **more)
+        found = {name: value for name, value in span.attributes.items() if name.startswith("honeyhive_meta")}
+        return {name.removeprefix("honeyhive_metadata"): value for name, value in found.items()}
+
+    assert said("text") == {"": "text"}
+    assert said([1, 2]) == {".0": 1, ".1": 2}
+    assert said(metadata="text", score=1) == {".value": "text", ".score": 1}
+    assert said({"a": 1}, metadata=[2]) == {".value.0": 2, ".a": 1}
+    assert said({"a": 1}, {"a": 2, "b": 3}, c=4) == {".a": 1, ".b": 3, ".c": 4}
+
+    @trace(metadata="text", user_id="u")
+    def work() -> int:
+        return 1
+
+    assert work() == 1
+    assert spans(tracer)["work"].attributes["honeyhive_metadata.user_id"] == "u"
 
 
 # The default tracer.

@@ -116,13 +116,25 @@ def make_handlers(tracer: Any, provider: Any) -> dict[str, Callable[[Any, Any], 
                 raise_nothing()
             return {"statusCode": 500}
 
-    return {each.__name__: each for each in (plain, computed, early, looping, caught, inner)}
+    def kept(event: Any, context: Any) -> Any:
+        response: Any = None
+        with traced_handler(tracer, provider, "api", event, context):
+            response = {"statusCode": 500}
+        return response  # noqa: RET504  # that is the case, too
+
+    def after(event: Any, context: Any) -> Any:
+        code = 500
+        with traced_handler(tracer, provider, "api", event, context):
+            raise_nothing()
+        return {"statusCode": code, "body": "Internal error"}
+
+    return {each.__name__: each for each in (plain, computed, early, looping, caught, inner, kept, after)}
 
 
 def raise_nothing() -> None: ...
 
 
-@pytest.mark.parametrize("way", ["plain", "computed", "early", "looping", "caught", "inner"])
+@pytest.mark.parametrize("way", ["plain", "computed", "early", "looping", "caught", "inner", "kept", "after"])
 def test_the_response_reaches_the_span(
     way: str, tracer: Any, provider: Any, exporter: InMemorySpanExporter, http_event: Any
 ) -> None:
@@ -163,15 +175,26 @@ def handler(code):
         except ValueError:
             pass
 
+def kept(code):
+    with traced_handler(tracer, provider, "x"):
+        response = {"statusCode": code}
+    return response
+
+def after(code):
+    with traced_handler(tracer, provider, "x"):
+        pass
+    return {"statusCode": code, "headers": {"a": "b"}, "list": [1, code]}
+
 for code in (200, 500, 404):
-    assert handler(code) == {"statusCode": code}
+    assert handler(code) == kept(code) == {"statusCode": code}
+    assert after(code)["list"] == [1, code]
 print([span.attributes["http.status_code"] for span in memory.spans])
 """
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(lambent.__file__).parents[1])}
     done = subprocess.run(
         [python, "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.stdout, done.stderr) == ("[200, 500, 404]\n", "")
+    assert (done.stdout, done.stderr) == ("[200, 200, 200, 500, 500, 500, 404, 404, 404]\n", "")
 
 
 def test_the_response_of_a_coroutine(tracer: Any, provider: Any, exporter: InMemorySpanExporter) -> None:
@@ -485,6 +508,35 @@ def test_the_processor_by_name_stands_for_its_exporter(exporter: InMemorySpanExp
     tracer.close()
 
 
+def test_the_processor_by_name_is_one_where_more_is_asked_of_it(exporter: InMemorySpanExporter) -> None:
+    class Marking(LambdaSpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            span.set_attribute("marked", True)
+
+    tracer, provider = init_telemetry("f", span_processors=[Marking(exporter)])
+    added = InMemorySpanExporter()
+    processor = LambdaSpanProcessor(added, max_queue_size=2)
+    provider.add_span_processor(processor)
+    for name in ("a", "b", "c"):
+        with tracer.start_as_current_span(name):
+            pass
+    assert added.get_finished_spans() == ()
+    provider.complete()
+    assert [span.name for span in added.get_finished_spans()] == ["a", "b"]  # its queue holds no more
+    spans = exporter.get_finished_spans()
+    assert [(span.name, (span.attributes or {})["marked"]) for span in spans] == [
+        ("a", True),
+        ("b", True),
+        ("c", True),
+    ]
+    with tracer.start_as_current_span("d"):
+        pass
+    processor.process_spans()
+    assert added.get_finished_spans()[-1].name == "d"
+    provider.shutdown()
+    assert processor.force_flush() is False
+
+
 @pytest.mark.parametrize(("variable", "mode"), [(None, "finalize"), ("sync", "sync")])
 def test_the_environment_wins_over_the_mode(
     variable: str | None, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -645,6 +697,15 @@ def test_a_failing_handler_of_the_decorator(
 def test_the_originals_modules_are_there(name: str) -> None:
     module = importlib.import_module(f"lambent.compat.lambda_otel_lite.{name}")
     assert module.init_telemetry is init_telemetry
+
+
+def test_what_the_default_extractor_says_of_the_context() -> None:
+    context = LambdaContext()
+    assert default_extractor({}, context).attributes == {
+        "faas.invocation_id": context.aws_request_id,
+        "cloud.resource_id": context.invoked_function_arn,
+        "cloud.account.id": "123456789012",
+    }
 
 
 def test_the_resource_of_lambda(monkeypatch: pytest.MonkeyPatch) -> None:

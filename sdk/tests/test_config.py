@@ -245,6 +245,8 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"sampler": "coin"}, "use one of"),
         ({"sampler_argument": 2}, "between 0 and 1"),
         ({"sampler_argument": "much"}, "between 0 and 1"),
+        ({"sampler_argument": 10**400}, "between 0 and 1"),
+        ({"timeout": 10**400}, "a number of seconds"),
         ({"propagators": 5}, "names, not int"),
         ({"limits": {"nonsense": 1}}, "with keys among"),
         ({"limits": {"attributes": -1}}, "0 or more"),
@@ -252,6 +254,7 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"limits": 5}, "lambent.Limits"),
         ({"protocol": "http/xml"}, "http/protobuf"),
         ({"mode": "later"}, "use one of sync, async, finalize, auto"),
+        ({"capture": "requests"}, "use one of none, request, response, both"),
         ({"backend": "honeycmb"}, "did you mean 'honeycomb'?"),
         ({"backend": "zzz"}, "it is one of honeyhive"),
         ({"backend": 5}, "takes str"),
@@ -433,6 +436,14 @@ def test_which_exporters_are_chosen() -> None:
     assert names({"exporters": ["console", "stdout"]}, {}) == ["ConsoleExporter", "StdoutExporter"]
     assert names({"test_mode": True}, in_lambda) == ["MemoryExporter"]
     assert names({"test_mode": True, "exporter": "otlp"}, {}) == ["MemoryExporter"]
+    # By the names of our modules and of OpenTelemetry's packages, whatever the protocol's variable says.
+    for protocol in ("grpc", "http/protobuf", ""):
+        environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        both = ["OtlpHttpExporter", "OtlpGrpcExporter"]
+        assert names({"exporters": "otlp_http,otlp_grpc"}, environ) == both
+        environ["OTEL_TRACES_EXPORTER"] = "otlp_proto_grpc,otlp_proto_http"
+        assert names({}, environ) == both[::-1]
+    assert names({"test_mode": True, "exporter": "otlp_grpc"}, {}) == ["MemoryExporter"]
     mine = MemoryExporter()
     assert choose(read({"exporter": mine}, {})) == [mine]
     assert isinstance(read({"sampler": AlwaysOff()}, {}).sampler, AlwaysOff)

@@ -759,6 +759,19 @@ def test_arguments_and_result_on_demand(memory: MemoryExporter) -> None:
     assert "hunter2" not in str(attributes)
 
 
+@pytest.mark.parametrize("names", ["iban, tax-number", ["iban", "tax-number"], None])
+def test_names_to_redact_may_be_one_text(memory: MemoryExporter, names: Any) -> None:
+    @lambent.trace(inputs=True, redact=names)
+    def work(iban: str, tax_number: str, city: str) -> None:
+        return None
+
+    work("DE00", "0815", "Ulm")
+    kept = "DE00" if names is None else "[redacted]"
+    assert memory.spans[0].attributes["lambent.inputs.iban"] == kept
+    assert memory.spans[0].attributes["lambent.inputs.tax_number"] == kept.replace("DE00", "0815")
+    assert memory.spans[0].attributes["lambent.inputs.city"] == "Ulm"
+
+
 @pytest.mark.parametrize(
     ("option", "inputs", "outputs", "expected"),
     [

@@ -179,6 +179,22 @@ class Told(Down):
 
 
 @pytest.mark.parametrize("environ", [LAMBDA, {**LAMBDA, "LAMBENT_MODE": "async"}, {}])
+def test_spans_outside_invocations_leave_before_their_queue_is_full(environ: dict[str, str]) -> None:
+    """Of a script, or a function whose handler is not decorated: no end of an invocation empties it."""
+    exporter = Told()
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=environ)
+    for number in range(48):
+        tracer.start_span(str(number)).end()
+        if number % 12 == 11:
+            assert exporter.told.wait(30)
+            exporter.told.clear()
+    assert tracer.force_flush()
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (48, 48, {})
+    tracer.close()
+
+
+@pytest.mark.parametrize("environ", [LAMBDA, {**LAMBDA, "LAMBENT_MODE": "async"}, {}])
 def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: dict[str, str]) -> None:
     exporter = Told()
     tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, environ=environ)
@@ -196,6 +212,27 @@ def test_spans_of_a_long_invocation_leave_before_their_queue_is_full(environ: di
     stats = tracer.stats()
     assert (stats.ended, stats.acknowledged, stats.dropped) == (51, 51, {})
     assert sorted(exporter.names) == sorted(["test-function", *map(str, range(50))])
+    tracer.close()
+
+
+def test_what_fills_the_queue_during_an_early_export_leaves_after_it() -> None:
+    exporter = Told(hold=True)
+    tracer = recording_tracer(exporter=None, exporters=[exporter], queue_size=20, timeout=60, environ=LAMBDA)
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        for count in (12, 14):
+            for number in range(count):
+                tracer.start_span(str(number)).end()
+            if count == 12:
+                assert exporter.told.wait(30)
+                exporter.told.clear()
+        exporter.release.set()
+        assert exporter.told.wait(30)
+
+    handler({}, LambdaContext(timeout=600))
+    stats = tracer.stats()
+    assert (stats.ended, stats.acknowledged, stats.dropped) == (27, 27, {})
     tracer.close()
 
 
@@ -412,6 +449,71 @@ if __name__ == "__main__":
     run = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
     out = run_python(run, {**where, "LAMBENT_EXPORTERS": "console"})
     assert out.stdout.count("childs") == 1, out.stderr
+
+
+def test_a_fork_in_the_middle_of_a_threads_import_does_not_hang_the_child(
+    run_python: Any, tmp_path: Any
+) -> None:
+    """An export loads what it needs in a thread, which is not in the child; its locks on modules are."""
+    (tmp_path / "needed.py").write_text("import __main__\n__main__.loading()\nfrom json import dumps\n")
+    program = f"""
+import os, signal, sys, threading, lambent
+sys.path.insert(0, {str(tmp_path)!r})
+begun, go_on = threading.Event(), threading.Event()
+parent = os.getpid()
+def loading():
+    begun.set()
+    if os.getpid() == parent:
+        go_on.wait(30)
+class Exporter:
+    def export(self, spans, timeout):
+        from needed import dumps
+        print("got", dumps([span.name for span in spans]), flush=True)
+tracer = lambent.init(exporter=Exporter(), mode="auto", timeout=20)
+tracer.start_span("parents").end()
+tracer.half = threading.Thread(target=tracer.force_flush)
+tracer.half.start()
+assert begun.wait(30)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    tracer.start_span("childs").end()
+    os._exit(0 if tracer.force_flush() else 1)
+assert os.waitpid(child, 0)[1] == 0
+go_on.set()
+tracer.half.join()
+"""
+    done = run_python(program)
+    assert sorted(done.stdout.splitlines()) == ['got ["childs"]', 'got ["parents"]'], done.stderr
+
+
+def test_nor_does_one_in_the_middle_of_an_export_stop_the_childs(run_python: Any) -> None:
+    program = """
+import os, threading, lambent
+begun, go_on = threading.Event(), threading.Event()
+parent = os.getpid()
+class Exporter:
+    def export(self, spans):
+        begun.set()
+        if os.getpid() == parent:
+            go_on.wait(30)
+        print("got", [span.name for span in spans], flush=True)
+tracer = lambent.init(exporter=Exporter(), timeout=20)
+tracer.start_span("parents").end()
+flush = threading.Thread(target=tracer.force_flush)
+flush.start()
+assert begun.wait(30)
+child = os.fork()
+if child == 0:
+    tracer.start_span("childs").end()
+    tracer.force_flush()
+    os._exit(0)
+os.waitpid(child, 0)
+go_on.set()
+flush.join()
+"""
+    done = run_python(program)
+    assert sorted(done.stdout.splitlines()) == ["got ['childs']", "got ['parents']"], done.stderr
 
 
 # What an exporter answers, or does.

@@ -66,6 +66,7 @@ class Keeping(Exporter):
         ({**LAMBDA, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "OTEL_TRACES_EXPORTER": "otlp,stdout"}, "async"),
         ({**LAMBDA, **ENDPOINT, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "LAMBENT_TEST_MODE": "1"}, "sync"),
         ({**LAMBDA, **ENDPOINT, "AWS_LAMBDA_MAX_CONCURRENCY": "8"}, "background"),
+        ({**LAMBDA, "AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances"}, "background"),
     ],
 )
 def test_what_auto_picks(environ: dict[str, str], mode: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lambent
+from lambent.delivery import closing
 from lambent.exporters import Exporter, Result
 from lambent.exporters.memory import MemoryExporter
 from lambent.span import Span
@@ -271,6 +272,7 @@ def test_many_threads_end_and_flush_at_once() -> None:
 def test_a_full_queue_drops_counts_and_says(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Fake()
     tracer = tracer_with(exporter, queue_size=3)
+    tracer.delivery.half_full = lambda: None  # type: ignore[method-assign]  # nothing is to leave by itself
     end_spans(tracer, 5)
     assert tracer.force_flush() is False
     assert exporter.batches == [["0", "1", "2"]]
@@ -279,6 +281,15 @@ def test_a_full_queue_drops_counts_and_says(capsys: pytest.CaptureFixture[str]) 
     end_spans(tracer, 1)
     assert tracer.force_flush()
     assert "lambent.spans.dropped" not in exporter.spans[-1].attributes
+
+
+def test_what_another_thread_has_just_said_is_not_said_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    tracer = tracer_with(Fake(), queue_size=3)
+    tracer.delivery.half_full = lambda: None  # type: ignore[method-assign]  # as above
+    end_spans(tracer, 5)
+    for _ in range(2):  # both have seen that there is something to be said
+        assert closing.say_dropped(tracer.delivery) is False
+    assert capsys.readouterr().err.count("dropped") == 1
 
 
 def test_an_immediate_exporter_has_spans_without_a_flush_and_beside_others() -> None:

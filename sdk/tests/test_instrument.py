@@ -259,6 +259,44 @@ def test_what_an_instrumentor_imports_is_instrumented_after_it(run: Run, tmp_pat
     ]
 
 
+@pytest.mark.parametrize("first", ["subprocess", "concurrent.futures", "importlib.metadata", "zipfile"])
+def test_what_an_instrumentor_needs_is_whole_before_it_is_loaded(
+    run: Run, tmp_path: Path, first: str
+) -> None:
+    """As `subprocess` imports `threading`, whose instrumentor needs both of them, and more."""
+    folder = tmp_path / "opentelemetry/instrumentation"
+    folder.mkdir(parents=True)
+    needs = (
+        "import logging, subprocess, asyncio\nfrom importlib.metadata import Distribution\n"
+        "logging.getLogger(), subprocess.PIPE, asyncio.iscoroutine\n"
+    )
+    (folder / "threading.py").write_text(needs + INSTRUMENTOR.format(name="ThreadingInstrumentor"))
+    lines = run(f"import {first}\nprint('whole')\nimport threading", "threading")
+    assert lines == [
+        "made",
+        "instrument ThreadingInstrumentor",
+        "whole",
+        "closing",
+        "uninstrument ThreadingInstrumentor",
+    ]
+
+
+def test_a_function_that_imports_the_instrumentor_before_the_library(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "opentelemetry/instrumentation"
+    folder.mkdir(parents=True)
+    text = "import redis\n" + INSTRUMENTOR.format(name="RedisInstrumentor")
+    (folder / "redis.py").write_text(text)
+    program = "from opentelemetry.instrumentation.redis import RedisInstrumentor\nprint('imported')"
+    assert run(program, "redis") == [
+        "made",
+        "executed redis",
+        "instrument RedisInstrumentor",
+        "imported",
+        "closing",
+        "uninstrument RedisInstrumentor",
+    ]
+
+
 def test_a_framework_that_is_instrumented_with_its_first_call(run: Run, tmp_path: Path) -> None:
     """Django's instrumentor reads the settings, which are not there when Django is imported."""
     path = tmp_path / "django/core/handlers/base.py"

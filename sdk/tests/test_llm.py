@@ -172,6 +172,20 @@ def test_a_call_has_what_it_was_asked_with(tracer: RecordingTracer) -> None:
     }
 
 
+def test_values_have_the_types_of_the_conventions(tracer: RecordingTracer) -> None:
+    doubles = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
+    whole: Any = dict.fromkeys(doubles, 1)
+    with llm.call("m", **whole, max_tokens=9, seed=3):
+        pass
+    with llm.call("e", operation="embeddings", encoding_format="float", dimensions=512):
+        pass
+    asked, embedded = [span.attributes for span in tracer.spans]
+    assert {type(asked[f"gen_ai.request.{name}"]) for name in doubles} == {float}
+    assert {type(asked[f"gen_ai.request.{name}"]) for name in ("max_tokens", "seed")} == {int}
+    assert embedded["gen_ai.request.encoding_formats"] == ("float",)
+    assert embedded["gen_ai.embeddings.dimension.count"] == 512
+
+
 @pytest.mark.parametrize("provider", RESPONSES)
 @pytest.mark.parametrize("form", [lambda value: value, objects], ids=["mappings", "objects"])
 def test_a_response_is_read(provider: str, form: Any, tracer: RecordingTracer) -> None:
@@ -191,14 +205,18 @@ def test_a_response_is_read(provider: str, form: Any, tracer: RecordingTracer) -
 
 
 def test_details_of_tokens(tracer: RecordingTracer) -> None:
-    for response in (OPENAI_CHAT, ANTHROPIC):
+    usage: Any = GEMINI["usageMetadata"]
+    thinking = {"usageMetadata": {**usage, "thoughtsTokenCount": 30}}
+    for response in (OPENAI_CHAT, ANTHROPIC, thinking):
         with llm.call("m") as call:
             call.response(response)
-    openai, anthropic = [span.attributes for span in tracer.spans]
+    openai, anthropic, gemini = [span.attributes for span in tracer.spans]
     assert openai["gen_ai.usage.cache_read.input_tokens"] == 4
     assert openai["gen_ai.usage.reasoning.output_tokens"] == 2
     assert anthropic["gen_ai.usage.cache_read.input_tokens"] == 10
     assert anthropic["gen_ai.usage.input_tokens"] == 12  # the conventions count all of them
+    assert gemini["gen_ai.usage.reasoning.output_tokens"] == 30
+    assert gemini["gen_ai.usage.output_tokens"] == 35
 
 
 def test_openais_own_objects(tracer: RecordingTracer) -> None:

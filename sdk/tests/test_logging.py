@@ -44,7 +44,8 @@ class Log:
 
 
 @pytest.fixture(autouse=True)
-def leave_logging_as_it_was() -> Iterator[None]:
+def leave_logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(correlation, "_missing", "")  # as in a new process; JSON lines have null
     before, factory = logging.Logger.callHandlers, logging.getLogRecordFactory()
     yield
     correlation.uninstall()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,8 +74,6 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 def assert_clean(text: str) -> None:
-    import base64
-
     assert CANARY not in text
     assert ENCODED not in text
     for pair in (f"user:{CANARY}", f"pk:{CANARY}"):
@@ -189,3 +190,6 @@ def test_the_stdout_line_holds_no_headers(
     said = capfd.readouterr().out
     assert "__otel_otlp_stdout" in said
     assert_clean(said)
+    payload = gzip.decompress(base64.b64decode(json.loads(said)["payload"]))
+    assert b"service.name" in payload
+    assert_clean(payload.decode("latin-1"))

@@ -52,6 +52,13 @@ def tracer_with(*exporters: Exporter, **arguments: Any) -> RecordingTracer:
     return recording_tracer(exporters=list(exporters), exporter=None, **arguments)
 
 
+def still(*exporters: Exporter, **arguments: Any) -> RecordingTracer:
+    """A tracer of which nothing leaves by itself, for there is a queue to be filled."""
+    tracer = tracer_with(*exporters, **arguments)
+    tracer.delivery.half_full = lambda: None  # type: ignore[method-assign]  # made for this
+    return tracer
+
+
 def end_spans(tracer: lambent.Tracer, count: int) -> None:
     for number in range(count):
         tracer.start_span(str(number)).end()
@@ -111,7 +118,7 @@ def test_what_an_exporter_loses(
 
 
 def test_what_a_full_queue_and_a_closed_tracer_lose() -> None:
-    tracer = tracer_with(Scripted(), queue_size=5)
+    tracer = still(Scripted(), queue_size=5)
     end_spans(tracer, 8)
     assert tracer.stats().dropped == {"queue_full": 3}
     adds_up(tracer.stats())
@@ -230,7 +237,7 @@ def test_an_invocations_own_span_finds_room_in_a_full_queue() -> None:
 
 def test_bytes_bound_the_queue(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Scripted()
-    tracer = tracer_with(exporter, queue_bytes=100_000)
+    tracer = still(exporter, queue_bytes=100_000)
     for _ in range(100):
         tracer.start_span("large", attributes={"text": "x" * 10_000}).end()
     kept = tracer.stats().waiting
@@ -243,8 +250,41 @@ def test_bytes_bound_the_queue(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(exporter.spans) == kept + 200
 
 
+@pytest.mark.parametrize(("most", "kept"), [(0, 0), (1000, 0), (5000, 4), (40_000, 36)])
+def test_so_does_a_small_number_of_them(most: int, kept: int) -> None:
+    tracer = still(Scripted(), queue_bytes=most)
+    for _ in range(50):
+        tracer.start_span("span", attributes={"text": "x" * 1000}).end()
+    assert kept - 2 <= tracer.stats().waiting <= kept
+    assert tracer.force_flush() is False
+    tracer.start_span("small").end()
+    assert tracer.force_flush() is (most > 0)
+
+
+@pytest.mark.parametrize(
+    "answer", [Result(), Result(False, 2, 0, "no"), Result(False, 3, 0, "down", again=True)]
+)
+def test_the_figures_add_up_in_the_middle_of_an_export(answer: Result) -> None:
+    seen: list[Any] = []
+
+    class Asking(Exporter):
+        def export(self, spans: Sequence[Any], timeout: float) -> Result:
+            seen.append(tracer.stats())
+            return answer
+
+    tracer = tracer_with(Asking())
+    end_spans(tracer, 3)
+    tracer.force_flush()
+    seen.append(tracer.stats())
+    tracer.close()
+    for stats in [*seen, tracer.stats()]:
+        assert stats.ended == stats.acknowledged + stats.waiting + stats.lost
+        assert stats.started == stats.ended
+    assert seen[0].waiting == 3
+
+
 def test_what_is_refused_takes_no_room() -> None:
-    tracer = tracer_with(Scripted(), queue_bytes=100_000)
+    tracer = still(Scripted(), queue_bytes=100_000)
     end_spans(tracer, 8)
     tracer.start_span("giant", attributes={"text": "x" * 200_000}).end()
     assert tracer.stats().dropped == {"queue_bytes": 1}
@@ -270,7 +310,7 @@ def test_an_invocations_own_span_finds_room_whatever_its_bytes() -> None:
 def bounded(request: pytest.FixtureRequest, tmp_path: Path) -> RecordingTracer:
     """A tracer whose queue holds a hundred large spans; a recorder knows how many bytes they have."""
     folder = str(tmp_path)
-    return tracer_with(
+    return still(
         Scripted(), queue_bytes=1_050_000, mode="sync", recorder=request.param, recorder_folder=folder
     )
 
@@ -291,7 +331,6 @@ def test_what_came_unseen_is_counted_though_the_next_one_is_refused(bounded: Rec
 
 def test_what_waits_for_another_invocation_is_still_counted(bounded: RecordingTracer) -> None:
     delivery = bounded.delivery
-    delivery.half_full = lambda: None  # type: ignore[method-assign]  # here nothing shall leave by itself
 
     def end_large(parent: Any, count: int) -> None:
         for _ in range(count):
@@ -315,7 +354,7 @@ def test_what_waits_for_another_invocation_is_still_counted(bounded: RecordingTr
 
 @given(st.lists(st.integers(0, 40_000), min_size=1, max_size=60))
 def test_the_queue_holds_little_more_than_its_bytes(lengths: list[int]) -> None:
-    tracer = tracer_with(Scripted(), queue_bytes=50_000)
+    tracer = still(Scripted(), queue_bytes=50_000)
     for length in lengths:
         tracer.start_span("s", attributes={"text": "x" * length}).end()
     waiting = tracer.delivery._queue

@@ -167,6 +167,7 @@ EXPECTED = {
     "cognitoSync": ("cognito.sync", "", "other", "sync settings"),
     "documentDb": ("documentdb", "", "datasource", "process orders"),
     "dynamoTraceparent": ("dynamodb", "", "datasource", "process orders"),
+    "eventBridgeBatch": ("eventbridge", "", "pubsub", "process Batch Job State Change"),
     "eventBridgeCustom": ("eventbridge", "", "pubsub", "process Order Placed"),
     "eventBridgePartner": ("eventbridge", "", "pubsub", "process Ticket Opened"),
     "eventBridgeSchedule": ("schedule", "", "timer", "schedule nightly"),
@@ -288,7 +289,7 @@ def test_no_name_is_one_that_was_given_up(name: str) -> None:
 
 CARRIED = [
     "apiGatewayHttpAuthorizerContext", "apiGatewayRestAuthorizerContext", "apiGatewayWebSocketConnect",
-    "appSyncEvents", "cloudFrontViewerRequest", "eventBridgeCustom", "eventBridgePartner",
+    "appSyncEvents", "cloudFrontViewerRequest", "eventBridgeBatch", "eventBridgeCustom", "eventBridgePartner",
     "stepFunctionsContext", "stepFunctionsPayload", "stepFunctionsJsonata", "lambdaDestination",
 ]  # fmt: skip
 CARRIED_BY_RECORDS = [
@@ -407,6 +408,15 @@ def root(event: object, response: object = None, context: object = None) -> Any:
         ("kafkaEventMsk", {"batchItemFailures": [1, 2]}, "lambent.batch.failed", 2, False),
         ("kinesisFirehosePutEvent", {"records": [{"result": "Ok"}, {"result": "ProcessingFailed"}]},
          "lambent.batch.failed", 1, False),
+        ("kinesisFirehosePutEvent", {"records": [{"result": "Ok"}, {"result": "Dropped"}]},
+         "lambent.batch.failed", 0, False),
+        ("kinesisFirehosePutEvent", {"records": [{"result": "Ok"}, {"result": "Dropped"}]},
+         "lambent.batch.dropped", 1, False),
+        # Firehose takes for failed what is not answered, or not with one of its three words.
+        ("kinesisFirehosePutEvent", {"records": [{"result": "ok"}]}, "lambent.batch.failed", 2, False),
+        ("kinesisFirehosePutEvent", {"records": [0, {"result": ["Ok"]}]}, "lambent.batch.failed", 2, False),
+        ("kinesisFirehosePutEvent", None, "lambent.batch.failed", 2, False),
+        ("kinesisFirehosePutEvent", {"records": {"result": "Ok"}}, "lambent.batch.failed", 2, False),
         ("s3BatchOperationEventSchemaV1", {"results": [{"resultCode": "PermanentFailure"}]},
          "lambent.batch.failed", 1, False),
         ("cognitoPreSignUpEvent", {"statusCode": 500}, "http.response.status_code", None, False),
@@ -419,6 +429,27 @@ def test_what_a_response_says(
     assert span.attributes.get(attribute) == value
     assert (span.status.status_code == 2) is failed
     assert span.attributes["lambent.trigger"] == EXPECTED[name][0]
+
+
+def test_a_job_of_aws_batch() -> None:
+    event = load("eventBridgeBatch")
+    attributes = recognise(event).attributes
+    place = "arn:aws:batch:eu-west-1:123456789012"
+    assert {name: value for name, value in attributes.items() if name.startswith("aws.batch.")} == {
+        "aws.batch.job.id": "4c7599ae-0a82-49aa-ba5a-4727fcce14a8",
+        "aws.batch.job.name": "nightly-report",
+        "aws.batch.job.status": "FAILED",
+        "aws.batch.job.queue.arn": f"{place}:job-queue/reports",
+        "aws.batch.job.definition.arn": f"{place}:job-definition/report:3",
+        "aws.batch.job.attempts": 1,
+    }
+    span = root(event, {"statusCode": 500})
+    assert span.status.status_code == 0, "that the job failed is no failure of the invocation"
+    event["detail"]["traceparent"] = other = TRACEPARENT.replace("b7ad", "aaaa")
+    assert recognise(event).carrier["traceparent"] == other, "what the event itself says comes first"
+    for detail in (None, 7, {}, {"container": 1}, {"container": {"environment": [1, {"name": []}]}}):
+        found = recognise({**event, "detail": detail})
+        assert (found.source, found.carrier) == ("eventbridge", {})
 
 
 def test_a_direct_invocation() -> None:

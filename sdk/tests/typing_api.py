@@ -10,7 +10,15 @@ from lambent import Limits, Link, NonRecordingSpan, Span, SpanContext, SpanKind,
 from lambent.exporters import Exporter, Result
 from lambent.exporters.memory import MemoryExporter
 from lambent.sampling import Decision, ParentBased, Sampler, TraceIdRatio
-from lambent.testing import FakeClock, LambdaContext, RecordingTracer, SequentialIds, recording_tracer
+from lambent.testing import (
+    FakeClock,
+    LambdaContext,
+    RecordingTracer,
+    SequentialIds,
+    assert_trace,
+    expect,
+    recording_tracer,
+)
 
 tracer = lambent.init(service_name="orders", timeout=0.5, exporters=["stdout", MemoryExporter()])
 assert_type(tracer, Tracer)
@@ -103,6 +111,9 @@ async def use() -> None:
         assert_type(current, Span | NonRecordingSpan)
     with tracer.invocation({}, None, name="job", kind="CONSUMER", attributes={"a": 1}) as invocation:
         invocation.set_response({"statusCode": 500})
+        assert_type(invocation.span, Span | NonRecordingSpan)
+    assert_type(tracer.stats().lost, int)
+    tracer.provider.get_tracer("library").start_span("s").end()
     assert_type(tracer.force_flush(timeout_millis=1000), bool)
     tracer.close()
 
@@ -166,6 +177,11 @@ def test_of_the_users() -> None:
     fake.fake_clock.advance(1.5)
     assert_type(FakeClock()(), int)
     assert_type(SequentialIds().trace_id(), int)
+    assert_trace(fake, expect("load", "query", attributes={"rows": 3}), ordered=False)
+    assert_type(lambent.testing.event("sqs", "a")["Records"], Any)
+    assert_type(lambent.wire.json.encode(fake.spans), bytes)
+    lambent.propagation.baggage.detach(lambent.propagation.baggage.attach({"a": "b"}))
+    lambent.logging.install("WARNING")
     try:
         lambent.init(servicename="x")
     except lambent.ConfigError as error:

@@ -116,7 +116,11 @@ def test_redis(program: Callable[..., Any], redis_port: int, call: str, order: s
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[int]:
     """The port of a Postgres server, run by an ordinary user: it refuses to be root's."""
-    with tempfile.TemporaryDirectory(prefix="lambent-postgres-") as folder:
+    base = Path(tempfile.gettempdir())
+    private = not all(each.stat().st_mode & 1 for each in (base, *base.parents))
+    with tempfile.TemporaryDirectory(
+        prefix="lambent-postgres-", dir="/tmp" if private and os.geteuid() == 0 else None
+    ) as folder:
         yield from serve_postgres(Path(folder))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,4 +148,4 @@ def test_the_first_of_both_is_used_and_http_calls_are_below(program: Callable[..
     ]
     messages = [value for key, value in run.spans[2].attributes.items() if key.endswith("message.content")]
     assert "How warm is it in Oslo ?" in messages
-    assert json.dumps(run.output)
+    assert run.output

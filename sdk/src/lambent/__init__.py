@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lambent.carriers import extract, inject
     from lambent.codes import SpanKind, Status, StatusCode
     from lambent.config import Config
-    from lambent.context import SpanContext, current_span
+    from lambent.context import NonRecordingSpan, SpanContext, current_span
     from lambent.decorators import atrace, trace, trace_class
     from lambent.delivery.processors import SpanProcessor
     from lambent.enrich import EventType, enrich_session, enrich_span
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lambent.limits import Limits
     from lambent.otel.provider import Provider
     from lambent.parts import Link
-    from lambent.span import NonRecordingSpan, Span
+    from lambent.span import Span
     from lambent.tracer import Tracer
 
 __all__ = [
@@ -76,7 +76,7 @@ _HOMES = {
     "LambentError": "errors",
     "Limits": "limits",
     "Link": "parts",
-    "NonRecordingSpan": "span",
+    "NonRecordingSpan": "context",
     "Span": "span",
     "SpanContext": "context",
     "SpanKind": "codes",

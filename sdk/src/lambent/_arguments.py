@@ -89,9 +89,12 @@ def _bool(name: str, value: object) -> object:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MOST_SECONDS:
         raise ValueError(f"a number of seconds above 0, not {value!r}")
     return float(value)
+
+
+_MOST_SECONDS = 1e308  # of whole numbers there are more
 
 
 def _mapping(value: object) -> dict[str, object]:
@@ -197,7 +200,7 @@ def _ratio(value: object) -> str:
     try:
         if 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]  # or TypeError
             return str(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(f"a ratio between 0 and 1, not {value!r}")
 

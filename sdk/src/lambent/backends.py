@@ -172,7 +172,10 @@ PRESETS: dict[str, Preset] = {
         path="/api/public/otel/v1/traces",
         key="LANGFUSE_SECRET_KEY",
         needs=("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"),
-        headers={"authorization": "Basic {LANGFUSE_PUBLIC_KEY}:{LANGFUSE_SECRET_KEY}"},
+        headers={
+            "authorization": "Basic {LANGFUSE_PUBLIC_KEY}:{LANGFUSE_SECRET_KEY}",
+            "x-langfuse-ingestion-version": "4",  # without it traces are shown ten minutes later
+        },
         attributes={
             "langfuse.environment": "{LANGFUSE_TRACING_ENVIRONMENT}",
             "langfuse.release": "{LANGFUSE_RELEASE}",

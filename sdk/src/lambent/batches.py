@@ -93,6 +93,9 @@ class Batch:
             given if isinstance(given, list) else []
         )
         self.attributes = described.attributes
+        self.source = described.source
+        self.results: dict[int, dict[str, object]] = {}
+        """What is answered for each record of Firehose, by its identity."""
         self.name = name or f"{described.source or 'records'}.batch"
         self.open = bool(self.messages) and not tracer.config.disabled
         self.start = self.end = tracer.clock() if self.open else 0
@@ -190,6 +193,7 @@ class Process:
         self, tracer: Tracer, raw: object, name: str | None = None, attributes: Attributes | None = None
     ) -> None:
         self._token: Token[Any] | None = None
+        self._well = True
         self._batch = batch = _BATCH.get()
         self._span: AnySpan
         try:
@@ -256,7 +260,12 @@ class Process:
 
             detach(self._token)
         if self._batch is not None:
-            self._batch.ended(exc is None)
+            self._batch.ended(exc is None and self._well)
+
+    def refuse(self, result: object) -> None:
+        """Note that the record is answered as failed, without an exception."""
+        self._well = False
+        self._span.set_status(2, f"answered with {result}")
 
 
 def decorate(
@@ -290,6 +299,10 @@ def _handler(
     rest = (slice(1), slice(2))[_takes_context(function)]
 
     def answer(batch: Batch, failures: set[int]) -> dict[str, Any]:
+        if batch.source == "firehose":
+            from lambent.triggers.brokers import answer_of
+
+            return answer_of(batch.messages, batch.results)
         identifiers = [each.id for each in batch.messages if id(each.raw) in failures]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in identifiers]}
 
@@ -300,8 +313,9 @@ def _handler(
                 if id(raw) in failures:
                     continue
                 try:
-                    with tracer.process(raw, name):
-                        function(*(raw, context)[rest])
+                    process = tracer.process(raw, name)
+                    with process:
+                        _take(batch, process, raw, function(*(raw, context)[rest]))
                 except Exception as error:  # noqa: BLE001  # reported, and on the record's span
                     _failed(batch, failures, raw, error)
             return answer(batch, failures)
@@ -316,8 +330,9 @@ def _handler(
                 if id(raw) in failures:
                     return
                 try:
-                    with tracer.process(raw, name):
-                        await function(*(raw, context)[rest])
+                    process = tracer.process(raw, name)
+                    with process:
+                        _take(batch, process, raw, await function(*(raw, context)[rest]))
                 except Exception as error:  # noqa: BLE001  # as above
                     _failed(batch, failures, raw, error)
 
@@ -331,13 +346,27 @@ def _handler(
     chosen = coroutine if kind_of(function) == "coroutine" else handler
     look_like(chosen, function)
     traced = chosen if tracer.config.disabled else wrap(tracer, chosen, **root)
-    return _driven(traced) if chosen is coroutine else traced
+    if chosen is handler:
+        return traced
+    from lambent.driven import driven
+
+    return driven(traced)
+
+
+def _take(batch: Batch, process: Any, raw: Any, given: object) -> None:
+    """Keep what a function has made of a record, where its source wants to know."""
+    if batch.source == "firehose":
+        from lambent.triggers.brokers import result_of
+
+        batch.results[id(raw)] = found = result_of(raw, given)
+        if found["result"] not in ("Ok", "Dropped") and isinstance(process, Process):
+            process.refuse(found["result"])
 
 
 def _failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> None:
     """Note a failed record, and with it those after it that must wait for it."""
     message = batch.of.get(id(raw))
-    if message is None or not message.id or "recordId" in message.raw:  # Firehose has an answer of its own
+    if message is None or not message.id:
         raise error  # where single records cannot be reported, the whole batch has failed
     failures.add(id(raw))
     if message.group:  # a FIFO queue waits as a whole, a stream by its shard or partition
@@ -347,34 +376,6 @@ def _failed(batch: Batch, failures: set[int], raw: object, error: Exception) -> 
     from lambent.diagnostics import say
 
     say(f"record {message.id} failed: {type(error).__name__}: {error}")
-
-
-def _driven(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a coroutine function as what Lambda calls: in a loop that lives as long as the process.
-
-    Called where a loop runs already, it is awaited there.
-    """
-    import asyncio
-    from contextvars import copy_context
-
-    from lambent.wrapping import look_like
-
-    runners: list[asyncio.Runner] = []
-
-    def handler(event: Any, context: Any = None) -> Any:
-        called = function(event, context)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if not runners:
-                import atexit
-
-                runners.append(asyncio.Runner())
-                atexit.register(runners[0].close)
-            return runners[0].run(called, context=copy_context())
-        return called
-
-    return look_like(handler, function)
 
 
 def _takes_context(function: Any) -> bool:

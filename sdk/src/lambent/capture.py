@@ -34,18 +34,21 @@ REDACTED = "[redacted]"
 _KEYS = (
     "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "accesskey", "privatekey",
     "authorization", "credential", "cookie", "signature", "sessionid", "ssn", "creditcard", "cardnumber",
-    "cvv", "receipthandle", "challengeanswer", "clientcertpem",
+    "cvv", "receipthandle", "challengeanswer", "clientcertpem", "passcode", "dbpass", "encryptionkey",
+    "signingkey", "sessionkey", "connectionstring", "jwt", "bearer", "csrf", "cvc",
 )  # fmt: skip
+_WHOLE = frozenset({"auth", "otp", "pass", "pin"})  # which many a word contains
 _PATTERNS = (
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     r"\beyJ[\w-]{6,}\.[\w-]{4,}\.[\w-]*",
-    r"\b(?:gh[oprsu]_|github_pat_|sk-|xox[abeprs]-)[\w-]{16,}",
+    r"\b(?:gh[oprsu]_|github_pat_|glpat-|sk-|[rs]k_live_|xox[abeprs]-|hf_|npm_|AIza)[\w-]{16,}",
     r"(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)",
 )
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_-]{64,}={0,2}")
 _ENCODED = ("ey", "ew", "W3", "Wy", "W1")  # what "{" and "[" look like in base64
+_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*["[\]{\d-])[^\0-\x08\x0b\x0c\x0e-\x1f]*')
 _LABELS = ("name", "key", "Name", "Key")
 _SELF_EVIDENT = frozenset({"datetime", "decimal", "uuid", "pathlib", "ipaddress", "fractions"})
 _ITEMS = 100
@@ -143,18 +146,13 @@ class Capture:
             return False
         plain = _plain(name)
         # How many tokens a model took is nobody's secret.
-        return bool(self._key.search(plain)) and not (
+        return bool(plain in _WHOLE or self._key.search(plain)) and not (
             isinstance(item, (int, float)) and plain.endswith("tokens")
         )
 
     def _clean_text(self, value: str, depth: int, left: list[int]) -> object:
         if value[:2] in _ENCODED and len(value) <= _LOOK_INTO:
-            from binascii import a2b_base64
-
-            try:
-                value = a2b_base64(value).decode()
-            except ValueError:
-                left[0] -= 1  # not base64, or not of text
+            value = _decoded(value)
         if value.lstrip()[:1] in ("{", "[") and len(value) <= _LOOK_INTO and depth > 0:
             from json import dumps, loads
 
@@ -182,6 +180,17 @@ class Capture:
         if isinstance(value, (bool, int, float)) or type(value).__module__.partition(".")[0] in _SELF_EVIDENT:
             return str(value)
         return value.__name__ if isinstance(value, type) else f"<{type(value).__name__}>"
+
+
+def _decoded(text: str) -> str:
+    """Return the JSON that a text is in base64, also if its end is missing; any other text as it is."""
+    from binascii import a2b_base64
+
+    try:
+        inner = a2b_base64(text).decode()
+    except ValueError:  # not base64, or not of text
+        return text
+    return inner if _JSON.fullmatch(inner) else text
 
 
 def _shown(value: object) -> object:

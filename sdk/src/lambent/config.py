@@ -29,6 +29,7 @@ __all__ = ["OPTIONS", "Config", "known", "read", "trace_header", "with_variables
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _NAMED_EXPORTERS = frozenset({"otlp", "xray_udp", "stdout", "console", "file", "memory", "none"})
+_OTLP = frozenset({"otlp_http", "otlp_grpc", "otlp_proto_http", "otlp_proto_grpc"})
 _IMPLIED = (("HH_API_KEY", "honeyhive"), ("HH_API_URL", "honeyhive"), ("CORALOGIX_API_KEY", "coralogix"))
 _SAMPLERS = (
     "always_on",
@@ -132,7 +133,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 def _exporters(raw: str) -> tuple[str, ...]:
     names = _words(raw)
     for name in names:
-        if name not in _NAMED_EXPORTERS:
+        if name not in _NAMED_EXPORTERS and name not in _OTLP:
             raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS))}")
     return names
 
@@ -149,9 +150,9 @@ def _pattern(raw: str) -> str:
 
 def _capture(raw: str) -> str:
     word = {"all": "both", "off": "none"}.get(raw.lower(), raw.lower())
-    if word not in {"request", "response", "both", "none"}:
-        word = "both" if _flag(raw) else "none"
-    return word
+    if word in _TRUE:
+        return "both"
+    return "none" if word in _FALSE else _one_of("none", "request", "response", "both")(word)
 
 
 OPTIONS: tuple[Option, ...] = (

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         error: object
         event_id: str | None
         user_properties: object
-        redact: Iterable[str]
+        redact: Iterable[str] | None
 
     Prepared: TypeAlias = "tuple[dict[str, object] | None, str, _Keeper | None, _Keeper | None]"
 
@@ -71,7 +71,8 @@ class Tracing:
         self._tracer = tracer_of(given.pop("tracer", None))
         self.name: str | None = given.get("event_name")
         self._awaits = awaits
-        self._redact: tuple[str, ...] = tuple(given.pop("redact", ()))
+        names = given.pop("redact", None) or ()
+        self._redact: tuple[str, ...] = tuple(names.split(",") if isinstance(names, str) else names)
         self._inputs, self._outputs = given.get("inputs"), given.get("outputs")
         self._given = {
             name: value

@@ -33,6 +33,7 @@ __all__ = [
     "says_error",
     "tracer_here",
     "tracer_of",
+    "typed",
 ]
 
 
@@ -49,6 +50,7 @@ class EventType(StrEnum):
 _REQUEST = (
     "model", "temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty", "seed",
 )  # fmt: skip
+_DOUBLES = frozenset({"temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"})
 _USAGE = {
     "prompt_tokens": "input_tokens",
     "completion_tokens": "output_tokens",
@@ -87,6 +89,11 @@ def event_type_of(given: object) -> str:
     raise ConfigError(f"there is no event type {as_text(word)[:40]!r}; {hint} one of {', '.join(EventType)}")
 
 
+def typed(name: str, value: object) -> object:
+    """Return what a model is asked with as the conventions want it: some whole numbers are none there."""
+    return float(value) if name in _DOUBLES and isinstance(value, int) else value
+
+
 def named(honeyhive: bool, given: Mapping[str, object]) -> dict[str, object]:
     """Return values by what they are (`metadata`, `inputs`, `event_type` …) as attributes."""
     prefix = "honeyhive_" if honeyhive else "lambent."
@@ -102,7 +109,7 @@ def named(honeyhive: bool, given: Mapping[str, object]) -> dict[str, object]:
     if not honeyhive:
         for name in list(attributes):
             if name in _GEN_AI:
-                attributes[_GEN_AI[name]] = attributes[name]
+                attributes[_GEN_AI[name]] = typed(name.rpartition(".")[2], attributes[name])
         operation, name = _OPERATIONS.get(str(given.get("event_type")), ("", ""))
         if operation:
             attributes["gen_ai.operation.name"] = operation

@@ -28,12 +28,13 @@ _TOKENS = {
     "candidatesTokenCount": "output_tokens", "candidates_token_count": "output_tokens",
     "cached_tokens": "cache_read.input_tokens", "cachedContentTokenCount": "cache_read.input_tokens",
     "cached_content_token_count": "cache_read.input_tokens",
-    "reasoning_tokens": "reasoning.output_tokens", "thoughtsTokenCount": "reasoning.output_tokens",
-    "thoughts_token_count": "reasoning.output_tokens",
-    # Of those that count what was cached apart from the input.
+    "reasoning_tokens": "reasoning.output_tokens",
+    # Of those that count what was cached apart from the input, and what was thought apart from the output.
+    "thoughtsTokenCount": "reasoning", "thoughts_token_count": "reasoning",
     "cache_read_input_tokens": "cache_read", "cacheReadInputTokens": "cache_read",
     "cache_creation_input_tokens": "cache_creation", "cacheWriteInputTokens": "cache_creation",
 }  # fmt: skip
+_APART = {"cache_read": "input_tokens", "cache_creation": "input_tokens", "reasoning": "output_tokens"}
 _REASONS = frozenset({"finish_reason", "stop_reason", "stopReason", "finishReason"})
 _WHO = {"model": "model", "modelVersion": "model", "model_version": "model", "id": "id", "responseId": "id",
         "response_id": "id"}  # fmt: skip
@@ -161,11 +162,11 @@ class Reading:
     def attributes(self) -> dict[str, object]:
         """Return what has been read under the names of the conventions."""
         tokens = dict(self.tokens)
-        for apart in ("cache_read", "cache_creation"):
+        for apart, whole in _APART.items():
             count = tokens.pop(apart, 0)
             if count:
-                tokens["input_tokens"] = tokens.get("input_tokens", 0) + count
-                tokens[f"{apart}.input_tokens"] = count
+                tokens[whole] = tokens.get(whole, 0) + count
+                tokens[f"{apart}.{whole}"] = count
         found: dict[str, object] = {f"gen_ai.usage.{name}": count for name, count in tokens.items()}
         found |= {f"gen_ai.response.{name}": value for name, value in self.who.items()}
         if self.reasons:

@@ -44,6 +44,16 @@ _OLDER_NAMES = {
 _cold = _canary = True
 
 
+def _goes_on_from(caller: SpanContext) -> bool:
+    """Return whether a span that another tool has put around the function has this caller, and is nearer."""
+    near: Any = CURRENT.get()
+    if not isinstance(near, Span) or near.end_time is not None:
+        return False
+    while isinstance(near, Span):
+        near = near._parent
+    return bool(near == caller)
+
+
 def _take_cold_start(initialization_type: str) -> bool:
     global _cold
     was_cold, _cold = _cold, False
@@ -150,8 +160,9 @@ class Invocation:
             described.update(payload(config, "request", event))
         if attributes:
             described.update(attributes)
-        if parent is None:
+        if parent is None or _goes_on_from(parent):
             current = CURRENT.get()
+            parent = None
             if isinstance(current, Span) and current.end_time is not None:
                 parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
         above: object = parent if self._parent is None else self._parent

@@ -4,10 +4,17 @@ A library is instrumented when it is imported, by OpenTelemetry's instrumentor f
 Nothing is looked for before: no entry points, no installed packages, so that a library that a function does
 not use costs a lookup in a dictionary. Of several instrumentors for one library the first that is installed
 is used. What the function instruments by itself is left as it is.
+
+An instrumentor needs much of the standard library, and packages of its own. Where the import of one of these
+led to the library, as that of `subprocess` leads to `threading`, it is half of a module still: to import the
+instrumentor then would fail, and may leave others broken. The import system says on a module's spec that it
+is done, and nowhere else; so that is where we wait.
 """
 
 from __future__ import annotations
 
+import sys
+from _frozen_importlib import ModuleSpec
 from _thread import get_ident
 
 from lambent.hooks import forget, when_imported
@@ -91,6 +98,9 @@ the name: `redis` is `redis redis redis`. `@` are OpenInference's, and the other
 _HTTP = frozenset({"aiohttp-client", "httpx", "httpx2", "requests", "urllib", "urllib3"})
 _MIDDLE = "-instrumentation-"
 _FOLDERS = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
+_NEEDED = sys.stdlib_module_names | {
+    "importlib_metadata", "openinference", "opentelemetry", "packaging", "typing_extensions", "wrapt", "zipp",
+}  # fmt: skip
 _undo: dict[Tracer, list[Callable[[], object]]] = {}
 _nested: dict[int, list[Any]] = {}
 """Of each thread that is instrumenting a library, those that this imports. They are next: what instruments
@@ -185,6 +195,10 @@ def _instrument(*asked: Any) -> None:
     if thread in _nested:
         _nested[thread].append(asked)
         return
+    *wanted, library = asked
+    name = library.__name__
+    if _waits(name, _later(when_imported, name, _later(_instrument, *wanted))):
+        return
     nested = _nested[thread] = []
     try:
         _apply(*asked)
@@ -192,6 +206,42 @@ def _instrument(*asked: Any) -> None:
         del _nested[thread]
         for *wanted, library in nested:
             when_imported(library.__name__, _later(_instrument, *wanted))
+
+
+class _UnderWay(ModuleSpec):
+    """The spec of a module that is being executed: it notices the end of that."""
+
+    @property
+    def _initializing(self) -> bool:
+        return True
+
+    @_initializing.setter
+    def _initializing(self, _value: bool) -> None:
+        self.__class__ = ModuleSpec  # type: ignore[assignment]  # as it was
+        self._initializing = False
+        parent, _, child = self.name.rpartition(".")
+        if parent in sys.modules and self.name in sys.modules:  # what the import system does next
+            setattr(sys.modules[parent], child, sys.modules[self.name])
+        for callback in self.__dict__.pop("callbacks", ()):
+            callback()
+
+
+def _waits(library: str, callback: Callable[..., object]) -> bool:
+    """Have it called when the outermost import that led to the library is over, if there is one."""
+    for name, module in list(sys.modules.items()):
+        if name == library or name.partition(".")[0] not in _NEEDED:
+            continue
+        try:  # not by `vars`: to ask a lazy module for anything executes it
+            spec: Any = object.__getattribute__(module, "__dict__").get("__spec__")
+        except AttributeError:
+            continue
+        if type(spec) in {ModuleSpec, _UnderWay} and getattr(spec, "_initializing", False):
+            vars(spec).setdefault("callbacks", []).append(callback)
+            spec.__class__ = _UnderWay
+            if not vars(spec)["_initializing"]:  # another thread's, and over meanwhile
+                spec._initializing = False  # noqa: SLF001  # see the head of this module
+            return True
+    return False
 
 
 def _apply(tracer: Any, name: str, modules: list[str], named: bool, _library: object) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from time import time_ns
 from weakref import ref
 
-from lambent.enrich import named, tracer_here
+from lambent.enrich import named, tracer_here, typed
 from lambent.gen_ai import Reading, Stream
 from lambent.span import Span
 
@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Stream", "Tool", "call", "tool"]
 
 _REQUEST = {
-    **{name: name for name in ("temperature", "top_p", "top_k", "max_tokens", "frequency_penalty",
-                               "presence_penalty", "seed", "stop_sequences", "stream")},
-    "max_completion_tokens": "max_tokens",
-    "max_output_tokens": "max_tokens",
-    "stop": "stop_sequences",
-    "n": "choice.count",
+    **{name: f"request.{name}" for name in (
+        "temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty", "seed",
+        "stop_sequences", "stream", "encoding_formats")},
+    "max_completion_tokens": "request.max_tokens",
+    "max_output_tokens": "request.max_tokens",
+    "stop": "request.stop_sequences",
+    "n": "request.choice.count",
+    "encoding_format": "request.encoding_formats",
+    "dimensions": "embeddings.dimension.count",
 }  # fmt: skip
+_LISTS = frozenset({"request.stop_sequences", "request.encoding_formats"})
 
 
 _CONTENTS = {
@@ -161,8 +165,9 @@ def call(
     others: dict[str, object] = {}
     for name, value in request.items():
         if name in _REQUEST:
-            one = name == "stop" and isinstance(value, str)
-            attributes[f"gen_ai.request.{_REQUEST[name]}"] = [value] if one else value
+            standard = _REQUEST[name]
+            one = standard in _LISTS and isinstance(value, str)
+            attributes[f"gen_ai.{standard}"] = [value] if one else typed(name, value)
         elif isinstance(value, (str, int, float)):
             others[name] = value
     name = f"{operation} {model}"

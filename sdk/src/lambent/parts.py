@@ -79,6 +79,7 @@ def add_links(span: Span, links: Sequence[Link]) -> None:
             cleaned, dropped = clean_attributes(
                 link.attributes or {}, limits.link_attributes, limits.attribute_length
             )
+            dropped += getattr(link, "dropped_attributes", 0)  # another span's, or another SDK's
         except Exception as error:  # noqa: BLE001  # no link, or attributes that cannot be read
             span.dropped_links += 1
             span._complain("a link", error)

@@ -79,7 +79,8 @@ class Stats(_Figures):
 
     `started` spans are either open or `ended`; those that the sampler left out are neither, and counted
     in `sampled_out`. `exported` were given to exporters, `acknowledged` taken by them; `waiting` are in
-    the queue, or have failed and are sent again. `dropped` counts the lost ones by reason:
+    the queue, being exported just now, or have failed and are sent again. `dropped` counts the lost ones by
+    reason:
 
     - `queue_full`, `queue_bytes`: no room in the queue;
     - `failed`: an exporter could not deliver them; `unconfirmed`: it sent them and got no answer;
@@ -178,15 +179,24 @@ def collect(delivery: SyncDelivery) -> Stats:
             for lane in delivery.lanes or ()
         ]
     )
+    # Other threads go on meanwhile, so in this order: nothing is ended that has not started, nothing is over
+    # that has not ended.
+    dropped = dict(delivery.drops)
+    handed_over = delivery.handed_over
+    ended = delivery.taken + delivery.handed_over + delivery.queued + delivery.refused
+    waiting = delivery.waiting
+    if len(exporters) == 1:  # what it is just exporting is neither in the queue nor over
+        over = handed_over + exporters[0].acknowledged + sum(exporters[0].dropped.values())
+        waiting = max(0, ended - over - sum(dropped.values()))
     return Stats(
         started=delivery.started,
-        ended=delivery.taken + delivery.handed_over + delivery.queued + delivery.refused,
+        ended=ended,
         sampled_out=delivery.sampled_out,
-        waiting=delivery.waiting,
+        waiting=waiting,
         recovered=delivery.recovered,
         gave_way=delivery.recorder.gave_way if delivery.recorder is not None else 0,
-        dropped=delivery.drops,
+        dropped=dropped,
         flushes=Flushes(delivery.flushes, delivery.flush_total, delivery.flush_longest, delivery.flush_last),
         exporters=exporters,
-        handed_over=delivery.handed_over,
+        handed_over=handed_over,
     )

@@ -383,7 +383,7 @@ class Tracer:
         """Make a function for one record, sync or async, a Lambda handler for batches; a decorator.
 
         `name`, `batch_name`, `invocation_name` and `kind` are those of the spans. Records that raise are
-        answered as `batchItemFailures`, which the event source must be told to read.
+        answered as `batchItemFailures`, which the event source must be told to read, Firehose's in its form.
         """
         from lambent.batches import decorate
 

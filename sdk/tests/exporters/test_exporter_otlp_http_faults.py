@@ -196,14 +196,14 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next(
         addresses = [(socket.AF_INET, full), (socket.AF_INET, ("127.0.0.1", server.port))]
         monkeypatch.setattr(_http, "known", lambda _host, _port: addresses)
         exporter = make("http://collector.example/")
-        first, took = timed(exporter, 1.6)
-        again, took_again = timed(exporter, 1.6)  # starts with the one that answered
+        first, took = timed(exporter, 3.0)
+        again, took_again = timed(exporter, 3.0)  # starts with the one that answered
         for sock in waiting:
             sock.close()
     assert first.ok
     assert again.ok
-    assert took >= 0.79
-    assert took_again < 0.79
+    assert took >= 1.49
+    assert took_again < 1.49
 
 
 def test_no_time_left(make: Any, serve: Any) -> None:
@@ -571,4 +571,4 @@ def test_the_time_of_the_constructor_holds_where_the_export_brings_none(make: An
     server = serve(hang)
     start = time.monotonic()
     lost(make(server.url, timeout=0.2).export(BATCH), "in time")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10

@@ -125,6 +125,23 @@ def test_a_reader_that_does_not_read_costs_a_moment(pipe: Path) -> None:
     os.close(reader)
 
 
+def test_however_many_lines_there_are(pipe: Path) -> None:
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = PipeWriter(str(pipe), patience=0.5)
+    began = time.monotonic()
+    failed = 0
+    for _ in range(200):
+        try:
+            writer.write("x" * 50_000 + "\n")
+        except OSError:
+            failed += 1
+    assert failed > 150
+    assert time.monotonic() - began < 20, "who does not read is waited for once in a while, not for each line"
+    while os.read(reader, 1 << 20).count(b"\n") > 1:
+        pass
+    os.close(reader)
+
+
 def test_without_a_pipe_the_line_goes_to_stdout(
     pipe: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

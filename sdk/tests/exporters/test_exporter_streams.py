@@ -318,6 +318,21 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert "private" not in result.reason
 
 
+def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    exporter = FileExporter(pipe, encode=lambda _: b"{}")
+    result = exporter.export(batch(1), 1)
+    assert (result.ok, result.lost) == (False, 1)
+    assert "No such device" in result.reason
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert exporter.export(batch(1), 1).ok
+        assert os.read(reader, 100) == b"{}\n"
+    finally:
+        os.close(reader)
+
+
 def test_a_torn_line_does_not_take_the_next_one_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -305,7 +305,7 @@ def test_a_server_without_tls(serve: Any, authority: Authority) -> None:
     start = time.monotonic()
     result = exporter.export(BATCH, 0.5)
     assert (result.ok, result.lost) == (False, 1)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
 
 
 def hang_before_the_handshake(server: Any, peer: Any) -> None:
@@ -319,7 +319,7 @@ def test_a_handshake_that_hangs(serve: Any, authority: Authority) -> None:
     )
     start = time.monotonic()
     failed(exporter.export(BATCH, 0.3), "in time")
-    assert 0.29 <= time.monotonic() - start < 3
+    assert 0.29 <= time.monotonic() - start < 10
 
 
 def test_an_answer_that_trickles(serve: Any, authority: Authority, context: ssl.SSLContext) -> None:
@@ -336,7 +336,7 @@ def test_an_answer_that_trickles(serve: Any, authority: Authority, context: ssl.
     )
     start = time.monotonic()
     failed(exporter.export(BATCH, 0.4), "in time")
-    assert 0.39 <= time.monotonic() - start < 3
+    assert 0.39 <= time.monotonic() - start < 10
 
 
 def test_through_a_proxy(

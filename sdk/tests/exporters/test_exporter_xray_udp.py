@@ -30,7 +30,11 @@ class Daemon:
     def __init__(self, family: int = socket.AF_INET) -> None:
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self.socket.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        try:
+            self.socket.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(20)
         self.port: int = self.socket.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"

@@ -471,6 +471,28 @@ def test_a_context_that_a_handler_leaves_attached_is_not_the_next_ones(
     context.attach(context.Context())
 
 
+def test_what_is_left_attached_in_a_block_of_the_apis_ends_with_it(
+    tracer: Any, exporter: MemoryExporter
+) -> None:
+    """As with opentelemetry-sdk: the block's end brings the context back that was there before it."""
+    library = trace.get_tracer("library")
+    with tracer.trace("ours") as ours:
+        token = context.attach(baggage.set_baggage("user", "7"))
+        before = context.get_current()
+        with library.start_as_current_span("outer"):
+            context.attach(context.set_value("depth", 1, baggage.set_baggage("record", "1")))
+            with library.start_as_current_span("inner"):
+                context.attach(context.set_value("depth", 2, baggage.set_baggage("record", "2")))
+                assert baggage.get_all() == {"user": "7", "record": "2"}
+            assert baggage.get_all() == {"user": "7", "record": "1"}
+            assert context.get_value("depth") == 1
+        assert baggage.get_all() == {"user": "7"}
+        assert context.get_current() == before
+        assert trace.get_current_span() is ours
+        context.detach(token)
+        assert baggage.get_all() == {}
+
+
 def test_a_generator_may_be_closed_elsewhere(tracer: Any, exporter: MemoryExporter) -> None:
     library = trace.get_tracer("library")
 

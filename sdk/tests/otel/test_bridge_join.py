@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
@@ -117,6 +118,39 @@ def test_the_replaced_one_still_sends_what_it_had(theirs: Theirs, exporter: Memo
     tracer.close()
 
 
+@pytest.mark.parametrize("joined", ["replace", "feed"])
+def test_flushing_the_other_one_delivers_what_lambent_has(theirs: Theirs, joined: str) -> None:
+    ours = InMemorySpanExporter()
+    trace.set_tracer_provider(theirs.provider)
+    tracer = lambent.init(exporter=ours, otel_provider=joined)
+    with tracer.trace("own"), theirs.provider.get_tracer("x").start_as_current_span("theirs"):
+        pass
+    assert ours.get_finished_spans() == ()
+    assert theirs.provider.force_flush()
+    assert [span.name for span in ours.get_finished_spans()] == ["theirs", "own"]
+    tracer.close()
+    assert theirs.provider.force_flush()
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_flushing_the_other_one_tells_the_truth_in_its_time(theirs: Theirs, late: bool) -> None:
+    waiting = threading.Event()
+
+    class Hangs(InMemorySpanExporter):
+        def export(self, spans: Any) -> Any:
+            if late:
+                waiting.wait(60)
+            return super().export(spans)
+
+    trace.set_tracer_provider(theirs.provider)
+    tracer = lambent.init(exporter=Hangs())
+    with tracer.trace("own"):
+        pass
+    assert theirs.provider.force_flush(300 if late else 30_000) is not late
+    waiting.set()
+    tracer.close()
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_fed(
     theirs: Theirs, exporter: MemoryExporter, first: bool, capfd: pytest.CaptureFixture[str]
@@ -191,6 +225,33 @@ def test_all_of_a_fed_span(theirs: Theirs, exporter: MemoryExporter) -> None:
     assert twin.instrumentation_scope.schema_url == "https://example.org"
     assert twin.instrumentation_scope.attributes == {"s": 1}
     assert tracer.stats().started == 1
+    tracer.close()
+
+
+def test_what_a_fed_span_lost_is_added_to_what_it_loses_here(exporter: MemoryExporter) -> None:
+    """The other SDK's limits first, then lambent's: both counts are in what is exported."""
+    few = SpanLimits(
+        max_span_attributes=3, max_events=3, max_links=3, max_event_attributes=2, max_link_attributes=2
+    )
+    provider = TracerProvider(span_limits=few, shutdown_on_exit=False)
+    memory = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    trace.set_tracer_provider(provider)
+    fewer = {"attributes": 2, "events": 1, "links": 1, "event_attributes": 1, "link_attributes": 1}
+    tracer = lambent.init(exporter=exporter, otel_provider="feed", limits=fewer)
+    four = dict.fromkeys("abcd", 1)
+    links = [trace.Link(trace.SpanContext(5, number, True), four) for number in range(1, 6)]
+    with trace.get_tracer("library").start_as_current_span("s", attributes=four, links=links) as span:
+        for number in range(7):
+            span.add_event(f"e{number}", four)
+    (theirs,), (twin,) = memory.get_finished_spans(), exporter.spans
+    assert (theirs.dropped_attributes, theirs.dropped_events, theirs.dropped_links) == (1, 4, 2)
+    assert (twin.dropped_attributes, twin.dropped_events, twin.dropped_links) == (1 + 1, 4 + 2, 2 + 2)
+    (event,), (link,) = twin.events, twin.links
+    assert (event.name, theirs.events[-1].dropped_attributes, event.dropped_attributes) == ("e6", 2, 2 + 1)
+    assert (link.context.span_id, theirs.links[-1].dropped_attributes) == (5, 2)
+    assert link.dropped_attributes == 2 + 1
+    provider.shutdown()
     tracer.close()
 
 

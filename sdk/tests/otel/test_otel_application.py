@@ -45,6 +45,31 @@ def test_a_traced_function_inside_a_span_of_the_api() -> None:
     assert attributes["outer"] == {"lambent.metadata.b": 2}
 
 
+def test_an_invocation_is_below_the_span_that_another_tool_put_around_it() -> None:
+    """As OpenTelemetry's own instrumentor for Lambda does, which goes on from the same caller."""
+    from opentelemetry import propagate, trace
+
+    memory = MemoryExporter()
+    ours = lambent.init(exporter=memory, service_name="function")
+    caller = {"traceparent": "00-0000000000000000000000000000000a-000000000000000b-01"}
+    another = {"traceparent": "00-0000000000000000000000000000000a-000000000000000c-01"}
+
+    @ours.handler
+    def handler(event: object, context: object) -> None:
+        """Do nothing."""
+
+    theirs = trace.get_tracer("lib")
+    with theirs.start_as_current_span("around", context=propagate.extract(caller)):
+        with theirs.start_as_current_span("nearer"):
+            handler({"headers": caller}, None)
+        handler({"headers": another}, None)
+    handler({"headers": caller}, None)
+    first, nearer, second, _, third = memory.spans
+    parents = [span.parent and span.parent.span_id for span in (first, second, third)]
+    assert parents == [nearer.context.span_id, 12, 11]
+    ours.close()
+
+
 def test_a_session_is_in_the_apis_baggage() -> None:
     from opentelemetry import baggage, trace
 

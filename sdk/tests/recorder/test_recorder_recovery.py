@@ -19,7 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import lambent
 from lambent.delivery import recovery
-from lambent.delivery.recorder import FIRST, HEAD_SIZE, MAGIC, SLOTS
+from lambent.delivery.recorder import FIRST, HEAD_SIZE, KILLS_AT, MAGIC, SLOTS
+from lambent.delivery.watchdog import oom_kills
 from lambent.exporters import Exporter, Result
 from lambent.testing import LambdaContext, recording_tracer
 
@@ -266,6 +267,28 @@ os._exit(0)
     assert said == [[], ["a"], ["b"], ["c"]]
 
 
+def test_a_function_that_always_dies_is_seen(tmp_path: Path) -> None:
+    # Nothing is delivered at the end of an invocation that has none. A line is written before it, then.
+    dies = """
+import os, lambent
+from lambent.exporters.memory import MemoryExporter
+from lambent.testing import LambdaContext
+class Printing(MemoryExporter):
+    immediate = False
+    def export(self, spans, timeout):
+        assert timeout <= 1
+        print(*[span.name for span in spans], flush=True)
+tracer = lambent.init(exporter=Printing())
+with tracer.invocation({}, LambdaContext(timeout=10), name="NAME"):
+    os._exit(0)
+"""
+    said = [sorted(run(dies.replace("NAME", name), tmp_path).stdout.split()) for name in "abcde"]
+    assert said == [[], [], ["a", "b"], [], ["c", "d"]]
+    (last,) = tmp_path.iterdir()
+    kills = int.from_bytes(last.read_bytes()[KILLS_AT : KILLS_AT + 8], "little") - 1
+    assert kills == -1 if oom_kills() is None else 0 <= kills <= (oom_kills() or 0)
+
+
 def test_a_closed_tracer_holds_nothing_and_leaves_its_file_to_the_next_one(tmp_path: Path) -> None:
     class Down(Exporter):
         down = True
@@ -492,6 +515,25 @@ def _compare(folder: Path, lines: list[str], where: str) -> None:
     leftover.remove()
 
 
+def test_what_two_let_go_of_is_closed_once(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who delivers it, and who closes the tracer meanwhile: its number may be another file's by then."""
+    leftover = recovery.claim(str(left))
+    assert leftover is not None
+    closed: list[int] = []
+    close = os.close
+
+    def closing(descriptor: int) -> None:
+        closed.append(descriptor)
+        if len(closed) == 1:
+            leftover.release()  # another thread's
+            close(descriptor)
+
+    monkeypatch.setattr(os, "close", closing)
+    leftover.release()
+    monkeypatch.undo()
+    assert len(closed) == 1
+
+
 def test_figures_are_json(left: Path) -> None:
     leftover = recovery.claim(str(left))
     assert leftover is not None
@@ -571,6 +613,42 @@ print(tracer.stats().recovered)
     done = run(program, tmp_path)
     assert done.stdout.splitlines()[-1] == "0", done.stderr
     assert len(list(tmp_path.iterdir())) <= 2, "the parent's is gone, the last child's may be there"
+
+
+AT_ONCE = """
+import os, sys, threading, lambent
+sys.setswitchinterval(1e-6)
+tracer = lambent.init()
+start = threading.Barrier(4)
+def work(own):
+    start.wait()
+    for number in range(150):
+        with tracer.trace(f"{own}.{number}", attributes={"number": number}):
+            for child in range(3):
+                with tracer.trace(f"{own}.{number}.{child}", attributes={"text": "x" * (number % 100)}):
+                    pass
+threads = [threading.Thread(target=work, args=(own,)) for own in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+os._exit(0)
+"""
+
+
+def test_threads_at_once_lose_no_start_and_no_end(tmp_path: Path) -> None:
+    """Who comes while another thread makes the file, or begins its next part, is recorded all the same."""
+    for attempt in range(6):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        assert run(AT_ONCE, folder, LAMBENT_RECORDER_BYTES=str(16 * SIZE)).returncode == 0
+        (path,) = folder.iterdir()
+        leftover = recovery.claim(str(path))
+        assert leftover is not None
+        names = [span.name for span in leftover.content.finished]
+        assert [span.name for span in leftover.content.unfinished] == []
+        assert len(names) == len(set(names)) == 4 * 150 * 4
+        leftover.remove()
 
 
 def test_first_spans_at_once_make_one_recorder(tmp_path: Path) -> None:

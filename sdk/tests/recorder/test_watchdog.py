@@ -141,6 +141,25 @@ def test_one_thread_however_many_invocations(tracer: lambent.Tracer) -> None:
     assert len(list(Path("/proc/self/task").iterdir())) == before
 
 
+def test_other_threads_spans_while_it_is_made(
+    tracer: lambent.Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = []
+
+    def watching(*hooks: Any, watch: Any = tracer._watch) -> None:
+        watch(*hooks)
+        with tracer.trace("meanwhile"):  # as it may be in another thread
+            began.append(True)
+
+    tracer.trace("first").end()
+    monkeypatch.setattr(tracer, "_watch", watching)
+    assert tracer.handler(lambda event, context: 1)({}, LambdaContext()) == 1
+    assert tracer.force_flush()
+    assert (tracer.recorder is None) == bool(began)
+    assert set(kept(tracer).names("lambent.partial")) == set()
+    assert tracer.watchdog is not None
+
+
 def test_a_deadline_that_has_passed_is_nobodys(tracer: lambent.Tracer) -> None:
     span = tracer.start_span("stale")
     watchdog = tracer._guard()

@@ -61,14 +61,8 @@ class _LazyGroup(click.Group):
         except LabError as error:
             _say(str(error))
             ctx.exit(error.exit_code)
-        except BrokenPipeError:
-            # The reader (`head`, say) has seen enough. Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(141)
-        except OSError as error:
-            # The machine's refusal (a full disk, a folder that may not be read) names its file and reason.
-            _say(f"The operating system refused: {error}.")
-            ctx.exit(1)
+        except BrokenPipeError as error:  # click would make an exit code of 1 of it
+            ctx.exit(_refused(error))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="lambent", standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:
+        return _refused(error)
     except click.exceptions.NoArgsIsHelpError as error:
         with suppress(OSError):
             click.echo(error.format_message(), err=True)
@@ -117,6 +114,25 @@ def _run(arguments: Sequence[str] | None) -> int:
         _say("interrupted")
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _refused(error: OSError) -> int:
+    """Say what the machine refused (a full disk, a folder that may not be read), and return the exit code.
+
+    A reader that has seen enough (`head`, say) is no error to talk about. What standard output still holds
+    is dropped where it cannot be written: Python would try again at its end, and complain once more.
+    """
+    if isinstance(error, BrokenPipeError):
+        code = 141
+    else:
+        _say(f"The operating system refused: {error}.")
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 class _Interrupts:

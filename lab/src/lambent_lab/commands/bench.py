@@ -11,8 +11,8 @@ import click
 
 from lambent_lab.commands import going_on, options
 from lambent_lab.commands.axes import MemorySizes, Variants
+from lambent_lab.commands.output import writable
 from lambent_lab.commands.progress import BarProgress, LogProgress, progress
-from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.target import Target
     from lambent_lab.measure.variants import Comparison
 
-__all__ = ["BarProgress", "LogProgress", "MemorySizes", "command", "make_lab", "progress", "writable"]
+__all__ = ["BarProgress", "LogProgress", "MemorySizes", "command", "make_lab", "progress"]
 
 
 def _make_lab() -> AbstractContextManager[LabLike]:
@@ -150,8 +150,7 @@ def measure(
         if resume is not None and going_on.is_default(source, "output"):
             output = resume
         outputs = [output] if no_html else [output, html]
-        for path in outputs:
-            writable(path)
+        writable(*outputs)
         if going_on.is_default(source, "memory_mb"):
             memory_mb = own_memory([compared.baseline, *compared.variants.values()]) or memory_mb
         if seed is None:
@@ -221,12 +220,6 @@ def own_memory(sides: list[Target]) -> tuple[int, ...]:
 
             return (Account(side.text, side.reach).memory_mb,)
     return ()
-
-
-def writable(path: Path) -> None:
-    """Say before an hour of measuring that its result could not be written."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
 
 
 def _print(results: Results, *, as_json: bool, shown: Callable[[Results], str] | None) -> None:

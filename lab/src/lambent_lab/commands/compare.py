@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from lambent_lab.commands import bench
 from lambent_lab.errors import UsageError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -38,27 +37,32 @@ def command(files: tuple[Path, ...], json_file: str | None, markdown_file: Path 
     This is history, not a gate: separate runs have no common interval and no verdict. What was measured on
     another machine is shown and called that. Exit code 0: shown; 2: bad usage, or not a result file.
     """
-    from lambent_lab.commands.output import Look
+    from lambent_lab.commands.output import Look, writable
     from lambent_lab.measure.comparison import compare
     from lambent_lab.measure.results import read, write_text
     from lambent_lab.report import compared, markdown, terminal
 
     if len(files) < 2:
         raise UsageError("There is one file only: name two result files or more, the oldest first.")
-    outputs = [Path(each) for each in (json_file, markdown_file) if each is not None and str(each) != "-"]
-    for path in outputs:
-        bench.writable(path)
+    files_of = {"json": json_file, "markdown": markdown_file}
+    printed = [form for form, file in files_of.items() if str(file) == "-"]
+    if len(printed) > 1:
+        raise UsageError("Two reports cannot both go to the standard output: give one of them a file.")
+    outputs = [Path(file) for form, file in files_of.items() if file is not None and form not in printed]
+    writable(*outputs)
     found = compare([(str(path), read(path)) for path in files])
     document = compared.document(found)
-    if markdown_file is not None:
-        write_text(markdown_file, markdown.write(document))
-    if json_file is not None:
-        text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        if json_file == "-":
+    for form, file in files_of.items():
+        if file is None:
+            continue
+        text = markdown.write(document)
+        if form == "json":
+            text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if form in printed:
             click.echo(text, nl=False)
         else:
-            write_text(Path(json_file), text)
-    if json_file != "-":
+            write_text(Path(file), text)
+    if not printed:
         look = Look.of_stdout()
         width = max(80, min(look.width, 120))
         shown = terminal.write(document, width=width, color=look.color, ascii_only=look.ascii_only)

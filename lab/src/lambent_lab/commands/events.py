@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lambent_lab.invocation import Invocation
+    from lambent_lab.service.policy import Outcome
 
 _JSON = json.JSONEncoder(allow_nan=False)
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
@@ -32,6 +33,12 @@ class Printer(Protocol):
 
     def done(self, name: str, version: str, invocation: Invocation) -> None:
         """An invocation is over."""
+
+    def over(self, outcome: Outcome) -> None:
+        """An asynchronous event has succeeded, or is tried no more."""
+
+    def left(self, count: int) -> None:
+        """So many events were still to be run when the end came."""
 
     def changed(self, name: str) -> None:
         """A function's code has changed."""
@@ -80,6 +87,19 @@ class Lines:
 
     def done(self, name: str, version: str, invocation: Invocation) -> None:
         """Say nothing: REPORT has been written."""
+
+    def over(self, outcome: Outcome) -> None:
+        """Say what was given up, and which destinations are elsewhere."""
+        about = f"{outcome.function}: the event {outcome.request_id}"
+        if outcome.failed:
+            times = "1 attempt" if outcome.count == 1 else f"{outcome.count} attempts"
+            self._write(f"{about} was given up after {times} ({outcome.condition}).")
+        for arn in outcome.undelivered:
+            self._write(f"{about} has a record for {arn}, which is not in the lab.")
+
+    def left(self, count: int) -> None:
+        """Say how many are lost."""
+        self._write(f"{count} event{'s were' if count > 1 else ' was'} still to be run: they are lost.")
 
     def changed(self, name: str) -> None:
         """Say that the next invocation runs new code."""
@@ -141,6 +161,23 @@ class JsonLines:
                 "log": "\n".join(invocation.log),
             }
         )
+
+    def over(self, outcome: Outcome) -> None:
+        """Write what became of an asynchronous event."""
+        self._write(
+            {
+                "event": "asynchronous",
+                "function": outcome.function,
+                "request_id": outcome.request_id,
+                "condition": outcome.condition,
+                "attempts": outcome.count,
+                "undelivered": list(outcome.undelivered),
+            }
+        )
+
+    def left(self, count: int) -> None:
+        """Write how many are lost."""
+        self._write({"event": "lost", "events": count})
 
     def changed(self, name: str) -> None:
         """Write which function's code has changed."""

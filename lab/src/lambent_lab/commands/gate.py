@@ -13,7 +13,7 @@ import click
 
 from lambent_lab.commands import bench, options
 from lambent_lab.commands.axes import MemorySizes
-from lambent_lab.commands.output import print_report
+from lambent_lab.commands.output import print_report, writable
 from lambent_lab.commands.progress import progress
 from lambent_lab.errors import LabError, UsageError
 
@@ -187,10 +187,11 @@ def command(
     payload = load_event(event)
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
     files = {"json": json_file, "markdown": markdown_file, "junit": junit_file, "html": html_file}
-    to_stdout = json_file is not None and str(json_file) == "-"
-    outputs = [(path, form) for form, path in files.items() if path is not None and str(path) != "-"]
-    for path, _ in outputs:
-        bench.writable(path)
+    printed = [form for form, path in files.items() if str(path) == "-"]
+    if len(printed) > 1:
+        raise UsageError("Two reports cannot both go to the standard output: give one of them a file.")
+    outputs = [(path, form) for form, path in files.items() if path is not None and form not in printed]
+    writable(*(path for path, _ in outputs))
     past = [*history]
     if config.history is not None and not history:
         past = [(found or Path()).parent / config.history]
@@ -229,10 +230,10 @@ def command(
             # Before the lab ends: nothing that goes wrong there may cost the results.
             for path, form in outputs:
                 write_text(path, report.render(results, form))
-    if to_stdout:
-        click.echo(report.render(results, "json"), nl=False)
-    else:
-        print_report(results)
+        if printed:
+            click.echo(report.render(results, printed[0]), nl=False)
+        else:
+            print_report(results)
     if outputs:
         click.echo(f"Wrote {listed([str(path) for path, _ in outputs])}.", err=True)
     context.exit(gating.exit_code(results))
@@ -243,10 +244,11 @@ def _no_verdict(context: click.Context) -> Iterator[None]:
     """End with 3 when the measurement itself fails: an exit code of 1 is a candidate that failed."""
     try:
         yield
-    except UsageError:
+    except (UsageError, BrokenPipeError):
         raise
-    except LabError as error:
-        click.echo(f"lambent: INCONCLUSIVE: {' '.join(str(error).split())}", err=True)
+    except (LabError, OSError) as error:
+        refused = "The operating system refused: " if isinstance(error, OSError) else ""
+        click.echo(f"lambent: INCONCLUSIVE: {refused}{' '.join(str(error).split())}", err=True)
         context.exit(_INCONCLUSIVE)
 
 

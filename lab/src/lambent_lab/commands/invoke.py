@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import options
+from lambent_lab.errors import UsageError
 from lambent_lab.identifiers import RUNTIMES
 
 if TYPE_CHECKING:
+    from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.output import Look
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service import Result
     from lambent_lab.traces import SpanRecord
+
+_NO_SPANS = "No spans: the function makes none, or sends them elsewhere."
+_NO_SPANS_YET = (
+    "No spans: the process ended before it sent any. Those that it made are sent in\n"
+    "one of the next invocations, by the flight recorder: try --repeat 3."
+)
+_ENDED = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"}
 
 
 def _list_events(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -80,7 +89,7 @@ def _list_events(context: click.Context, _option: click.Parameter, wanted: bool)
     help="Seconds between invocations.",
 )
 @options.env
-@options.python
+@options.one_python
 @click.option(
     "--runtime",
     metavar="NAME",
@@ -127,7 +136,7 @@ def command(
     repeat: int,
     interval: float,
     env: tuple[str, ...],
-    python: Path | None,
+    python: Chosen | None,
     runtime: str | None,
     handler: str | None,
     layers: tuple[Path, ...],
@@ -146,7 +155,11 @@ def command(
     from lambent_lab.service import Lab
     from lambent_lab.service.function import encode_event
 
-    location = locate(target, handler=handler, runtime=runtime)
+    interpreter: dict[str, Any] = {} if python is None else python.given
+    if runtime is not None and interpreter.setdefault("runtime", runtime) != runtime:
+        named = interpreter["runtime"].removeprefix("python")
+        raise UsageError(f"--python {named} and --runtime {runtime} name different ones: give one of them.")
+    location = locate(target, handler=handler, runtime=interpreter.get("runtime"))
     variables = parse_env(env)
     payload = load_event(event)
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
@@ -169,8 +182,7 @@ def command(
             network=network,
             timeout=timeout,
             env=variables,
-            python=python,
-            runtime=runtime,
+            **interpreter,
             layers=layers,
             extensions=extensions,
             **life,
@@ -224,18 +236,18 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
         click.echo()
         click.echo(draw(spans, look, attributes=attributes), nl=False, color=look.color)
     if not traces:
-        click.echo("No spans: the function makes none, or sends them elsewhere.")
+        click.echo(_NO_SPANS_YET if result.error in _ENDED else _NO_SPANS)
     click.echo()
 
 
 def _describe(box: BoxReport) -> str:
-    """Return which box is in use and what it cannot do, as one line."""
-    cannot = f"cannot: {'; '.join(box.cannot)}" if box.cannot else "nothing is missing"
+    """Return which box is in use, and what it cannot do, each in a line of its own."""
     how = (
         f"freeze: {box.freeze}, memory: {box.memory}, CPU: {box.cpu}, /tmp: {box.tmp}, user: {box.user}, "
         f"network: {box.network}, limits: {box.limits}"
     )
-    return f"Box: {box.kind} ({how}); {cannot}."
+    missing = [f"! The box cannot: {each}" for each in box.cannot]
+    return "\n".join([f"Box: {box.kind} ({how}){'' if missing else '; nothing is missing'}.", *missing])
 
 
 def _summary(result: Result) -> str:

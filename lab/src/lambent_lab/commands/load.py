@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -75,43 +76,20 @@ make_lab: Callable[[int | None], AbstractContextManager[Any]] = _make_lab
     show_default=True,
     help="Whether those come evenly, or by chance as callers do.",
 )
-@click.option(
-    "--pause",
-    metavar="S",
-    type=options.Seconds(0),
-    default=0.0,
-    show_default=True,
-    help="Seconds that a user waits after each answer.",
-)
+@options.pause
 @click.option(
     "--concurrency",
     metavar="N",
     type=click.IntRange(1, 1000),
     help="Environments at most, in the lab; more invocations at once are throttled (429).",
 )
-@click.option(
-    "--memory",
-    "memory_mb",
-    metavar="MB",
-    type=click.IntRange(128, 10240),
-    default=512,
-    show_default=True,
-    help="The function's memory, in the lab.",
-)
-@click.option(
-    "--max-error-rate",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="The share of invocations that may fail.",
-)
+@options.memory
+@options.max_error_rate
 @options.timeout
 @options.env
 @options.one_python
 @options.otlp
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
-@click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
+@options.aws_place
 @run_output.output("load-results.json")
 @click.option(
     "--seed", metavar="N", type=int, help="Seed of the arrivals (default: a new one, kept in the result)."
@@ -155,19 +133,15 @@ def command(
     from lambent_lab.measure.load.loops import Load
     from lambent_lab.service.function import encode_event
 
-    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
-    if ramp_up >= duration:
-        raise UsageError(
-            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
-        )
-    remote = _is_remote(target)
+    ramp_up = ramp_up_s(ramp_up, duration)
+    remote = is_remote(target)
     if remote and (env or python or otlp or concurrency):
         raise UsageError(
             f"{target} is not in the lab: --env, --python, --otlp and --concurrency cannot be set there."
         )
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output, page)
+    writable(output, page)
     plan = Load(
         users=users,
         duration_s=duration,
@@ -200,7 +174,18 @@ def command(
     context.exit(code)
 
 
-def _is_remote(target: str) -> bool:
+def ramp_up_s(given: float | None, duration: float) -> float:
+    """The seconds of a ramp-up, of which something has to be left. Raises UsageError."""
+    ramp_up = min(10.0, duration / 6) if given is None else given
+    if ramp_up >= duration:
+        raise UsageError(
+            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
+        )
+    return ramp_up
+
+
+def is_remote(target: str) -> bool:
+    """Whether a target is not a folder, for the lab to run."""
     return target.startswith(("aws:", "http://", "https://"))
 
 
@@ -227,7 +212,7 @@ def _calls(
     from lambent_lab.measure.runner import box_info
     from lambent_lab.measure.target import Target
 
-    if _is_remote(target):
+    if is_remote(target):
         aws = target.startswith("aws:")
         calling = (
             calls.in_aws(target[4:], event, region=region, endpoint_url=endpoint_url, users=users)
@@ -255,13 +240,16 @@ def _calls(
             env=counting(variables, lab.otlp_url if otlp else None),
             **({} if python is None else python.given),
         )
-        _must_work(function, event, target)
+        must_work(function, event, target)
         about = Target(text=target, code=place.code, handler=place.handler, label="candidate", env=variables)
         yield calls.InLab(function, event), target_info(about), lambda: box_info(function.box)
 
 
-def _must_work(function: Any, event: object, target: str) -> None:
-    """One invocation in an environment of its own: a function that fails is not worth a minute of load."""
+def must_work(function: Any, event: object, target: str) -> None:
+    """One invocation in an environment of its own: a function that fails is not worth a minute of load.
+
+    Raises LabError for one that does.
+    """
     from lambent_lab.measure.remarks import with_next_step
     from lambent_lab.measure.sampler import reason
 

@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lambent_lab.commands import options, run_output
+from lambent_lab.commands.output import writable
 from lambent_lab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lambent_lab.commands.axes import Chosen
+    from lambent_lab.measure.results import TargetInfo, TargetKind
 
 FILE = Path(__file__).parent.parent / "measure" / "locustfiles" / "lambda_user.py"
 
@@ -49,10 +54,7 @@ _PATIENCE_S = 60.0
     type=options.Seconds(0),
     help="Seconds until all users are there (default: 10, or a sixth of the duration if that is less).",
 )
-@click.option(
-    "--pause", metavar="S", type=options.Seconds(0), default=0.0, show_default=True,
-    help="Seconds that a user waits after each answer.",
-)  # fmt: skip
+@options.pause
 @click.option(
     "--workers", metavar="N", type=click.IntRange(1, 64), help="A master and N workers on this machine."
 )
@@ -65,16 +67,12 @@ _PATIENCE_S = 60.0
 @click.option(
     "--master-port", metavar="PORT", type=click.IntRange(1, 65535), help="Its port (default: Locust's, 5557)."
 )
-@click.option(
-    "--max-error-rate",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="The share of invocations that may fail.",
-)
-@click.option("--region", help="Of aws:FUNCTION, where the profile has none.")
-@click.option("--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`.")
+@options.memory
+@options.max_error_rate
+@options.timeout
+@options.env
+@options.one_python
+@options.aws_place
 @run_output.output("load-results.json")
 @click.pass_context
 def command(
@@ -91,7 +89,11 @@ def command(
     expect_workers: int,
     master_host: str | None,
     master_port: int | None,
+    memory_mb: int,
     max_error_rate: float,
+    timeout: float,
+    env: tuple[str, ...],
+    python: Chosen | None,
     region: str | None,
     endpoint_url: str | None,
     output: Path,
@@ -99,32 +101,38 @@ def command(
     as_json: bool,
 ) -> None:
     """Put TARGET under load with Locust: aws:FUNCTION[:QUALIFIER], a URL in the form of AWS's interface
-    emulator, or FOLDER/module.function in a lab that is opened for it.
+    emulator, or FOLDER/module.function in a lab that is opened for it. A function there has --memory,
+    --timeout, --env and --python; without --timeout a user waits up to 930 s for one that is elsewhere.
 
     In one process, in a master and --workers here, or on many machines: `--master --expect-workers N` on one
     of them, `--worker --master-host HOST` with the same options on the others. Needs
     `pip install 'lambent-lab[load]'`. Exit codes and result file are those of `lambent load`.
     """
     from lambent_lab.commands.inputs import load_event
+    from lambent_lab.commands.load import is_remote, ramp_up_s
 
     if find_spec("locust") is None:
         raise UsageError("Locust is not installed: pip install 'lambent-lab[load]'.")
-    ramp_up = min(10.0, duration / 6) if ramp_up is None else ramp_up
-    if ramp_up >= duration:
-        raise UsageError(
-            f"A ramp-up of {ramp_up:g} s leaves nothing of {duration:g} s: choose a shorter one."
-        )
+    ramp_up = ramp_up_s(ramp_up, duration)
     if workers is not None and role is not None:
         raise UsageError("--workers starts a master and its workers here: leave out --master and --worker.")
+    remote = is_remote(target)
+    if remote and (env or python):
+        raise UsageError(f"{target} is not in the lab: --env and --python cannot be set there.")
+    patient = context.get_parameter_source("timeout") is ParameterSource.DEFAULT
     payload = load_event(event)
     if role != "worker":
-        run_output.writable(output, page)
+        writable(output, page)
     with ExitStack() as stack:
-        url, endpoint = stack.enter_context(_reachable(target, endpoint_url))
+        given = {"memory": memory_mb, "timeout": timeout, **({} if python is None else python.given)}
+        reached = _reachable(target, endpoint_url, payload, env, given)
+        url, endpoint, info = stack.enter_context(reached)
         plan = {
             "url": url, "event": payload, "event_name": event, "region": region, "endpoint_url": endpoint,
-            "timeout_s": 930.0, "pause_s": pause, "users": users, "duration_s": duration,
-            "ramp_up_s": ramp_up, "max_error_rate": max_error_rate, "target": _info(target),
+            "wait_s": 930.0 if patient else timeout + 30, "pause_s": pause, "users": users,
+            "duration_s": duration, "ramp_up_s": ramp_up, "max_error_rate": max_error_rate, "target": info,
+            "memory_mb": None if remote else memory_mb, "timeout_s": timeout,
+            "python": None if python is None else str(python.path),
             "command": ["lambent", *sys.argv[1:]],
             "output": None if role == "worker" else str(output.absolute()),
         }  # fmt: skip
@@ -168,34 +176,34 @@ def _show(output: Path, page: Path | None, *, as_json: bool) -> int:
     return run_output.finish(read(output), output, page, as_json=as_json)
 
 
-def _info(target: str) -> dict[str, Any]:
-    kind = "aws" if target.startswith("aws:") else "http" if "://" in target else "lab"
-    handler = target.rpartition("/")[2] if kind == "lab" else ""
-    return {
-        "target": target, "label": target, "handler": handler, "env": {}, "switch": None, "kind": kind,
-        "python": None, "mode": None,
-    }  # fmt: skip
-
-
 @contextmanager
-def _reachable(target: str, endpoint_url: str | None) -> Iterator[tuple[str, str | None]]:
-    """What users invoke, and where AWS's API is: for a folder, that of a lab which is opened for it."""
-    from lambent_lab.commands.inputs import locate
+def _reachable(
+    target: str, endpoint_url: str | None, event: object, env: tuple[str, ...], given: dict[str, Any]
+) -> Iterator[tuple[str, str | None, TargetInfo]]:
+    """What users invoke, where AWS's API is (for a folder, a lab's that is opened for it), and what the file
+    says of it. `given`: the options of a function in the lab.
+    """
+    from lambent_lab.commands.inputs import locate, parse_env
+    from lambent_lab.commands.load import is_remote, make_lab, must_work
+    from lambent_lab.measure.remarks import target_info
     from lambent_lab.measure.remote import aws
+    from lambent_lab.measure.target import Target
 
-    if target.startswith("aws:"):
+    kind: TargetKind = "aws" if target.startswith("aws:") else "http"
+    if kind == "aws":
         aws.split(target.removeprefix("aws:"))
-    if target.startswith(("aws:", "http://", "https://")):
-        yield target, endpoint_url
+    if is_remote(target):
+        yield target, endpoint_url, target_info(Target(text=target, label=target, kind=kind))
         return
     if endpoint_url is not None:
         raise UsageError(f"{target} runs in the lab: --endpoint-url is for aws:FUNCTION.")
-    from lambent_lab.commands.load import make_lab
-
     place = locate(target)
+    variables = parse_env(env)
+    about = Target(text=target, code=place.code, handler=place.handler, label=target, env=variables)
     with make_lab(None) as lab:
-        lab.function("load", code=place.code, handler=place.handler, memory=512)
-        yield "aws:load", lab.serve().url
+        function = lab.function("load", code=place.code, handler=place.handler, env=variables, **given)
+        must_work(function, event, target)
+        yield "aws:load", lab.serve().url, target_info(about)
 
 
 @contextmanager

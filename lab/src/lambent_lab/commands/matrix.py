@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lambent_lab.measure.results import Results
     from lambent_lab.measure.results_gate import Check
 
-SIZES = (256, 512, 1024)
+SIZES = "256,512,1024"
 PYTHONS = ("3.11", "3.12", "3.13")
 _FUNCTION = "cold_start_test.lambda_handler"
 
@@ -32,7 +32,7 @@ _FUNCTION = "cold_start_test.lambda_handler"
     "memory_mb",
     type=MemorySizes(),
     default=SIZES,
-    show_default=",".join(map(str, SIZES)),
+    show_default=True,
     help="Memory sizes in MB.",
 )
 @click.option(
@@ -73,11 +73,12 @@ _FUNCTION = "cold_start_test.lambda_handler"
 def command(context: click.Context, /, **given: Any) -> None:
     """Measure a function traced and untraced at every memory size and with every Python.
 
-    Without TARGET it is the bundle of tests/lambda, or its function where no bundle was built. All cells
-    are visited in every round, in random order, so that none has a better hour than another. A cell fails
-    as in CI: when the function fails or loses spans, when its cold start takes more than 1000 ms or tracing
-    more than 100 MB; a warm call of more than 100 ms warns. Exit code 0: all cells were measured; 1:
-    something failed in one; 2: bad usage; 130: interrupted, what was measured so far is written.
+    Without TARGET it is the bundle of tests/lambda, its function where no bundle was built, or the lab's own
+    copy of that. All cells are visited in every round, in random order, so that none has a better hour than
+    another. A cell fails as in CI: when the function fails or loses spans, when its cold start takes more
+    than 1000 ms or tracing more than 100 MB; a warm call of more than 100 ms warns. Exit code 0: all cells
+    were measured; 1: something failed in one; 2: bad usage; 130: interrupted, what was measured so far is
+    written.
     """
     given["target"] = given["target"] or _own()
     if given["pythons"] is None:

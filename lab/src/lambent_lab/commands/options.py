@@ -61,6 +61,53 @@ def timeout(command: F) -> F:
     )(command)
 
 
+def memory(command: F) -> F:
+    """Give a command that invokes a function very often --memory."""
+    return click.option(
+        "--memory",
+        "memory_mb",
+        metavar="MB",
+        type=click.IntRange(128, 10240),
+        default=512,
+        show_default=True,
+        help="The function's memory, in the lab.",
+    )(command)
+
+
+def pause(command: F) -> F:
+    """Give a command with users --pause."""
+    return click.option(
+        "--pause",
+        metavar="S",
+        type=Seconds(0),
+        default=0.0,
+        show_default=True,
+        help="Seconds that a user waits after each answer.",
+    )(command)
+
+
+def max_error_rate(command: F) -> F:
+    """Give a command that puts a function under load --max-error-rate."""
+    return click.option(
+        "--max-error-rate",
+        metavar="SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        show_default=True,
+        help="The share of invocations that may fail.",
+    )(command)
+
+
+def aws_place(command: F) -> F:
+    """Give a command that puts a function under load --region and --endpoint-url."""
+    command = click.option(
+        "--endpoint-url", metavar="URL", help="AWS's API elsewhere, as that of `lambent serve`."
+    )(command)
+    return click.option("--region", metavar="NAME", help="Of aws:FUNCTION, where the profile has none.")(
+        command
+    )
+
+
 def env(command: F) -> F:
     """Give a command --env."""
     return click.option(
@@ -124,18 +171,8 @@ _LIFE = (
 )
 
 
-def python(command: F) -> F:
-    """Give a command --python."""
-    return click.option(
-        "--python",
-        metavar="PATH",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The interpreter that runs the function.",
-    )(command)
-
-
 def one_python(command: F) -> F:
-    """Give a command that measures --python."""
+    """Give a command --python for one interpreter."""
     return click.option(
         "--python",
         metavar="V|PATH",

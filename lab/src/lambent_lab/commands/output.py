@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lambent_lab.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from lambent_lab.measure.results import Results
     from lambent_lab.traces import SpanRecord
@@ -75,6 +78,22 @@ def print_report(results: Results) -> None:
     width = max(80, min(look.width, 100))
     text = terminal.render(results, width=width, color=look.color, ascii_only=look.ascii_only)
     click.echo(text, nl=False, color=look.color)
+
+
+def writable(*paths: Path | None) -> None:
+    """Say before an hour of measuring that its result could not be written. Raises UsageError."""
+    for path in paths:
+        if path is None:
+            continue
+        if str(path) == "-":
+            raise UsageError("'-' is no name for this file: --json prints what was measured.")
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
+        # A file is put in the place of an older one; a link, a device or a pipe is written itself.
+        itself = path.exists() and (path.is_symlink() or not path.is_file())
+        where = path if itself else path.resolve().parent
+        if not os.access(where, os.W_OK):
+            raise UsageError(f"Cannot write {path}: {where} is not writable. Name a file in another folder.")
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lambent_lab.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -43,13 +41,6 @@ def output(default: str) -> Callable[[F], F]:
         )(command)
 
     return decorate
-
-
-def writable(*paths: Path | None) -> None:
-    """Say before an hour of measuring that its result could not be written. Raises UsageError."""
-    for path in paths:
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise UsageError(f"Cannot write {path}: {path.parent} is not a folder, or {path.name} is one.")
 
 
 def finish(results: Results, path: Path, page: Path | None, *, as_json: bool) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lambent_lab.commands.events import Printer
+    from lambent_lab.commands.feed import Feed
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Invocation
     from lambent_lab.service import Lab
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
+    from lambent_lab.service.policy import Outcome
     from lambent_lab.service.serving import Endpoint
     from lambent_lab.service.watch import File
 
@@ -49,9 +51,12 @@ class Plan:
 
 @click.command(name="serve", short_help="Serve AWS's Lambda API for the functions of a file.")
 @click.argument("file", metavar="[FILE|FOLDER/module.function]", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--port",
+    metavar="N",
     type=click.IntRange(0, 65535),
     default=3001,
     show_default=True,
@@ -66,6 +71,7 @@ class Plan:
 )
 @click.option(
     "--rie-port",
+    metavar="N",
     type=click.IntRange(0, 65535),
     default=9000,
     show_default=True,
@@ -89,6 +95,15 @@ class Plan:
     default=600.0,
     show_default=True,
     help="Seconds after which an idle environment is ended.",
+)
+@click.option(
+    "--event-retry-wait",
+    metavar="S",
+    type=options.Seconds(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds until an asynchronous event is tried again that the function failed on; the second time it "
+    "is twice as long.",
 )
 @click.option(
     "--no-freeze", "freeze", is_flag=True, flag_value=False, default=True, help="Environments run on."
@@ -120,6 +135,7 @@ def command(
     watching: bool,
     max_environments: int,
     idle_timeout: float,
+    event_retry_wait: float,
     freeze: bool,
     otlp: bool,
     store: Path | None,
@@ -158,7 +174,12 @@ def command(
     try:
         with (
             store_of(store) as kept,
-            Lab(store=kept, max_environments=max_environments, idle_timeout=idle_timeout) as lab,
+            Lab(
+                store=kept,
+                max_environments=max_environments,
+                idle_timeout=idle_timeout,
+                event_retry_wait=event_retry_wait,
+            ) as lab,
         ):
             _serve(lab, source, configuration, plan, printer)
     except (KeyboardInterrupt, SystemExit):
@@ -178,10 +199,7 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
     happened = Feed()
     lab.core.adjust = _adjustment(lab, plan)
 
-    def on_done(deployed: Deployed, version: Version, done: Invocation) -> None:
-        happened.tell(partial(printer.done, deployed.name, version.number, done))
-
-    lab.core.on_done.append(on_done)
+    _hear(lab, happened, printer)
 
     def on_line(name: str) -> Callable[[str], None]:
         return lambda line: happened.tell(partial(printer.line, name, line))
@@ -229,7 +247,22 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
                     watching.result()  # raises what keeps it from watching
         finally:
             happened.write()
+            if lab.core.events.waiting:
+                printer.left(lab.core.events.waiting)
             printer.flush()
+
+
+def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
+    """Have invocations and events written down when they are over."""
+
+    def on_done(deployed: Deployed, version: Version, done: Invocation) -> None:
+        happened.tell(partial(printer.done, deployed.name, version.number, done))
+
+    def on_over(outcome: Outcome) -> None:
+        happened.tell(partial(printer.over, outcome))
+
+    lab.core.on_done.append(on_done)
+    lab.core.events.on_over.append(on_over)
 
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:

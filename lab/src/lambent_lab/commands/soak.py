@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent_lab.commands import going_on, options, run_output
+from lambent_lab.commands.output import writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,15 +58,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
     show_default=True,
     help="Into how many blocks a side's invocations are divided; the file keeps one record for each.",
 )
-@click.option(
-    "--memory",
-    "memory_mb",
-    metavar="MB",
-    type=click.IntRange(128, 10240),
-    default=512,
-    show_default=True,
-    help="The function's memory.",
-)
+@options.memory
 @click.option(
     "--max-growth",
     metavar="BYTES",
@@ -148,7 +141,7 @@ def _measure(
     candidate, base = sides(target, baseline, parse_env(env), locate)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output, page)
+    writable(output, page)
     earlier = None if resume is None else read(resume)
     if seed is None:
         # Not a secret: the order of a measurement.

@@ -9,9 +9,10 @@ import click
 
 @click.group(name="trace", short_help="List and draw the traces that were received.")
 def command() -> None:
-    """Show the traces that `lambent invoke` has kept.
+    """Show the traces that `lambent invoke` and `lambent serve` have kept.
 
-    They are in .lambent/traces.db under the current folder, or where $LAMBENT_TRACES says.
+    They are in .lambent/traces.db under the current folder, or where $LAMBENT_TRACES says; with /dev/null
+    none are kept.
     """
 
 

@@ -13,6 +13,7 @@ import click
 
 from lambent_lab.commands import options, run_output
 from lambent_lab.commands.bench import MemorySizes
+from lambent_lab.commands.output import writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +74,7 @@ make_lab: Callable[[], AbstractContextManager[Any]] = _make_lab
 )
 @click.option(
     "--weight",
+    metavar="SHARE",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
@@ -144,7 +146,7 @@ def command(
     at = _target(target, parse_env(env), region, endpoint_url)
     payload = load_event(event)
     encode_event(payload)
-    run_output.writable(output, page)
+    writable(output, page)
     if warm == 0 and cold_share < 1:
         raise UsageError("--warm 0 measures cold starts only: say --cold-share 1, or more warm invocations.")
     plan = tune.Tune(

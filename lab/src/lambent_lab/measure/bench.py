@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
-from lambent_lab.errors import LabError, UsageError
-from lambent_lab.measure import header
+from lambent_lab.errors import UsageError
+from lambent_lab.measure import header, importtree
 from lambent_lab.measure.doubts import doubts
+from lambent_lab.measure.ending import UNDONE, Ending
 from lambent_lab.measure.plan import BASELINE, CANDIDATE
 from lambent_lab.measure.progress import Progress, Silence
 from lambent_lab.measure.runner import Run
@@ -101,20 +102,12 @@ def run(
         beginning.machine["function_python"] = ", ".join(benchmark.pythons)
     going = Run(benchmark, lab, progress or Silence(), earlier)
     going.open()
-    interrupted, error = False, None
-    try:
+    ending = Ending()
+    with ending.noted():
         going.measure()
-    except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
-        interrupted = True
-    except LabError as trouble:
-        error = str(trouble)
-    try:
+    with ending.noted(interruption=UNDONE):
         going.close()
-    except (KeyboardInterrupt, SystemExit):  # what was measured is worth more than impatience
-        interrupted, error = True, error or "Interrupted before all was as it had been found."
-    except LabError as trouble:
-        error = error or str(trouble)
-    results = assemble(going, header.finish(beginning, interrupted=interrupted, error=error, box=going.box))
+    results = assemble(going, header.finish(beginning, ending, box=going.box))
     return results if earlier is None else header.gone_on(results, earlier)
 
 
@@ -133,6 +126,11 @@ def assemble(going: Run, head: Header) -> Results:
         "imports": going.imports,
     }
     results = cast("Results", measured)
+    base = going.imports.get(BASELINE)
+    if base is not None:
+        results["imports_added"] = {
+            side: importtree.added(base, tree) for side, tree in going.imports.items() if side != BASELINE
+        }
     for side, info in results["targets"].items():
         info["python"] = info["python"] or going.runtime(side)
     results["warnings"] = doubts(results)

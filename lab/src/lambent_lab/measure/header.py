@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import lambent_lab
 from lambent_lab.measure import machine
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.results import SCHEMA
 from lambent_lab.measure.target import masked_command
 
@@ -41,10 +42,9 @@ def begin(kind: FileKind, command: Iterable[str] = (), python: Path | None = Non
     )
 
 
-def finish(
-    beginning: Beginning, *, interrupted: bool = False, error: str | None = None, box: Box | None = None
-) -> Header:
+def finish(beginning: Beginning, ending: Ending | None = None, *, box: Box | None = None) -> Header:
     """The header of a file about what has been measured since `begin`; secrets in the command are masked."""
+    cut = ending or Ending()
     return {
         "schema": SCHEMA,
         "kind": beginning.kind,
@@ -53,8 +53,8 @@ def finish(
         "started": beginning.started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "elapsed_s": round(time.monotonic() - beginning.clock, 3),
-        "interrupted": interrupted,
-        "error": error,
+        "interrupted": cut.interrupted,
+        "error": cut.error,
         "machine": beginning.machine,
         "load_before": beginning.load_before,
         "load_after": machine.load_average(),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lambent_lab.measure.results import ImportNode
+    from lambent_lab.measure.results import ImportAdded, ImportNode
 
 VARIABLE = {"PYTHONPROFILEIMPORTTIME": "1"}
 """What makes an interpreter write its import times; it stands for `-X importtime`."""
@@ -108,11 +108,26 @@ def flat(tree: ImportNode) -> dict[str, int]:
     return found
 
 
-def dearer(baseline: ImportNode, candidate: ImportNode) -> list[tuple[str, int]]:
-    """The modules that cost the candidate more than the baseline, with how much more in µs; dearest first.
+def added(baseline: ImportNode, candidate: ImportNode) -> list[ImportAdded]:
+    """The modules that only the candidate loads, each with those that it brings; dearest first.
 
-    A module that the baseline does not import costs what it costs.
+    What such a module brings is not named again, unless a module that both load stands between.
     """
-    before, after = flat(baseline), flat(candidate)
-    more = [(name, cost - before.get(name, 0)) for name, cost in after.items()]
-    return sorted((each for each in more if each[1] > 0), key=lambda each: (-each[1], each[0]))
+    known = flat(baseline)
+    found: list[ImportAdded] = []
+    waiting: list[tuple[ImportNode, str, ImportAdded | None]] = [
+        (child, "", None) for child in candidate["children"]
+    ]
+    while waiting:
+        node, parent, brought_by = waiting.pop()
+        name, own = node["name"], node["self_us"]
+        if name in known:
+            brought_by = None
+        elif brought_by is None:
+            brought_by = {"name": name, "parent": parent, "self_us": own, "cumulative_us": own, "modules": 1}
+            found.append(brought_by)
+        else:
+            brought_by["cumulative_us"] += own
+            brought_by["modules"] += 1
+        waiting += [(child, name, brought_by) for child in node["children"]]
+    return sorted(found, key=lambda each: (-each["cumulative_us"], each["name"], each["parent"]))

@@ -20,17 +20,20 @@ only process) writes where `LAMBENT_LOAD_PLAN` asks for one.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from locust import User, events, task
 from locust.exception import StopUser
 
 from lambent_lab.errors import UsageError
 from lambent_lab.measure import header, load
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.load import calls
 from lambent_lab.measure.load.collected import Collected, section_of
 from lambent_lab.measure.load.loops import Load
@@ -52,6 +55,12 @@ PLAN = "LAMBENT_LOAD_PLAN"
 """The variable in which `lambent locust` hands over what is to be done, as JSON."""
 
 _REPORT = "lambent_report"
+_FINISH = "lambent_finish"
+
+_LAST_WORD_S = 10.0
+"""How long a master waits for the reports of workers whose users have had the time to stop."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Failed(Exception):  # noqa: N818 - the name that Locust's table of errors shows
@@ -143,7 +152,10 @@ class State:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.client: Any = None
-        self.beginning = header.begin("load", plan.get("command", ()))
+        python = None if plan.get("python") is None else Path(plan["python"])
+        self.beginning = header.begin("load", plan.get("command", ()), python)
+        if plan.get("target", {"kind": "lab"})["kind"] != "lab":
+            self.beginning.machine["function_python"] = None  # it runs elsewhere
         self.collected = Collected(float(plan.get("ramp_up_s", 0.0)))
         self.workers: set[str] = set()
         self.stopped_s: float | None = None
@@ -184,10 +196,10 @@ def _on_init(environment: Any, runner: Any, **_: object) -> None:
     if isinstance(runner, WorkerRunner):
 
         def tell(**_: object) -> None:
-            # Sent before the worker says that it has stopped, so the master has it in time.
             runner.send_message(_REPORT, mine.collected.take())
 
         environment.events.test_stop.add_listener(tell)
+        runner.register_message(_FINISH, lambda **_: runner.stop())
         environment.events.report_to_master.add_listener(
             lambda data, **_: data.update({_REPORT: mine.collected.take()})
         )
@@ -201,11 +213,35 @@ def _on_init(environment: Any, runner: Any, **_: object) -> None:
         environment.events.worker_report.add_listener(
             lambda client_id, data, **_: absorb(client_id, data.get(_REPORT))
         )
-        runner.register_message(_REPORT, lambda msg, **_: absorb(msg.node_id, msg.data))
+        told: set[str] = set()
+
+        def last(msg: Any, **_: object) -> None:
+            told.add(msg.node_id)
+            absorb(msg.node_id, msg.data)
+
+        runner.register_message(_REPORT, last)
+        environment.events.test_start.add_listener(lambda **_: told.clear())
     environment.events.test_start.add_listener(lambda **_: mine.begin())
     environment.events.test_stop.add_listener(lambda **_: mine.end())
+    if isinstance(runner, MasterRunner):
+        environment.events.test_stop.add_listener(lambda **_: _gather(runner, told))
     if not isinstance(runner, WorkerRunner) and mine.plan.get("output"):
         environment.events.quit.add_listener(lambda **_: _write(mine))
+
+
+def _gather(runner: Any, told: set[str]) -> None:
+    """Wait for the last report of every worker: Locust itself gives them half a second, and a user's last
+    invocation may take longer.
+    """
+    waiting = {client.id for client in runner.clients.all} - told
+    for client_id in waiting:
+        runner.send_message(_FINISH, client_id=client_id)
+    limit = time.perf_counter() + runner.environment.stop_timeout + _LAST_WORD_S
+    while waiting and time.perf_counter() < limit:
+        gevent.sleep(0.02)
+        waiting = {client.id for client in runner.clients.all} - told
+    if waiting:
+        _LOG.warning("%d workers have not sent their last report: what they counted is missing", len(waiting))
 
 
 def _write(mine: State) -> None:
@@ -214,6 +250,8 @@ def _write(mine: State) -> None:
     test = load.LoadTest(
         load=Load(users=plan["users"], duration_s=plan["duration_s"], ramp_up_s=plan["ramp_up_s"], seed=0),
         target=plan["target"],
+        memory_mb=plan["memory_mb"],
+        timeout_s=plan["timeout_s"],
         max_error_rate=plan["max_error_rate"],
         event_name=plan["event_name"],
         command=tuple(plan["command"]),
@@ -230,11 +268,11 @@ def _write(mine: State) -> None:
             "arrivals": None,
             "pause_s": plan["pause_s"],
             "concurrency": None,
-            "memory_mb": None,
+            "memory_mb": plan["memory_mb"],
             "workers": max(1, len(mine.workers)),
         },
     )
     section["headline"], section["conclusion"] = conclude(section)
     short = mine.stopped_s is None or mine.stopped_s < plan["duration_s"] - 1
-    head = header.finish(mine.beginning, interrupted=short)
+    head = header.finish(mine.beginning, Ending(interrupted=short))
     write_text(Path(plan["output"]), dumps(load.content(test, section, head)))

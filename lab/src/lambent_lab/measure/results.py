@@ -7,11 +7,9 @@ which it brings into the shape of version 2: nothing is invented, what version 1
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import secrets
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lambent_lab import strictjson
 from lambent_lab.errors import LabError, UsageError
@@ -30,6 +28,7 @@ from lambent_lab.measure.shape import (
     Figure,
     FileKind,
     Header,
+    ImportAdded,
     ImportNode,
     IntervalInfo,
     InvocationCount,
@@ -50,6 +49,9 @@ from lambent_lab.measure.shape import (
     TargetKind,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = [
     "COLD",
     "METRICS",
@@ -62,6 +64,7 @@ __all__ = [
     "Figure",
     "FileKind",
     "Header",
+    "ImportAdded",
     "ImportNode",
     "IntervalInfo",
     "InvocationCount",
@@ -120,23 +123,28 @@ def dumps(results: Results) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put text into a file in one step: a reader finds the old content or the new one. Raises LabError."""
+    """Put text into a file in one step: a reader finds the old content or the new one. Raises LabError.
+
+    What is no file of its own, a device, a pipe or a link, is written to, and stays what it is.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
     except OSError as error:
         raise LabError(f"Could not write {path}: {error.strerror}.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise LabError(f"Could not write {path}: {error.strerror}.") from error
+        temporary.replace(path)
     finally:
         with suppress(FileNotFoundError):
-            Path(temporary).unlink()
+            temporary.unlink()
 
 
 def read(path: Path) -> Results:

@@ -288,6 +288,20 @@ class ImportNode(TypedDict):
     children: list[ImportNode]
 
 
+class ImportAdded(TypedDict):
+    """A module that a side's cold start imports and the baseline's does not, in µs.
+
+    self_us: what it cost itself; cumulative_us: with those it brings that the baseline does not have either;
+    modules: how many these are, itself among them; parent: what imports it, empty for the process itself.
+    """
+
+    name: str
+    parent: str
+    self_us: int
+    cumulative_us: int
+    modules: int
+
+
 class Doubt(TypedDict):
     """Something a reader of the numbers must know. `failure` makes the run fail, `warning` does not.
 
@@ -335,7 +349,9 @@ class Results(Header):
     """A whole result file. `samples` stand in the order in which they ran, preflight ones first.
 
     The sections of the benchmark are there in every kind, empty where nothing of them was measured.
-    resumed: when the run was gone on with after an interruption, missing when it was not.
+    imports_added: by side, what it imports and the baseline does not, the dearest first; missing where the
+    baseline has no tree. resumed: when the run was gone on with after an interruption, missing when it was
+    not.
     """
 
     seed: int
@@ -346,6 +362,7 @@ class Results(Header):
     summary: list[Cell]
     warnings: list[Doubt]
     imports: dict[str, ImportNode]
+    imports_added: NotRequired[dict[str, list[ImportAdded]]]
     resumed: NotRequired[list[str]]
     gate: NotRequired[dict[str, Any]]
     load: NotRequired[dict[str, Any]]

@@ -15,6 +15,7 @@ variants.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 
 MODE_VARIABLE = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE"
 MODES = ("sync", "async", "finalize", "auto")
+WORDS = ("off", "on", *MODES)
 OFF = f"{SWITCHES[0]}=true"
 
 _PREFIXES = ("git:", "docker:", "aws:", "http://", "https://")
 _NAMED = re.compile(r"([A-Za-z0-9][\w.-]{0,40})=(.+)", re.DOTALL)
+_WORD = re.compile(r"[\w/-]+")  # a function's name has a dot in it
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _UPPER = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 
@@ -72,7 +75,7 @@ def compare(asked: Asked, variants: Sequence[str], baseline: str | None) -> Comp
     elif baseline is not None:
         base = _side(asked, baseline)
     else:
-        speaks_of_modes = any(_split(text)[1] in {"on", "off", *MODES} for text in texts)
+        speaks_of_modes = any(_split(text)[1] in WORDS for text in texts)
         base = _side(asked, "off" if speaks_of_modes else "on")
     found: dict[str, Target] = {}
     for text in texts:
@@ -95,6 +98,11 @@ def compare(asked: Asked, variants: Sequence[str], baseline: str | None) -> Comp
 def sides_of(asked: Asked, baseline: str | None) -> Comparison:
     """TARGET against its baseline, without variants. Raises UsageError."""
     assert asked.target is not None
+    if baseline is not None and _WORD.fullmatch(baseline) and not Path(baseline).exists():
+        raise UsageError(
+            f"{baseline!r} is nothing to compare with: write git:{baseline} for a revision, K=V for a "
+            "variable, or FOLDER/module.function."
+        )
     candidate, base = sides(asked.target, baseline, asked.env, asked.locate, asked.reach)
     return Comparison(base, {CANDIDATE: candidate})
 
@@ -120,7 +128,7 @@ def _split(text: str) -> tuple[str | None, str]:
         return name, rest
     if _UPPER.fullmatch(name):
         return None, text
-    named = rest.startswith(_PREFIXES) or rest in {"on", "off", *MODES} or _VARIABLE.fullmatch(rest)
+    named = rest.startswith(_PREFIXES) or rest in WORDS or _VARIABLE.fullmatch(rest)
     return (name, rest) if named else (None, text)
 
 
@@ -134,11 +142,18 @@ def _side(asked: Asked, text: str) -> Target:
     """The side that a variant's text means."""
     name, meaning = _split(text)
     label = name or meaning
-    if meaning in {"on", "off", *MODES} or meaning.startswith("git:"):
+    if meaning in WORDS or meaning.startswith("git:"):
         return _of_target(asked, meaning, label)
     if _VARIABLE.fullmatch(meaning) and not meaning.startswith(_PREFIXES):
         own = _own(asked, meaning, label)
         return own.with_variable(meaning, label)
+    if _WORD.fullmatch(meaning) and not Path(meaning).exists():
+        near = difflib.get_close_matches(meaning, WORDS, n=1)
+        meant = f"did you mean {near[0]}? It" if near else "it"
+        raise UsageError(
+            f"{meaning!r} is no variant: {meant} is one of {', '.join(WORDS)}, or K=V, git:REV, "
+            "FOLDER/module.function or another target."
+        )
     return target(meaning, label, asked.env, asked.locate, asked.reach)
 
 

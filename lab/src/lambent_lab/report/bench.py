@@ -13,7 +13,7 @@ from lambent_lab.report.words import ABSENT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lambent_lab.measure.results import Figure, ImportNode, Metric, Percentiles, Results
+    from lambent_lab.measure.results import Figure, ImportAdded, ImportNode, Metric, Percentiles, Results
     from lambent_lab.report.places import Place
 
 _SHORT = {
@@ -99,8 +99,9 @@ def sections(results: Results, found: Sequence[Place]) -> list[Section]:
             "imports",
             "Imports",
             "What the modules of a cold start cost, from a run of its own with -X importtime, apart from "
-            "what is timed. Self is a module without what it imports.",
-            tuple(_imports(results)),
+            "what is timed. Self is a module without what it imports; what one side alone loads counts with "
+            "what it brings.",
+            (*_imports(results), *_imports_added(results)),
         ),
         Section("course", "In the order of the run", "What drifts, drifts in both: they ran in pairs."),
         Section("resources", "Memory and CPU over time"),
@@ -247,6 +248,42 @@ def _imports(results: Results) -> Iterator[Table]:
         said = f"{label(results, side)}: {words.plural(len(modules), 'module')}, "
         title = f"{said}{words.number(root['cumulative_us'] / 1000)} ms in all"
         yield Table(title, (Column("module", words=True), Column("self"), Column("with its imports")), rows)
+
+
+def _imports_added(results: Results) -> Iterator[Table]:
+    """What each side loads that the baseline does not: of tracing against none, what only tracing loads."""
+    base = label(results, "baseline")
+    heads = (
+        Column("module", words=True),
+        Column("self"),
+        Column("with its imports"),
+        Column("modules"),
+        Column("imported by", words=True),
+    )
+    for side, added in results.get("imports_added", {}).items():
+        if not added:
+            yield Table(f"{label(results, side)} loads no module that {base} does not load", (), (), ("",))
+            continue
+        rows = tuple(
+            Row(
+                cells(
+                    each["name"],
+                    f"{words.number(each['self_us'] / 1000)} ms",
+                    f"{words.number(each['cumulative_us'] / 1000)} ms",
+                    f"{each['modules']:,}",
+                    each["parent"] or ABSENT,
+                )
+            )
+            for each in added[:_MODULES]
+        )
+        title = f"Only {label(results, side)}, not {base}: {_weight(added)}"
+        rest = added[_MODULES:]
+        yield Table(title, heads, rows, (f"and others: {_weight(rest)}",) if rest else ())
+
+
+def _weight(added: Sequence[ImportAdded]) -> str:
+    modules = words.plural(sum(each["modules"] for each in added), "module")
+    return f"{modules}, {words.number(sum(each['cumulative_us'] for each in added) / 1000)} ms in all"
 
 
 def walk(node: ImportNode) -> Iterator[ImportNode]:

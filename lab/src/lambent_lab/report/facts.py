@@ -61,9 +61,10 @@ def _run(results: Results) -> list[tuple[str, str]]:
     if results["settings"]["pairs"]:
         found.append(("Asked for", _asked(results)))
     if counts["samples"]:
-        pairs = words.plural(counts["pairs"], "pair")
-        same = words.plural(counts["aa_pairs"], "A/A pair")
-        compared = f"{pairs} and {same}, " if results["settings"]["pairs"] else ""
+        compared = ""
+        if results["settings"]["pairs"] and results["kind"] != "tune":  # sizes are no pair
+            pairs = words.plural(counts["pairs"], "pair")
+            compared = f"{pairs} and {words.plural(counts['aa_pairs'], 'A/A pair')}, "
         found.append(
             (
                 "Measured",
@@ -83,10 +84,13 @@ def _asked(results: Results) -> str:
     sizes = ", ".join(f"{size:,}" for size in settings["memory_mb"])
     bytecode = "" if settings["bytecode"] else ", without bytecode files"
     share = ", init at the share of the CPU" if settings.get("init_cpu") == "share" else ""
-    pairs = words.plural(settings["pairs"], "pair")
-    same = words.plural(settings["aa_pairs"], "A/A pair")
+    if results["kind"] == "tune":
+        asked = words.plural(settings["pairs"], "environment")
+    else:
+        pairs = words.plural(settings["pairs"], "pair")
+        asked = f"{pairs} and {words.plural(settings['aa_pairs'], 'A/A pair')}"
     warm = f"{settings['warm_per_sample']} warm invocations each"
-    return f"{pairs} and {same} at {sizes} MB, {warm}{bytecode}{share}"
+    return f"{asked} at {sizes} MB, {warm}{bytecode}{share}"
 
 
 def _load(load: list[float] | None) -> str:

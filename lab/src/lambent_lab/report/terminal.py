@@ -39,11 +39,6 @@ _WARNINGS = 10
 _FACTS = ("Measured", "CPU", "Box")
 
 
-def renderable(results: Results) -> RenderableType:
-    """The report as something a rich console prints."""
-    return composed(page(results))
-
-
 def composed(document: Document, width: int = 80) -> RenderableType:
     """A document as something a rich console prints."""
     parts: list[RenderableType] = [text(document.title, style="bold")]

@@ -8,6 +8,7 @@ nearest ancestor that does hand them down is taken, if this process may write th
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,3 +91,18 @@ def _handing_down(mount: Path, own: Path) -> tuple[Path, frozenset[str]]:
         if folder == mount:
             return partly or (own, frozenset())
         folder = folder.parent
+
+
+def allowance(folder: Path) -> float | None:
+    """Return how many vCPUs the cgroups above a folder leave to it, None where none of them has a limit."""
+    found = []
+    for above in folder.parents:
+        with suppress(OSError, ValueError):  # "max" is no number
+            if (above / "cpu.cfs_quota_us").exists():
+                quota = int((above / "cpu.cfs_quota_us").read_text())
+                period = int((above / "cpu.cfs_period_us").read_text())
+            else:
+                quota, period = map(int, (above / "cpu.max").read_text().split())
+            if quota > 0:  # version 1 writes -1
+                found.append(quota / period)
+    return min(found, default=None)

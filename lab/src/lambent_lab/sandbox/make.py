@@ -151,6 +151,8 @@ def _make(making: _Making, found: hierarchies.Hierarchies, limit: int, mark: str
     cannot = []
     if got.cpu is None:
         cannot.append("cpu: the share holds over tens of milliseconds, a shorter burst has the whole CPU")
+    for allowed in {allowed for folder in making.folders if (allowed := hierarchies.allowance(folder))}:
+        cannot.append(f"cpu: the lab itself is limited to {allowed:.3g} vCPUs, all its functions with it")
     if got.memory is None:
         cannot.append("memory: the limit is sampled, a short peak above it may pass")
     second = found.v2 / making.name if found.v2 is not None else None

@@ -172,11 +172,6 @@ def _text(path: str, *, whole: bool = False) -> str:
         os.close(handle)
 
 
-def peaks_rss(pids: list[int]) -> list[int]:
-    """Return the resident peaks (VmHWM) of the processes that are left, in bytes."""
-    return [peak for peak, _ in residents(pids)]
-
-
 def residents(pids: list[int]) -> list[tuple[int, int]]:
     """Return the resident peak and what is resident now of the processes that are left, in bytes."""
     found = []

@@ -55,11 +55,6 @@ def why_not() -> str:
     return "the function runs as root: no other user is possible here"
 
 
-def is_ours(uid: int) -> bool:
-    """Tell whether a number comes from the range that only labs use."""
-    return FIRST <= uid < FIRST + COUNT
-
-
 def _candidate(number: int) -> int | None:
     if os.geteuid() != 0 or platform.machine() not in MACHINES or not _capable():
         return None

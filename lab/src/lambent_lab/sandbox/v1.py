@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from lambent_lab.sandbox import parts
+from lambent_lab.sandbox import hierarchies, parts
 from lambent_lab.sandbox.v2 import PERIOD_US
 
 if TYPE_CHECKING:
@@ -59,14 +60,23 @@ class V1Cpu(parts.Cpu):
     how: ClassVar[str] = "cgroup v1 (cpu.cfs_quota_us, 20 ms periods)"
 
     def __init__(self, folder: Path, accounting: Path | None) -> None:
-        self._quota = folder / "cpu.cfs_quota_us"
+        self._folder = folder
         self._usage = parts.File(accounting / "cpuacct.usage") if accounting is not None else None
         self._files = (self._usage,) if self._usage is not None else ()
         parts.write(folder / "cpu.cfs_period_us", str(PERIOD_US))
 
     def limit(self, vcpus: float) -> None:
-        """Allow so many vCPUs from now on."""
-        parts.write(self._quota, str(max(1000, round(vcpus * PERIOD_US))))
+        """Allow so many vCPUs from now on, or what the cgroups above have if that is less."""
+        quota = self._folder / "cpu.cfs_quota_us"
+        try:
+            parts.write(quota, str(max(1000, round(vcpus * PERIOD_US))))
+        except OSError as error:
+            # Version 2 takes any number, version 1 none that is above a limit on the lab itself, as
+            # containers have one.
+            allowed = hierarchies.allowance(self._folder)
+            if error.errno != errno.EINVAL or allowed is None:
+                raise
+            parts.write(quota, str(int(min(vcpus, allowed) * PERIOD_US)))
 
     def used_ns(self) -> int | None:
         """Return the CPU time used so far, in ns."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service.names import LATEST, is_alias, is_number, qualified_arn
+from lambent_lab.service.policy import Policy
 from lambent_lab.service.problems import (
     conflict,
     function_not_found,
@@ -92,6 +93,8 @@ class Record:
         self.aliases: dict[str, Alias] = {}
         self.reserved: int | None = None
         self.tags: dict[str, str] = {}
+        self.policies: dict[str, Policy] = {}
+        """What asynchronous invocation does with events, by version or alias."""
         self._stamp = stamp
         self._numbers = 0
 
@@ -162,6 +165,10 @@ class Record:
                 "point the alias to another version, or delete it."
             )
         return self.published.pop(qualifier)
+
+    def policy(self, qualifier: str | None) -> Policy:
+        """Return what is set for the events of a version or alias; $LATEST's does not count for others."""
+        return self.policies.get(qualifier or LATEST) or Policy()
 
     # -- aliases
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
+from lambent_lab.service.events import RETRY_S, Events
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS, Fleet
 from lambent_lab.service.names import LATEST, Reference, is_number, qualified_arn
 from lambent_lab.service.pool import Pool
@@ -69,6 +70,8 @@ class Deployed:
         self.record = record
         self.active = 0
         self.box: BoxReport | None = None
+        self.line = asyncio.Lock()
+        """In it the function's events wait for room, in the order in which they came."""
         self._core = core
         self._on_line = on_line
         self._pools: dict[str, Pool] = {}
@@ -111,7 +114,8 @@ class Deployed:
 class Core:
     """All functions of a lab. `make` makes an environment from a spec and a callback for log lines.
 
-    `max_environments` stands for the account's concurrency. `adjust` may change the spec of every environment
+    `max_environments` stands for the account's concurrency. `retry_s` is what an event waits for until it is
+    tried again for the first time. `adjust` may change the spec of every environment
     that is made; `on_done` hears of every invocation. Everything here belongs to one event loop.
     """
 
@@ -121,12 +125,14 @@ class Core:
         *,
         max_environments: int = MAX_ENVIRONMENTS,
         idle_s: float | None = None,
+        retry_s: float = RETRY_S,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.make = make
         self.fleet = Fleet(limit=max_environments, idle_s=idle_s)
         self.codes = Codes()
         self.functions: dict[str, Deployed] = {}
+        self.events = Events(self, retry_s)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
         self._draw = draw
@@ -278,8 +284,8 @@ class Core:
     ) -> Invocation:
         """Run one version once."""
         reserved = deployed.record.reserved is not None
-        if not self._admits(deployed) and not await self.fleet.moment(
-            lambda: self._admits(deployed), lambda: self.fleet.answered > 0
+        if not self.admits(deployed) and not await self.fleet.moment(
+            lambda: self.admits(deployed), lambda: self.fleet.answered > 0
         ):
             raise throttled(reserved=reserved)
         shared = int(not reserved)
@@ -313,7 +319,7 @@ class Core:
                 hear(deployed, version, invocation)
         return invocation
 
-    def _admits(self, deployed: Deployed) -> bool:
+    def admits(self, deployed: Deployed) -> bool:
         """Tell whether one more invocation is within the function's concurrency, or the account's."""
         reserved = deployed.record.reserved
         return self._active < self.unreserved if reserved is None else deployed.active < reserved
@@ -321,6 +327,7 @@ class Core:
     async def close(self) -> None:
         """End every environment and remove stored code."""
         try:
+            await self.events.close()
             await self.fleet.close()
         finally:
             self.codes.close()

@@ -68,11 +68,17 @@ class Fleet:
         loop = asyncio.get_running_loop()
         until = loop.time() + GRACE_S
         while not possible() and hope() and (left := until - loop.time()) > 0:
-            freed = loop.create_future()
-            self._hoping.add(freed)
-            await asyncio.wait([freed], timeout=left)
-            self._hoping.discard(freed)
+            await self.wait_freed(left)
         return possible()
+
+    async def wait_freed(self, timeout_s: float) -> None:
+        """Wait until an invocation is over, or for so long."""
+        freed = asyncio.get_running_loop().create_future()
+        self._hoping.add(freed)
+        try:
+            await asyncio.wait([freed], timeout=timeout_s)
+        finally:
+            self._hoping.discard(freed)
 
     def freed(self) -> None:
         """An invocation is over."""

@@ -19,6 +19,7 @@ from lambent_lab.function import FunctionSpec
 from lambent_lab.premises import Ahead
 from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
+from lambent_lab.service.events import RETRY_S
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
 from lambent_lab.service.names import is_name
@@ -61,8 +62,9 @@ class Lab:
 
     `store` is where spans are kept: a Store, a path, or nothing for memory only. `max_environments` is how
     many environments may exist at once, as an account's concurrency limits them; those idle for
-    `idle_timeout` seconds are ended (None: they stay). `environment` makes an execution environment from a
-    spec and a callback for log lines; tests give another one.
+    `idle_timeout` seconds are ended (None: they stay). An event that a function failed on is tried again
+    after `event_retry_wait` seconds, and after twice as long the second time. `environment` makes an
+    execution environment from a spec and a callback for log lines; tests give another one.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Lab:
         store: Store | str | Path | None = None,
         max_environments: int = MAX_ENVIRONMENTS,
         idle_timeout: float | None = None,
+        event_retry_wait: float = RETRY_S,
         environment: Callable[..., Environment] | None = None,
     ) -> None:
         if max_environments < 1:
@@ -79,10 +82,15 @@ class Lab:
             raise UsageError(
                 f"An idle time of {idle_timeout} s is not possible: choose more than 0, or None."
             )
+        if not 0 <= event_retry_wait < math.inf:
+            raise UsageError(f"Events cannot wait {event_retry_wait} s for a retry: choose 0 or more.")
         self._own_store = not isinstance(store, Store)
         self._store = store if isinstance(store, Store) else Store(store or ":memory:")
         self.core = Core(
-            environment or self._environment, max_environments=max_environments, idle_s=idle_timeout
+            environment or self._environment,
+            max_environments=max_environments,
+            idle_s=idle_timeout,
+            retry_s=event_retry_wait,
         )
         self._ahead = Ahead()
         self._arrivals = Arrivals()

@@ -65,6 +65,8 @@ async def _alter(
     record.tags.clear()
     if new.reserved is None:
         record.reserved = None
+    if new.policy is None and old is not None and old.policy is not None:
+        record.policies.clear()
     if old is not None and old.provisioned:
         core.provision(deployed, old.alias if old.alias in record.aliases else LATEST, 0)
     if new.alias is not None and new.alias in record.aliases:

@@ -19,7 +19,16 @@ from urllib.parse import parse_qs, unquote
 from lambent_lab import http
 from lambent_lab.errors import LabError
 from lambent_lab.http import BadBody, Request, Response
-from lambent_lab.service.api import errors, functions, invoke, model, routes, streaming, versions
+from lambent_lab.service.api import (
+    errors,
+    event_config,
+    functions,
+    invoke,
+    model,
+    routes,
+    streaming,
+    versions,
+)
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import ServiceError
 
@@ -59,6 +68,11 @@ OPERATIONS: Mapping[str, Callable[[Desk, dict[str, Any]], Awaitable[dict[str, An
     "GetProvisionedConcurrencyConfig": functions.get_provisioned_concurrency,
     "DeleteProvisionedConcurrencyConfig": functions.delete_provisioned_concurrency,
     "ListProvisionedConcurrencyConfigs": functions.list_provisioned_concurrency,
+    "PutFunctionEventInvokeConfig": event_config.put,
+    "UpdateFunctionEventInvokeConfig": event_config.update,
+    "GetFunctionEventInvokeConfig": event_config.get,
+    "DeleteFunctionEventInvokeConfig": event_config.delete,
+    "ListFunctionEventInvokeConfigs": event_config.list_all,
     "GetAccountSettings": functions.get_account_settings,
     "ListTags": functions.list_tags,
     "TagResource": functions.tag_resource,

@@ -37,13 +37,16 @@ def spec_of(core: Core, definition: Definition) -> FunctionSpec:
 
 
 async def furnish(core: Core, deployed: Deployed, definition: Definition) -> None:
-    """Give a function the tags, the concurrency and the alias that its file says. Raises ServiceError."""
+    """Give a function the tags, concurrency, alias and policy that its file says. Raises ServiceError."""
     deployed.record.tags.update(definition.tags)
     if definition.reserved is not None:
         core.reserve(deployed, definition.reserved)
     if definition.alias is not None and definition.alias not in deployed.record.aliases:
         version = await core.publish(deployed)
         deployed.record.add_alias(definition.alias, version.number)
+    if definition.policy is not None:
+        for qualifier in filter(None, (LATEST, definition.alias)):
+            deployed.record.policies[qualifier] = definition.policy
     if definition.provisioned:
         # AWS has no environments ahead for $LATEST; a developer without versions wants them all the same.
         core.provision(deployed, definition.alias or LATEST, definition.provisioned)

@@ -1,7 +1,8 @@
 """OTLP JSON trace requests to span records.
 
 By the OTLP specification the ids are hexadecimal, 64-bit integers may be strings or numbers, enumerations are
-numbers (names are taken too), and unknown fields are ignored.
+numbers (names are taken too), and unknown fields are ignored. A value that protobuf's JSON mapping does not
+allow where it stands (a text for a boolean) is None: what it was meant to be is not known.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _json_map(value: object, depth: int) -> Value:
 
 
 def _json_bool(value: object, _depth: int) -> Value:
-    return value is True or (isinstance(value, str) and value.lower() == "true")
+    return value if isinstance(value, bool) else None
 
 
 def _json_int(value: object, _depth: int) -> Value:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x6C6D6274  # "lmbt"
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 15.0
+_MOST = (1 << 63) - 1  # SQLite's largest integer
 
 _SCHEMA = (
     # `seen` orders traces by when they first arrived: clocks of traced machines may lie.
@@ -82,14 +83,15 @@ class TraceSummary:
 
 
 class Store:
-    """Spans in a SQLite file, or in memory for the path ":memory:".
+    """Spans in a SQLite file, or in memory for the path ":memory:", and for /dev/null: then nothing is kept.
 
     The file and its folder are made on the first write, readable by their owner only. Threads may share a
     store; processes may share its file. Raises LabError when the file cannot be used.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
+        # SQLite would take the device for a file, and put its journal beside it.
+        self.path = ":memory:" if str(path) == os.devnull else str(path)
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -149,7 +151,8 @@ class Store:
         """Return the traces that arrived last, newest first; all of them for a limit of None."""
         with self._use() as database:
             ids = database.execute(
-                "SELECT trace_id FROM traces ORDER BY seen DESC LIMIT ?", (-1 if limit is None else limit,)
+                "SELECT trace_id FROM traces ORDER BY seen DESC LIMIT ?",
+                (-1 if limit is None else min(limit, _MOST),),
             ).fetchall()
             return [_summary(database, trace_id) for (trace_id,) in ids]
 

@@ -107,11 +107,20 @@ class ContextMethods:
         return self.create_session()
 
     @contextmanager
-    def with_session(self, *values: Any, **more: Any) -> Iterator[str]:
+    def with_session(
+        self,
+        session_name: str | None = None,
+        inputs: Any = None,
+        metadata: Any = None,
+        user_properties: Any = None,
+        source: str | None = None,
+        **more: Any,
+    ) -> Iterator[str]:
         """Begin a session for a block."""
         before = BAGGAGE.get()
+        about: dict[str, Any] = {"inputs": inputs, "metadata": metadata, "user_properties": user_properties}
         try:
-            yield self.create_session(*values, **more)
+            yield self.create_session(session_name, source=source, **about, **more)
         finally:
             BAGGAGE.set(before)
 

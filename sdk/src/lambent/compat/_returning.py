@@ -4,8 +4,9 @@
         return {"statusCode": 200}
 
 Python tells a block's end about exceptions, not about the value that is on its way out. When the end of the
-block is followed by nothing but the return, that return is watched: by a local event of `sys.monitoring`, or
-where there is none yet (Python 3.11) by a profile function that lives until then.
+block is followed by nothing but the return, of what the block has made, of a variable or of a literal, that
+return is watched: by a local event of `sys.monitoring`, or where there is none yet (Python 3.11) by a profile
+function that lives until then.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["tell_returned"]
 
-_RETURN = opmap["RETURN_VALUE"]
-# What a compiler puts between the end of a block and a return: no constant, which is no response.
+_RETURN, _JUMP = opmap["RETURN_VALUE"], opmap["JUMP_FORWARD"]
+# What a compiler puts between the end of a block and a return.
 _BETWEEN = frozenset(opmap.get(name, 0) for name in ("CACHE", "NOP", "POP_TOP", "SWAP", "POP_ITER"))
+# And what it makes of variables and literals, which takes no time and calls nothing.
+_SIMPLE = frozenset(
+    number
+    for name, number in opmap.items()
+    if name.startswith(("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "BUILD_", "LIST_EXTEND", "DICT_UPDATE"))
+)
+_CONSTANTS = frozenset(number for name, number in opmap.items() if name.startswith("LOAD_CONST"))
 _next: dict[tuple[CodeType, int], bool] = {}
 _waiting: dict[FrameType, Callable[[object], None]] = {}
 _watched: set[CodeType] = set()
@@ -38,12 +46,30 @@ def tell_returned(frame: FrameType, tell: Callable[[object], None]) -> bool:
     code, place = frame.f_code, frame.f_lasti
     returns = _next.get((code, place))
     if returns is None:
-        after = iter(code.co_code[place + 2 :: 2])
-        returns = _next[code, place] = next((each for each in after if each not in _BETWEEN), -1) == _RETURN
+        returns = _next[code, place] = _returns_next(code.co_code, place + 2)
     if not returns:
         return False
     monitoring = getattr(sys, "monitoring", None)
     return _profile(frame, tell) if monitoring is None else _monitor(monitoring, frame, tell)
+
+
+def _returns_next(code: bytes, place: int) -> bool:
+    """Whether there is only a return from a place on. Not of a constant, which is no response."""
+    simple = 0
+    constant = False
+    while place < len(code):
+        instruction, argument = code[place], code[place + 1]
+        place += 2
+        if instruction == _RETURN:
+            return simple != 1 or not constant
+        if instruction == _JUMP:
+            place += 2 * argument
+        elif instruction in _SIMPLE:
+            simple += 1
+            constant = instruction in _CONSTANTS
+        elif instruction not in _BETWEEN:
+            return False
+    return False
 
 
 def _profile(frame: FrameType, tell: Callable[[object], None]) -> bool:

@@ -9,6 +9,7 @@ arguments means nothing here is said once and left out; its HTTP API (datasets, 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import lambent
@@ -23,7 +24,7 @@ from lambent.compat._honeyhive import (
     named_arguments,
     with_distributed_trace_context,
 )
-from lambent.config import read
+from lambent.config import OPTIONS, read
 from lambent.decorators import atrace as _atrace
 from lambent.decorators import trace as _trace
 from lambent.decorators import trace_class
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar, overload
 
+    from lambent.config import Config
     from lambent.decorators import Tracing
     from lambent.enrich import Enrichment
 
@@ -68,10 +70,15 @@ _NOTHING_HERE = frozenset({
     "requests_session", "cache_enabled", "cache_max_size", "cache_ttl", "disable_tracing", "max_attributes",
     "max_events", "max_links", "max_span_size",
 })  # fmt: skip
-_FIELDS = (
-    "metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "user_properties",
+# The parameters of the original's functions and methods, in their order.
+_SPAN = ("metadata", "metrics", "feedback", "inputs", "outputs", "config", "error", "event_id", "tracer")
+_OWN_SPAN = (*_SPAN[:6], "user_properties", "error", "event_id", "update_event_id")
+_SESSION = ("metadata", "tracer", "tracer_instance")
+_OWN_SESSION = (
+    "metadata", "inputs", "outputs", "config", "feedback", "metrics", "user_properties", "session_id",
 )  # fmt: skip
-_OF_TRACE = frozenset({*_FIELDS, "tracer", "event_type", "event_name", "redact"})
+_FIELDS = frozenset({*_SPAN, "user_properties", "event_type", "event_name"})
+_OF_TRACE = _FIELDS | {"redact"}
 _OF_SPANS = frozenset(
     {"context", "kind", "links", "start_time", "record_exception", "set_status_on_exception"}
 )
@@ -114,13 +121,15 @@ class _Methods(ContextMethods):
             attributes.update(_enrich.named(self.config.backend == "honeyhive", given))
         return self.start_span(name, attributes=attributes, **more)
 
-    def enrich_span(self, *values: Any, **more: Any) -> Enrichment:
+    def enrich_span(self, attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
         """Say more about the current span of this tracer."""
-        return enrich_span(*values, **{**more, "tracer": self})
+        more.update(zip(_OWN_SPAN, values, strict=False))
+        return enrich_span(attributes, **{**more, "tracer": self})
 
-    def enrich_session(self, metadata: Any = None, **more: Any) -> bool:
+    def enrich_session(self, *values: Any, **more: Any) -> bool:
         """Say more about the session."""
-        return enrich_session(more.pop("session_id", None), metadata, **{**more, "tracer": self})
+        more.update(zip(_OWN_SESSION, values, strict=False))
+        return enrich_session(more.pop("session_id", None), **{**more, "tracer": self})
 
     def flush(self, timeout_millis: float = 30000) -> bool:
         """Deliver what is finished; return whether all of it was taken."""
@@ -165,11 +174,18 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         config = read(_arguments(arguments), implied="honeyhive")
         if session:
             config.__dict__["variables"] = {**config.variables, "HH_SESSION_ID": str(session)}
+        in_lambda = bool(config.function_name) and not config.test_mode
+        known = in_lambda and _known_tracer(cls, config)
+        if known:
+            known._holders += 1
+            return known  # type: ignore[no-any-return]  # it is of this class
         made: Any = lambent._start(config)
         made.__class__ = cls if isinstance(made, Tracer) else _Disabled
         tracer: Self = made
         if config.disabled:
             return tracer
+        if in_lambda:
+            _open.append(tracer)
         tracer._ids.trace_id()  # so that the pool of ids is filled now, and the first span waits for nothing
         if config.function_name and not (config.test_mode or config.max_concurrency):
             _deliver_at_the_end(tracer)
@@ -185,13 +201,49 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         """Return a new tracer. Makes no network call."""
         return cls(*values, **arguments)
 
+    _holders = 1
+    _lost = False  # whether the end of a span has lost some: then nothing is left to be flushed
+
+    def force_flush(self, timeout_millis: float | None = None) -> bool:
+        """Deliver what is finished, within a time; return whether all since the last call was taken."""
+        lost, self._lost = self._lost, False
+        return super().force_flush(timeout_millis) and not lost
+
+    def close(self) -> None:
+        """Deliver what is finished; the last one who has asked for this tracer lets go of everything."""
+        if self._holders > 1:
+            self._holders -= 1
+            self.force_flush()
+            return
+        if self in _open:
+            _open.remove(self)
+        super().close()
+
     @classmethod
     def flush_all(cls, timeout_millis: float = 30000) -> bool:
         """Deliver what the default tracer has finished."""
         return flush(None, timeout_millis)
 
 
-def _deliver_at_the_end(tracer: Tracer) -> None:
+# Programs make a tracer in each invocation and close none: each would keep its connection. So who asks for
+# the same again, in Lambda, is given the same.
+_open: list[HoneyHiveTracer] = []
+
+
+def _known_tracer(cls: type, config: Config) -> Any:
+    """Return a tracer that was made with these arguments and variables; None if there is none."""
+
+    def identity(of: Config) -> list[object]:
+        given = sorted(of.arguments)
+        names = ["HH_SESSION_ID", *[name for option in OPTIONS for name in option[1]]]
+        return [given, [getattr(of, name) for name in given], [of.variables.get(name) for name in names]]
+
+    wanted = identity(config)
+    alike = (each for each in _open if type(each) is cls and identity(each.config) == wanted)
+    return next((each for each in alike if not each.delivery.closed), None)
+
+
+def _deliver_at_the_end(tracer: HoneyHiveTracer) -> None:
     """Export with the end of a tracer's outermost span: these programs do not decorate their handlers.
 
     Not inside an invocation of lambent's own, which exports at its end, and not where somebody else does.
@@ -205,7 +257,7 @@ def _deliver_at_the_end(tracer: Tracer) -> None:
         if not inner and not delivery.active and delivery.mode in {"sync", "async"}:
             extension = getattr(delivery, "_extension", None)
             if extension is None or not extension.alive:
-                tracer.force_flush()
+                tracer._lost |= not Tracer.force_flush(tracer) and not delivery.waiting
 
     delivery.on_end = on_end  # type: ignore[method-assign]  # for this tracer only
     tracer._watch(on_end=lambda _span: None)  # so that it is looked up again
@@ -222,13 +274,13 @@ def _known(event_type: object) -> object:
 
 def _tracing(decorate: Any, event_type: Any, event_name: str | None, more: dict[str, Any]) -> Any:
     function = None
-    if callable(event_type) and not isinstance(event_type, str):
+    if not isinstance(event_type, str) and (callable(event_type) or hasattr(event_type, "__get__")):
         function, event_type = event_type, None
     if more.get("config") is None and "span_config" in more:
         more["config"] = more.pop("span_config")
     others = {name: more.pop(name) for name in more.keys() - _OF_TRACE}
     if others:  # source, project, user_id …
-        more["metadata"] = {**(more.get("metadata") or {}), **others}
+        more["metadata"] = _merged(more.get("metadata"), others)
     made = decorate(event_type=event_type and _known(event_type), event_name=event_name, **more)
     return made if function is None else made(function)
 
@@ -259,14 +311,26 @@ def atrace(event_type: Any = None, event_name: str | None = None, **more: Any) -
     return _tracing(_atrace, event_type, event_name, more)
 
 
-def _enriched(function: Callable[..., Any], values: tuple[Any, ...], more: dict[str, Any]) -> Any:
-    given = {**dict(zip(_FIELDS, values, strict=False)), **more}
-    metadata = {**(given.pop("attributes", None) or {})}
-    for name in given.keys() - {*_FIELDS, "tracer", "event_type", "event_name"}:
-        metadata[name] = given.pop(name)
-    if metadata:
-        given["metadata"] = {**(given.get("metadata") or {}), **metadata}
+def _enriched(function: Callable[..., Any], given: dict[str, Any]) -> Any:
+    instance = given.pop("tracer_instance", None)
+    if given.get("tracer") is None:
+        given["tracer"] = instance
+    if given.get("event_type") is not None:
+        given["event_type"] = _known(given["event_type"])
+    attributes = given.pop("attributes", None)
+    others = {name: given.pop(name) for name in given.keys() - _FIELDS}
+    given["metadata"] = _merged(given.get("metadata"), attributes, others)
     return function(**given)
+
+
+def _merged(*parts: Any) -> Any:
+    """Return mappings as one, the later ones winning; None for none. What is no mapping is its `value`."""
+    mappings = [part for part in parts if isinstance(part, Mapping)]
+    others = [part for part in parts if part is not None and not isinstance(part, Mapping)]
+    merged = {name: value for part in mappings for name, value in part.items()}
+    if not others:
+        return merged or None
+    return {"value": others[-1], **merged} if merged else others[-1]
 
 
 def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment:
@@ -274,28 +338,23 @@ def enrich_span(attributes: Any = None, *values: Any, **more: Any) -> Enrichment
 
     What is no argument is metadata. An `error` of None is none.
     """
-    if attributes is not None:
-        more["attributes"] = attributes
-    instance = more.pop("tracer_instance", None)
-    if instance is not None:
-        more.setdefault("tracer", instance)
+    more.update(zip(_SPAN, values, strict=False))
+    more["attributes"] = attributes
     more.pop("verbose", None)
     if "update_event_id" in more:
         more["event_id"] = more.pop("update_event_id")
-    return _enriched(_enrich.enrich_span, values, more)  # type: ignore[no-any-return]  # what that returns
+    return _enriched(_enrich.enrich_span, more)  # type: ignore[no-any-return]  # what that returns
 
 
-def enrich_session(session_id: str | None = None, metadata: Any = None, **more: Any) -> bool:
+def enrich_session(session_id: str | None = None, *values: Any, **more: Any) -> bool:
     """Say more about the session that is under way."""
     del session_id  # there is one: that of the current trace
-    if metadata is not None:
-        more["metadata"] = metadata
+    more.update(zip(_SESSION, values, strict=False))
     more.pop("event_id", None)
-    more.pop("tracer_instance", None)
     if lambent.current_span() is None:
         say_once("session", "enrich_session needs an open span: with @tracer.handler there is one all along")
         return False
-    return bool(_enriched(_enrich.enrich_session, (), more))
+    return bool(_enriched(_enrich.enrich_session, more))
 
 
 def set_default_tracer(tracer: Any) -> None:
@@ -313,9 +372,9 @@ def clear_registry() -> None:
     set_default_tracer(None)
 
 
-def flush(tracer: Any = None, timeout_millis: float = 30000) -> bool:
+def flush(tracer: Any = None, timeout_millis: float = 30000, *, tracer_instance: Any = None) -> bool:
     """Deliver what a tracer has finished, the default one if none is named."""
-    tracer = tracer or lambent._default
+    tracer = tracer or tracer_instance or lambent._default
     return tracer is None or bool(tracer.force_flush(timeout_millis))
 
 

@@ -11,12 +11,13 @@ environment and an argument for the mode the environment wins, as in the origina
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import lambent
+from lambent.compat._lite_names import Defaults, EnvVars, ProcessorMode, TriggerType
 from lambent.compat._returning import tell_returned
 from lambent.config import read
+from lambent.delivery.processors import SpanProcessor
 from lambent.diagnostics import say_once
 from lambent.hooks import when_imported
 from lambent.propagation import flat
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec, TypeVar
 
     from lambent.handler import Invocation
+    from lambent.span import Span
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -54,64 +56,6 @@ __all__ = [
 ]
 
 
-class ProcessorMode(str, Enum):  # noqa: UP042  # its text is "ProcessorMode.SYNC" in the original
-    """When spans are exported."""
-
-    SYNC = "sync"
-    ASYNC = "async"
-    FINALIZE = "finalize"
-
-    @classmethod
-    def from_env(cls, env_var: str, default: ProcessorMode | None = None) -> ProcessorMode | None:
-        """Return the mode that a variable names, the default where it is not set. Raises ValueError."""
-        word = read({}).variables.get(env_var, "").strip().lower()
-        return cls(word) if word else default
-
-    @classmethod
-    def resolve(
-        cls,
-        config_value: ProcessorMode | None = None,
-        env_var: str = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE",
-    ) -> ProcessorMode:
-        """Return the variable's mode, else the one given, else `sync`. A mode that does not exist is said."""
-        default = config_value or cls.SYNC
-        try:
-            return cls.from_env(env_var, default) or default
-        except ValueError as error:
-            say_once(f"variable {env_var}", f"{env_var} is ignored: {error}")
-            return default
-
-
-class EnvVars:
-    """The variables that are read."""
-
-    PROCESSOR_MODE = "LAMBDA_EXTENSION_SPAN_PROCESSOR_MODE"
-    QUEUE_SIZE = "LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE"
-    COMPRESSION_LEVEL = "OTLP_STDOUT_SPAN_EXPORTER_COMPRESSION_LEVEL"
-    SERVICE_NAME = "OTEL_SERVICE_NAME"
-    RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
-    OTEL_PROPAGATORS = "OTEL_PROPAGATORS"
-
-
-class Defaults:
-    """What holds where a variable is not set."""
-
-    QUEUE_SIZE = 2048
-    COMPRESSION_LEVEL = 6
-    SERVICE_NAME = "unknown_service"
-    PROCESSOR_MODE = "sync"
-
-
-class TriggerType:
-    """Values of `faas.trigger`; any other text will do as well."""
-
-    DATASOURCE = "datasource"
-    HTTP = "http"
-    PUBSUB = "pubsub"
-    TIMER = "timer"
-    OTHER = "other"
-
-
 class SpanAttributes:
     """What an extractor says of an event."""
 
@@ -132,12 +76,41 @@ class SpanAttributes:
         self.links = links
 
 
-class LambdaSpanProcessor:
-    """An exporter with lambent's queue before it: in `span_processors`, it stands for the exporter."""
+class LambdaSpanProcessor(SpanProcessor):
+    """An exporter with a queue before it, which goes out with each flush.
+
+    In the `span_processors` of `init_telemetry` one stands for its exporter, behind lambent's own queue.
+    """
 
     def __init__(self, span_exporter: object, max_queue_size: int = Defaults.QUEUE_SIZE) -> None:
         self.span_exporter = span_exporter
         self.max_queue_size = max_queue_size
+        self._queue: list[Span] = []
+        self._exporters: Any = None
+        self._closed = False
+
+    def on_end(self, span: Span) -> None:
+        """Queue a finished span; one that finds the queue full is dropped, which is said once."""
+        if len(self._queue) < self.max_queue_size and not self._closed:
+            self._queue.append(span)
+        elif not self._closed:
+            say_once("queue", f"LambdaSpanProcessor drops spans: its queue of {self.max_queue_size} is full")
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Export what is queued, within a time; return whether all of it was taken."""
+        spans, self._queue = self._queue, []
+        self._exporters = self._exporters or read({"exporters": [self.span_exporter]}).exporters
+        sent = [not spans or each.export(spans, timeout_millis / 1000).ok for each in self._exporters]
+        return all(sent) and not self._closed
+
+    process_spans = force_flush
+
+    def shutdown(self) -> None:
+        """Export what is queued, and close the exporter."""
+        self.force_flush()
+        self._closed = True
+        for each in self._exporters or ():
+            each.close()
 
 
 class TelemetryCompletionHandler:
@@ -197,7 +170,8 @@ def init_telemetry(
     if processor_mode is not None and not environment.variables.get(EnvVars.PROCESSOR_MODE):
         arguments["mode"] = processor_mode.value
     if span_processors is not None:
-        ours = [each for each in span_processors if isinstance(each, LambdaSpanProcessor)]
+        # Not one that does more: that is asked to.
+        ours = [each for each in span_processors if type(each) is LambdaSpanProcessor]
         arguments["processors"] = [each for each in span_processors if each not in ours]
         arguments["exporters"] = [each.span_exporter for each in ours] or "none"
         if ours and "LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE" not in environment.variables:
@@ -403,6 +377,9 @@ def default_extractor(event: Any, context: Any) -> SpanAttributes:
         value = getattr(context, name, None)
         if isinstance(value, str):
             attributes[attribute] = value
+    account = str(attributes.get("cloud.resource_id")).split(":")[4:5]
+    if account:
+        attributes["cloud.account.id"] = account[0]
     carrier = dict(found.carrier) or (
         flat(event.get("headers"), every=True) if isinstance(event, dict) else None
     )

@@ -4,10 +4,12 @@ mode       where                                          delivery
 async      Lambda                                         extension
 async      managed instances, or no Extensions API        background; sync in Lambda proper
 finalize   anywhere                                       finalize
-auto       managed instances (AWS_LAMBDA_MAX_CONCURRENCY) background
+auto       managed instances                              background
 auto       not in Lambda                                  background
 auto       Lambda, an exporter that waits for a server    extension
 auto       Lambda, a line on stdout or a file             sync: there is nothing to wait for
+
+AWS_LAMBDA_MAX_CONCURRENCY or AWS_LAMBDA_INITIALIZATION_TYPE says that it is a managed instance.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ def make(config: Config) -> SyncDelivery:
         return FinalizeDelivery(config)
     if config.test_mode:
         return SyncDelivery(config)
-    if config.max_concurrency or not config.function_name:
+    managed = config.max_concurrency or config.initialization_type == "lambda-managed-instances"
+    if managed or not config.function_name:
         from lambent.delivery.background import BackgroundDelivery
 
         return BackgroundDelivery(config)

@@ -18,6 +18,8 @@ __all__ = ["at_the_end_of_workers", "close", "landed", "lose", "say_dropped", "s
 def say_dropped(delivery: SyncDelivery) -> bool:
     """Say how many spans were dropped since the last time, and the last one's reason; return False."""
     count, delivery._dropped = delivery._dropped, 0
+    if not count:  # another thread has just said so
+        return False
     why = delivery._why
     reason = {
         "closed": "the tracer was closed",
@@ -88,6 +90,10 @@ def start_anew(delivery: SyncDelivery) -> None:
         from lambent.delivery.lane import lanes_of
 
         delivery.lanes = lanes_of([lane.exporter for lane in delivery.lanes], delivery)
+        for lane in delivery.lanes:
+            bounded = getattr(lane.exporter, "_bounded", None)  # of ours that stand for a user's
+            if bounded is not None and hasattr(bounded, "renew"):
+                bounded.renew()
 
 
 def at_the_end_of_workers(delivery: SyncDelivery) -> None:

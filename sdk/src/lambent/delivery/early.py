@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 __all__ = ["export_early"]
 
 _busy: set[SyncDelivery] = set()
-os.register_at_fork(after_in_child=_busy.clear)
+_asked: set[SyncDelivery] = set()
+"""Whose queue has filled up to its half since a thread has begun to empty it."""
+
+
+def _in_child() -> None:
+    _busy.clear()
+    _asked.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def export_early(delivery: SyncDelivery) -> None:
-    """Have a thread export what is queued, unless one is at it."""
+    """Have a thread export what is queued. One that is at it looks again: nobody asks a second time."""
+    _asked.add(delivery)  # first: whoever is just about to end looks for it after it has said so
     if delivery in _busy:
         return
     _busy.add(delivery)
+    _asked.discard(delivery)
     try:
         start_new_thread(_export, (delivery,))
     except RuntimeError:  # no thread to be had
@@ -39,3 +50,6 @@ def _export(delivery: SyncDelivery) -> None:
         say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
     finally:
         _busy.discard(delivery)
+        if delivery in _asked:
+            _asked.discard(delivery)
+            delivery.half_full()  # if the invocation still goes on

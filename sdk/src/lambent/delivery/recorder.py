@@ -19,7 +19,7 @@ import os
 import sys
 from _imp import source_hash as check
 from _struct import Struct
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from marshal import dumps
 from mmap import MADV_RANDOM, mmap
 from time import time_ns
@@ -110,7 +110,7 @@ class Recorder:
         self.due = 0.0  # seconds that the invocation has whose root starts next, where that is known
         self.told: Span | None = None  # the last root whose start says when its invocation is due
         self.tracer: Tracer | None = None  # who delivers what is left over
-        self.deliver: Callable[[Span], None] = _nowhere  # takes a span when its end has been recorded
+        self.deliver: Callable[[Span], None] = lambda _: None  # takes a span when its end has been recorded
         self._shapes = 0  # how many have been noted, in the files of this recorder
         self._clear()
 
@@ -267,15 +267,15 @@ class Recorder:
         if self._next_shape >= FIRST or self._descriptor < 0 or not self._shaping.acquire(False):
             return 0
         try:
-            self._shapes += 1  # no number is used again, not even in another file
-            data = with_check(dumps((self._shapes, name, kind, names), 2))
+            number = self._shapes = self._shapes + 1  # none is used again, not even in another file
+            data = with_check(dumps((number, name, kind, names), 2))
             at, self._next_shape = self._next_shape, self._next_shape + len(data)
             fits = self._next_shape < FIRST and os.pwrite(self._descriptor, data, at) == len(data)
         except (OSError, ValueError):
             fits = False
         finally:
             self._shaping.release()
-        return self._shapes if fits else 0
+        return number if fits else 0
 
     def acknowledged(self, spans: Sequence[Span]) -> None:
         """Record that these need not be delivered again; start over when that is true of all."""
@@ -327,10 +327,6 @@ class Recorder:
         return self._number * self._segment + self.cut + self._emptied + self._ring.tell()
 
 
-def _nowhere(_: object) -> None:
-    pass
-
-
 def fields(span: Span) -> tuple[object, ...]:
     """Return everything of a span, for its record."""
     parent = span._parent
@@ -352,6 +348,8 @@ def fields(span: Span) -> tuple[object, ...]:
 
 
 _attaching = allocate_lock()
+_attacher = 0  # which thread holds it
+os.register_at_fork(after_in_child=_attaching._at_fork_reinit)  # type: ignore[attr-defined]  # as `threading` does
 
 
 def attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
@@ -359,12 +357,15 @@ def attach(tracer: Tracer, first: Callable[[Span, object], object]) -> None:
 
     It has none where there can be none, or nothing to be gained: every exporter takes spans as they end.
     """
-    # Whoever comes while another thread is at it, or a signal handler, is not waited for.
-    if _attaching.acquire(blocking=False):
+    global _attacher  # noqa: PLW0603  # see there
+    # A signal handler does not wait for what it has interrupted. Other threads' first spans want recording.
+    if _attaching.acquire(False) or (_attacher != get_ident() and _attaching.acquire(timeout=0.25)):
+        _attacher = get_ident()
         try:
             if first in tracer._watching_starts:
                 _attach(tracer, first)
         finally:
+            _attacher = 0
             _attaching.release()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from marshal import dumps
-from time import time_ns
+from time import monotonic, time_ns
 
 from lambent.delivery.recorder import (
     CHECK_SIZE,
@@ -42,6 +42,7 @@ __all__ = [
     "open_spans",
     "outstanding",
     "put",
+    "recover_first",
     "recovery",
     "refresh",
     "some_acknowledged",
@@ -74,7 +75,8 @@ def put(recorder: Recorder, span: Span, *, started: bool) -> None:
         if started and span._recorded >= 0:
             span._recorded = len(span._attributes)
         number = recorder._number
-        write_late(recorder, data + check(KEY, data))
+        if not write_late(recorder, data + check(KEY, data)) and started:
+            span._recorded = -1  # its end may be written before its start: it has to say everything
         if recorder._number != number:  # it is in the segment that has begun
             for _, older in recorder._older:
                 older.pop(span._span_id, None)
@@ -106,22 +108,25 @@ def refresh(recorder: Recorder, span: Span) -> None:
             write_late(recorder)
 
 
-def write_late(recorder: Recorder, record: bytes | None = None) -> None:
+def write_late(recorder: Recorder, record: bytes | None = None) -> bool:
     """Write a record and those that found no room before, into the next segment if need be.
 
     Whoever has the lock writes what others leave: a signal handler must not wait for the thread that it
-    has interrupted.
+    has interrupted. Returns False where it is left to another one.
     """
+    written = False
     if recorder.off or recorder._descriptor < 0:
-        return
+        return written
     if record is not None:
         recorder._late.append(record)
     while recorder._late and recorder._lock.acquire(False):
         try:
             while recorder._late:
                 fit(recorder, recorder._late.pop(0))
+            written = True
         finally:
             recorder._lock.release()
+    return written
 
 
 def fit(recorder: Recorder, record: bytes) -> None:
@@ -156,7 +161,7 @@ def _give_way(recorder: Recorder, index: int) -> None:
     kept = 0
     for span in reversed(list(spans.values())):
         if span is not None and span.end_time is None:
-            record = record_of(span)
+            record = _anew(span)
             room -= len(record)
             if room < 0:
                 break
@@ -270,7 +275,14 @@ def _write_acknowledged(recorder: Recorder, spans: Sequence[Span]) -> None:
 def write_again(recorder: Recorder) -> None:
     """Write again, with the lock, what another thread recorded while the ring was emptied."""
     for span in list(recorder._live):
-        fit(recorder, record_of(span))
+        fit(recorder, _anew(span))
+
+
+def _anew(span: Span) -> bytes:
+    """Return the record of a span that another thread may be ending: its end, should it come before this
+    one, says everything."""
+    span._recorded = -1
+    return record_of(span)
 
 
 # The file's ends.
@@ -371,3 +383,21 @@ def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float, float], Non
             busy.release()
 
     return recover
+
+
+def recover_first(tracer: Tracer) -> None:
+    """Deliver before the invocation what several processes have left, in a tenth of its time at most.
+
+    Else that waits for an export of the invocation's own. Of a function that dies each time there is none.
+    What says whether memory is the reason is noted at once: where it has died before, it may soon do again.
+    """
+    from lambent.delivery.watchdog import oom_kills, remember
+
+    delivery, recorder = tracer.delivery, tracer.recorder
+    if recorder is None:
+        return
+    remember(recorder, oom_kills())
+    recover, due = delivery.recovery, delivery.due
+    if recover is not None and due is not None and len(recorder.leftovers) > 1:
+        now = monotonic()
+        recover(now + min(tracer.config.timeout, (due - now) / 10), now)

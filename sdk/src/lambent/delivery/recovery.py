@@ -83,9 +83,10 @@ class Leftover:
 
     def release(self) -> None:
         """Leave the file to whoever comes next."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        # At once: who closes the tracer may come while another thread delivers.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
             OWN.discard(self.path)
 
     def note(self, tries: int = 0) -> None:

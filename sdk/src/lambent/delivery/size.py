@@ -78,7 +78,8 @@ def take(delivery: SyncDelivery, span: Span) -> None:
         if delivery._bytes <= most or span in delivery.active:
             half = delivery.size // 2
             stop = half if waiting + 1 < half else delivery.size
-            delivery._room = min(stop, waiting + 1 + next_look(most - delivery._bytes, max(sizes)))
+            look = min(next_look(most - delivery._bytes, max(sizes)), most >> 17)
+            delivery._room = min(stop, waiting + 1 + look)
             delivery._append(span)
             if waiting + 1 >= half or 2 * delivery._bytes >= most:
                 delivery.half_full()

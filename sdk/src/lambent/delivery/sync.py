@@ -65,6 +65,9 @@ def _watch(delivery: SyncDelivery, exits: bool) -> None:
 
 
 def _in_child() -> None:
+    from lambent.delivery.forked import free_imports
+
+    free_imports()
     for delivery in list(_open):
         delivery.in_child()
 
@@ -89,7 +92,7 @@ class SyncDelivery:
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
-        self._room = min(self.size, _UNMEASURED)
+        self._room = self._fresh = min(self.size, _UNMEASURED, config.queue_bytes >> 17)
         self._bytes = self._measured = self._written = 0
         self._dropped = 0  # since it was last said
         self._why = ""
@@ -144,16 +147,15 @@ class SyncDelivery:
         take(self, span)
 
     def half_full(self) -> None:
-        """Learn that half of the room is taken. In an invocation that goes on, a thread exports now."""
-        if self.active:
-            from lambent.delivery.early import export_early
+        """Learn that half of the room is taken: a thread exports now, whenever the next end may come."""
+        from lambent.delivery.early import export_early
 
-            export_early(self)
+        export_early(self)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count spans that are lost, under a reason."""
+        self.refused += count  # first: at no time more is dropped than has ended
         add(self.drops, reason, count)
-        self.refused += count
         self._dropped += count
         self._why = reason
         self.untold = True
@@ -343,7 +345,7 @@ class SyncDelivery:
                     self._measured = len(queue)
                     self._bytes = sum([estimate(span) for span in queue])
             if not self.closed:
-                self._room = min(self.size, _UNMEASURED)
+                self._room = self._fresh
             self.taken += len(spans)
         return spans
 

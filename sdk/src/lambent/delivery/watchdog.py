@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lambent.delivery.recorder import Recorder
     from lambent.tracer import Tracer
 
-__all__ = ["Watchdog", "guard", "margin_for", "oom_kills"]
+__all__ = ["Watchdog", "guard", "margin_for", "oom_kills", "remember"]
 
 _LEAST_SLEEP = 1.0
 """Seconds: how often the thread looks at most while nothing runs. A frozen process does not look at all."""
@@ -46,14 +46,14 @@ class Watchdog:
         self._margin = tracer.config.deadline_margin
         self._recorder = recorder
         self._open: dict[int, Span] = {}  # only where no recorder knows them
-        if recorder is None:
-            tracer._watch(self._started, self._ended)
         self._armed: dict[AnySpan, tuple[float, float]] = {}
         self._bell = allocate_lock()
         self._begun = allocate_lock()  # taken by who starts the thread
         self._wakes = 0.0
         self._alive = False
         self.alarms = 0
+        if recorder is None:  # last: other threads' spans start from here on
+            tracer._watch(self._started, self._ended)
 
     def _started(self, span: Span, context: object) -> None:  # noqa: ARG002  # as `Tracer._watch` calls it
         if self._armed:  # else nobody will ask for it
@@ -127,7 +127,7 @@ class Watchdog:
     def _run(self, bell: object) -> None:
         if self._recorder is not None:
             self._bell.acquire(timeout=_FIRST_SLEEP)
-            _remember(self._recorder, oom_kills())
+            remember(self._recorder, oom_kills())
         period = _LEAST_SLEEP
         while self._alive and bell is self._bell:
             now = monotonic()
@@ -167,9 +167,13 @@ def guard(tracer: Tracer) -> None:
     made = Watchdog(tracer, tracer.recorder)
     # Another thread's first invocation may have been faster; there is no call in between to switch at.
     tracer.watchdog = tracer.watchdog or made
+    if tracer.delivery.recovery is not None:
+        from lambent.delivery.recorder_rare import recover_first
+
+        recover_first(tracer)
 
 
-def _remember(recorder: Recorder, kills: int | None) -> None:
+def remember(recorder: Recorder, kills: int | None) -> None:
     """Note in the file how often the kernel has killed for want of memory: one more says how this ended."""
     from lambent.delivery.recorder import KILLS_AT
 

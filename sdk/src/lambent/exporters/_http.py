@@ -88,9 +88,9 @@ def usual(data: bytes) -> Answer | None:
         return None
     headers: dict[bytes, bytes] = {}
     for line in lines:
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         name = name.lower()
-        if name in headers or not name.replace(b"-", b"").isalnum():
+        if not colon or name in headers or not name.replace(b"-", b"").isalnum():
             return None
         headers[name] = value.strip(b" \t")
     status = int(code)

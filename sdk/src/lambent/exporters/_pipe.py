@@ -17,6 +17,7 @@ __all__ = ["PATH", "PipeWriter"]
 
 PATH = "/tmp/otlp-stdout-span-exporter.pipe"  # noqa: S108  # the name that its readers know
 _PATIENCE = 0.1
+_HASTE = 10  # times as long no further line waits: an export may have many
 _RESIZE = 1031  # F_SETPIPE_SZ: a pipe of 64 KiB holds no long line
 _LARGEST = 1 << 20
 
@@ -29,6 +30,7 @@ class PipeWriter:
         self._patience = patience
         self._torn = False
         self._turn = allocate_lock()  # a long line is more than one write
+        self._hasty = 0.0  # until then nothing is waited for: its reader did not read
 
     def write(self, line: str) -> None:
         """Write the line. Raises OSError when it cannot be delivered."""
@@ -66,7 +68,8 @@ class PipeWriter:
                 fcntl(pipe, _RESIZE, min(len(data) + 65536, _LARGEST))
             except (ImportError, OSError):
                 pass  # it takes more than one write, then
-        end = monotonic() + self._patience
+        now = monotonic()
+        end = now if now < self._hasty else now + self._patience
         written = 0
         try:
             while written < len(data):
@@ -74,6 +77,7 @@ class PipeWriter:
                     written += os.write(pipe, data[written:])
                 except BlockingIOError:
                     if monotonic() >= end:
+                        self._hasty = max(self._hasty, monotonic() + _HASTE * self._patience)
                         raise OSError(
                             11, f"the pipe {self._path} is full: its reader does not read"
                         ) from None

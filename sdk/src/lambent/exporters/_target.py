@@ -25,13 +25,16 @@ _LOCAL_GRPC = "http://localhost:4317"
 _PATH = "/v1/traces"
 
 
-def otlp(config: Config) -> Exporter:
-    """Return the exporter. Raises ValueError for settings that cannot work."""
+def otlp(config: Config, transport: str = "") -> Exporter:
+    """Return the exporter, over "http" or "grpc" where that is named and else as configured.
+
+    Raises ValueError for settings that cannot work.
+    """
     preset = config.backend
     explicit = "endpoint" in config.arguments or (
         "server_url" not in config.arguments and bool(config.endpoint or config.traces_endpoint)
     )
-    grpc = config.protocol == "grpc"
+    grpc = transport == "grpc" or (config.protocol == "grpc" and transport != "http")
     if preset in {"", "generic"} or (explicit and not config.backend_named):
         return _exporter(config, _endpoint(config, grpc), _headers(config), grpc)
     from lambent import backends

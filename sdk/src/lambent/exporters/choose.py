@@ -24,7 +24,8 @@ def choose(config: Config) -> list[Exporter]:
     exporters: list[Exporter] = []
     for wanted in config.exporters or (_default(config),):
         if isinstance(wanted, str):
-            name = "memory" if config.test_mode and wanted in {"otlp", "xray_udp"} else wanted
+            outside = wanted == "xray_udp" or wanted.startswith("otlp")
+            name = "memory" if config.test_mode and outside else wanted
             try:
                 made = _make(name, config)
             except ValueError as error:
@@ -65,10 +66,10 @@ def _default(config: Config) -> str:
 
 
 def _make(name: str, config: Config) -> Exporter | None:
-    if name == "otlp":
+    if name.startswith("otlp"):
         from lambent.exporters._target import otlp  # bundled
 
-        return otlp(config)
+        return otlp(config, name.rpartition("_")[2])
     if name == "xray_udp":
         from lambent.exporters.xray_udp import XRayUdpExporter
 

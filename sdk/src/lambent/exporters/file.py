@@ -54,8 +54,10 @@ class FileExporter(Exporter):
     def _append(self, line: bytes) -> None:
         if self._torn:
             line = b"\n" + line  # the last one broke off on a full disk: this one stays readable
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        # Not waiting for a reader, if it is a pipe: opening one that nobody reads would never end.
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
         try:
+            os.set_blocking(file, True)
             written = os.write(file, line)
             self._torn = written < len(line)
             while written < len(line):

@@ -186,7 +186,6 @@ class OtlpGrpcExporter(Exporter):
         """Return the seconds to wait before the next try, None for no further one, and why."""
         from os import urandom
 
-        from lambent.exporters._answer import retry_delay
         from lambent.exporters._retry import backoff
 
         code = error.code().name
@@ -196,12 +195,9 @@ class OtlpGrpcExporter(Exporter):
             # As over HTTP: who could not be reached the last time is tried once until he can be.
             enough = self._unreachable or self._quiet_refused or retries >= _CONNECTION_RETRIES
             return (None if enough or outcome != "unreached" else wait), ""
-        asked = None
-        for key, value in error.trailing_metadata() or ():
-            if key == "grpc-status-details-bin":
-                asked = retry_delay(value)
-        if code not in _RETRYABLE and not (code == "RESOURCE_EXHAUSTED" and asked is not None):
+        if not _passes(error, code):
             return None, ""
+        asked = _asked(error)
         if wait is not None and asked is not None:
             return asked, f"it asks to wait {asked:g} s, longer than there is"
         return wait, ""
@@ -210,15 +206,17 @@ class OtlpGrpcExporter(Exporter):
         code = error.code().name
         outcome = _outcome(error, code)
         self._unreachable = outcome in {"unreached", "untrusted", "late"}
+        if self._unreachable:
+            # What hangs gets no second call, and who is back is not to be waited for as grpcio would.
+            self._drop_channel()
         if outcome == "late":
-            self._drop_channel()  # what hangs, or has been forgotten on the way, gets no second call
             reason = "no answer in time"
         else:
             text = self._clean(error.details() or "")
             reason = _SAID.get(outcome) or f"answered {code}"
             reason += (f": {text}" if text else "") + (f" ({note})" if note else "")
         result = self._lost(count, reason, retries)
-        result.again = outcome in {"unreached", "untrusted"} or (outcome == "peer" and code in _RETRYABLE)
+        result.again = outcome in {"unreached", "untrusted"} or (outcome == "peer" and _passes(error, code))
         result.unconfirmed = outcome in {"late", "broken"}
         result.quiet = outcome == "unreached" and self._quiet_refused
         return result
@@ -262,6 +260,7 @@ class OtlpGrpcExporter(Exporter):
             ("grpc.primary_user_agent", f"OTel-OTLP-Exporter-Python/{__version__} lambent/{__version__}"),
             ("grpc.enable_http_proxy", 0),  # proxies of the environment are not looked at
             ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
@@ -343,6 +342,22 @@ _BROKEN = (
     "goaway",
 )
 _RESET = ("stream removed", "rst_stream")
+
+
+def _asked(error: Any) -> float | None:
+    """Return the seconds that the server asks to wait, None if it does not."""
+    from lambent.exporters._answer import retry_delay
+
+    asked = None
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            asked = retry_delay(value)
+    return asked
+
+
+def _passes(error: Any, code: str) -> bool:
+    """Whether the server may take the same another time."""
+    return code in _RETRYABLE or (code == "RESOURCE_EXHAUSTED" and _asked(error) is not None)
 
 
 def _outcome(error: Any, code: str) -> str:

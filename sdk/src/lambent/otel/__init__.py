@@ -124,6 +124,18 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
         made: Context = self.make(values)
         return made
 
+    def now(self) -> tuple[Any, Any]:
+        """Return what `back` needs."""
+        return _state.get(), self.baggage and self.baggage.get()
+
+    def back(self, before: tuple[Any, Any]) -> None:
+        """Undo what was attached since `now`, but for the span, and never detached."""
+        state, entries = before
+        if _state.get() is not state:
+            _state.set(state)
+            if self.baggage is not None and entries is not None:
+                self.baggage.set(entries)
+
     def enter(self) -> Any:
         """Begin an invocation: what its function leaves attached is not the next one's."""
         return self.attach(self.get_current())

@@ -86,9 +86,13 @@ class _Processor:
     def shutdown(self) -> None:
         """Have nothing to let go of."""
 
-    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002  # the SDK's signature
-        """Have nothing to send."""
-        return True
+    def force_flush(self, timeout_millis: float = 30000) -> bool:
+        """Deliver what lambent has: who flushes a provider of their own may know of no other."""
+        tracer = lambent._default
+        if tracer is None:
+            return True
+        # The SDK's half minute is nobody's wish.
+        return tracer.force_flush(timeout_millis if timeout_millis < tracer.config.timeout * 1000 else None)
 
 
 class _Retired(_Processor):
@@ -126,6 +130,8 @@ def _take(span: Any) -> None:
     twin._start_attributes(span.attributes or {})
     for event in span.events:
         twin.add_event(event.name, event.attributes, event.timestamp)
+        if twin._events:
+            twin._events[-1].dropped_attributes += event.dropped_attributes
     if span.links:
         twin._add_links(span.links)
     twin.set_status(span.status)

@@ -106,13 +106,14 @@ class _ApiNonRecordingSpan(NonRecordingSpan):
 class _Block:
     """What `start_as_current_span` returns: a context manager, and a decorator."""
 
-    __slots__ = ("_end_on_exit", "_given", "_span", "_token", "_tracer")
+    __slots__ = ("_before", "_end_on_exit", "_given", "_span", "_token", "_tracer")
 
     def __init__(self, tracer: ApiTracer, end_on_exit: bool, given: tuple[Any, ...]) -> None:
         self._tracer, self._end_on_exit, self._given = tracer, end_on_exit, given
 
     def __enter__(self) -> Any:
         self._span = span = self._tracer.start_span(*self._given)
+        self._before = runtime.now()
         if type(span) is ApiSpan:
             self._token: Any = CURRENT.set(span)
         else:  # not recorded: what else the context says, as that lambent is exporting, goes on below it
@@ -128,6 +129,7 @@ class _Block:
         span = self._span
         try:
             (CURRENT.reset if type(span) is ApiSpan else runtime.detach)(self._token)
+            runtime.back(self._before)
         except (ValueError, RuntimeError):  # left in another context than it was entered in
             self._token = None
         if isinstance(exc, Exception) and span.is_recording():  # no other is an error, for the API

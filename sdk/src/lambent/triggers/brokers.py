@@ -1,4 +1,8 @@
-"""Messages of Kafka, ActiveMQ and RabbitMQ, and of Firehose: batches that have a form of their own."""
+"""Messages of Kafka, ActiveMQ and RabbitMQ, and of Firehose: batches that have a form of their own.
+
+Firehose's transformations are answered for each record, under its `recordId` with a `result` (Ok, Dropped,
+ProcessingFailed) and data in base64: Amazon Data Firehose's developer guide, "Data transformation".
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from lambent.triggers.parts import Record, headers, last, put, seconds, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from lambent.triggers import Description
     from lambent.triggers.messaging import Raw, Source
 
-__all__ = ["describe_batch", "describe_list", "one_record"]
+__all__ = ["answer_of", "describe_batch", "describe_list", "one_record", "result_of"]
 
 _LONGEST = 65_536
 
@@ -30,7 +36,9 @@ def describe_batch(source: str, event: Raw) -> Description | None:
     ]
     if not found and not isinstance(held, (dict, list)):
         return None
-    return describe(_SOURCES[source], found, transformed if source == "firehose" else failures)
+    return describe(
+        _SOURCES[source], found, _transformation_of(len(found)) if source == "firehose" else failures
+    )
 
 
 def describe_list(source: str, batch: list[object]) -> Description:
@@ -47,13 +55,57 @@ def one_record(raw: Raw) -> Record | None:
     return None
 
 
-def transformed(response: object) -> Raw | None:
-    """Return how many records a Firehose transformation could not process."""
-    items = response.get("records") if isinstance(response, dict) else None
-    if not isinstance(items, list):
-        return None
-    failed = [each for each in items if isinstance(each, dict) and each.get("result") == "ProcessingFailed"]
-    return {"lambent.batch.failed": len(failed)}
+def _transformation_of(count: int) -> Callable[[object], Raw]:
+    """Return what reads how many of so many records a Firehose transformation failed on, or left out.
+
+    Firehose takes a record that is not answered with one of its words for one that failed.
+    """
+
+    def transformed(response: object) -> Raw:
+        items = response.get("records") if isinstance(response, dict) else None
+        results = [
+            each.get("result")
+            for each in (items if isinstance(items, list) else ())
+            if isinstance(each, dict)
+        ]
+        dropped = results.count("Dropped")
+        return {
+            "lambent.batch.failed": max(0, count - results.count("Ok") - dropped),
+            "lambent.batch.dropped": dropped,
+        }
+
+    return transformed
+
+
+def result_of(raw: Mapping[str, object], given: object) -> dict[str, object]:
+    """Return the answer for a record of which a function made `given`.
+
+    Bytes and text are the new data, None leaves it as it came, and a mapping that has a `result` is the
+    answer itself. Everything else is written as JSON. Raises what JSON raises.
+    """
+    same = {"recordId": raw.get("recordId"), "result": "Ok", "data": raw.get("data")}
+    if given is None:
+        return same
+    if isinstance(given, dict) and "result" in given:
+        return {**same, **given}
+    if not isinstance(given, (bytes, bytearray, str)):
+        from json import dumps
+
+        given = dumps(given)
+    from binascii import b2a_base64
+
+    data = given.encode() if isinstance(given, str) else bytes(given)
+    return {**same, "data": b2a_base64(data, newline=False).decode("ascii")}
+
+
+def answer_of(messages: Iterable[Record], results: Mapping[int, dict[str, object]]) -> dict[str, object]:
+    """Return the handler's answer. A record that has none failed, and keeps its data."""
+    return {
+        "records": [
+            results.get(id(each.raw)) or {**result_of(each.raw, None), "result": "ProcessingFailed"}
+            for each in messages
+        ]
+    }
 
 
 def _transformation(raw: Raw) -> dict[str, str]:

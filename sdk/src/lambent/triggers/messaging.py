@@ -104,6 +104,12 @@ def describe_event(event: Raw) -> Description:
     attributes["messaging.system"] = "aws.eventbridge"
     attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "process"
     put(attributes, "messaging.message.id", event.get("id"))
+    if source == "aws.batch":
+        from lambent.triggers.services import job_of
+
+        job, environment = job_of(event)
+        attributes.update(job)
+        carrier = carrier or environment
     origin = "s3" if source == "aws.s3" else ""
     if origin:
         from lambent.triggers.data import object_of

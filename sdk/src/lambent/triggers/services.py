@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Raw = Mapping[str, object]
     Row = tuple[str, tuple[str, ...], str, dict[str, str]]
 
-__all__ = ["RECORDS", "ROWS", "describe", "describe_record"]
+__all__ = ["RECORDS", "ROWS", "describe", "describe_record", "job_of"]
 
 ROWS: tuple[Row, ...] = (
     ("cognito", ("triggerSource", "userPoolId"), "$triggerSource",
@@ -92,6 +92,13 @@ RECORDS: dict[str, Row] = {
 }  # fmt: skip
 """Those that come as `Records`, by their `eventSource`; the places are those of the first record."""
 
+_JOB = {
+    "aws.batch.job.id": "detail.jobId",
+    "aws.batch.job.name": "detail.jobName",
+    "aws.batch.job.status": "detail.status",
+    "aws.batch.job.queue.arn": "detail.jobQueue",
+    "aws.batch.job.definition.arn": "detail.jobDefinition",
+}
 _EXECUTION = {
     "aws.step_functions.state_machine.arn": "StateMachine.Id",
     "aws.step_functions.execution.arn": "Execution.Id",
@@ -134,6 +141,18 @@ def describe_record(row: Row, record: Raw) -> Description:
         found.carrier = carrier_in({each["name"]: each.get("value") for each in pairs})
     found.sent = record.get("eventTime") or _walk(record, "ses.mail.timestamp")
     return found
+
+
+def job_of(event: Raw) -> tuple[dict[str, object], dict[str, str]]:
+    """Return what an event of AWS Batch says of its job, and the context in the job's environment."""
+    attributes: dict[str, object] = {}
+    for name, place in _JOB.items():
+        put(attributes, name, _walk(event, place))
+    attempts, variables = _walk(event, "detail.attempts"), _walk(event, "detail.container.environment")
+    if isinstance(attempts, list):
+        attributes["aws.batch.job.attempts"] = len(attempts)
+    given = [each for each in variables if isinstance(each, dict)] if isinstance(variables, list) else []
+    return attributes, carrier_in({text(each.get("name")): each.get("value") for each in given})
 
 
 def _filled(row: Row, event: Raw) -> Description:

@@ -64,11 +64,6 @@ class Decision:
     aa_n: int
     fit: bool | None
 
-    @property
-    def undisturbed(self) -> Verdict:
-        """What the interval alone says, A/A pairs left aside."""
-        return judge(self.interval, self.limit)
-
 
 @dataclass(frozen=True, slots=True)
 class Chances:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import header
 from lambent_lab.measure.bench import assemble
+from lambent_lab.measure.ending import UNDONE, Ending
 from lambent_lab.measure.gate import counting, decision
 from lambent_lab.measure.gate.config import GateConfig
 from lambent_lab.measure.gate.history import against
@@ -98,9 +99,9 @@ class _Gating:
                 return
             self.run.warm = 0 if cold else self.benchmark.warm
 
-    def results(self, *, interrupted: bool = False, error: str | None = None) -> Results:
+    def results(self, ending: Ending | None = None) -> Results:
         """The file's content so far, without its verdict."""
-        head = header.finish(self._beginning, interrupted=interrupted, error=error, box=self.run.box)
+        head = header.finish(self._beginning, ending, box=self.run.box)
         results = assemble(self.run, head)
         # Two functions are compared; that neither is traced is nothing to warn of.
         results["warnings"] = [each for each in results["warnings"] if each["code"] != "no-spans"]
@@ -120,21 +121,13 @@ def run(asked: Gate, lab: LabLike, progress: Progress | None = None) -> Results:
     UsageError for what cannot be measured as it was asked for.
     """
     going = _Gating(asked, lab, progress or Silence())
-    interrupted, error = False, None
-    try:
+    ending = Ending()
+    with ending.noted(usage=False):
         going.run.open()
         going.measure()
-    except UsageError:
-        raise
-    except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
-        interrupted = True
-    except LabError as trouble:
-        error = str(trouble)
-    try:
+    with ending.noted(interruption=UNDONE):
         going.run.close()
-    except LabError as trouble:
-        error = error or str(trouble)
-    results = going.results(interrupted=interrupted, error=error)
+    results = going.results(ending)
     results["gate"] = dict(going.judge(results))
     return results
 

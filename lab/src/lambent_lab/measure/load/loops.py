@@ -219,7 +219,7 @@ class Run:
             started = self.now
             self._one(user, started, started)
             if load.pause_s:
-                time.sleep(load.pause_s)
+                self._wait_until(min(self.now + load.pause_s, load.duration_s))
         self.log.worked(came, self.now)
 
     def _open(self, user: int) -> None:

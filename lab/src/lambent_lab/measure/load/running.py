@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import incomplete
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.load import figures
 from lambent_lab.measure.load.calls import InLab
 from lambent_lab.measure.load.loops import Load, Run
@@ -101,25 +101,17 @@ def run(
         beginning.machine["function_python"] = None  # it runs elsewhere
     watch = _Watch(progress or Silence())
     going = watch.run = Run(test.load, call, on_done=watch.hear)
-    interrupted, error = False, None
-    try:
+    ending = Ending()
+    with ending.noted():
         watch.progress.begin(test.load.duration_s)
         going.run()
-    except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
-        interrupted = True
-    except LabError as trouble:
-        error = str(trouble)
     if watch.hopeless is not None:
-        error = f"Given up: the first {watch.counts['failed']} invocations failed: {watch.hopeless}."
+        ending.error = f"Given up: the first {watch.counts['failed']} invocations failed: {watch.hopeless}."
     held = box()  # it can be asked only while there are environments
-    try:
+    with ending.noted():  # what was measured is worth more than impatience
         if isinstance(call, InLab):
             call.end(going.log.spans)
-    except (KeyboardInterrupt, SystemExit):  # what was measured is worth more than impatience
-        interrupted = True
-    except LabError as trouble:
-        error = error or str(trouble)
-    head = header.finish(beginning, interrupted=interrupted, error=error, box=held)
+    head = header.finish(beginning, ending, box=held)
     return content(test, section_of(test, going), head)
 
 

@@ -19,7 +19,7 @@ class Caller(LambdaUser):
     event = _PLAN["event"]
     region = _PLAN["region"]
     endpoint_url = _PLAN["endpoint_url"]
-    timeout_s = _PLAN["timeout_s"]
+    timeout_s = _PLAN["wait_s"]
     wait_time = constant(_PLAN["pause_s"])
 
     @task

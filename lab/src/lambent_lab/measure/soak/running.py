@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.accounting import SpanCounter
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.late import MOST, add_late
 from lambent_lab.measure.load.latency import Latencies
 from lambent_lab.measure.remarks import with_next_step
@@ -209,14 +210,10 @@ def run(
     beginning = header.begin("soak", soak.command, soak.python)
     before = None if earlier is None else cast("SoakSection", earlier.get("soak"))
     study = Study(soak, functions, progress or Silence(), earlier=before)
-    interrupted, error = False, None
-    try:
+    ending = Ending()
+    with ending.noted():
         study.measure()
-    except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
-        interrupted = True
-    except LabError as trouble:
-        error = str(trouble)
     box = study.box or (None if earlier is None else earlier["box"])
-    head = header.finish(beginning, interrupted=interrupted, error=error, box=box)
+    head = header.finish(beginning, ending, box=box)
     results = summarize(soak, study, head)
     return results if earlier is None else header.gone_on(results, earlier)

@@ -25,6 +25,7 @@ from lambent_lab.measure.summary import figure
 from lambent_lab.measure.testers import timing
 from lambent_lab.measure.testers.performance_report import number
 from lambent_lab.measure.testers.timing import at_least
+from lambent_lab.report.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,8 @@ def render(result: dict[str, Any]) -> str:
     baseline, traced = result["baseline"], result["traced"]
     lines = [
         "sum(range(1000)), untraced and traced in interleaved pairs",
-        f"{result['n']} processes, {result['pairs_per_process']} pairs in each, {result['spans']} spans",
+        f"{plural(result['n'], 'process', 'processes')}, {result['pairs_per_process']} pairs in each, "
+        f"{result['spans']} spans",
         "",
         f"{'':10}{'median (99% interval)':38}average",
         f"{'untraced':10}{_figure(baseline):38}{number(result['baseline_average_ms'], ' ms', '')}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
+from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.remarks import with_next_step
 from lambent_lab.measure.runner import box_info, broken
 from lambent_lab.measure.sampler import empty_sample, fill
@@ -143,12 +144,8 @@ def run(tune: Tune, functions: Mapping[int, FunctionLike], progress: TuneProgres
     if tune.target.kind != "lab":
         beginning.machine["function_python"] = None  # it runs elsewhere
     going = _Run(tune, functions, progress or Silence())
-    interrupted, error = False, None
-    try:
+    ending = Ending()
+    with ending.noted():
         going.measure()
-    except (KeyboardInterrupt, SystemExit):  # SystemExit: the process was told to end
-        interrupted = True
-    except LabError as trouble:
-        error = str(trouble)
-    head = header.finish(beginning, interrupted=interrupted, error=error, box=going.box)
+    head = header.finish(beginning, ending, box=going.box)
     return summarize(tune, going.samples, head)

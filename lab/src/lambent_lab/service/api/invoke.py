@@ -1,6 +1,7 @@
 """Invoke: the short way from a request to an environment and back.
 
 Rules
+- An event (`InvocationType=Event`) is answered at once, with 202 and nothing in it, and run later.
 - The answer goes out when the function has given it. With `LogType=Tail` it waits for the end of the log.
 - A caller that goes away does not end the invocation.
 - An empty payload is `{}`. What is no JSON, or too large, does not reach the function.
@@ -12,6 +13,7 @@ import asyncio
 import base64
 import binascii
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -21,7 +23,7 @@ from lambent_lab.http import Later, Response
 from lambent_lab.service import names
 from lambent_lab.service.api import errors
 from lambent_lab.service.core import Call
-from lambent_lab.service.problems import ServiceError, invalid_parameter
+from lambent_lab.service.problems import ServiceError
 
 if TYPE_CHECKING:
     from lambent_lab.environment import Invocation
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from lambent_lab.service.core import Deployed
 
 MAX_PAYLOAD = 6_291_456
+MAX_EVENT = 1_048_576
 MAX_CONTEXT = 3583
 
 _NO_JSON = ("image/", "audio/", "video/", "multipart/", "text/html", "text/xml", "application/xml")
@@ -47,9 +50,7 @@ def invoke(desk: Desk, name: str, request: Request) -> Response | Later:
             "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
         )
     if kind == "Event":
-        raise invalid_parameter(
-            "The lab does not queue asynchronous invocations yet: use the InvocationType RequestResponse."
-        )
+        return _queue(desk, deployed, call)
     tail = wants_tail(headers.get("x-amz-log-type"))
     version = desk.core.choose(deployed, call.qualifier)
     if kind == "DryRun":
@@ -83,6 +84,20 @@ def invoke(desk: Desk, name: str, request: Request) -> Response | Later:
 
     desk.core.fleet.begin(run())
     return later
+
+
+def _queue(desk: Desk, deployed: Deployed, call: Call) -> Response:
+    """Take an event, to be run later. Only what runs at once has a client context."""
+    if len(call.payload) > MAX_EVENT:
+        raise too_large(MAX_EVENT)
+    deployed.record.version(call.qualifier)  # raises where there is none
+    desk.core.events.put(deployed, replace(call, client_context=None))
+    fields = [
+        ("X-Amzn-RequestId", call.request_id or ""),
+        ("X-Amzn-Remapped-Content-Length", "0"),
+        ("X-Amzn-Trace-Id", call.trace_header or ""),
+    ]
+    return Response(202, b"", tuple(fields))
 
 
 def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
@@ -163,10 +178,10 @@ def log_tail(invocation: Invocation) -> str:
     return base64.b64encode(invocation.tail).decode()
 
 
-def too_large() -> ServiceError:
+def too_large(limit: int = MAX_PAYLOAD) -> ServiceError:
     """Return the refusal of a payload over the limit."""
     return ServiceError(
         "RequestTooLargeException",
         413,
-        f"Request must be smaller than {MAX_PAYLOAD} bytes for the InvokeFunction operation",
+        f"Request must be smaller than {limit} bytes for the InvokeFunction operation",
     )

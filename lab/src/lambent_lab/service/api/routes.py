@@ -30,12 +30,13 @@ class Route:
 
 FUNCTIONS = "/2015-03-31/functions"
 _ONE = f"{FUNCTIONS}/{{FunctionName}}"
+_EVENTS = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 
 ROUTES = (
     Route(
         "Invoke", "POST", f"{_ONE}/invocations", 200,
-        "RequestResponse and DryRun; LogType, ClientContext, Qualifier, TenantId (environments are shared by "
-        "tenants), the trace header",
+        "RequestResponse, Event and DryRun; LogType, ClientContext, Qualifier, TenantId (environments are "
+        "shared by tenants), the trace header",
     ),
     Route(
         "InvokeWithResponseStream", "POST",
@@ -65,6 +66,14 @@ ROUTES = (
     ),
     Route("GetFunctionConcurrency", "GET", "/2019-09-30/functions/{FunctionName}/concurrency", 200),
     Route("DeleteFunctionConcurrency", "DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", 204),
+    Route(
+        "PutFunctionEventInvokeConfig", "PUT", _EVENTS, 200,
+        "what becomes of events that fail; destinations that are functions of the lab get their records",
+    ),
+    Route("UpdateFunctionEventInvokeConfig", "POST", _EVENTS, 200),
+    Route("GetFunctionEventInvokeConfig", "GET", _EVENTS, 200),
+    Route("DeleteFunctionEventInvokeConfig", "DELETE", _EVENTS, 204),
+    Route("ListFunctionEventInvokeConfigs", "GET", f"{_EVENTS}/list", 200, "Marker, MaxItems"),
     Route(
         "PutProvisionedConcurrencyConfig", "PUT",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", 202,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
+from lambent_lab.service.policy import MAX_AGE_S, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,8 +21,8 @@ class Definition:
     """One function.
 
     `options` are arguments of FunctionSpec, `about` what only AWS's API tells; `alias` is published with the
-    first version. `source` is code that stands in the file itself, in place of a path. `other_name` invokes
-    it as well: a template's logical id.
+    first version. `policy` says what becomes of asynchronous events. `source` is code that stands in the file
+    itself, in place of a path. `other_name` invokes it as well: a template's logical id.
     """
 
     options: Mapping[str, Any]
@@ -29,6 +30,7 @@ class Definition:
     reserved: int | None = None
     provisioned: int | None = None
     alias: str | None = None
+    policy: Policy | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     other_name: str | None = None
@@ -111,6 +113,17 @@ def number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{where} must be a number, not {shown(value)}.")
     return float(value)
+
+
+def policy(retries: object, max_age: object, on_success: object, on_failure: object, at: str) -> Policy:
+    """Return what becomes of events. Raises UsageError for numbers that AWS does not take."""
+    ranges = (("retries", retries, 0, 2), ("maximum age", max_age, 60, MAX_AGE_S))
+    counts = [None if given is None else integer(given, f"{at}, the {what},") for what, given, _, _ in ranges]
+    for count, (what, _, low, high) in zip(counts, ranges, strict=True):
+        if count is not None and not low <= count <= high:
+            raise UsageError(f"{at}: the {what} cannot be {count}: choose {low} to {high}.")
+    arns = [None if arn is None else text(arn, at) or None for arn in (on_success, on_failure)]
+    return Policy(retries=counts[0], max_age_s=counts[1], on_success=arns[0], on_failure=arns[1])
 
 
 def flag(value: object, where: str) -> bool:

@@ -49,12 +49,17 @@ KEYS: Mapping[str, tuple[str | None, str, str]] = {
     "concurrency": (
         None, "table", "`reserved`: how many invocations at once; `provisioned`: environments started ahead.",
     ),
+    "events": (
+        None, "table", "What becomes of asynchronous events: `retries` (0 to 2), `max_age` (60 to 21600 "
+        "seconds), `on_success` and `on_failure` (ARNs of functions).",
+    ),
     "tags": (None, "variables", "The function's tags."),
 }  # fmt: skip
 """Every key of a function: the FunctionSpec's field it sets, its kind, and what it means."""
 
 _TOP = ("functions", "defaults", "layers")
 _CONCURRENCY = ("reserved", "provisioned")
+_EVENTS = ("retries", "max_age", "on_success", "on_failure")
 
 
 def parse(document: object, base: Path, where: str = "the file") -> Configuration:
@@ -90,9 +95,9 @@ def _check_keys(found: Mapping[str, Any], where: str) -> None:
 
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a function's keys over the defaults; tables (env, tags, concurrency) are joined."""
+    """Return a function's keys over the defaults; tables (env, tags, …) are joined."""
     merged = {**defaults, **own}
-    for key in ("env", "tags", "concurrency"):
+    for key in ("env", "tags", "concurrency", "events"):
         if isinstance(defaults.get(key), dict) and isinstance(own.get(key), dict):
             merged[key] = {**defaults[key], **own[key]}
     return merged
@@ -112,9 +117,14 @@ def _function(
         parsed = _read(kind, value, f"{at}.{key}", base, layers)
         (options if field else rest)[field or key] = parsed
     concurrency = rest.get("concurrency", {})
-    for key in concurrency:
-        if key not in _CONCURRENCY:
-            raise read.unknown(key, _CONCURRENCY, f"{at}.concurrency")
+    for table, known in (("concurrency", _CONCURRENCY), ("events", _EVENTS)):
+        for key in rest.get(table, {}):
+            if key not in known:
+                raise read.unknown(key, known, f"{at}.{table}")
+    policy = None
+    if "events" in rest:
+        retries, max_age, on_success, on_failure = (rest["events"].get(key) for key in _EVENTS)
+        policy = read.policy(retries, max_age, on_success, on_failure, f"{at}.events")
     counts = {key: _count(concurrency.get(key), f"{at}.concurrency.{key}") for key in _CONCURRENCY}
     about: dict[str, Any] = {}
     if "description" in rest:
@@ -134,6 +144,7 @@ def _function(
         reserved=counts["reserved"],
         provisioned=counts["provisioned"],
         alias=alias,
+        policy=policy,
         tags=rest.get("tags", {}),
     )
 

@@ -1,8 +1,8 @@
 """The functions of a SAM or CloudFormation template.
 
 Rules
-- AWS::Serverless::Function with its Globals, AWS::Lambda::Function, and the layers of both kinds. Everything
-  else is looked at where a function refers to it.
+- AWS::Serverless::Function with its Globals, AWS::Lambda::Function, the layers of both kinds, and
+  AWS::Lambda::EventInvokeConfig. Everything else is looked at where a function refers to it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
 - Code is a local path, or stands in the template. S3 and images are errors.
 - Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over, as are a Role and a
@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,15 @@ from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
 from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
+from lambent_lab.service.problems import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lambent_lab.service.policy import Policy
+
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
+EVENTS = "AWS::Lambda::EventInvokeConfig"
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 
 _ABOUT = ("Architectures", "SnapStart")
@@ -48,6 +53,7 @@ def parse(
     resources = read.table(document.get("Resources"), "Resources")
     found_layers = dict(layers or {})
     functions: list[tuple[str, Mapping[str, Any]]] = []
+    policies: dict[str, Policy] = {}
     for logical, resource in resources.items():
         kind = read.table(resource, f"Resources.{logical}").get("Type")
         at = f"Resources.{logical}.Properties"
@@ -59,13 +65,18 @@ def parse(
                 found_layers[resolver.arn_of(logical, at)] = _path(content, base)
         elif kind in FUNCTIONS:
             functions.append((logical, resource))
+        elif kind == EVENTS:
+            given = read.table(resource.get("Properties"), at)
+            whose = read.text(resolver.resolve(given.get("FunctionName"), at), f"{at}.FunctionName")
+            policies[_name_in(whose)] = _policy(resolver, given, at)
     shared = read.table(read.table(document.get("Globals"), "Globals").get("Function"), "Globals.Function")
     definitions = [
         _function(logical, resource, shared, resolver, base, found_layers) for logical, resource in functions
     ]
     if not definitions:
         raise UsageError(f"The template has no function: {' or '.join(FUNCTIONS)}.")
-    return Configuration(definitions=tuple(definitions), layers=found_layers)
+    told = (replace(one, policy=policies.get(one.name, one.policy)) for one in definitions)
+    return Configuration(definitions=tuple(told), layers=found_layers)
 
 
 def _function(
@@ -132,10 +143,41 @@ def _function(
         reserved=None if reserved is None else read.integer(reserved, f"{at}.ReservedConcurrentExecutions"),
         provisioned=None if ahead is None else read.integer(ahead, f"{at}.ProvisionedConcurrencyConfig"),
         alias=alias,
+        policy=_policy(resolver, properties["EventInvokeConfig"], f"{at}.EventInvokeConfig")
+        if serverless and "EventInvokeConfig" in properties
+        else None,
         tags=_tags(value("Tags"), f"{at}.Tags"),
         source=source,
         other_name=None if logical == name else logical,
     )
+
+
+def _policy(resolver: Resolver, given: object, at: str) -> Policy:
+    """Return what becomes of events. A destination that is not known before a deployment is left out."""
+    if isinstance(given, dict) and _is_call(given):
+        given = resolver.resolve(given, at)
+    properties = read.table(None if given is NOTHING else given, at)
+
+    def number(key: str) -> object:
+        found = resolver.resolve(properties[key], f"{at}.{key}") if key in properties else None
+        return None if found is NOTHING else found
+
+    arns: dict[str, object] = {}
+    for key in ("OnSuccess", "OnFailure"):
+        with suppress(UsageError):
+            config = read.table(properties.get("DestinationConfig"), at)
+            arn = resolver.resolve(read.table(config.get(key), at).get("Destination"), at)
+            arns[key] = arn if isinstance(arn, str) else None
+    ages = number("MaximumRetryAttempts"), number("MaximumEventAgeInSeconds")
+    return read.policy(*ages, arns.get("OnSuccess"), arns.get("OnFailure"), at)
+
+
+def _name_in(text: str) -> str:
+    """Return a function's name, which may be given as its ARN."""
+    try:
+        return names.parse(text).name
+    except ServiceError:
+        return text
 
 
 def _told(value: Callable[[str], Any]) -> dict[str, str]:

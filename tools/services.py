@@ -1,0 +1,97 @@
+"""The pages of the Lambda service: AWS's API as the lab has it, and the files that name functions."""
+
+from __future__ import annotations
+
+from tools.markdown import NOTE, rules
+
+from lambent_lab.service import catalog, core, events, fleet, pool, serving
+from lambent_lab.service.api import invoke, model, routes, settings, streaming
+from lambent_lab.service.files import intrinsics, loading, own, sam
+
+
+def service() -> str:
+    """Return the page of AWS's API as the lab has it."""
+    ours = {route.operation for route in routes.ROUTES}
+    rows = [
+        f"| {route.operation} | `{route.method} {route.path}` | {route.status} | {route.scope} |"
+        for route in routes.ROUTES
+    ]
+    missing = [name for name in sorted(model.load()["operations"]) if name not in ours]
+    return "\n".join(
+        [
+            "# AWS's Lambda API in the lab",
+            "",
+            NOTE,
+            "",
+            "`lambent serve` and `Lab.serve` answer these operations, to boto3 and the aws CLI as they are.",
+            "Everything is in one account, `123456789012`, in `us-east-1`.",
+            "",
+            *rules(serving),
+            "",
+            "| operation | request | status | what the lab does of it |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## Invocations",
+            "",
+            *rules(invoke),
+            "",
+            "## Asynchronous invocation",
+            "",
+            *rules(events),
+            "",
+            "## Response streams",
+            "",
+            *rules(streaming),
+            "",
+            "## Versions and aliases",
+            "",
+            *rules(catalog),
+            "",
+            "## Concurrency",
+            "",
+            *rules(core),
+            "",
+            *rules(fleet),
+            *rules(pool),
+            "",
+            "## Parameters of functions",
+            "",
+            *rules(settings),
+            "",
+            "## What the lab does not have",
+            "",
+            ", ".join(f"`{name}`" for name in missing) + ".",
+            "",
+        ]
+    )
+
+
+def files() -> str:
+    """Return the page of the files that `lambent serve` reads."""
+    rows = [f"| `{key}` | {kind} | {meaning} |" for key, (_, kind, meaning) in own.KEYS.items()]
+    return "\n".join(
+        [
+            "# Files of functions",
+            "",
+            NOTE,
+            "",
+            "`lambent serve` reads the file it is given, or the first of these in the current folder:",
+            f"{', '.join(f'`{name}`' for name in loading.NAMES)}.",
+            "",
+            "## The lab's own",
+            "",
+            *rules(own),
+            "",
+            "| key of a function | kind | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "## SAM and CloudFormation templates",
+            "",
+            *rules(sam),
+            "",
+            *rules(intrinsics),
+            "",
+        ]
+    )
