@@ -641,7 +641,9 @@ def test_threads_at_once_lose_no_start_and_no_end(tmp_path: Path) -> None:
     for attempt in range(6):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        assert run(AT_ONCE, folder, LAMBENT_RECORDER_BYTES=str(16 * SIZE)).returncode == 0
+        # What half of the queue holds would leave meanwhile, and the ring.
+        room = {"LAMBENT_RECORDER_BYTES": str(16 * SIZE), "LAMBDA_SPAN_PROCESSOR_QUEUE_SIZE": "10000"}
+        assert run(AT_ONCE, folder, **room).returncode == 0
         (path,) = folder.iterdir()
         leftover = recovery.claim(str(path))
         assert leftover is not None
