@@ -7,7 +7,7 @@ threads, so a fork may well come between.
 
 from __future__ import annotations
 
-from _frozen_importlib import _module_locks  # type: ignore[attr-defined]  # where it keeps them; no public name
+import _frozen_importlib
 from _thread import get_ident
 from sys import modules
 
@@ -17,9 +17,11 @@ __all__ = ["free_imports"]
 def free_imports() -> None:
     """Forget the imports of threads that are not here: who wants such a module begins anew."""
     me = get_ident()
-    for name, reference in list(_module_locks.items()):
+    # No public name: a Python that keeps them elsewhere is left as it is.
+    locks = getattr(_frozen_importlib, "_module_locks", {})
+    for name, reference in list(locks.items()):
         lock = reference()
-        if lock is not None and lock.owner not in (None, me):
-            _module_locks.pop(name, None)
+        if getattr(lock, "owner", None) not in (None, me):
+            locks.pop(name, None)
             if getattr(getattr(modules.get(name), "__spec__", None), "_initializing", False):
                 modules.pop(name, None)
