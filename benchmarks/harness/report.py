@@ -107,14 +107,13 @@ def budgets(content: dict[str, Any]) -> list[str]:
         got = f"{number(estimate['median'], measure['digits'])} {measure['unit']}" if estimate else DASH
         lines.append(
             f"{measure['title']:<62} {limit:>10} {got:>12}   {budget_verdict(measure['budget'], estimate)}"
-            f"{_amended(measure)}"
         )
     size = content["size"]
     if OURS in content["peers"]:
         got_kb = content["peers"][OURS]["zipped_bytes"] / 1000
         limit_kb = f"≤ {size['budget']:g} {size['unit']}"
         met = "met" if got_kb <= size["budget"] else "NOT met"
-        lines.append(f"{size['title']:<62} {limit_kb:>10} {got_kb:>9.1f} kB   {met}{_amended(size)}")
+        lines.append(f"{size['title']:<62} {limit_kb:>10} {got_kb:>9.1f} kB   {met}")
     return lines
 
 
@@ -138,7 +137,7 @@ def markdown(content: dict[str, Any]) -> str:
         if measure["table"]:
             rows = [_row(content, measure["name"], name) for name in names]
             cells = [_cell(measure, row) for row in rows]
-            cells.insert(1, _budget_cell(measure, rows[0]))
+            cells.insert(1, _budget_cell(measure["budget"], rows[0]))
             lines.append(f"| {measure['title']}, {measure['unit']} | " + " | ".join(cells) + " |")
     sizes = []
     for name in names:
@@ -146,7 +145,7 @@ def markdown(content: dict[str, Any]) -> str:
         sizes.append(f"{amount} ({content['peers'][name]['distributions']})")
     size = content["size"]
     fits = "met" if content["peers"][names[0]]["zipped_bytes"] / 1000 <= size["budget"] else "NOT met"
-    sizes.insert(1, f"\u2264 {size['budget']:g}: {fits}{_amended(size)}" if names[0] == OURS else DASH)
+    sizes.insert(1, f"\u2264 {size['budget']:g}: {fits}" if names[0] == OURS else DASH)
     lines.append(f"| {content['size']['title']} (how many), kB | " + " | ".join(sizes) + " |")
     machine = content["machine"]
     lines += [
@@ -168,17 +167,12 @@ def _cell(measure: dict[str, Any], row: dict[str, Any] | None) -> str:
     return f"{text} ({TIMES}{number(row['ratio']['median'], 1)})" if row["ratio"] else text
 
 
-def _budget_cell(measure: dict[str, Any], row: dict[str, Any] | None) -> str:
-    """The limit and whether lambent's value is within it; of an amended one also what it was."""
-    budget = measure["budget"]
+def _budget_cell(budget: float | None, row: dict[str, Any] | None) -> str:
+    """The limit and whether lambent's value is within it."""
     if budget is None or row is None or row["peer"] != OURS:
         return DASH
     said = "absent" if row["left_out"] else budget_verdict(budget, row["estimate"])
-    return f"\u2264 {budget:g}: {said.partition(',')[0]}{_amended(measure)}"
-
-
-def _amended(measure: dict[str, Any]) -> str:
-    return "" if measure.get("designed") is None else f" (designed: {measure['designed']:g})"
+    return f"\u2264 {budget:g}: {said.partition(',')[0]}"
 
 
 def _row(content: dict[str, Any], measure: str, peer: str) -> dict[str, Any] | None:

@@ -147,19 +147,12 @@ def document(  # everything that a reader of the file needs, named
                 "probe": measure.probe,
                 "marginal": measure.marginal,
                 "budget": measure.budget,
-                "designed": measure.designed,
                 "digits": measure.digits,
                 "table": measure.table,
             }
             for measure in plan.measures
         ],
-        "size": {
-            "name": SIZE.name,
-            "title": SIZE.title,
-            "unit": SIZE.unit,
-            "budget": SIZE.budget,
-            "designed": SIZE.designed,
-        },
+        "size": {"name": SIZE.name, "title": SIZE.title, "unit": SIZE.unit, "budget": SIZE.budget},
         "summary": rows,
         "samples": samples,
     }

@@ -176,14 +176,6 @@ def test_the_table_has_a_column_for_each_tool_with_lambent_first(tmp_path: Path)
     )
 
 
-def test_an_amended_budget_says_what_it_was(tmp_path: Path) -> None:
-    samples = [sample(0, "none", 0.0), sample(0, "lambent", 2.0)]
-    found = content(tmp_path, samples, ("none", "lambent"))
-    found["measures"][0]["designed"] = 1.5
-    assert "\u2264 2.5: met (designed: 1.5)" in report.markdown(found)
-    assert "met (designed: 1.5)" in report.terminal(found)
-
-
 def test_a_tool_whose_spans_got_lost_has_a_dash_in_the_table(tmp_path: Path) -> None:
     bad = sample(0, "heavy", 60.0, valid=False, reason="4 of 5 spans arrived")
     samples = [sample(0, "none", 0.0), sample(0, "lambent", 2.0), bad]
