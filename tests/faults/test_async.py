@@ -21,6 +21,12 @@ import os, sys, threading, time
 import lambent
 tracer = lambent.init()
 """
+SILENT = """
+from lambent.delivery import runtime
+runtime.tell = lambda told: None
+"""
+"""A runtime client that does not say when it is done, as one that is not known."""
+
 HANDLER = """
 @tracer.handler
 def handler(event, context):
@@ -29,6 +35,11 @@ def handler(event, context):
     lambent.current_span().set_attribute("case", "x")
     return {"mode": tracer.delivery.mode, "alive": tracer.delivery._extension is not None}
 """
+
+
+@pytest.fixture(params=["", SILENT], ids=["telling", "silent"])
+def head(request: pytest.FixtureRequest) -> str:
+    return f"{request.param}{HEAD}"
 
 
 @pytest.fixture
@@ -63,9 +74,9 @@ def said(invocations: list[Invocation]) -> list[str]:
     return [line for each in invocations for line in each.log if line.startswith("lambent: ")]
 
 
-async def test_the_export_comes_after_the_response(tmp_path: Path) -> None:
+async def test_the_export_comes_after_the_response(head: str, tmp_path: Path) -> None:
     with Collector("slow") as collector:
-        _, second = await run(spec(tmp_path, HEAD + HANDLER, collector))
+        _, second = await run(spec(tmp_path, head + HANDLER, collector))
         assert second.payload == b'{"mode": "async", "alive": true}'
         assert second.response_ms is not None
         # The collector takes 100 ms: they are in the duration, and not in the response's time.
@@ -74,21 +85,21 @@ async def test_the_export_comes_after_the_response(tmp_path: Path) -> None:
 
 
 async def test_a_handler_that_is_not_decorated_does_not_hold_up_the_environment(
-    tmp_path: Path, collector: Collector
+    head: str, tmp_path: Path, collector: Collector
 ) -> None:
     code = """
 def handler(event, context):
     with tracer.trace("work", attributes={"case": "x"}):
         return "plain"
 """
-    invocations = await run(spec(tmp_path, HEAD + code, collector), 3)
+    invocations = await run(spec(tmp_path, head + code, collector), 3)
     assert [each.payload for each in invocations] == [b'"plain"'] * 3
     assert max(each.duration_ms for each in invocations) < 10_000  # of 20 s
     assert len(collector.spans("x")) == 3
 
 
 async def test_an_invocation_that_is_never_ended_does_not_hold_up_the_environment(
-    tmp_path: Path, collector: Collector
+    head: str, tmp_path: Path, collector: Collector
 ) -> None:
     code = """
 kept = []
@@ -99,13 +110,59 @@ def handler(event, context):
     tracer.start_span("work", attributes={"case": "x"}).end()
     return "left open"
 """
-    invocations = await run(spec(tmp_path, HEAD + code, collector), 3)
+    invocations = await run(spec(tmp_path, head + code, collector), 3)
     assert [each.payload for each in invocations] == [b'"left open"'] * 3
     assert max(each.duration_ms for each in invocations) < 10_000
     assert len(collector.spans("x")) == 3
 
 
-async def test_several_invocations_in_one(tmp_path: Path, collector: Collector) -> None:
+async def test_the_thread_sleeps_while_the_function_runs(tmp_path: Path, collector: Collector) -> None:
+    code = """
+from pathlib import Path
+def switches():
+    # How often each thread has gone to sleep: the last one but the watchdog is the extension's.
+    tasks = sorted(Path("/proc/self/task").iterdir(), key=lambda task: int(task.name))
+    return [int(line.split()[1]) for line in (tasks[1] / "status").read_text().splitlines()
+            if line.startswith("voluntary")][0]
+def handler(event, context):
+    before = switches()
+    with tracer.invocation(event, context, attributes={"case": "x"}):
+        time.sleep(0.1)
+    return switches() - before
+"""
+    settings = {"LAMBENT_WATCHDOG": "off"}
+    invocations = await run(spec(tmp_path, HEAD + code, collector, **settings), 4)
+    # The first event is read when it comes: nobody knows yet that the runtime client will say when it is done.
+    assert [each.payload for each in invocations][1:] == [b"0"] * 3
+    assert len(collector.spans("x")) == 4
+
+
+async def test_a_runtime_client_that_says_nothing_any_more_is_looked_at(
+    tmp_path: Path, collector: Collector
+) -> None:
+    code = """
+from awslambdaric import lambda_runtime_client as client
+from lambent.delivery import extension
+extension._SILENCE_S = 0.05
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    if count == 2:
+        for each in vars(client).values():
+            if hasattr(each, "wait_next_invocation"):
+                said = each.wait_next_invocation
+                each.wait_next_invocation = getattr(said, "__wrapped__", said)
+    tracer.start_span("work", attributes={"case": "x"}).end()
+    return count
+"""
+    invocations = await run(spec(tmp_path, HEAD + code, collector), 4)
+    assert [each.payload for each in invocations] == [b"1", b"2", b"3", b"4"]
+    assert max(each.duration_ms for each in invocations) < 10_000  # of 20 s
+    assert len(collector.spans("x")) == 4
+
+
+async def test_several_invocations_in_one(head: str, tmp_path: Path, collector: Collector) -> None:
     code = """
 def handler(event, context):
     for number in range(3):
@@ -116,7 +173,7 @@ def handler(event, context):
         pass
     return "done"
 """
-    invocations = await run(spec(tmp_path, HEAD + code, collector))
+    invocations = await run(spec(tmp_path, head + code, collector))
     assert [each.payload for each in invocations] == [b'"done"'] * 2
     assert len(collector.spans("x")) == 8
 
@@ -169,8 +226,20 @@ def inner(event, context):
     assert len(collector.spans("x")) == 2
 
 
-@pytest.mark.parametrize("where", ["extension.where", "Extension._export", "Extension._serve"])
-async def test_a_failure_of_the_thread_is_survived(where: str, tmp_path: Path, collector: Collector) -> None:
+@pytest.mark.parametrize(
+    ("where", "before"),
+    [
+        ("Extension._slept", ""),
+        ("Extension._event", ""),
+        ("Extension._export", ""),
+        ("Extension._serve", ""),
+        ("extension.where", SILENT),
+        ("Extension._serve", SILENT),
+    ],
+)
+async def test_a_failure_of_the_thread_is_survived(
+    where: str, before: str, tmp_path: Path, collector: Collector
+) -> None:
     # Each of the thread's steps fails at its second time; nothing is lost, and nobody waits for the dead.
     code = f"""
 from lambent.delivery import extension
@@ -184,7 +253,7 @@ def failing(*arguments):
     return real(*arguments)
 {where} = failing
 """
-    invocations = await run(spec(tmp_path, HEAD + code + HANDLER, collector), 5)
+    invocations = await run(spec(tmp_path, before + HEAD + code + HANDLER, collector), 5)
     assert {each.status for each in invocations} == {"success"}
     assert invocations[-1].payload == b'{"mode": "async", "alive": false}'
     assert max(each.duration_ms for each in invocations) < 10_000

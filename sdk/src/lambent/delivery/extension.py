@@ -2,15 +2,17 @@
 
 One thread a process, shared by all tracers with this mode:
 
-    register --> ask --> event --> wait for the end --> export --> ask ...
+    register --> ask --> sleep until the invocation is over --> event --> export --> ask ...
 
 - `register` is sent by `init` itself, so that it comes before the runtime asks for its first event and
   registration closes; the thread reads the answer. `tracer.handler` waits for it.
-- An invocation ends by ringing a bell: two attributes and the release of a lock, no waiting.
-- The thread goes on when the runtime client is seen waiting for the next event (see `runtime`): it takes
-  neither the interpreter nor the CPU from a response that is still to be sent.
-- An invocation that never rings (a handler that is not decorated, an event that could not be read) ends when
-  the runtime client is seen waiting twice in a row.
+- The runtime client says itself when it is done with an invocation (see `runtime`), and that rings a bell. So
+  the thread takes neither the interpreter nor the CPU from a function, or from a response that is still to be
+  sent: it is not even woken when the invocation begins, and reads its event when it is over.
+- With a runtime client that never says anything, the event is read first, and an invocation's end rings the
+  bell: an addition and a system call, no waiting. The thread then goes on when the runtime client is seen
+  waiting for the next event, or, unknown, has had some time. An invocation that never rings (a handler that
+  is not decorated) ends when it is seen waiting twice in a row; so does one whose bell was taken away.
 - Shortly before the deadline the thread gives up waiting: it must not make a timeout of an answer.
 - Whatever fails, the thread asks for the next event: an extension that does not would hold up the
   environment. After a failure that is not an export's it does nothing else any more, and every later
@@ -20,11 +22,12 @@ One thread a process, shared by all tracers with this mode:
 from __future__ import annotations
 
 from _thread import allocate_lock, get_ident, start_new_thread
+from os import EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_read, eventfd_write
 from time import monotonic, sleep, time
 
 from lambent.delivery import sigterm
 from lambent.delivery.extension_api import ExtensionApi, RefusedError, deadline_of
-from lambent.delivery.runtime import BUSY, IDLE, where
+from lambent.delivery.runtime import BUSY, IDLE, tell, where
 from lambent.delivery.sync import SyncDelivery
 
 TYPE_CHECKING = False
@@ -39,9 +42,12 @@ _REGISTER_S = 1.0  # an answer on loopback; a second is far too long for one and
 _GRACE_S = 0.002  # for a response to leave, where nobody knows the runtime client
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 0.5
+_SILENCE_S = 1.0  # without a word of the runtime client; then it is looked at
 _ATTEMPTS = 3
 
 _current: Extension | None = None
+_bell = -1
+"""What the thread sleeps by, of the whole process: who rings must never meet a number that was closed."""
 
 
 class Extension:
@@ -53,9 +59,10 @@ class Extension:
         self.begun = 0
         self.ended = 0
         self.runtime_thread = get_ident()
+        self.told = False
+        """Whether the runtime client says when it waits for an event."""
+        self._over = self._delivered = 0  # invocations that it was done with; those that were seen to
         self._api = ExtensionApi(address)
-        self._bell = allocate_lock()
-        self._bell.acquire()
         self._settled = allocate_lock()
         self._settled.acquire()
         self._early = False
@@ -63,7 +70,11 @@ class Extension:
 
     def start(self) -> None:
         """Ask to be registered and start the thread. Raises OSError and RuntimeError."""
+        global _bell  # noqa: PLW0603  # see there
         self._api.register(NAME, ("INVOKE",))
+        if _bell < 0:
+            _bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        tell(self._hear)
         self.alive = True
         try:
             start_new_thread(self._run, ())
@@ -77,11 +88,19 @@ class Extension:
             self._settled.release()
 
     def ring(self) -> None:
-        """Wake the thread. Takes no lock; a bell that rings already is rung enough."""
-        try:
-            self._bell.release()
-        except RuntimeError:
-            return
+        """Wake the thread. Takes no lock and does not wait."""
+        if _bell >= 0:
+            eventfd_write(_bell, 1)
+
+    def _hear(self) -> None:
+        """Learn from the runtime client that it is about to wait for an event: it has sent its response."""
+        if self.alive:
+            sigterm.check()
+            self.runtime_thread = get_ident()
+            if self.told:
+                self._over += 1
+                self.ring()
+            self.told = True  # the first time nothing has gone before
 
     def export_early(self) -> None:
         """Have the thread export now, in the middle of an invocation."""
@@ -89,9 +108,13 @@ class Extension:
         self.ring()
 
     def abandon(self) -> None:
-        """In a forked child: the thread is the parent's."""
+        """In a forked child: the thread is the parent's, and so is the bell."""
+        global _bell  # see there
         self.alive = False
         self._api.close()
+        if _bell >= 0:
+            number, _bell = _bell, -1
+            close(number)
 
     # The thread.
 
@@ -125,16 +148,33 @@ class Extension:
     def _ask(self) -> None:
         # One that began and never ended (a generator left alone) must not be waited for again.
         self._seen = self.begun = self.ended
+        self._delivered = self._over
         self._api.ask()
         self._asked = True
 
     def _serve(self) -> None:
-        """Wait for one event, deliver what its invocation finishes, and ask for the next one."""
+        """Deliver what one invocation finishes, and ask for the next one."""
+        event = None if self.told else self._event()
+        told = self.told  # it may have been told for the first time before this event
+        if told:
+            self._wait_for_word()
+        if event is None:
+            event = self._event()
+        at = deadline_of(event)
+        deadline = None if at is None else monotonic() + at / 1000 - time()
+        if b'"SHUTDOWN"' in event:
+            deadline = None
+        elif not told:
+            self._wait_for_the_end(deadline)
+        self._export(deadline)
+        self._ask()
+
+    def _event(self) -> bytes:
+        """Wait for the event that was asked for."""
         for attempt in range(_ATTEMPTS):
             try:
-                sigterm.wait_for(self._api.fileno())
+                sigterm.wait_for((self._api.fileno(),))
                 event = self._api.event()
-                self._asked = False
                 break
             except OSError:
                 # The connection broke: the answer may be had on another one.
@@ -143,14 +183,29 @@ class Extension:
                 self._api.close()
                 sleep(0.01)
                 self._ask()
-        at = deadline_of(event)
-        deadline = None if at is None else monotonic() + at / 1000 - time()
-        if b'"SHUTDOWN"' in event:
-            deadline = None
-        else:
-            self._wait_for_the_end(deadline)
-        self._export(deadline)
-        self._ask()
+        self._asked = False
+        return event
+
+    def _slept(self, seconds: float) -> bool:
+        """Sleep until the bell rings; return whether it has not."""
+        if not sigterm.wait_for((_bell,), seconds):
+            return True
+        eventfd_read(_bell)
+        return False
+
+    def _wait_for_word(self) -> None:
+        """Sleep until the runtime client says that it is done, exporting early where that is asked for."""
+        idle = 0
+        while self._over == self._delivered:
+            if self._slept(_SILENCE_S):
+                # Its word must be missing twice where there is an invocation, and it waits for the next.
+                begun = sigterm.wait_for((self._api.fileno(),), 0)
+                idle = idle + 1 if begun and where(self.runtime_thread) == IDLE else 0
+                if idle == 2:
+                    return
+            if self._early:
+                self._early = False
+                self._export(None, early=True)
 
     def _wait_for_the_end(self, deadline: float | None) -> None:
         start = monotonic()
@@ -160,13 +215,13 @@ class Extension:
         while True:
             ended = self.ended != self._seen and self.begun <= self.ended
             if not ended:
-                if self._bell.acquire(timeout=look):
-                    idle = 0
-                else:
+                if self._slept(look):
                     look = min(_LONGEST_LOOK_S, look * 2)
                     idle = idle + 1 if where(self.runtime_thread) == IDLE else 0
                     if idle == 2:
                         return
+                else:
+                    idle = 0
             else:
                 state = where(self.runtime_thread)
                 if state == IDLE:
@@ -185,10 +240,12 @@ class Extension:
             if limit is not None and monotonic() > limit:
                 return
 
-    def _export(self, deadline: float | None) -> None:
+    def _export(self, deadline: float | None, *, early: bool = False) -> None:
         for delivery in list(self.deliveries):
             try:
-                if deadline is None:
+                if early:
+                    delivery.flush_in_time()
+                elif deadline is None:
                     delivery.flush(delivery.timeout)
                 else:
                     delivery.flush_before(deadline)
@@ -233,18 +290,17 @@ class ExtensionDelivery(SyncDelivery):
     def end(self, root: AnySpan, deadline: float | None) -> None:
         """Leave what the invocation has finished to the extension."""
         extension = self._extension
-        sigterm.check()
-        if extension is None:
+        if extension is None or not extension.alive:
+            sigterm.check()
+            self._extension = None
             super().end(root, deadline)
             return
         self.active.discard(root)
-        extension.runtime_thread = get_ident()
-        if extension.alive:
-            extension.ended += 1
+        extension.ended += 1
+        if not extension.told:
+            sigterm.check()
+            extension.runtime_thread = get_ident()
             extension.ring()
-        else:
-            self._extension = None
-            super().end(root, deadline)
 
     def half_full(self) -> None:
         """Have the extension export while the invocation goes on."""

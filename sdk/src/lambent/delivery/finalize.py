@@ -62,7 +62,7 @@ class FinalizeDelivery(SyncDelivery):
                 api.ask()
             finally:
                 self._settled.release()
-            sigterm.wait_for(api.fileno())
+            sigterm.wait_for((api.fileno(),))
             api.event()  # none comes: the wait is what tells Lambda that this extension is idle
         except Exception as error:  # noqa: BLE001  # as above
             _say(error)

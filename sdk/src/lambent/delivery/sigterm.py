@@ -23,7 +23,7 @@ from time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from lambent.delivery.sync import SyncDelivery
@@ -212,25 +212,26 @@ def _renew() -> None:
         close(pipe[1])
 
 
-def wait_for(socket: int) -> None:
-    """Wait until there is something to read from the socket, and look after SIGTERM meanwhile."""
-    if _pipe is None:
-        return
+def wait_for(numbers: Sequence[int], seconds: float | None = None) -> list[int]:
+    """Wait until there is something to read from one of the files, and look after SIGTERM meanwhile.
+
+    Returns those that have something, none after so many `seconds`.
+    """
     from select import POLLIN, poll
 
     waiting = poll()
-    waiting.register(socket, POLLIN)
-    waiting.register(_pipe[0], POLLIN)
+    for number in numbers if _pipe is None else (*numbers, _pipe[0]):
+        waiting.register(number, POLLIN)
     while True:
-        ready = [number for number, _ in waiting.poll()]
-        if _pipe[0] in ready and _SIGTERM in _read(_pipe[0]):
+        ready = [number for number, _ in waiting.poll(None if seconds is None else seconds * 1000)]
+        if _pipe is None or _pipe[0] not in ready:
+            return ready
+        if _SIGTERM in _read(_pipe[0]):
             landing = _start()
             if landing.acquire(timeout=BUDGET):
                 landing.release()
             _leave()
             _wake()
-        elif socket in ready:
-            return
 
 
 def _read(number: int) -> bytes:
