@@ -39,8 +39,8 @@ BUNDLES: dict[str, tuple[str, ...]] = {
     ),
     # A first invocation, wherever its spans go.
     "_first": (
-        "delivery.recorder", "delivery.watchdog", "delivery.lane",
-        "exporters", "exporters.choose", "wire", "wire.protobuf", "resource",
+        "delivery.recorder", "delivery.watchdog", "exporters", "delivery.lane",
+        "exporters.choose", "wire", "wire.protobuf", "resource",
     ),
     # OTLP over HTTP without TLS, to a collector beside the function.
     "_otlp": ("exporters._endpoint", "exporters._target", "exporters.otlp_http", "exporters._http"),

@@ -407,9 +407,9 @@ BREAKS: list[tuple[str, Callable[[pytest.MonkeyPatch, RecordingTracer], None]]] 
     ("clock", lambda patch, tracer: patch.setattr(tracer, "clock", boom)),
     ("ids", lambda patch, tracer: patch.setattr(tracer, "_ids", None)),
     ("invocation", lambda patch, tracer: patch.setattr(handler_module, "Invocation", boom)),
-    ("context", lambda patch, tracer: patch.setattr(handler_module, "_describe_context", boom)),
-    ("response", lambda patch, tracer: patch.setattr(handler_module.Invocation, "_read_response", boom)),
-    ("enter", lambda patch, tracer: patch.setattr(Span, "__enter__", boom)),
+    ("context", lambda patch, tracer: patch.setattr(handler_module, "_of_arn", None)),
+    ("response", lambda patch, tracer: patch.setattr(handler_module.UNKNOWN, "read_response", boom)),
+    ("begin", lambda patch, tracer: patch.setattr(tracer.delivery, "begin", boom)),
     ("exit", lambda patch, tracer: patch.setattr(Span, "__exit__", boom)),
     ("attributes", lambda patch, tracer: patch.setattr(Span, "_start_attributes", boom)),
 ]

@@ -12,7 +12,7 @@ from time import monotonic
 from lambent.config import trace_header
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.span import Span
-from lambent.triggers import Description, recognise
+from lambent.triggers import UNKNOWN, Description, recognise
 from lambent.wrapping import around
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, ParamSpec, Self, TypeVar
 
-    from lambent.limits import Attributes
     from lambent.tracer import Tracer
 
     P = ParamSpec("P")
@@ -82,39 +81,32 @@ class Invocation:
 
     _token: Token[Mapping[str, str]] | None = None
     _attached: Any = None
+    _carrier: Mapping[str, str] | None = None
+    _ends = True
+    _more: dict[str, Any] | None = None
+    """What the root span is started with besides."""
 
     def __init__(
-        self,
-        tracer: Tracer,
-        event: object,
-        context: object = None,
-        *,
-        name: str | None = None,
-        kind: object = None,
-        attributes: Attributes | None = None,
-        carrier: Mapping[str, str] | None = None,
-        parent: object = None,
-        end_on_exit: bool = True,
-        **more: Any,
+        self, tracer: Tracer, event: object, context: object, options: Mapping[str, Any] | None
     ) -> None:
         self._tracer = tracer
-        self._context = context
-        self._carrier = carrier
-        self._parent = parent
-        self._ends = end_on_exit
-        self._more = more
-        self._description: Description | None = None
-        left = _remaining(context)
-        self._deadline = None if left is None else monotonic() + left
+        self._description = UNKNOWN
         self._response: object = None
         self._has_response = False
+        left: float | None
+        try:
+            left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
+            # A mock's answer is no number, or none that could be, and nobody's deadline.
+            left = left / 1000 if isinstance(left, (int, float)) and -1e9 < left < 1e9 else None
+        except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
+            left = None
+        self._deadline = None if left is None else monotonic() + left
         try:
             if "lambent.otel" in modules:
                 self._attached = modules["lambent.otel"].runtime.enter()
-            recorder = tracer.recorder
-            if left and recorder is not None:
-                recorder.due = left
-            self._span = self._start(event, name, kind, attributes)
+            if left and tracer.recorder is not None:
+                tracer.recorder.due = left
+            self._span = self._start(event, context, options)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
             self._span = NonRecordingSpan(SpanContext(0, 0))
@@ -125,58 +117,75 @@ class Invocation:
         return self._span
 
     def _start(
-        self, event: object, name: str | None, kind: object, attributes: Attributes | None
+        self, event: object, context: object, options: Mapping[str, Any] | None
     ) -> Span | NonRecordingSpan:
         tracer = self._tracer
         config = tracer.config
+        if options is not None:
+            self._more = {**options}
+            self._carrier = self._more.pop("carrier", None)
         parent: SpanContext | None = None
         try:
-            description = recognise(event, self._context)
-            parent = self._origin(event, description)
+            self._description = description = recognise(event, context)
+            if description is not UNKNOWN or self._carrier or "xray-lambda" in config.propagators:
+                parent = self._origin(event, description)
         except Exception as error:  # noqa: BLE001  # whatever an event may hold, it is no reason to fail
             _say("event", f"an event could not be described ({type(error).__name__}: {error})")
-            description = Description("other")
-        self._description = description
+            self._description = description = UNKNOWN
         described: dict[str, object] = {
             "faas.trigger": description.trigger,
-            "faas.coldstart": _take_cold_start(config.initialization_type) if _cold else False,
+            "faas.coldstart": _cold and _take_cold_start(config.initialization_type),
         }
         function: object = config.function_name
         try:
-            function = _describe_context(described, self._context) or function
+            request_id = getattr(context, "aws_request_id", None)
+            if isinstance(request_id, str) and request_id:
+                described["faas.invocation_id"] = request_id
+            arn = getattr(context, "invoked_function_arn", None)
+            if isinstance(arn, str) and arn:
+                described.update(_of_arn.get(arn) or _read_arn(arn, context))
+            function = getattr(context, "function_name", None) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
-        if description.attributes:
+        if description is not UNKNOWN:
             described.update(description.attributes)
-        if description.source:
-            described["lambent.trigger"] = description.source
-            if description.origin:
-                described["lambent.trigger.origin"] = description.origin
-        if config.semconv and "http/dup" in config.semconv:
+            if description.source:
+                described["lambent.trigger"] = description.source
+                if description.origin:
+                    described["lambent.trigger.origin"] = description.origin
+        if parent is None or _goes_on_from(parent):
+            current = CURRENT.get()
+            # One that an earlier invocation has left current is no parent of this one.
+            parent = SpanContext(0, 0) if isinstance(current, Span) and current.end_time is not None else None
+        name = description.name or (function if isinstance(function, str) else "") or "invocation"
+        if self._more is None and not tracer.says_more:
+            return tracer.start_span(name, parent, description.kind, described)
+        return self._start_with(event, name, parent, described)
+
+    def _start_with(
+        self, event: object, name: str, parent: SpanContext | None, described: dict[str, object]
+    ) -> Span | NonRecordingSpan:
+        """Start the root span with what the options ask for, of the tracer and of this invocation."""
+        tracer, description, more = self._tracer, self._description, self._more or {}
+        config = tracer.config
+        if "http/dup" in config.semconv:
             _add_older_names(described)
         if config.capture in {"request", "both"}:
             from lambent.capture import payload
 
             described.update(payload(config, "request", event))
-        if attributes:
-            described.update(attributes)
-        if parent is None or _goes_on_from(parent):
-            current = CURRENT.get()
-            parent = None
-            if isinstance(current, Span) and current.end_time is not None:
-                parent = SpanContext(0, 0)  # left current by an earlier invocation: no parent of this one
-        above: object = parent if self._parent is None else self._parent
+        described.update(more.pop("attributes", None) or {})
+        above = more.pop("parent", None)
+        if above is None:
+            above = parent
         if config.upstream:
             from lambent.upstream import begin
 
             above = begin(tracer, description, above) or above
-        span = tracer.start_span(
-            name or description.name or (function if isinstance(function, str) else "") or "invocation",
-            above,
-            description.kind if kind is None else kind,
-            described,
-            **self._more,
-        )
+        name = more.pop("name", None) or name
+        kind = more.pop("kind", None)
+        self._ends = more.pop("end_on_exit", True)
+        span = tracer.start_span(name, above, description.kind if kind is None else kind, described, **more)
         if not self._ends and isinstance(span, Span):
             span._end_on_exit = False
             span._recorded = -1
@@ -209,7 +218,8 @@ class Invocation:
         if description.records:
             from lambent.batches import links
 
-            self._more["links"] = links(tracer, event, description, self._more.get("links"))
+            self._more = more = self._more or {}
+            more["links"] = links(tracer, event, description, more.get("links"))
         return parent
 
     def set_response(self, response: object) -> None:
@@ -218,21 +228,27 @@ class Invocation:
         self._has_response = True
 
     def __enter__(self) -> Self:
-        self._span.__enter__()
-        delivery = self._tracer.delivery
-        delivery.due = self._deadline
-        delivery.begin(self._span)
-        if self._deadline is not None:
+        span = self._span
+        if type(span) is Span and span._token is None:
+            span._token = CURRENT.set(span)  # as in `Span.__enter__`
+        else:
+            span.__enter__()
+        tracer = self._tracer
+        tracer.delivery.due = deadline = self._deadline
+        tracer.delivery.begin(span)
+        if deadline is not None:
             try:
-                watchdog = self._tracer.watchdog or self._tracer._guard()
+                watchdog = tracer.watchdog or tracer._guard()
                 if watchdog is not None:
-                    watchdog.arm(self._span, self._deadline)
+                    watchdog.arm(span, deadline)
             except Exception as error:  # noqa: BLE001  # the span is current by now, and has to be left again
                 _say("watchdog", f"a deadline is not watched ({type(error).__name__}: {error})")
         return self
 
     def __getattr__(self, name: str) -> Any:
         # The block's `as` name is used like a span: set_attribute and the others go there.
+        if "_span" not in self.__dict__:  # a copy that is being made
+            raise AttributeError(name)
         return getattr(self._span, name)
 
     def __exit__(
@@ -241,34 +257,35 @@ class Invocation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if exc is None and self._has_response:
+        tracer, span, description = self._tracer, self._span, self._description
+        delivery = tracer.delivery
+        if self._has_response and exc is None and (description.read_response is not None or tracer.says_more):
+            try:
                 self._read_response()
-        except Exception as error:  # noqa: BLE001  # the response is the user's object
-            _say("response", f"a response could not be read ({type(error).__name__}: {error})")
-        delivery = self._tracer.delivery
+            except Exception as error:  # noqa: BLE001  # the response is the user's object
+                _say("response", f"a response could not be read ({type(error).__name__}: {error})")
         try:
-            if self._description is not None and self._description.records:
+            if description.records:
                 from lambent.batches import finish
 
                 finish()
-            if self._tracer.watchdog is not None:
-                self._tracer.watchdog.disarm(self._span)
+            if tracer.watchdog is not None:
+                tracer.watchdog.disarm(span)
             if delivery.counter is not None:
-                self._span.set_attribute("lambent.spans", delivery.counter.take(self._span) + 1)
-            if delivery.untold and self._span.is_recording():
+                span.set_attribute("lambent.spans", delivery.counter.take(span) + 1)
+            if delivery.untold and span.is_recording():
                 delivery.untold = False
-                self._span.set_attributes(delivery.stats().attributes())
+                span.set_attributes(delivery.stats().attributes())
             if isinstance(exc, Exception):
-                self._span.set_attribute("error.type", type(exc).__qualname__)
-            self._span.__exit__(exc_type, exc, traceback)
+                span.set_attribute("error.type", type(exc).__qualname__)
+            span.__exit__(exc_type, exc, traceback)
             if self._token is not None:
                 from lambent.propagation.baggage import detach
 
                 detach(self._token)
             if "lambent.otel" in modules:  # after all that was attached since it was told of the beginning
                 modules["lambent.otel"].runtime.leave(self._attached)
-            delivery.end(self._span, self._deadline)
+            delivery.end(span, self._deadline)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("delivery", f"spans could not be delivered ({type(error).__name__}: {error})")
 
@@ -278,7 +295,7 @@ class Invocation:
             from lambent.capture import payload
 
             self._span.set_attributes(payload(config, "response", self._response))
-        read = self._description.read_response if self._description is not None else None
+        read = self._description.read_response
         outcome = read(self._response) if read is not None else None
         if not outcome:
             return
@@ -289,35 +306,15 @@ class Invocation:
             self._span.set_status(2)
 
 
-def _remaining(context: object) -> float | None:
-    """Return the seconds until Lambda ends this invocation, None where nobody says."""
-    try:
-        left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
-        # A mock's answer is no number, or none that could be, and nobody's deadline.
-        return left / 1000 if isinstance(left, (int, float)) and -1e9 < left < 1e9 else None
-    except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
-        return None
-
-
-def _describe_context(attributes: dict[str, object], context: object) -> object:
-    """Add what the context says of the invocation; return the name of the function."""
-    request_id = getattr(context, "aws_request_id", None)
-    if isinstance(request_id, str) and request_id:
-        attributes["faas.invocation_id"] = request_id
-    arn = getattr(context, "invoked_function_arn", None)
-    if isinstance(arn, str) and arn:
-        attributes.update(_of_arn.get(arn) or _read_arn(arn, getattr(context, "function_version", None)))
-    return getattr(context, "function_name", None)
-
-
 _of_arn: dict[str, dict[str, str]] = {}
 """What the last ARN says: it is nearly always the same one."""
 
 
-def _read_arn(arn: str, version: object) -> dict[str, str]:
+def _read_arn(arn: str, context: object) -> dict[str, str]:
     found = {"cloud.resource_id": arn}
     parts = arn.split(":")
     if len(parts) > 7:  # an alias, or a version: the resource is the version that runs
+        version = getattr(context, "function_version", None)
         named = [version] if isinstance(version, str) and version not in {"", "$LATEST"} else []
         found = {"cloud.resource_id": ":".join([*parts[:7], *named]), "aws.lambda.invoked_arn": arn}
     if len(parts) > 4 and parts[4]:
@@ -359,12 +356,16 @@ def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R
     """Return the handler with each of its calls an invocation of its own, unless they are already."""
     if getattr(function, "__dict__", {}).get("_lambent_tracer") is tracer:
         return function
+    options = root or None
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
         try:
-            event = args[0] if args else kwargs.get("event")
-            context = args[1] if len(args) > 1 else kwargs.get("context")
-            return Invocation(tracer, event, context, **root).__enter__()
+            if len(args) == 2:
+                event, context = args
+            else:
+                event = args[0] if args else kwargs.get("event")
+                context = args[1] if len(args) > 1 else kwargs.get("context")
+            return Invocation(tracer, event, context, options).__enter__()
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
             return None

@@ -7,16 +7,19 @@ another type is turned into text, a string is cut to the limit, and every loss i
 
 from __future__ import annotations
 
+from _operator import itemgetter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from lambent.span import NonRecordingSpan, Span
     from lambent.tracer import Tracer
 
     Attributes: TypeAlias = Mapping[str, object]
-    Shape: TypeAlias = tuple[str, int, list[str], int, int]
+    Values: TypeAlias = tuple[Any, ...]
+    Shape: TypeAlias = tuple[str, int, Callable[[dict[str, object]], Values], int, int]
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -201,8 +204,9 @@ def learn_names(attributes: Attributes) -> bool:
 def learn_shape(shapes: dict[str, Shape], span: Span | NonRecordingSpan, tracer: Tracer) -> None:
     """Remember, the second time, what spans of this name are started with: the next ones are quick then.
 
-    A shape is name, kind, the names of the attributes in their order, how many, and under which number the
-    flight recorder has noted these, to write the number only. A name that comes once may be made of a value.
+    A shape is name, kind, what picks the attributes' values (KeyError where one has another name), how many
+    they are, and under which number the flight recorder has noted their names, to write the number only. A
+    name that comes once may be made of a value.
     """
     if span._recorded < 0 or len(shapes) >= _MOST_SHAPES:
         return
@@ -219,7 +223,14 @@ def learn_shape(shapes: dict[str, Shape], span: Span | NonRecordingSpan, tracer:
         place = tracer.recorder.define(name, span._kind, names)  # type: ignore[union-attr]  # as above
         if not place:
             return
-    shapes[name] = name, span._kind, names, len(names), place  # type: ignore[union-attr]  # as above
+    shapes[name] = name, span._kind, _picking(names), len(names), place  # type: ignore[union-attr]  # as above
+
+
+def _picking(names: list[str]) -> Callable[[dict[str, object]], Values]:
+    if len(names) == 1:  # else it would be the value itself
+        (name,) = names
+        return lambda attributes: (attributes[name],)
+    return itemgetter(*names) if names else lambda _: ()
 
 
 def clean_attributes(

@@ -89,6 +89,8 @@ class Tracer:
         self.shapes = {} if self._sampler is None and self.plain_limits else NO_SHAPES
         self.recorder: Recorder | None = None
         self.watchdog: Watchdog | None = None
+        # Whether its invocations' spans say more than what is there without options.
+        self.says_more = config.upstream or config.semconv or config.capture != "none" or self.delivery.debug
         self._watches = bool(config.function_name and config.watchdog and not config.test_mode)
         if (config.function_name if config.recorder is None else config.recorder) and not config.test_mode:
             self.on_start = self._begin_recording  # a process that traces nothing needs no file
@@ -201,11 +203,14 @@ class Tracer:
         ):  # fmt: skip
             shape = shape or None  # something, so that from each condition it is one jump to here
         else:
-            known, number, names, count, place = shape
+            known, number, pick, count, place = shape
             # A copy, for another thread may change the original. No attribute has an empty name.
             plain = attributes.copy() if type(attributes) is dict else {} if attributes is None else {"": 0}
-            if kind == number and [*plain] == names:
-                values = [*plain.values()]
+            if kind == number and len(plain) == count:
+                try:
+                    values = pick(plain) if count else ()
+                except KeyError:  # as many, but others
+                    values = (None,)
                 for value in values:
                     if type(value) not in SCALARS:
                         break
@@ -361,7 +366,9 @@ class Tracer:
         """
         from lambent.handler import Invocation
 
-        return Invocation(self, event, context, name=name, kind=kind, attributes=attributes, **more)
+        return Invocation(
+            self, event, context, {"name": name, "kind": kind, "attributes": attributes, **more}
+        )
 
     # Batches.
 

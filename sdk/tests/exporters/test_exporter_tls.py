@@ -172,7 +172,7 @@ def test_an_answer_that_came_in_a_freeze_counts(
     def over() -> float:
         raise TimeoutError
 
-    def late(self: _tls.SecureConnection, _: Callable[[], float]) -> bytes:
+    def late(self: _tls.SecureConnection, _: Callable[[], float], ample: bool = False) -> bytes:
         assert answered.wait(20)
         return receive(self, over)
 

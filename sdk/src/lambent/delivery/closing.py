@@ -10,9 +10,10 @@ from lambent.diagnostics import say, say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambent.context import AnySpan
     from lambent.delivery.sync import SyncDelivery
 
-__all__ = ["at_the_end_of_workers", "close", "landed", "lose", "say_dropped", "start_anew"]
+__all__ = ["at_the_end_of_workers", "close", "flush_late", "landed", "lose", "say_dropped", "start_anew"]
 
 
 def say_dropped(delivery: SyncDelivery) -> bool:
@@ -27,6 +28,19 @@ def say_dropped(delivery: SyncDelivery) -> bool:
         "queue_bytes": f"the queue of {delivery._config.queue_bytes} bytes was full",
     }.get(why, why)
     say(f"dropped {count} spans: {reason}")
+    return False
+
+
+def flush_late(delivery: SyncDelivery, remaining: float, root: AnySpan | None) -> bool:
+    """Export what needs no time, since there is none before the deadline; say what has to wait."""
+    if remaining > 0 and not any(lane.waits for lane in delivery._choose()):
+        return delivery.flush(remaining, root)  # a line is written, and there may be no next invocation
+    if not delivery.waiting:
+        return delivery.flush(0, root)
+    say(
+        f"{delivery.waiting} spans wait for the next invocation: "
+        f"{max(0.0, remaining) * 1000:.0f} ms before the deadline there is no time to export them"
+    )
     return False
 
 

@@ -272,7 +272,6 @@ class ExtensionDelivery(SyncDelivery):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.timeout = config.timeout
         self._extension = _join(self, config.runtime_api)
         sigterm.watch(self)
 

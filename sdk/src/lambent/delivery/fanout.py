@@ -76,6 +76,7 @@ def send_all(lanes: Sequence[Lane], spans: list[Span], deadline: float, apart: b
     for lane in waiting[:-1]:
         landed = allocate_lock()
         landed.acquire()
+        lane.flying.append(landed)
         try:
             start_new_thread(_send, (lane, list(spans), deadline, apart, results, landed))
         except RuntimeError:  # no more threads: one after the other, then
@@ -97,4 +98,5 @@ def _send(
     except BaseException:  # noqa: BLE001  # whatever it is, the others go on
         results.append(False)
     finally:
+        lane.flying.remove(landed)
         landed.release()

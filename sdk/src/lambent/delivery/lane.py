@@ -12,6 +12,7 @@ from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
 from lambent.delivery.sync import add
+from lambent.exporters import Delivered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Lane:
         """The account of who has taken what, where there are other lanes."""
         self.lock = allocate_lock()
         self.thread = 0  # which one holds the lock
-        self.flying: list[LockType] = []  # of each export that runs beside others
+        self.flying: list[LockType] = []  # of each export that nobody may be waiting for
         self.delivered = True
         self.exported = self.acknowledged = self.retried = self.bytes = 0
         self.dropped: dict[str, int] = {}
@@ -67,14 +68,7 @@ class Lane:
         `apart`: beside other exports, if the exporter can do that.
         """
         if apart and self.concurrent:
-            landing = allocate_lock()
-            landing.acquire()
-            self.flying.append(landing)
-            try:
-                self.delivered = self.export(spans, deadline)
-            finally:
-                self.flying.remove(landing)
-                landing.release()
+            self.delivered = self.export(spans, deadline)
             if not (self.delivered and self.pending and self.lock.acquire(blocking=False)):
                 return self.delivered
             spans = []
@@ -138,42 +132,60 @@ class Lane:
     def export(self, spans: list[Span], deadline: float) -> bool:
         """Export these, and settle what became of them; return whether all arrived."""
         count = len(spans)
-        left = deadline - monotonic()
+        start = monotonic()
         self.exported += count
-        if left <= 0:
+        if start >= deadline:
             from lambent.delivery.again import keep
 
             keep(self, spans, "no time was left")
             return False
-        lost = rejected = 0
-        ok, reason, warning, quiet, kind, again = True, "", "", False, "failed", False
-        start = monotonic()
-        retried, sent = self.retried, self.bytes
         token = CURRENT.set(SUPPRESSED)
         try:
-            result: Result | None = self.exporter.export(spans, left)
+            result: Result | None = self.exporter.export(spans, deadline - start)
             if result is not None and not hasattr(result, "lost"):
                 from lambent.delivery.again import understood
 
                 result = understood(result, count)
-            if result is not None:  # else a user's exporter, content with what it got
-                lost, rejected, reason = result.lost, result.rejected, result.reason
-                ok = bool(result.ok) and not lost and not rejected
-                quiet, warning = result.quiet, result.warning
-                self.retried += result.retries
-                self.bytes += result.bytes
-                if not ok:
-                    lost = lost if lost or rejected else count
-                    again = result.again and not quiet and not self.delivery.ending
-                    kind = "unconfirmed" if result.unconfirmed else kind
         except BaseException as error:
-            ok, lost, kind, reason = False, count, "exporter_error", f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             if not isinstance(error, Exception):  # Ctrl-C, or an exit: not ours to stop, but to account for
-                self._failed(count, count, 0, kind, reason)
-                self._give_up(spans, kind)
+                self._failed(count, count, 0, "exporter_error", reason)
+                self._give_up(spans, "exporter_error")
                 raise
+            return self._account(spans, None, "exporter_error", reason, start)
         finally:
             CURRENT.reset(token)
+        if type(result) is not Delivered or self.delivery.debug:
+            return self._account(spans, result, "failed", "", start)
+        self.retried += result.retries
+        self.bytes += result.bytes
+        self.acknowledged += count
+        if self.beside is None:
+            self.delivery.tell_acknowledged(spans)
+        else:
+            self.beside.settle(self, spans, taken=True)
+        return True
+
+    def _account(
+        self, spans: list[Span], result: Result | None, kind: str, reason: str, start: float
+    ) -> bool:
+        """Count what became of the spans, as the exporter says, and settle it. No result: it was content."""
+        count = len(spans)
+        lost = rejected = retries = sent = 0
+        ok, warning, quiet, again = True, "", False, False
+        if reason:
+            ok, lost = False, count
+        elif result is not None:
+            lost, rejected, reason = result.lost, result.rejected, result.reason
+            retries, sent = result.retries, result.bytes
+            ok = bool(result.ok) and not lost and not rejected
+            quiet, warning = result.quiet, result.warning
+            self.retried += retries
+            self.bytes += sent
+            if not ok:
+                lost = lost if lost or rejected else count
+                again = result.again and not quiet and not self.delivery.ending
+                kind = "unconfirmed" if result.unconfirmed else kind
         if ok:
             self.acknowledged += count
         elif not again:
@@ -183,7 +195,7 @@ class Lane:
 
             exported(
                 self.exporter, count, 0 if ok else lost + rejected, monotonic() - start,
-                sent=self.bytes - sent, retries=self.retried - retried, reason=reason,
+                sent=sent, retries=retries, reason=reason,
             )  # fmt: skip  # what was counted, in one place
         if again:
             from lambent.delivery.again import keep

@@ -282,9 +282,9 @@ class Recorder:
         if self._lock.acquire(False):
             try:
                 live, self._live = self._live, []
-                kept = {*live}.difference(spans)
-                if kept or self._older or self._gone or self._index or self._descriptor < 0:
-                    self._live[:0] = [span for span in live if span in kept]
+                rest = not {*spans}.issuperset(live)
+                if rest or self._older or self._gone or self._index or self._descriptor < 0:
+                    self._live[:0] = live
                     from lambent.delivery.recorder_rare import some_acknowledged
 
                     some_acknowledged(self, spans)

@@ -89,6 +89,7 @@ class SyncDelivery:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.debug = config.log_level == "debug"
+        self.timeout = config.timeout
         self._queue: list[Span] = []
         self._append = self._queue.append
         self.size = config.queue_size
@@ -230,11 +231,11 @@ class SyncDelivery:
     def end(self, root: AnySpan, deadline: float | None) -> None:
         """Deliver what the invocation has finished; `deadline` is Lambda's, in monotonic seconds."""
         try:
-            alone = len(self.active) < 2
+            beside = root if len(self.active) > 1 else None
             if deadline is None:
-                self.flush(self._config.timeout, None if alone else root)
+                self.flush(self.timeout, beside)
             else:
-                self.flush_before(deadline, None if alone else root)
+                self.flush_before(deadline, beside)
         finally:
             self.active.discard(root)
 
@@ -244,20 +245,14 @@ class SyncDelivery:
         With no time at all the spans stay queued for the next invocation, and that is said.
         """
         remaining = deadline - monotonic()
-        seconds = min(
-            self._config.timeout, remaining - (self._config.deadline_margin or max(0.1, remaining * 0.02))
-        )
-        if seconds <= 0 < remaining and not any(lane.waits for lane in self._choose()):
-            seconds = remaining  # a line is written in no time, and there may be no next invocation
-        if seconds <= 0 and self.waiting:
-            from lambent.diagnostics import say
+        seconds = remaining - (self._config.deadline_margin or (remaining * 0.02 if remaining > 5 else 0.1))
+        if seconds > self.timeout:  # noqa: PLR1730  # min() takes thrice as long
+            seconds = self.timeout
+        if seconds > 0:
+            return self.flush(seconds, root)
+        from lambent.delivery.closing import flush_late
 
-            say(
-                f"{self.waiting} spans wait for the next invocation: "
-                f"{max(0.0, remaining) * 1000:.0f} ms before the deadline there is no time to export them"
-            )
-            return False
-        return self.flush(seconds, root)
+        return flush_late(self, remaining, root)
 
     def flush_in_time(self) -> bool:
         """Export what is queued within the configured time, and the invocation's where one runs."""
@@ -274,15 +269,17 @@ class SyncDelivery:
         `root` of an invocation only what is not another invocation's goes, and nobody is waited for.
         """
         lanes = self.lanes
-        if not (self._queue or self._flights) and (
-            not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes)
+        if (
+            not self._queue
+            and not self._flights
+            and (not lanes or not any(lane.pending or lane.flying or lane.lock.locked() for lane in lanes))
         ):
             delivered = not self._dropped or self._report_dropped()
             return delivered and (self.processors is None or self.processors.flush(seconds))
         if not seconds > 0:
             return False
         start = monotonic()
-        deadline = start + min(seconds, LONGEST)
+        deadline = start + (seconds if seconds < LONGEST else LONGEST)  # noqa: FURB136  # min() takes thrice as long
         flight = allocate_lock()
         flight.acquire()
         self._flights.add(flight)
@@ -301,12 +298,12 @@ class SyncDelivery:
         finally:
             self._flights.discard(flight)
             flight.release()
-        if root is None and (self._flights or any(lane.flying for lane in lanes)):
+        if root is None and (self._flights or (len(lanes) > 1 and any(lane.flying for lane in lanes))):
             from lambent.delivery.closing import landed
 
             delivered = landed(self, deadline) and delivered
         recovery = self.recovery
-        if recovery is not None and (delivered or any(lane.delivered for lane in lanes[1:] and lanes)):
+        if recovery is not None and (delivered or (len(lanes) > 1 and any(lane.delivered for lane in lanes))):
             recovery(deadline, start)
         took = monotonic() - start
         self.flushes += 1

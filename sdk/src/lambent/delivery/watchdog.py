@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watchdog", "guard", "margin_for", "oom_kills", "remember"]
 
+inf = float("inf")  # `math` is a module to load
 _LEAST_SLEEP = 1.0
 """Seconds: how often the thread looks at most while nothing runs. A frozen process does not look at all."""
 
@@ -49,7 +50,7 @@ class Watchdog:
         self._armed: dict[AnySpan, tuple[float, float]] = {}
         self._bell = allocate_lock()
         self._begun = allocate_lock()  # taken by who starts the thread
-        self._wakes = 0.0
+        self._wakes = inf  # when the thread looks next; without one, any alarm is before that
         self._alive = False
         self.alarms = 0
         if recorder is None:  # last: other threads' spans start from here on
@@ -70,16 +71,20 @@ class Watchdog:
         else:
             alarm = deadline - margin_for(remaining, self._margin)
         self._armed[root] = (alarm, deadline)
-        if not self._alive:
-            self._start(alarm)
-        elif alarm < self._wakes:
-            self._ring()
-        if self._recorder is None:
+        if alarm < self._wakes:
+            if self._alive:
+                self._ring()
+            else:
+                self._start(alarm)
+        recorder = self._recorder
+        if recorder is None:
             if isinstance(root, Span):
                 self._open[root._span_id] = root
-        elif self._recorder.told is not root and isinstance(root, Span):
+        elif recorder.told is root:
+            recorder.told = None  # its work is done, and the next root would have to free it
+        elif isinstance(root, Span):
             now = time_ns()
-            self._recorder.note("invocation", root._span_id, now + int(remaining * 1e9), now)
+            recorder.note("invocation", root._span_id, now + int(remaining * 1e9), now)
 
     def disarm(self, root: AnySpan) -> None:
         """Watch it no more."""
@@ -94,6 +99,7 @@ class Watchdog:
         self._armed.clear()
         self._open.clear()
         self._alive = False
+        self._wakes = inf
 
     def close(self) -> None:
         """Let the thread end."""

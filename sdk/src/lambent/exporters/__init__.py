@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lambent.span import Span
 
 __all__ = [
+    "Delivered",
     "Exporter",
     "Result",
     "console",
@@ -25,7 +26,7 @@ __all__ = [
     "xray_udp",
 ]
 
-_MODULES = frozenset(__all__) - {"Exporter", "Result"}
+_MODULES = frozenset(__all__) - {"Delivered", "Exporter", "Result"}
 
 
 def __getattr__(name: str) -> object:
@@ -77,8 +78,22 @@ class Result:
         self.quiet = quiet
 
     def __repr__(self) -> str:
-        fields = ", ".join([f"{name}={getattr(self, name)!r}" for name in self.__slots__])
+        fields = ", ".join([f"{name}={getattr(self, name)!r}" for name in Result.__slots__])
         return f"Result({fields})"
+
+
+class Delivered(Result):
+    """What became of a batch that arrived whole, at once: the usual result, made with less ado."""
+
+    __slots__ = ()
+
+    def __init__(self, retries: int, size: int) -> None:
+        self.again = self.unconfirmed = self.quiet = False
+        self.ok = True
+        self.lost = self.rejected = 0
+        self.reason = self.warning = ""
+        self.retries = retries
+        self.bytes = size
 
 
 class Exporter:

@@ -54,7 +54,7 @@ class SecureConnection:
     """A connected socket with TLS on it, the handshake done within `timeout` seconds.
 
     It takes over the socket. `left` is a function that returns the seconds left or raises
-    TimeoutError. Raises OSError, among them ssl.SSLError.
+    TimeoutError; `ample` is not needed here. Raises OSError, among them ssl.SSLError.
     """
 
     __slots__ = ("late", "pid", "sock", "used_at")
@@ -75,13 +75,13 @@ class SecureConnection:
             self.sock.close()
             raise
 
-    def send(self, data: bytes, left: Callable[[], float]) -> None:
+    def send(self, data: bytes, left: Callable[[], float], ample: bool = False) -> None:  # noqa: ARG002  # as there
         """Send everything."""
         self.late = 0
         self.sock.settimeout(left())
         self.sock.sendall(data)
 
-    def receive(self, left: Callable[[], float]) -> bytes:
+    def receive(self, left: Callable[[], float], ample: bool = False) -> bytes:  # noqa: ARG002  # as there
         """Return what has arrived, b"" at the end."""
         try:
             seconds = left()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic, sleep, time
 
 from lambent import __version__
-from lambent.exporters import Exporter, Result
+from lambent.exporters import Delivered, Exporter, Result
 from lambent.exporters._endpoint import TlsFiles, check_headers, parse_url
 
 TYPE_CHECKING = False
@@ -104,7 +104,42 @@ class OtlpHttpExporter(Exporter):
         if not count:
             return Result()
         try:
-            return self._export(spans, count, self._timeout if timeout is None else timeout)
+            if timeout is None:
+                timeout = self._timeout
+            deadline = self._clock() + min(timeout, _LONGEST)
+            if timeout <= 0 or self._closed:
+                return self._not_tried(count)
+            body = (self._encode or self._find_encoder())(spans)
+            if self._gzip:
+                from lambent.exporters._gzip import compress
+
+                body = compress(body, 6)
+            client = self._client or self._make_client()
+            request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+            retries = 0
+            while True:
+                answer = failure = None
+                if self._sign is not None:
+                    try:
+                        request = self._signed(body, deadline)
+                    except ValueError as error:
+                        return self._lost(count, self._clean(str(error)), retries)
+                try:
+                    answer = client.exchange(request, deadline)
+                except client.Error as error:
+                    failure = error
+                if answer is not None and 200 <= answer.status < 300:
+                    self._unreachable = False
+                    if answer.body in _NOTHING_REJECTED:
+                        return Delivered(retries, len(body))
+                    return self._partial(answer, count, retries, len(body))
+                wait, note = self._next_wait(answer, failure, retries)
+                if wait is not None and wait >= deadline - self._clock():
+                    wait, note = None, note or "no time for another try"
+                if wait is None:
+                    return self._failed(answer, failure, note, count, retries)
+                self._wait(wait)
+                retries += 1
         except Exception as error:  # noqa: BLE001  # tracing must not break the function, whatever this is
             # Its text is left out: it may quote a header.
             return Result(False, count, 0, f"{self._endpoint.origin}: internal {type(error).__name__}")
@@ -124,44 +159,10 @@ class OtlpHttpExporter(Exporter):
     def __repr__(self) -> str:
         return f"OtlpHttpExporter({self._endpoint.origin!r}, protocol={self._protocol!r})"
 
-    def _export(self, spans: Sequence[Span], count: int, timeout: float) -> Result:
-        deadline = self._clock() + min(timeout, _LONGEST)
+    def _not_tried(self, count: int) -> Result:
         if self._closed:
             return self._lost(count, "the exporter is closed")
-        if timeout <= 0:
-            return self._lost(count, "no time was left to send", again=True)
-        encode = self._encode or self._find_encoder()
-        body = encode(spans)
-        if self._gzip:
-            from lambent.exporters._gzip import compress
-
-            body = compress(body, 6)
-        client = self._client or self._make_client()
-        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-        retries = 0
-        while True:
-            answer = failure = None
-            if self._sign is not None:
-                try:
-                    request = self._signed(body, deadline)
-                except ValueError as error:
-                    return self._lost(count, self._clean(str(error)), retries)
-            try:
-                answer = client.exchange(request, deadline)
-            except client.Error as error:
-                failure = error
-            if answer is not None and 200 <= answer.status < 300:
-                self._unreachable = False
-                if answer.body in _NOTHING_REJECTED:
-                    return Result(retries=retries, bytes=len(body))
-                return self._partial(answer, count, retries, len(body))
-            wait, note = self._next_wait(answer, failure, retries)
-            if wait is not None and wait >= deadline - self._clock():
-                wait, note = None, note or "no time for another try"
-            if wait is None:
-                return self._failed(answer, failure, note, count, retries)
-            self._wait(wait)
-            retries += 1
+        return self._lost(count, "no time was left to send", again=True)
 
     def _next_wait(
         self, answer: AnyAnswer | None, failure: TransportError | None, retries: int

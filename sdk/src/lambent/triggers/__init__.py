@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object], "Mapping[str, object] | None"]
 
-__all__ = ["CONTEXT", "OBJECT_LAMBDA", "RARE", "Description", "recognise", "record", "records"]
+__all__ = ["CONTEXT", "OBJECT_LAMBDA", "RARE", "UNKNOWN", "Description", "recognise", "record", "records"]
 
 CONTEXT = frozenset(
     {"traceparent", "tracestate", "baggage", "x-amzn-trace-id", "b3", "x-b3-traceid", "x-b3-spanid",
@@ -104,9 +104,24 @@ _RECORDS = {
 }  # fmt: skip
 
 
+UNKNOWN = Description("other")
+"""An event of which nothing is known, not even who sent it."""
+
+_DEFINING = RARE.union(("requestContext", "Records", "detail-type"))
+_meaningless: set[str] = set()
+"""Names that have come in events of which nothing is known: what has no others need not be looked through."""
+_MOST_MEANINGLESS = 512
+
+
 def recognise(event: object, context: object = None) -> Description:
     """Return what is known of this event: of an unknown one, that its trigger is "other"."""
     found: Description | None = None
+    if type(event) is dict and _meaningless.issuperset(event) and dict not in map(type, event.values()):
+        # The same way as below, without the questions that are answered already.
+        take = getattr(context, "w3c", None)
+        if getattr(context, "client_context", None) is None and not (callable(take) and take()):
+            return UNKNOWN
+        return _direct(event, context)
     if isinstance(event, dict):
         request = event.get("requestContext")
         if isinstance(request, dict):
@@ -158,7 +173,9 @@ def _direct(event: object, context: object) -> Description:
             if type(name) is str and name.lower() in _TELLING:
                 telling = True
     if client is None and not taken and not telling:
-        return _UNKNOWN
+        if isinstance(event, dict) and len(_meaningless) < _MOST_MEANINGLESS:
+            _meaningless.update([name for name in event if type(name) is str and name not in _DEFINING])
+        return UNKNOWN
     from lambent.triggers.parts import carrier_in, headers
 
     carrier = headers(client.get("custom") if isinstance(client, dict) else getattr(client, "custom", None))
@@ -168,10 +185,7 @@ def _direct(event: object, context: object) -> Description:
         return Description("other", carrier=carrier, source="direct")
     if isinstance(event, dict) and telling:
         carrier = carrier_in(event) or headers(event.get("headers"))
-    return Description("other", carrier=carrier) if carrier else _UNKNOWN
-
-
-_UNKNOWN = Description("other")
+    return Description("other", carrier=carrier) if carrier else UNKNOWN
 
 
 def _of_records(batch: list[object]) -> Description | None:

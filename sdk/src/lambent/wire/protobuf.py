@@ -20,7 +20,7 @@ from lambent.span import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lambent.context import SpanContext
     from lambent.parts import Event, Link
@@ -31,11 +31,13 @@ __all__ = ["encode"]
 
 _BYTE = [bytes((number,)) for number in range(128)]  # the varints of one byte
 
-# trace_id = 1 and span_id = 2, then parent_span_id = 4.
-_IDS = Struct(">HQQHQ").pack
-_PARENT = Struct(">HQ").pack
+# trace_id = 1 and the tag of span_id = 2; then that, alone or with parent_span_id = 4.
+_TRACE = Struct(">HQQH").pack
+_ROOT = Struct(">Q").pack
+_CHILD = Struct(">QHQ").pack
 # kind = 6, start_time_unix_nano = 7, end_time_unix_nano = 8.
-_TIMES = Struct("<BBBQBQ").pack
+_TIMES = Struct("<3sQBQ").pack
+_KINDS = [bytes((0x30, kind + 1, 0x39)) for kind in range(5)]
 _LITTLE_64 = Struct("<Q").pack
 _DOUBLE = Struct("<d").pack
 _LINK_IDS = Struct(">HQQHQ").pack
@@ -46,7 +48,8 @@ _LOCAL_PARENT = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE_PARENT = b"\x85\x01\x00\x03\x00\x00"
 _LINK_LOCAL = b"\x35\x00\x01\x00\x00"
 _LINK_REMOTE = b"\x35\x00\x03\x00\x00"
-_UNSET = b"\x7a\x00"  # status = 15
+_UNSET = b"\x7a\x00"  # status = 15: opentelemetry-sdk sends it always, an empty message for UNSET
+_USUAL_END = _UNSET + _LOCAL_PARENT
 _DOUBLE_HEAD = b"\x12\x09\x21"  # KeyValue.value, nine bytes: double_value
 
 _LOW_64 = (1 << 64) - 1
@@ -55,19 +58,63 @@ _LOW_64 = (1 << 64) - 1
 # attributes that come again are there with the first invocation, those that never do fill the rest.
 _MOST_CACHED, _LONGEST_CACHED = 512, 128
 _cached: dict[type, dict[tuple[str, object], bytes]] = {str: {}, int: {}, bool: {}, float: {}}
+
+
+class _Known(dict[type, "Callable[[tuple[str, object]], bytes | None]"]):
+    """What looks an attribute up, by the type of its value."""
+
+    def __missing__(self, kind: type) -> Callable[[tuple[str, object]], bytes | None]:
+        return lambda _: None  # values of such types are not kept
+
+
+_known = _Known({kind: cache.get for kind, cache in _cached.items()})
 _names: dict[str, bytes] = {}
 _prefixes: dict[int, bytes] = {}
 
 
 def encode(spans: Sequence[Span]) -> bytes:
     """Return the request that carries these spans, grouped by resource and scope."""
-    by_tracer: dict[Tracer, list[Span]] = {}
+    groups: dict[Tracer, list[bytes]] = {}
+    tracer = trace_id = None
     for span in spans:
-        by_tracer.setdefault(span._tracer, []).append(span)
+        if span._tracer is not tracer:
+            tracer = span._tracer
+            encoded = groups.setdefault(tracer, [])
+        if span._trace_id != trace_id:
+            trace_id = span._trace_id
+            trace = _TRACE(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208)
+        # A loop without calls that can be spared: most of what an export takes is here.
+        parent = span._parent
+        end = _USUAL_END
+        if parent is None:
+            fields = [trace, _ROOT(span._span_id)]
+        elif type(parent) is Span:
+            fields = [trace, _CHILD(span._span_id, 0x2208, parent._span_id)]
+        else:
+            parent = span.parent
+            fields = [trace, _CHILD(span._span_id, 0x2208, parent.span_id)]  # type: ignore[union-attr]  # it has one
+            if parent.is_remote:  # type: ignore[union-attr]  # as above
+                end = _UNSET + _REMOTE_PARENT
+        name = span.name
+        fields.append(_names.get(name) or _name(name))
+        try:
+            fields.append(_TIMES(_KINDS[span._kind], span.start_time, 0x41, span.end_time))
+        except Exception:  # noqa: BLE001  # an open span, or a clock that no fixed64 holds
+            start, ended = span.start_time & _LOW_64, (span.end_time or 0) & _LOW_64
+            fields.append(_TIMES(_KINDS[span._kind], start, 0x41, ended))
+        fields += [_known[type(item[1])](item) or _attribute(item) for item in span._attributes.items()]
+        if span._recorded < 0:
+            end = _add_rare(fields, span) + end[2:]
+        fields.append(end)
+        body = b"".join(fields)
+        size = len(body)
+        encoded.append(_prefixes.get(size) or _prefix(size))
+        encoded.append(body)
+    if len(groups) == 1 and tracer is not None:
+        return _resource_spans(tracer.resource, {tracer.scope: encoded})
     resources: dict[Resource, dict[InstrumentationScope, list[bytes]]] = {}
-    for tracer, group in by_tracer.items():
-        scopes = resources.setdefault(tracer.resource, {})
-        scopes.setdefault(tracer.scope, []).extend([_span(span) for span in group])
+    for each, encoded in groups.items():
+        resources.setdefault(each.resource, {}).setdefault(each.scope, []).extend(encoded)
     return b"".join([_resource_spans(resource, scopes) for resource, scopes in resources.items()])
 
 
@@ -75,50 +122,14 @@ def _resource_spans(resource: Resource, scopes: Mapping[InstrumentationScope, li
     if resource.encoded is None:
         resource.encoded = _resource(resource)
     fields = [resource.encoded]
-    fields += [_scope_spans(scope, spans) for scope, spans in scopes.items()]
+    for scope, spans in scopes.items():
+        if scope.encoded is None:
+            scope.encoded = _scope(scope)
+        body = b"".join([scope.encoded, *spans, _text_field(0x1A, scope.schema_url)])
+        fields += [b"\x12", _varint(len(body)), body]
     fields.append(_text_field(0x1A, resource.schema_url))
-    return b"\x0a" + _message(b"".join(fields))
-
-
-def _scope_spans(scope: InstrumentationScope, spans: list[bytes]) -> bytes:
-    if scope.encoded is None:
-        scope.encoded = _scope(scope)
-    return b"\x12" + _message(b"".join([scope.encoded, *spans, _text_field(0x1A, scope.schema_url)]))
-
-
-def _span(span: Span) -> bytes:
-    trace_id = span._trace_id
-    fields = [_IDS(0x0A10, trace_id >> 64, trace_id & _LOW_64, 0x1208, span._span_id)]
-    append = fields.append
-    rare = span._recorded < 0
-    if rare and span._trace_state:
-        append(_text_field(0x1A, span._trace_state.to_header()))
-    flags = _LOCAL_PARENT
-    parent = span._parent
-    if parent is not None:
-        if isinstance(parent, Span):
-            append(_PARENT(0x2208, parent._span_id))
-        else:
-            append(_PARENT(0x2208, parent.span_id))
-            if parent.is_remote:
-                flags = _REMOTE_PARENT
-    append(_names.get(span.name) or _name(span.name))
-    append(
-        _TIMES(0x30, span._kind + 1, 0x39, span.start_time & _LOW_64, 0x41, (span.end_time or 0) & _LOW_64)
-    )
-    for item in span._attributes.items():
-        cache = _cached.get(type(item[1]))
-        append((cache.get(item) if cache is not None else None) or _attribute(item, cache))
-    if rare:
-        fields += _rare_fields(span)
-        # opentelemetry-sdk sends the status always, an empty message for UNSET.
-        append(_status(span._status_code, span._status_message) if span._status_code else _UNSET)
-    else:
-        append(_UNSET)
-    append(flags)
     body = b"".join(fields)
-    size = len(body)
-    return (_prefixes.get(size) or _prefix(size)) + body
+    return b"".join([b"\x0a", _varint(len(body)), body])
 
 
 def _name(name: str) -> bytes:
@@ -136,7 +147,7 @@ def _prefix(size: int) -> bytes:
     return prefix
 
 
-def _attribute(item: tuple[str, object], cache: dict[tuple[str, object], bytes] | None) -> bytes:
+def _attribute(item: tuple[str, object]) -> bytes:
     """Return Span.attributes' field of one attribute, and keep it for the next span."""
     key, value = item
     if type(value) is float:
@@ -146,13 +157,16 @@ def _attribute(item: tuple[str, object], cache: dict[tuple[str, object], bytes] 
     field = b"\x4a" + _message(pair)
     if type(value) is float and not value:
         return field  # 0.0 and -0.0 are one key to a dictionary
+    cache = _cached.get(type(value))
     if cache is not None and len(cache) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
         cache[item] = field
     return field
 
 
-def _rare_fields(span: Span) -> list[bytes]:
-    fields = []
+def _add_rare(fields: list[bytes], span: Span) -> bytes:
+    """Add what few spans have to the fields of one; return its status."""
+    if span._trace_state:
+        fields.append(_text_field(0x1A, span._trace_state.to_header()))
     if span.dropped_attributes:
         fields.append(b"\x50" + _varint(span.dropped_attributes))
     fields += [_event(event) for event in span._events or ()]
@@ -161,11 +175,10 @@ def _rare_fields(span: Span) -> list[bytes]:
     fields += [_link(link) for link in span._links]
     if span.dropped_links:
         fields.append(b"\x70" + _varint(span.dropped_links))
-    return fields
-
-
-def _status(code: int, message: str | None) -> bytes:
-    return b"\x7a" + _message(_text_field(0x12, message or "") + b"\x18" + _BYTE[code])
+    if not span._status_code:
+        return _UNSET
+    text = _text_field(0x12, span._status_message or "")
+    return b"\x7a" + _message(text + b"\x18" + _BYTE[span._status_code])
 
 
 def _any_value(value: object) -> bytes:
