@@ -105,7 +105,7 @@ class Invocation:
             if "lambent.otel" in modules:
                 self._attached = modules["lambent.otel"].runtime.enter()
             if left and tracer.recorder is not None:
-                tracer.recorder.due = left
+                tracer.recorder.due = int(left * 1e9)
             self._span = self._start(event, context, options)
         except Exception as error:  # noqa: BLE001  # see the head of this module
             _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")

@@ -345,9 +345,9 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         token = self._token
-        tracer = self._tracer
         if exc is None and token is not None and self._recorded >= 0 and self.end_time is None:
             self._token = None  # the usual way, without a call that can be spared
+            tracer = self._tracer
             try:
                 _reset_current(token)
             except ValueError:  # left in another context than it was entered in: see `deactivate`
@@ -361,7 +361,7 @@ class Span:
             recorder, pack, queue, delivery = straight  # as in `Recorder.ended` and `SyncDelivery.on_end`
             span_id = self._span_id
             try:
-                recorder._write(pack(255, span_id, end, hash((span_id, end))))
+                recorder._write(pack(255, span_id, end, span_id ^ end))
             except Exception:  # noqa: BLE001  # no room in the segment
                 tracer.on_end(self)
                 return

@@ -172,7 +172,7 @@ class Tracer:
 
     # Spans.
 
-    def start_span(
+    def start_span(  # noqa: PLR0912  # each call that is spared is a tenth of it
         self,
         name: str,
         context: object = None,
@@ -230,8 +230,14 @@ class Tracer:
                     if recorder is not None:  # as in `Recorder.started`
                         recorder._live.append(span)
                         try:
-                            record = place, trace_id, span_id, above, start, values
-                            data = dumps(record if above else (*record, recorder.take_due(span), 0), 2)
+                            if above:
+                                data = dumps((place, trace_id, span_id, above, start, values), 2)
+                            else:
+                                due, recorder.due = recorder.due, 0  # as in `Recorder.take_due`
+                                if due:
+                                    due += start
+                                    recorder.told = span
+                                data = dumps((place, trace_id, span_id, 0, start, values, due, 0), 2)
                             recorder._write(data + check(CHECK_KEY, data))
                         except Exception:  # noqa: BLE001  # as there
                             recorder.put(span, started=True)
@@ -243,7 +249,7 @@ class Tracer:
             learn_shape(self.shapes, started, self)
         return started
 
-    def _start(  # noqa: C901, PLR0912  # nearly as often: each call that is spared is a tenth of it
+    def _start(  # noqa: C901, PLR0912  # as above
         self, name: str, context: object, kind: Any, attributes: Attributes | None,
         links: Sequence[Link] | None, start_time: int | None, record_exception: bool,
         set_status_on_exception: bool,

@@ -42,7 +42,7 @@ __all__ = [
     "fields", "path_of", "recorders", "with_check",
 ]  # fmt: skip  # what reader, recovery and the rare part take from here
 
-MAGIC = b"lambent\x05"
+MAGIC = b"lambent\x06"
 """The last byte is the version of the layout."""
 
 SLOTS = 32  # so many recorders, alive or left behind, a folder holds at most
@@ -52,8 +52,8 @@ FIRST = 4096
 
 CHECK_SIZE = 8
 HEAD = Struct("<8sIIQ8sQ")
-END = Struct("<BQQq")
-"""A span's end: END_MARK, its id, when, and the hash of these two."""
+END = Struct("<BQQQ")
+"""A span's end: END_MARK, its id, when, and the exclusive or of these two, to check them by."""
 END_MARK = 255
 _pack_end = END.pack
 SEGMENT_HEAD = Struct("<4sIQ")
@@ -107,7 +107,7 @@ class Recorder:
         self.cut = 0  # bytes of spans too large for the ring
         self.leftovers: list[str] = []  # files that others had made: living recorders, or dead ones
         self.claimed: dict[str, Leftover] = {}
-        self.due = 0.0  # seconds that the invocation has whose root starts next, where that is known
+        self.due = 0  # nanoseconds that the invocation has whose root starts next, where that is known
         self.told: Span | None = None  # the last root whose start says when its invocation is due
         self.tracer: Tracer | None = None  # who delivers what is left over
         self.deliver: Callable[[Span], None] = lambda _: None  # takes a span when its end has been recorded
@@ -236,17 +236,17 @@ class Recorder:
 
     def take_due(self, root: Span) -> int:
         """Return when the invocation is due whose root this is, nanoseconds since the epoch; 0: not known."""
-        due, self.due = self.due, 0.0
+        due, self.due = self.due, 0
         if due:
             self.told = root
-        return root.start_time + int(due * 1e9) if due else 0
+        return root.start_time + due if due else 0
 
     def ended(self, span: Span) -> None:
         """Record a span that has just ended: when, and what has changed since its start. Hand it on."""
         try:
-            span_id, end = span._span_id, span.end_time
+            span_id, end = span._span_id, span.end_time or 0
             if span._recorded == len(span._attributes):
-                data = _pack_end(END_MARK, span_id, end, hash((span_id, end)))
+                data = _pack_end(END_MARK, span_id, end, span_id ^ end)
             elif span._recorded >= 0:
                 data = with_check(dumps((span_id, end, span._attributes), 2))
             else:

@@ -4,7 +4,7 @@
     head     := magic, Python version, segment size, file size, fingerprint, time of creation, check
     segment  := "SEGM", zeros, number, check, records, zeros; all zeros while it is empty
     shape    := (number, name, kind, [names of attributes]), check (8 bytes)
-    record   := value, check (8 bytes); or the short form of an end: 255, span id, end, their hash (25 bytes)
+    record   := value, check (8 bytes); or the short form of an end: 255, span id, end, both xor (25 bytes)
     value    := what `marshal.dumps(..., 2)` makes of one of these:
                 (trace id, span id, parent id, kind, name, start, attributes)            a start
                 (trace id, span id, parent id, kind, name, start, end, attributes, rare) anything of a span
@@ -22,7 +22,8 @@ Rules:
 * A record's check covers its value. It is the keyed hash (SipHash) that Python makes for its own .pyc files:
   part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
   Python, and so does the file.
-* The short form's check is Python's hash of a tuple of numbers, which is the same in every process.
+* The short form's check is the exclusive or of its numbers: it shows what was written in part, and any one
+  damaged field. An end that names no open span is not believed anyway.
 * A start that names a shape is only written after the shape. Shapes stay as long as the file.
 * An end is believed when it names a span that is open, and a time not before its start.
 * A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
@@ -262,7 +263,7 @@ def _record(segment: bytes, position: int) -> tuple[object, int]:
     after = position + END.size
     if segment[position] == END_MARK and after <= len(segment):
         _, span_id, time, found = END.unpack_from(segment, position)
-        return (span_id, time), after if found == hash((span_id, time)) else 0
+        return (span_id, time), after if found == span_id ^ time else 0
     try:
         value, after = _value(segment, position, 0)
     except (ValueError, IndexError, struct_error):
