@@ -97,7 +97,7 @@ class Invocation:
         try:
             left = context.get_remaining_time_in_millis()  # type: ignore[attr-defined]  # Lambda's context, if it is one
             # A mock's answer is no number, or none that could be, and nobody's deadline.
-            left = left / 1000 if isinstance(left, (int, float)) and -1e9 < left < 1e9 else None
+            left = left / 1000 if -1e9 < left < 1e9 and isinstance(left, (int, float)) else None
         except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
             left = None
         self._deadline = None if left is None else monotonic() + left
@@ -138,13 +138,19 @@ class Invocation:
         }
         function: object = config.function_name
         try:
-            request_id = getattr(context, "aws_request_id", None)
-            if isinstance(request_id, str) and request_id:
+            try:
+                said: Any = context
+                request_id, arn, function = said.aws_request_id, said.invoked_function_arn, said.function_name
+            except AttributeError:  # not Lambda's, or not all of it
+                request_id, arn = (
+                    getattr(context, "aws_request_id", ""),
+                    getattr(context, "invoked_function_arn", ""),
+                )
+                function = getattr(context, "function_name", function)
+            if request_id and isinstance(request_id, str):
                 described["faas.invocation_id"] = request_id
-            arn = getattr(context, "invoked_function_arn", None)
-            if isinstance(arn, str) and arn:
+            if arn and isinstance(arn, str):
                 described.update(_of_arn.get(arn) or _read_arn(arn, context))
-            function = getattr(context, "function_name", None) or function
         except Exception as error:  # noqa: BLE001  # as for the event
             _say("context", f"a context could not be described ({type(error).__name__}: {error})")
         if description is not UNKNOWN:
@@ -157,7 +163,9 @@ class Invocation:
             current = CURRENT.get()
             # One that an earlier invocation has left current is no parent of this one.
             parent = SpanContext(0, 0) if isinstance(current, Span) and current.end_time is not None else None
-        name = description.name or (function if isinstance(function, str) else "") or "invocation"
+        name = description.name or function or config.function_name or "invocation"
+        if not isinstance(name, str):
+            name = "invocation"
         if self._more is None and not tracer.says_more:
             return tracer.start_span(name, parent, description.kind, described)
         return self._start_with(event, name, parent, described)
