@@ -13,7 +13,7 @@ from lambent.config import trace_header
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
 from lambent.span import Span
 from lambent.triggers import UNKNOWN, Description, recognise
-from lambent.wrapping import around
+from lambent.wrapping import around, drop_own_frame, kind_of, look_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Invocation:
             left = left / 1000 if -1e9 < left < 1e9 and isinstance(left, (int, float)) else None
         except Exception:  # noqa: BLE001  # tests and other callers pass anything, None among it
             left = None
+        self._left = left or 0.0
         self._deadline = None if left is None else monotonic() + left
         try:
             if "lambent.otel" in modules:
@@ -248,7 +249,7 @@ class Invocation:
             try:
                 watchdog = tracer.watchdog or tracer._guard()
                 if watchdog is not None:
-                    watchdog.arm(span, deadline)
+                    watchdog.arm(span, deadline, self._left)
             except Exception as error:  # noqa: BLE001  # the span is current by now, and has to be left again
                 _say("watchdog", f"a deadline is not watched ({type(error).__name__}: {error})")
         return self
@@ -348,6 +349,18 @@ def _say(key: str, text: str) -> None:
     say_once(key, f"{text}; the function is not affected")
 
 
+def _begin(
+    tracer: Tracer, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> Invocation | None:
+    try:
+        event = args[0] if args else kwargs.get("event")
+        context = args[1] if len(args) > 1 else kwargs.get("context")
+        return Invocation(tracer, event, context, options).__enter__()
+    except Exception as error:  # noqa: BLE001  # see the head of this module
+        _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+        return None
+
+
 def _fail(invocation: Invocation | None, exc: BaseException) -> None:
     if invocation is not None:
         invocation.__exit__(type(exc), exc, exc.__traceback__)
@@ -364,20 +377,41 @@ def wrap(tracer: Tracer, function: Callable[P, R], **root: Any) -> Callable[P, R
     """Return the handler with each of its calls an invocation of its own, unless they are already."""
     if getattr(function, "__dict__", {}).get("_lambent_tracer") is tracer:
         return function
-    options = root or None
-
-    def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Invocation | None:
-        try:
-            if len(args) == 2:
-                event, context = args
-            else:
-                event = args[0] if args else kwargs.get("event")
-                context = args[1] if len(args) > 1 else kwargs.get("context")
-            return Invocation(tracer, event, context, options).__enter__()
-        except Exception as error:  # noqa: BLE001  # see the head of this module
-            _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
-            return None
-
-    wrapped = around(function, begin, _fail, _succeed)
+    kind = kind_of(function)
+    if kind == "sync" and not root:
+        wrapped = look_like(_plainly(tracer, function), function)
+    else:
+        wrapped = around(
+            function, lambda args, kwargs: _begin(tracer, args, kwargs, root or None), _fail, _succeed, kind
+        )
     wrapped.__dict__["_lambent_tracer"] = tracer  # whoever wraps handlers finds this one wrapped
     return wrapped
+
+
+def _plainly(tracer: Tracer, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as `around` does, for what nearly all handlers are, without the calls in between."""
+
+    def sync(*args: Any, **kwargs: Any) -> Any:
+        if len(args) != 2 or kwargs:
+            invocation = _begin(tracer, args, kwargs, None)
+        else:
+            event, context = args
+            try:
+                invocation = Invocation(tracer, event, context, None)
+                invocation.__enter__()
+            except Exception as error:  # noqa: BLE001  # see the head of this module
+                _say("invocation", f"an invocation is not traced ({type(error).__name__}: {error})")
+                invocation = None
+        try:
+            response = call(*args, **kwargs) if kwargs or len(args) != 2 else call(event, context)
+        except BaseException as exc:
+            drop_own_frame(exc)
+            _fail(invocation, exc)
+            raise
+        if invocation is not None:
+            invocation._response = response
+            invocation._has_response = True
+            invocation.__exit__(None, None, None)
+        return response
+
+    return sync

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECK_KEY", "Tracer"]
 
-CHECK_KEY = 0x6C616D62656E7432
-"""The key of the hash that checks what the flight recorder writes."""
+CHECK_KEY = 0x6C616D62656E7432  # of the hash that checks what the flight recorder writes
 
 _current = CURRENT.get
 _are_names = NAMES.issuperset
@@ -50,15 +49,13 @@ class Tracer:
     resource and exporters.
     """
 
-    on_end: Callable[[Span], None]
-    """What a span is handed to when it ends; `_watch` puts more before delivery."""
+    on_end: Callable[[Span], None]  # takes a span that has ended; `_watch` puts more before delivery
     _provider: Provider | None = None
     _watching_starts: tuple[Callable[[Span, object], object], ...] = ()
     _watching_ends: tuple[Callable[[Span], None], ...] = ()
     straight: tuple[Recorder, Callable[..., bytes], list[Span], SyncDelivery] | None
     """A finished span's way where that is only the recorder, with what packs an end, and the queue."""
-    shapes: dict[str, Shape]
-    """What spans of these names are usually started with: see `limits.learn_shape`."""
+    shapes: dict[str, Shape]  # what spans of these names are usually started with: see `limits.learn_shape`
     whole: Tracer | None = None  # what this one is only a face of, as the OpenTelemetry API's are
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time_ns, ids: Ids | None = None) -> None:
@@ -83,8 +80,7 @@ class Tracer:
 
             self.delivery = make(config)
         self.on_end = self.delivery.on_end
-        # Called with each recording span that was started, and the context it was started in.
-        self.on_start: Callable[[Span, object], object] | None = None
+        self.on_start: Callable[[Span, object], object] | None = None  # takes spans and their contexts
         self.straight = None
         self.shapes = {} if self._sampler is None and self.plain_limits else NO_SHAPES
         self.recorder: Recorder | None = None
@@ -172,7 +168,7 @@ class Tracer:
 
     # Spans.
 
-    def start_span(  # noqa: PLR0912  # each call that is spared is a tenth of it
+    def start_span(
         self,
         name: str,
         context: object = None,
@@ -230,14 +226,14 @@ class Tracer:
                     if recorder is not None:  # as in `Recorder.started`
                         recorder._live.append(span)
                         try:
-                            if above:
-                                data = dumps((place, trace_id, span_id, above, start, values), 2)
-                            else:
+                            record: tuple[Any, ...] = place, trace_id, span_id, above, start, values
+                            if not above:
                                 due, recorder.due = recorder.due, 0  # as in `Recorder.take_due`
                                 if due:
                                     due += start
                                     recorder.told = span
-                                data = dumps((place, trace_id, span_id, 0, start, values, due, 0), 2)
+                                record = *record, due, 0
+                            data = dumps(record, 2)
                             recorder._write(data + check(CHECK_KEY, data))
                         except Exception:  # noqa: BLE001  # as there
                             recorder.put(span, started=True)
@@ -249,7 +245,7 @@ class Tracer:
             learn_shape(self.shapes, started, self)
         return started
 
-    def _start(  # noqa: C901, PLR0912  # as above
+    def _start(  # noqa: C901, PLR0912  # nearly as often: each call that is spared is a tenth of it
         self, name: str, context: object, kind: Any, attributes: Attributes | None,
         links: Sequence[Link] | None, start_time: int | None, record_exception: bool,
         set_status_on_exception: bool,
@@ -419,15 +415,6 @@ class Tracer:
 
     def close(self) -> None:
         """Deliver what is finished, then release connections and files. Later spans are dropped."""
-        from lambent import _forget
+        from lambent.delivery.closing import close_all
 
-        _forget(self)
-        if self.config.instrument:
-            from lambent.instrument import stop
-
-            stop(self)
-        self.delivery.close(self.config.timeout)
-        if self.watchdog is not None:
-            self.watchdog.close()
-        if self.recorder is not None:
-            self.recorder.close()
+        close_all(self)

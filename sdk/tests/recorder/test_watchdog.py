@@ -164,7 +164,7 @@ def test_a_deadline_that_has_passed_is_nobodys(tracer: lambent.Tracer) -> None:
     span = tracer.start_span("stale")
     watchdog = tracer._guard()
     assert watchdog is not None
-    watchdog.arm(span, time.monotonic() - 1)
+    watchdog.arm(span, time.monotonic() - 1, -1)
     with tracer.invocation({}, LambdaContext(timeout=2.2)):
         assert kept(tracer).partial.wait(30)
     assert watchdog.alarms == 1

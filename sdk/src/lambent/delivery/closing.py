@@ -12,8 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.context import AnySpan
     from lambent.delivery.sync import SyncDelivery
+    from lambent.tracer import Tracer
 
-__all__ = ["at_the_end_of_workers", "close", "flush_late", "landed", "lose", "say_dropped", "start_anew"]
+__all__ = [
+    "at_the_end_of_workers", "close", "close_all", "flush_late", "landed", "lose", "say_dropped",
+    "start_anew",
+]  # fmt: skip
 
 
 def say_dropped(delivery: SyncDelivery) -> bool:
@@ -84,6 +88,22 @@ def close(delivery: SyncDelivery, seconds: float) -> None:
                 end()
         except Exception as error:  # noqa: BLE001  # a user's exporter
             say_once("close", f"an exporter failed to close: {type(error).__name__}: {error}")
+
+
+def close_all(tracer: Tracer) -> None:
+    """Close everything that a tracer has: its delivery, and what watches and records."""
+    from lambent import _forget
+
+    _forget(tracer)
+    if tracer.config.instrument:
+        from lambent.instrument import stop
+
+        stop(tracer)
+    tracer.delivery.close(tracer.config.timeout)
+    if tracer.watchdog is not None:
+        tracer.watchdog.close()
+    if tracer.recorder is not None:
+        tracer.recorder.close()
 
 
 def start_anew(delivery: SyncDelivery) -> None:

@@ -63,9 +63,8 @@ class Watchdog:
     def _ended(self, span: Span) -> None:
         self._open.pop(span._span_id, None)
 
-    def arm(self, root: AnySpan, deadline: float) -> None:
-        """Watch an invocation that has to end by `deadline` (monotonic seconds)."""
-        remaining = deadline - monotonic()
+    def arm(self, root: AnySpan, deadline: float, remaining: float) -> None:
+        """Watch an invocation that has to end by `deadline` (monotonic seconds), in so many seconds."""
         if remaining > 5 and not self._margin:
             alarm = deadline - remaining * 0.02  # as below, without the calls
         else:

@@ -77,11 +77,9 @@ class Answer:
 def usual(data: bytes) -> Answer | None:
     """Return the answer that nearly all servers give: complete, in one piece, as long as it says.
 
-    None for all else, which may be as right: `Response` understands it, and is loaded for it. The last answer
-    is kept: the same bytes, as of the same second, are the same answer.
+    None for all else, which may be as right: `Response` understands it, and is loaded for it. It is kept in
+    `_last`: the same bytes, as of the same second, are the same answer.
     """
-    if known := _last.get(data):
-        return known
     head, end, body = data.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     code = first[9:12]
@@ -209,7 +207,11 @@ class Client:
 
         Raises TransportError.
         """
-        while (connection := self._pop()) is not None:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
             # By the wall clock: the monotonic one may stand still while the sandbox is frozen.
             idle = self._wall_clock() - connection.used_at
             if 0 <= idle <= IDLE_LIMIT and connection.pid == getpid() and connection.untouched():
@@ -267,7 +269,7 @@ class Client:
                 pass  # it may have answered before it had everything: "413", and hung up
             data = connection.receive(left, ample)
             started = bool(data)
-            answer: AnyAnswer = usual(data) or _receive(connection, data, left)
+            answer: AnyAnswer = _last.get(data) or usual(data) or _receive(connection, data, left)
         except TimeoutError as error:
             connection.sock.close()
             what = "no complete answer" if sent else "the request could not be sent"

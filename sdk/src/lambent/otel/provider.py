@@ -175,10 +175,8 @@ class ApiTracer(Tracer):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
 
-    @property
-    def scope(self) -> InstrumentationScope:
-        """The library that makes the spans."""
-        return self._scope
+    def _identify(self) -> tuple[Resource, InstrumentationScope]:
+        return self.whole.resource, self._scope
 
     def start_span(
         self,

@@ -111,23 +111,21 @@ def encode(spans: Sequence[Span]) -> bytes:
         encoded.append(_prefixes.get(size) or _prefix(size))
         encoded.append(body)
     if len(groups) == 1 and tracer is not None:
-        return _resource_spans(tracer.resource, {tracer.scope: encoded})
+        resource, scope = tracer._identify()
+        return _resource_spans(resource, {scope: encoded})
     resources: dict[Resource, dict[InstrumentationScope, list[bytes]]] = {}
     for each, encoded in groups.items():
-        resources.setdefault(each.resource, {}).setdefault(each.scope, []).extend(encoded)
+        resource, scope = each._identify()
+        resources.setdefault(resource, {}).setdefault(scope, []).extend(encoded)
     return b"".join([_resource_spans(resource, scopes) for resource, scopes in resources.items()])
 
 
 def _resource_spans(resource: Resource, scopes: Mapping[InstrumentationScope, list[bytes]]) -> bytes:
-    if resource.encoded is None:
-        resource.encoded = _resource(resource)
-    fields = [resource.encoded]
+    """Return one resource with its scopes. What stays the same of both comes first, schemas included."""
+    fields = [resource.encoded or _resource(resource)]
     for scope, spans in scopes.items():
-        if scope.encoded is None:
-            scope.encoded = _scope(scope)
-        body = b"".join([scope.encoded, *spans, _text_field(0x1A, scope.schema_url)])
+        body = b"".join([scope.encoded or _scope(scope), *spans])
         fields += [b"\x12", _varint(len(body)), body]
-    fields.append(_text_field(0x1A, resource.schema_url))
     body = b"".join(fields)
     return b"".join([b"\x0a", _varint(len(body)), body])
 
@@ -248,12 +246,16 @@ def _link(link: Link) -> bytes:
 
 
 def _resource(resource: Resource) -> bytes:
-    return b"\x0a" + _message(_fields(b"\x0a", resource.attributes))
+    body = b"\x0a" + _message(_fields(b"\x0a", resource.attributes))
+    resource.encoded = body + _text_field(0x1A, resource.schema_url)
+    return resource.encoded
 
 
 def _scope(scope: InstrumentationScope) -> bytes:
     body = _text_field(0x0A, scope.name) + _text_field(0x12, scope.version)
-    return b"\x0a" + _message(body + _fields(b"\x1a", scope.attributes))
+    body = b"\x0a" + _message(body + _fields(b"\x1a", scope.attributes))
+    scope.encoded = body + _text_field(0x1A, scope.schema_url)
+    return scope.encoded
 
 
 def _text_field(tag: int, text: str) -> bytes:
