@@ -10,7 +10,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
 
     from lambent.triggers.parts import Record
 
@@ -114,17 +113,14 @@ _meaningless: set[str] = set()
 _MOST_MEANINGLESS = 512
 
 
-def recognise(event: object, context: object = None) -> Description:  # noqa: C901  # every event comes by here
+def recognise(event: object, context: object = None) -> Description:
     """Return what is known of this event: of an unknown one, that its trigger is "other"."""
     found: Description | None = None
     if type(event) is dict and _meaningless.issuperset(event) and dict not in map(type, event.values()):
         # The same way as below, without the questions that are answered already.
-        try:
-            said: Any = context
-            if said.client_context is None and not said.w3c():
-                return UNKNOWN
-        except AttributeError:  # an older runtime client, or a test's own context
-            pass
+        take = getattr(context, "w3c", None)
+        if getattr(context, "client_context", None) is None and not (callable(take) and take()):
+            return UNKNOWN
         return _direct(event, context)
     if isinstance(event, dict):
         request = event.get("requestContext")
