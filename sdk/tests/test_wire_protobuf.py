@@ -137,6 +137,31 @@ def test_lengths_around_a_longer_varint(size: int) -> None:
     check(sent, tracer.spans[0])
 
 
+@pytest.mark.parametrize("size", [1, 7, 14, 21, 28, 35, 42, 56, 62, 63, 64])
+def test_numbers_around_a_longer_varint(size: int) -> None:
+    tracer = recording_tracer()
+    numbers = [sign * ((1 << size) + step) for step in (-1, 0, 1) for sign in (1, -1)]
+    for name in ("n", "n" * 200):  # twice each: the second time it may be known
+        for number in numbers * 2:
+            tracer.start_span("s", attributes={name: number}).end()
+    request = ExportTraceServiceRequest.FromString(protobuf.encode(tracer.spans))
+    messages = request.resource_spans[0].scope_spans[0].spans
+    assert len(messages) == len(tracer.spans) == 24
+    for message, span in zip(messages, tracer.spans, strict=True):
+        check(message, span)
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, 61, 62, 63, 64, 65, 119, 120, 123, 124, 127, 128, 16382, 16384])
+def test_texts_around_a_longer_length(size: int) -> None:
+    tracer = recording_tracer()
+    for letter in ("x", "é", "\udc80"):
+        for name in ("n", "n" * 70, "n" * 126):
+            tracer.start_span("s", attributes={name: letter * size}).end()
+    request = ExportTraceServiceRequest.FromString(protobuf.encode(tracer.spans))
+    for message, span in zip(request.resource_spans[0].scope_spans[0].spans, tracer.spans, strict=True):
+        check(message, span)
+
+
 def test_scopes_of_one_resource_share_it() -> None:
     first, second = recording_tracer(), recording_tracer()
     resource = Resource({"service.name": "one"})

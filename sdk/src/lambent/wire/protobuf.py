@@ -21,6 +21,7 @@ from lambent.span import Span
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from lambent.context import SpanContext
     from lambent.parts import Event, Link
@@ -50,7 +51,9 @@ _LINK_LOCAL = b"\x35\x00\x01\x00\x00"
 _LINK_REMOTE = b"\x35\x00\x03\x00\x00"
 _UNSET = b"\x7a\x00"  # status = 15: opentelemetry-sdk sends it always, an empty message for UNSET
 _USUAL_END = _UNSET + _LOCAL_PARENT
-_DOUBLE_HEAD = b"\x12\x09\x21"  # KeyValue.value, nine bytes: double_value
+_FLOAT = Struct("<3sd").pack  # KeyValue.value, nine bytes: double_value
+_TEXTS = [bytes((0x12, size + 2, 0x0A, size)) for size in range(64)]
+"""What comes before a short text as KeyValue.value's string_value."""
 
 _LOW_64 = (1 << 64) - 1
 
@@ -59,15 +62,12 @@ _LOW_64 = (1 << 64) - 1
 _MOST_CACHED, _LONGEST_CACHED = 512, 128
 _cached: dict[type, dict[tuple[str, object], bytes]] = {str: {}, int: {}, bool: {}, float: {}}
 
-
-class _Known(dict[type, "Callable[[tuple[str, object]], bytes | None]"]):
-    """What looks an attribute up, by the type of its value."""
-
-    def __missing__(self, kind: type) -> Callable[[tuple[str, object]], bytes | None]:
-        return lambda _: None  # values of such types are not kept
-
-
-_known = _Known({kind: cache.get for kind, cache in _cached.items()})
+_known: dict[type, Callable[[tuple[str, object]], bytes | None]] = {
+    **{kind: cache.get for kind, cache in _cached.items()},
+    **dict.fromkeys((type(None), bytes, tuple, dict), lambda _: None),
+}
+"""What looks an attribute up, by the type of its value; other types than these are no attributes'."""
+_keys: dict[str, bytes] = {}
 _names: dict[str, bytes] = {}
 _prefixes: dict[int, bytes] = {}
 
@@ -102,7 +102,10 @@ def encode(spans: Sequence[Span]) -> bytes:
         except Exception:  # noqa: BLE001  # an open span, or a clock that no fixed64 holds
             start, ended = span.start_time & _LOW_64, (span.end_time or 0) & _LOW_64
             fields.append(_TIMES(_KINDS[span._kind], start, 0x41, ended))
-        fields += [_known[type(item[1])](item) or _attribute(item) for item in span._attributes.items()]
+        try:
+            fields += [_known[type(item[1])](item) or _attribute(item) for item in span._attributes.items()]
+        except KeyError:
+            fields += [_attribute(item) for item in span._attributes.items()]
         if span._recorded < 0:
             end = _add_rare(fields, span) + end[2:]
         fields.append(end)
@@ -145,20 +148,42 @@ def _prefix(size: int) -> bytes:
     return prefix
 
 
-def _attribute(item: tuple[str, object]) -> bytes:
+def _attribute(item: tuple[str, Any]) -> bytes:
     """Return Span.attributes' field of one attribute, and keep it for the next span."""
     key, value = item
-    if type(value) is float:
-        pair = _text_field(0x0A, key) + _DOUBLE_HEAD + _DOUBLE(value)
+    name = _keys.get(key) or _key(key)
+    kind = type(value)
+    if kind is str:
+        data = _utf8(value)
+        size = len(data)
+        body = _TEXTS[size] + data if size < 64 else _any_field(value)
+    elif kind is int and 0 <= value < 1 << 63:
+        data = _varint(value)
+        body = b"".join((b"\x12", _BYTE[len(data) + 1], b"\x18", data))
+    elif kind is float:
+        body = _FLOAT(b"\x12\x09\x21", value)
+        if not value:
+            return b"\x4a" + _message(name + body)  # 0.0 and -0.0 are one key to a dictionary
     else:
-        pair = _key_value(key, value)
-    field = b"\x4a" + _message(pair)
-    if type(value) is float and not value:
-        return field  # 0.0 and -0.0 are one key to a dictionary
-    cache = _cached.get(type(value))
-    if cache is not None and len(cache) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
+        body = _any_field(value)
+    size = len(name) + len(body)
+    field = b"".join((b"\x4a", _BYTE[size] if size < 128 else _varint(size), name, body))
+    cache = _cached.get(kind)
+    if cache is not None and len(cache) < _MOST_CACHED and size < _LONGEST_CACHED:
         cache[item] = field
     return field
+
+
+def _key(key: str) -> bytes:
+    """Return KeyValue.key's field, and keep it: names come again, whatever their values are."""
+    field = _text_field(0x0A, key)
+    if len(_keys) < _MOST_CACHED and len(field) <= _LONGEST_CACHED:
+        _keys[key] = field
+    return field
+
+
+def _any_field(value: object) -> bytes:
+    return b"\x12" + _message(_any_value(value))
 
 
 def _add_rare(fields: list[bytes], span: Span) -> bytes:
@@ -215,7 +240,7 @@ def _digits(value: int) -> bytes:
 
 
 def _key_value(key: object, value: object) -> bytes:
-    return _text_field(0x0A, str(key)) + b"\x12" + _message(_any_value(value))
+    return _text_field(0x0A, str(key)) + _any_field(value)
 
 
 def _fields(tag: bytes, attributes: Mapping[str, object]) -> bytes:
@@ -286,6 +311,10 @@ def _varint(number: int) -> bytes:
         return _BYTE[number]
     if number < 16384:
         return bytes((number & 0x7F | 0x80, number >> 7))
+    if number < 1 << 28:
+        head = number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80
+        number >>= 14
+        return bytes((*head, number) if number < 128 else (*head, number & 0x7F | 0x80, number >> 7))
     septets = bytearray()
     while number >= 128:
         septets.append(number & 0x7F | 0x80)
