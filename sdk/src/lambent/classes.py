@@ -85,7 +85,9 @@ def trace_methods(cls: Any, tracing: Tracing) -> Any:
     """Trace the public methods that a class defines."""
     for name, member in list(vars(cls).items()):
         is_method = isinstance(member, (staticmethod, classmethod)) or (
-            callable(member) and hasattr(member, "__get__") and not isinstance(member, type)
+            (callable(member) or type(member).__name__ == "singledispatchmethod")
+            and hasattr(member, "__get__")
+            and not isinstance(member, type)
         )
         if is_method and not name.startswith("_"):
             setattr(cls, name, tracing.of_method(name)(member))

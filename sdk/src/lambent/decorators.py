@@ -18,7 +18,7 @@ from lambent.wrapping import around, kind_of, look_like, without_partials
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from functools import cached_property, partialmethod
+    from functools import cached_property, partialmethod, singledispatchmethod
     from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
     from lambent.capture import Capture
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         | classmethod[Any, Any, Any]
         | property
         | cached_property[Any]
-        | partialmethod[Any],
+        | partialmethod[Any]
+        | singledispatchmethod[Any],
     )
     C = TypeVar("C", bound=type)
 
@@ -101,6 +102,10 @@ class Tracing:
         elif type(function).__name__ in {"cached_property", "partialmethod"}:
             made = function
             made.func = self(made.func)
+        elif type(function).__name__ == "singledispatchmethod":
+            from lambent.dispatching import trace_generic_method
+
+            made = trace_generic_method(function, self)
         else:
             raise TypeError(f"trace() decorates functions and classes, not {type(function).__name__}")
         return made  # type: ignore[no-any-return]  # by its looks it is what it was
@@ -122,6 +127,11 @@ class Tracing:
         self.__exit__(*details)
 
     def _around(self, function: Callable[..., Any]) -> Any:
+        if "registry" in getattr(function, "__dict__", ()) and not self._awaits:
+            from lambent.dispatching import is_generic, trace_generic
+
+            if is_generic(function):
+                return trace_generic(function, self)
         inner = without_partials(function)
         qualified: Any = getattr(inner, "__qualname__", None)
         if not isinstance(qualified, str):
@@ -137,6 +147,13 @@ class Tracing:
         if "generator" not in kind:
             return around(function, begin, fail, answering(_succeed), kind)
         return look_like(around(streaming(function), begin, fail, _succeed, kind), function)
+
+    def named(self, name: str) -> Tracing:
+        """Return the same for another function of that name, where no other name is given."""
+        one = Tracing({})
+        one.__dict__.update(self.__dict__)
+        one.name = self.name or name.rpartition("<locals>.")[2]
+        return one
 
     def of_method(self, name: str) -> Tracing:
         """Return the same for a method of the class that this is for."""
