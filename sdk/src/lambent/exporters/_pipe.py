@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from _thread import allocate_lock
+from os import register_at_fork
 from stat import S_ISFIFO
 from time import monotonic
 
@@ -21,6 +22,17 @@ _HASTE = 10  # times as long no further line waits: an export may have many
 _RESIZE = 1031  # F_SETPIPE_SZ: a pipe of 64 KiB holds no long line
 _LARGEST = 1 << 20
 
+_turn = allocate_lock()
+"""Held while a line is written: a long one is more than one write."""
+
+
+def _renew() -> None:
+    global _turn  # noqa: PLW0603  # a forked child has not the thread that may hold it
+    _turn = allocate_lock()
+
+
+register_at_fork(after_in_child=_renew)
+
 
 class PipeWriter:
     """Writes whole lines to the named pipe at `path`."""
@@ -29,17 +41,17 @@ class PipeWriter:
         self._path = path
         self._patience = patience
         self._torn = False
-        self._turn = allocate_lock()  # a long line is more than one write
         self._hasty = 0.0  # until then nothing is waited for: its reader did not read
 
     def write(self, line: str) -> None:
         """Write the line. Raises OSError when it cannot be delivered."""
-        if not self._turn.acquire(timeout=self._patience):
+        turn = _turn
+        if not turn.acquire(timeout=self._patience):
             raise OSError(11, f"the pipe {self._path} is full: its reader does not read")
         try:
             self._write(line)
         finally:
-            self._turn.release()
+            turn.release()
 
     def _write(self, line: str) -> None:
         data = line.encode("utf-8", "surrogateescape")
