@@ -3,7 +3,7 @@
 Rules of a template: `{NAME}` is an environment variable, `{name}` an option of ours or a name of
 `_Values`, `{NAME|text}` has a default, `{?NAME}` stands for nothing and only asks whether NAME is
 set. A template with a gap is left out. A header that begins with "Basic " is encoded as RFC 7617
-asks. Loaded when a backend is chosen; touches nothing but what it is handed.
+asks. Loaded when a backend is chosen; touches nothing but what it is handed, and says what it cannot read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Preset:
     `urls` are templates of base URLs, the first without a gap counts; `path` is added to it. `key` is
     the variable that `api_key` stands for; `needs` are those without which nothing can be sent. `signed`
     names the AWS service of a signature (SigV4). `grpc` says whether OTLP/gRPC is spoken there, `grpc_url`
-    what stands in the place of the last URL then.
+    what stands in the place of the last URL then. `more_headers` is a variable that holds further headers.
     `regions` gives the part of the address that follows from the AWS region.
     """
 
@@ -33,6 +33,7 @@ class Preset:
         "grpc_url",
         "headers",
         "key",
+        "more_headers",
         "needs",
         "path",
         "regions",
@@ -50,6 +51,7 @@ class Preset:
         key: str = "",
         needs: tuple[str, ...] | None = None,
         headers: Mapping[str, str] | None = None,
+        more_headers: str = "",
         attributes: Mapping[str, object] | None = None,
         regions: Mapping[str, str] | None = None,
         signed: str = "",
@@ -62,6 +64,7 @@ class Preset:
         self.key = key
         self.needs = needs if needs is not None else (key,) if key else ()
         self.headers = headers or {}
+        self.more_headers = more_headers
         self.attributes = attributes or {}
         self.regions = regions or {}
         self.signed = signed
@@ -162,7 +165,8 @@ PRESETS: dict[str, Preset] = {
         key="PHOENIX_API_KEY",
         needs=(),
         headers={"authorization": "Bearer {PHOENIX_API_KEY}"},
-        attributes={"openinference.project.name": "{PHOENIX_PROJECT_NAME|{project}}"},
+        more_headers="PHOENIX_CLIENT_HEADERS",
+        attributes={"openinference.project.name": "{PHOENIX_PROJECT|{PHOENIX_PROJECT_NAME|{project}}}"},
         grpc=True,
         grpc_url="http://localhost:{PHOENIX_GRPC_PORT|4317}",
     ),
@@ -302,7 +306,7 @@ def headers_of(name: str, config: Config) -> dict[str, str]:
     """Return the headers that the backend wants, without those whose variables are not set."""
     preset = PRESETS[name]
     values = _Values(preset, config)
-    headers = {}
+    headers = _pairs(preset.more_headers, values.get(preset.more_headers))
     for header, template in preset.headers.items():
         value = values.fill(template)
         if value.startswith("Basic "):
@@ -311,6 +315,22 @@ def headers_of(name: str, config: Config) -> dict[str, str]:
             value = f"Basic {b2a_base64(value[6:].encode(), newline=False).decode()}"
         if value:
             headers[header] = value
+    return headers
+
+
+def _pairs(variable: str, raw: str) -> dict[str, str]:
+    """Return the headers that a variable holds, in the form of W3C's baggage, without what is not of it."""
+    headers: dict[str, str] = {}
+    if raw:
+        from lambent.config import headers_in
+
+        for part in raw.split(","):
+            try:
+                headers.update(headers_in(part))
+            except ValueError as error:
+                from lambent.diagnostics import say_once
+
+                say_once(f"variable {variable}", f"{variable}: {error}; what is not of that form is left out")
     return headers
 
 
