@@ -3,7 +3,7 @@
 Rules of a template: `{NAME}` is an environment variable, `{name}` an option of ours or a name of
 `_Values`, `{NAME|text}` has a default, `{?NAME}` stands for nothing and only asks whether NAME is
 set. A template with a gap is left out. A header that begins with "Basic " is encoded as RFC 7617
-asks. Loaded when a backend is chosen; touches nothing but what it is handed, and says what it cannot read.
+asks. Loaded when a backend is chosen; touches nothing but what it is handed.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def headers_of(name: str, config: Config) -> dict[str, str]:
     """Return the headers that the backend wants, without those whose variables are not set."""
     preset = PRESETS[name]
     values = _Values(preset, config)
-    headers = _pairs(preset.more_headers, values.get(preset.more_headers))
+    headers = {}
     for header, template in preset.headers.items():
         value = values.fill(template)
         if value.startswith("Basic "):
@@ -315,22 +315,6 @@ def headers_of(name: str, config: Config) -> dict[str, str]:
             value = f"Basic {b2a_base64(value[6:].encode(), newline=False).decode()}"
         if value:
             headers[header] = value
-    return headers
-
-
-def _pairs(variable: str, raw: str) -> dict[str, str]:
-    """Return the headers that a variable holds, in the form of W3C's baggage, without what is not of it."""
-    headers: dict[str, str] = {}
-    if raw:
-        from lambent.config import headers_in
-
-        for part in raw.split(","):
-            try:
-                headers.update(headers_in(part))
-            except ValueError as error:
-                from lambent.diagnostics import say_once
-
-                say_once(f"variable {variable}", f"{variable}: {error}; what is not of that form is left out")
     return headers
 
 
