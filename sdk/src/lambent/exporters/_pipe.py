@@ -19,8 +19,6 @@ __all__ = ["PATH", "PipeWriter"]
 PATH = "/tmp/otlp-stdout-span-exporter.pipe"  # noqa: S108  # the name that its readers know
 _PATIENCE = 0.1
 _HASTE = 10  # times as long no further line waits: an export may have many
-_RESIZE = 1031  # F_SETPIPE_SZ: a pipe of 64 KiB holds no long line
-_LARGEST = 1 << 20
 
 _turn = allocate_lock()
 """Held while a line is written: a long one is more than one write."""
@@ -74,12 +72,9 @@ class PipeWriter:
 
     def _all(self, pipe: int, data: bytes) -> None:
         if len(data) > 65536:
-            try:
-                from fcntl import fcntl
+            from lambent.exporters._whole import enlarge
 
-                fcntl(pipe, _RESIZE, min(len(data) + 65536, _LARGEST))
-            except (ImportError, OSError):
-                pass  # it takes more than one write, then
+            enlarge(pipe, len(data) + 65536)  # where it may not, it takes more than one write
         now = monotonic()
         end = now if now < self._hasty else now + self._patience
         written = 0
@@ -102,8 +97,7 @@ class PipeWriter:
 
     def _to_stdout(self, line: str, why: str) -> None:
         from lambent.diagnostics import say_once
+        from lambent.exporters.stdout import write_line
 
         say_once(f"pipe {self._path}", f"{why} {self._path}; spans are written to stdout")
-        sys.stdout.flush()
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        write_line(sys.stdout, line)
