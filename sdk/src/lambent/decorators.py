@@ -8,7 +8,7 @@ the one of the current span, else the default one.
 from __future__ import annotations
 
 from lambent.context import CURRENT
-from lambent.enrich import event_type_of, named, says_error, tracer_here, tracer_of
+from lambent.enrich import Block, event_type_of, named, says_error, tracer_here, tracer_of
 from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
@@ -65,7 +65,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Tracing:
+class Tracing(Block):
     """What `trace(…)` returns: a decorator, and a context manager for a block that is no function."""
 
     def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
@@ -103,7 +103,7 @@ class Tracing:
             made = function
             made.func = self(made.func)
         elif type(function).__name__ == "singledispatchmethod":
-            from lambent.dispatching import trace_generic_method
+            from lambent.classes import trace_generic_method
 
             made = trace_generic_method(function, self)
         else:
@@ -119,16 +119,9 @@ class Tracing:
     def __exit__(self, *details: object) -> None:
         leave(taken(self._blocks, self), details[1])
 
-    async def __aenter__(self) -> Any:
-        """Start the span of an `async with` block, and return it."""
-        return self.__enter__()
-
-    async def __aexit__(self, *details: object) -> None:
-        self.__exit__(*details)
-
     def _around(self, function: Callable[..., Any]) -> Any:
         if "registry" in getattr(function, "__dict__", ()) and not self._awaits:
-            from lambent.dispatching import is_generic, trace_generic
+            from lambent.classes import is_generic, trace_generic
 
             if is_generic(function):
                 return trace_generic(function, self)

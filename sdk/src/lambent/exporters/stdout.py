@@ -150,7 +150,7 @@ def write_line(stream: TextStream, line: str) -> None:
     with _turn:
         flush()
         if len(line) > _LONG:
-            from lambent.exporters._whole import write_unbuffered
+            from lambent.exporters._pipe import write_unbuffered
 
             if write_unbuffered(stream, line):
                 return
