@@ -330,7 +330,8 @@ def test_a_backend_that_takes_nothing_does_not_let_them_add_up(
     monkeypatch.setattr(honeyhive, "_MOST", 2)
     tracers = []
     for number in range(11):
-        tracers.append(HoneyHiveTracer.init(api_key="k", server_url=REFUSED, session_name=f"s{number}"))
+        name = f"s{number}"
+        tracers.append(HoneyHiveTracer.init(api_key="k", server_url=REFUSED, session_name=name, timeout=0.05))
         with tracers[-1].start_span("root"):
             pass
     assert len(honeyhive._open) <= 9
