@@ -118,12 +118,10 @@ class _Traced:
 
     def __init__(self, generic: Any, tracing: Tracing) -> None:
         self._generic = generic
+        self.register, self.registry = generic.register, generic.registry
         self._tracing = tracing
         # By identity, and with the key kept: an implementation need not be hashable.
         self._made: dict[int, tuple[Any, Any]] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generic, name)
 
     def dispatch(self, cls: type) -> Any:
         """Return the traced implementation for a class."""
