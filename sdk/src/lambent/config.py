@@ -82,8 +82,7 @@ def _level(raw: str) -> int:
 
 
 def _millis(raw: str) -> float:
-    _count(raw)
-    value = float(raw) / 1000
+    value = float(raw) / 1000 if raw.isascii() and raw.isdigit() else 0.0
     if not 0 < value < float("inf"):
         raise ValueError("use a number of milliseconds above 0")
     return value
@@ -135,7 +134,7 @@ def _exporters(raw: str) -> tuple[str, ...]:
     names = _words(raw)
     for name in names:
         if name not in _NAMED_EXPORTERS and name not in _OTLP:
-            raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS))}")
+            raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS | _OTLP))}")
     return names
 
 
