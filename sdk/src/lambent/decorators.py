@@ -344,8 +344,9 @@ def trace(function: Any = None, /, **options: Any) -> Any:
     """Trace each call of a function: `@trace`, `@trace("name")`, `@trace(event_type="tool", …)`.
 
     Functions, coroutines, generators (the span lives as long as the iteration), context managers (as long
-    as the block), methods of any kind, partials and other callables; of a class the methods, or, where it
-    is a context manager, the blocks. `with trace("name") as span:` traces a block; `async with` does, too.
+    as the block), methods and generic functions of any kind, partials and other callables; of a class the
+    methods, or, where it is a context manager, the blocks. `with trace("name") as span:` traces a block;
+    `async with` does, too.
 
     `event_name` is the span's name, default the function's; `event_type` one of `EventType`; `metadata`,
     `config`, `metrics`, `feedback`, `user_properties`, `event_id` and `error` are kept on each span.
