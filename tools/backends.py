@@ -41,6 +41,8 @@ def table() -> str:
         if not preset.needs:
             takes[0] += " (optional)"
         headers = [header(*each) for each in preset.headers.items()]
+        if preset.more_headers:
+            headers.append(f"those in `{preset.more_headers}`")
         if preset.signed:
             headers.append("signed (SigV4)")
         attributes = [

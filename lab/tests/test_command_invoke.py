@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -50,6 +51,10 @@ def traced(event, context):
     child = {"traceId": trace, "spanId": "2" * 16, "parentSpanId": "1" * 16, "name": "SELECT",
              "startTimeUnixNano": 2000000, "endTimeUnixNano": 12000000, "status": {"code": 2}}
     body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span, child]}]}]})
+    send(body)
+    return trace
+
+def send(body):
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if endpoint:
         assert os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "http/protobuf"
@@ -60,7 +65,19 @@ def traced(event, context):
         line = {"__otel_otlp_stdout": "1", "endpoint": "http://localhost:4318/v1/traces", "method": "POST",
                 "content-type": "application/json", "payload": body, "base64": False}
         print(json.dumps(line))
-    return trace
+
+waiting = []
+
+def late(event, context):
+    own = [{"key": "faas.invocation_id", "value": {"stringValue": context.aws_request_id}}]
+    trace = "%032x" % int.from_bytes(os.urandom(16), "big")
+    times = {"startTimeUnixNano": 1000000, "endTimeUnixNano": "21000000"}
+    root = {"traceId": trace, "spanId": "1" * 16, "name": "root", "attributes": own, **times}
+    child = {"traceId": trace, "spanId": "2" * 16, "parentSpanId": "1" * 16, "name": "child", **times}
+    waiting.append(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [root, child]}]}]}))
+    if len(waiting) > 1:
+        send(waiting.pop(0))
+    return context.aws_request_id
 
 def dies(event, context):
     os._exit(1)
@@ -184,6 +201,25 @@ def test_every_invocation_has_its_own_spans(way: list[str], capsys: pytest.Captu
         assert [span["name"] for span in line["spans"]] == ["GET /orders", "SELECT"]
         assert {span["trace_id"] for span in line["spans"]} == {line["payload"]}
         assert line["spans"][0]["attributes"]["faas.invocation_id"] == line["request_id"]
+
+
+@pytest.mark.parametrize("way", [[], ["--otlp"]], ids=["stdout line", "OTLP"])
+def test_spans_of_earlier_invocations_have_a_heading(
+    way: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["invoke", "shop/app.late", "--repeat", "2", *way]) == 0
+    first, second = capsys.readouterr().out.split("warm: duration")
+    for part in (first, second):
+        assert part.count("\nNo spans: ") == 1
+    assert "child" not in first
+    own = re.findall('^"([0-9a-f-]{36})"$', first, re.MULTILINE)
+    _, heading, drawn = second.partition("\nSpans of an earlier invocation, RequestId: ")
+    assert heading
+    assert drawn.splitlines()[0] == own[0]
+    with Store(tmp_path / "traces.db") as store:
+        (trace,) = store.traces()
+    assert drawn.splitlines()[2] == f"trace {trace.trace_id}"
+    assert [line.split("█")[0].strip() for line in drawn.splitlines() if "█" in line] == ["root", "child"]
 
 
 def test_a_failure_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import lambent
-from lambent import backends
+from lambent import backends, diagnostics
 from lambent.backends import PRESETS, canonical, missing, url_of
 from lambent.config import Config, read
 from lambent.exporters.choose import choose
@@ -167,9 +167,13 @@ EXPECTED: dict[str, tuple[dict[str, str], str, dict[str, str], dict[str, object]
         {},
     ),
     "phoenix": (
-        {"PHOENIX_API_KEY": KEY, "PHOENIX_COLLECTOR_ENDPOINT": "{url}", "PHOENIX_PROJECT_NAME": "pp"},
+        {
+            "PHOENIX_API_KEY": KEY, "PHOENIX_COLLECTOR_ENDPOINT": "{url}", "PHOENIX_PROJECT": "pp",
+            "PHOENIX_PROJECT_NAME": "another",
+            "PHOENIX_CLIENT_HEADERS": f"API_KEY = {KEY} , X-Zone=a%20b==,authorization=none",
+        },
         "/v1/traces",
-        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"Bearer {KEY}", "api_key": KEY, "x-zone": "a b=="},
         {"openinference.project.name": "pp"},
     ),
     "langfuse": (
@@ -223,6 +227,20 @@ def test_a_key_as_an_argument(name: str, send: Send, server: Server) -> None:
             shown += base64.b64decode(word, validate=True).decode("latin-1")
     assert KEY in shown
     assert "not this one" not in shown
+
+
+def test_headers_of_a_variable_of_phoenix(
+    send: Send, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its own documents: pairs as in W3C's baggage, and what is no pair is passed over."""
+    environ = {"PHOENIX_CLIENT_HEADERS": f"authorization=Bearer%20{KEY},nothing,,x=1,y=2"}
+    _, found, _ = send(environ, backend="phoenix", server_url=server.url, headers={"y": "mine"})
+    assert {"authorization": f"Bearer {KEY}", "x": "1", "y": "mine"}.items() <= found.items()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "PHOENIX_CLIENT_HEADERS: use key=value" in said
+    diagnostics.say(f"somebody says {KEY}")
+    assert KEY not in capsys.readouterr().err
 
 
 def test_the_key_of_another_backend_stays_at_home(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

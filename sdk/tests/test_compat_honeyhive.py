@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from sdk.tests.exporters.conftest import OK, Server, answering
 
 import lambent
+from lambent.compat import honeyhive
 from lambent.compat.honeyhive import (
     EventType,
     HoneyHiveTracer,
@@ -26,7 +30,9 @@ from lambent.compat.honeyhive import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+REFUSED = "http://127.0.0.1:9"
 SPECIFIED = {
     "api_key": "test-key",
     "project": "test-project",
@@ -232,6 +238,131 @@ def test_a_tracer_made_in_each_invocation_is_made_once(monkeypatch: pytest.Monke
     closed += [made[0].delivery.closed, again.delivery.closed]
     again.close()
     assert [*closed, again.delivery.closed] == [False, True, False, True]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server(answering(OK))
+    yield made
+    made.close()
+
+
+def names(server: Server) -> list[str]:
+    return [
+        span.name
+        for request in server.requests
+        for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+@pytest.fixture
+def in_lambda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    monkeypatch.setenv("LAMBENT_RECORDER_FOLDER", str(tmp_path))
+    made: list[HoneyHiveTracer] = []
+    monkeypatch.setattr(honeyhive, "_open", made)
+    yield
+    for tracer in made.copy():
+        tracer.delivery.close(0)
+        tracer.close()
+
+
+@pytest.mark.usefixtures("in_lambda")
+def test_tracers_that_differ_and_are_never_closed_are_bounded(
+    capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
+) -> None:
+    """Any of them may be used again, in any way, and no span of theirs is lost."""
+    kept: list[HoneyHiveTracer] = []
+    works: list[Any] = []
+    expected: list[str] = []
+
+    def invocation(number: int) -> None:
+        tracer = HoneyHiveTracer.init(api_key="k", server_url=server.url, session_name=f"s{number}")
+        kept.append(tracer)
+        works.append(trace(tracer=tracer, event_name=f"work {number}")(lambda: tracer.enrich_span({"a": 1})))
+        with tracer.start_span(f"root {number}"):
+            assert works[-1]()
+        expected.extend([f"root {number}", f"work {number}"])
+
+    for number in range(10):
+        invocation(number)
+    held = kept[3].start_span("held")
+    for number in range(10, 60):
+        invocation(number)
+    assert len(list(tmp_path.iterdir())) <= 16
+    assert len(honeyhive._open) == 16
+    held.end()
+    for number in (4, 5, 6):
+        works[number]()
+        expected.append(f"work {number}")
+
+    @kept[7].handler
+    def handler(event: Any, context: Any) -> str:
+        with kept[8].trace("inside"):
+            return str(kept[8].project)
+
+    handler({}, None)
+    with kept[9].start_as_current_span("again"):
+        pass
+    assert kept[9].flush()
+    expected += ["held", "inside", "orders", "again"]
+    assert sorted(names(server)) == sorted(expected)
+    assert len(honeyhive._open) == 16
+    for tracer in kept:
+        stats = tracer.stats()
+        assert stats.started == stats.ended == stats.acknowledged >= 2
+        assert (stats.lost, stats.waiting) == (0, 0)
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert "more than 16 HoneyHiveTracers are open" in said
+    for tracer in kept[-20:]:
+        tracer.close()
+        assert tracer.delivery.closed
+    assert all(isinstance(each, HoneyHiveTracer) for each in kept)
+
+
+@pytest.mark.usefixtures("in_lambda")
+def test_a_backend_that_takes_nothing_does_not_let_them_add_up(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(honeyhive, "_MOST", 2)
+    tracers = []
+    for number in range(11):
+        name = f"s{number}"
+        tracers.append(HoneyHiveTracer.init(api_key="k", server_url=REFUSED, session_name=name, timeout=0.05))
+        with tracers[-1].start_span("root"):
+            pass
+    assert len(honeyhive._open) <= 9
+    lost = [tracer.stats() for tracer in tracers]
+    assert [stats.started for stats in lost] == [1] * 11
+    assert all(stats.lost + stats.waiting == 1 for stats in lost)
+    assert "gave up 1 of 1 spans" in capfd.readouterr().err
+
+
+def test_a_tracer_that_sleeps_is_woken_once(server: Server, in_lambda: None) -> None:
+    first = HoneyHiveTracer.init(api_key="k", server_url=server.url, session_name="first")
+    another = HoneyHiveTracer.init(api_key="k", server_url=server.url, session_name="another")
+    for number in range(16):
+        HoneyHiveTracer.init(api_key="k", server_url=server.url, session_name=f"s{number}")
+    assert first is lambent._default  # it may be asked for anywhere, and does not sleep
+    assert another not in honeyhive._open
+    ready = threading.Barrier(8)
+
+    def use() -> None:
+        ready.wait(20)
+        another.start_span("used").end()
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    another.force_flush()
+    assert another.stats().acknowledged == 8
+    assert names(server) == ["used"] * 8
+    assert honeyhive._open.count(another) == 1
 
 
 def test_sessions() -> None:

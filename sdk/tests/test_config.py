@@ -238,7 +238,7 @@ def test_a_wrong_first_variable_gives_way_to_the_second(capsys: pytest.CaptureFi
         ({"resource": 5}, "a mapping"),
         ({"resource": {1: 2}}, "text keys"),
         ({"exporter": 5}, "an exporter or a name"),
-        ({"exporter": "pigeon"}, "use names among"),
+        ({"exporter": "pigeon"}, "otlp_http"),
         ({"exporters": [5]}, "an exporter or a name"),
         ({"exporter": "otlp", "exporters": "stdout"}, "keep one"),
         ({"sampler": 5}, "a sampler or its name"),

@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
@@ -25,6 +25,19 @@ MOCKS: tuple[Any, ...] = (Mock, MagicMock, AsyncMock)
 def tracer() -> Iterator[testing.RecordingTracer]:
     with testing.tracer() as made:
         yield made
+
+
+F = TypeVar("F")
+
+
+class Decorator(Protocol):
+    """It leaves types as they are."""
+
+    def __call__(self, function: F, /) -> F: ...
+
+
+def untraced(function: F) -> F:
+    return function
 
 
 def names(tracer: testing.RecordingTracer) -> list[str]:
@@ -114,6 +127,117 @@ def test_a_cached_property_and_a_partial_method(tracer: testing.RecordingTracer)
     assert (order.first(1), order.total, order.total) == ("order 1", 3, 3)
     assert [name.rpartition(".")[2] for name in names(tracer)] == ["first", "count"]
     assert tracer.spans[0].attributes["lambent.inputs.number"] == 1
+
+
+@pytest.mark.parametrize("decorate", [untraced, lambent.trace, lambent.trace(inputs=True)])
+def test_a_generic_function(decorate: Decorator, tracer: testing.RecordingTracer) -> None:
+    @functools.singledispatch
+    def plain(value: object, /, times: int = 1) -> Any:
+        """Say what it is."""
+        return "object" * times
+
+    @plain.register
+    def _(number: int) -> str:
+        with tracer.trace("inside"):
+            return f"int {number}"
+
+    show = decorate(plain)
+
+    @show.register
+    async def _(text: str) -> str:
+        await asyncio.sleep(0)
+        with tracer.trace("inside"):
+            return f"str {text}"
+
+    @show.register(list)
+    def _(values: list[int]) -> Iterator[int]:
+        for value in values:
+            with tracer.trace("inside"):
+                yield value
+
+    called: Any = show
+    assert called.register(bytes, len) is len
+    assert (show(None, times=2), show(True), show(b"123")) == ("objectobject", "int True", 3)
+    assert (asyncio.run(show("a")), list(show([1, 2]))) == ("str a", [1, 2])
+    with pytest.raises(TypeError, match=r"requires at least 1 positional argument"):
+        called(value=1)
+    with pytest.raises(TypeError, match="times"):
+        called(1, times=1)
+    assert set(show.registry) == {object, int, str, list, bytes}
+    assert show.dispatch(bool) is show.registry[int]
+    assert (show.__doc__, inspect.signature(show)) == ("Say what it is.", inspect.signature(plain))
+    assert not inspect.iscoroutinefunction(show)
+
+    around = {span.context.span_id: span for span in tracer.spans if span.name != "inside"}
+    inside = [span for span in tracer.spans if span.name == "inside"]
+    assert len(inside) == 4
+    if show is plain:
+        assert not around
+        return
+    assert {name.rpartition(".")[2] for name in names(tracer)} == {"inside", "plain"}
+    assert len(around) == 6
+    assert {span.parent and around[span.parent.span_id].name for span in inside} == {"plain"}
+    assert [span.status.status_code.name for span in around.values()].count("ERROR") == 1
+    if decorate is not lambent.trace:
+        assert [dict(span.attributes) for span in around.values()][:2] == [
+            {"lambent.inputs.value": None, "lambent.inputs.times": 2},
+            {"lambent.inputs.number": True},
+        ]
+
+
+@pytest.mark.parametrize("outermost", [untraced, lambent.trace_class])
+@pytest.mark.parametrize("decorate", [untraced, lambent.trace, lambent.atrace("shown")])
+def test_a_generic_method(decorate: Decorator, outermost: Any, tracer: testing.RecordingTracer) -> None:
+    class Order:
+        @decorate
+        @functools.singledispatchmethod
+        def show(self, value: object) -> Any:
+            """Say what it is."""
+            return self, "object"
+
+        @show.register
+        def _(self, value: int) -> Any:
+            return self, "int"
+
+        @show.register
+        async def _(self, value: str) -> Any:
+            await asyncio.sleep(0)
+            return self, "str"
+
+        @decorate
+        @functools.singledispatchmethod
+        @classmethod
+        def made(cls, value: object) -> Any:
+            return cls, value
+
+        @made.register(int)
+        @classmethod
+        def _(cls, value: int) -> Any:
+            raise ValueError(value)
+
+    class Large(Order): ...
+
+    def result(value: Any) -> Any:
+        async def waited() -> Any:
+            return await value
+
+        return asyncio.run(waited()) if inspect.iscoroutine(value) else value
+
+    kind: Any = outermost(Order)
+    first, second, large = kind(), kind(), Large()
+    for order in (first, second, large, first):
+        assert result(order.show(None)) == (order, "object")
+        assert result(order.show(1)) == (order, "int")
+        assert result(order.show("a")) == (order, "str")
+    first.show.register(float, lambda self, value: (self, "float"))
+    assert result(large.show(1.0)) == (large, "float")
+    assert [result(each.made("a")) for each in (first, Large)] == [(Order, "a"), (Large, "a")]
+    with pytest.raises(ValueError, match="7"):
+        result(kind.made(7))
+    assert (first.show.__doc__, first.show.__name__) == ("Say what it is.", "show")
+    assert len(tracer.spans) == 16 * sum(each is not untraced for each in (decorate, outermost))
+    if decorate is lambent.trace:
+        assert {name.rpartition(".")[2] for name in names(tracer)} == {"show", "made"}
 
 
 def test_what_is_marked_as_a_coroutine_function_is_one(tracer: testing.RecordingTracer) -> None:

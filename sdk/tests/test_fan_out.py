@@ -120,3 +120,30 @@ def test_what_a_busy_one_could_not_take_follows(start: Callable[..., Server]) ->
     assert names(slow) == [["one"], ["one"]]
     assert names(good) == [["one"]]
     tracer.close()
+
+
+def test_a_child_forked_while_spans_are_settled_settles_its_own(run_python: Any) -> None:
+    program = """
+import os, threading, warnings
+from lambent.delivery.fanout import Ledger
+inside, go_on = threading.Event(), threading.Event()
+class Spans(list):
+    def __iter__(self):
+        inside.set()
+        go_on.wait(50)
+        return super().__iter__()
+class Delivery:
+    recorder = None
+ledger = Ledger(Delivery(), ["lane"])
+thread = threading.Thread(target=ledger.settle, args=("lane", Spans()), kwargs={"taken": True})
+thread.start()
+assert inside.wait(50)
+warnings.simplefilter("ignore")  # of forking with threads
+child = os.fork()
+if child == 0:
+    ledger.settle("lane", [], taken=True)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+go_on.set()
+"""
+    assert run_python(program).stdout == "0\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import lambent
 from lambent import llm
+from lambent.compat.lambda_otel_lite import TelemetryCompletionHandler
 from lambent.testing import RecordingTracer, recording_tracer
 
 if TYPE_CHECKING:
@@ -141,6 +143,14 @@ def tracer(monkeypatch: pytest.MonkeyPatch) -> RecordingTracer:
     made = recording_tracer()
     monkeypatch.setattr(lambent, "_default", made)
     return made
+
+
+def test_what_passes_for_something_else_can_be_copied(tracer: RecordingTracer) -> None:
+    with llm.call("m") as call:
+        stream = copy.copy(call.stream(iter([1, 2])))
+        assert list(stream) == [1, 2]
+    handler = TelemetryCompletionHandler(tracer)
+    assert copy.copy(handler).get_tracer("x").scope.name == "x"
 
 
 def test_a_call_has_what_it_was_asked_with(tracer: RecordingTracer) -> None:

@@ -271,7 +271,7 @@ def test_one_that_fails_is_said_once(theirs: None, capsys: pytest.CaptureFixture
     for _ in range(2):
         assert extract({"x-theirs": "break", "traceparent": W3C}, ("theirs", "tracecontext")) == CONTEXT
         write("theirs", SpanContext(13, 7), {})
-    assert capsys.readouterr().err.count("OTEL_PROPAGATORS names 'theirs': it fails (RuntimeError") == 1
+    assert capsys.readouterr().err.count("propagator 'theirs': it fails (RuntimeError") == 1
 
 
 def test_one_that_is_installed_is_found() -> None:

@@ -124,7 +124,7 @@ def test_the_named_formats_are_asked_in_order(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == ""
     for _ in range(2):
         assert extract(carrier, ("jaeger", "tracecontext")) is not None
-    assert capsys.readouterr().err.count("OTEL_PROPAGATORS names 'jaeger'") == 1
+    assert capsys.readouterr().err.count("propagator 'jaeger'") == 1
     assert extract({}, ("tracecontext",)) is None
 
 

@@ -23,7 +23,7 @@ class Preset:
     `urls` are templates of base URLs, the first without a gap counts; `path` is added to it. `key` is
     the variable that `api_key` stands for; `needs` are those without which nothing can be sent. `signed`
     names the AWS service of a signature (SigV4). `grpc` says whether OTLP/gRPC is spoken there, `grpc_url`
-    what stands in the place of the last URL then.
+    what stands in the place of the last URL then. `more_headers` is a variable that holds further headers.
     `regions` gives the part of the address that follows from the AWS region.
     """
 
@@ -33,6 +33,7 @@ class Preset:
         "grpc_url",
         "headers",
         "key",
+        "more_headers",
         "needs",
         "path",
         "regions",
@@ -50,6 +51,7 @@ class Preset:
         key: str = "",
         needs: tuple[str, ...] | None = None,
         headers: Mapping[str, str] | None = None,
+        more_headers: str = "",
         attributes: Mapping[str, object] | None = None,
         regions: Mapping[str, str] | None = None,
         signed: str = "",
@@ -62,6 +64,7 @@ class Preset:
         self.key = key
         self.needs = needs if needs is not None else (key,) if key else ()
         self.headers = headers or {}
+        self.more_headers = more_headers
         self.attributes = attributes or {}
         self.regions = regions or {}
         self.signed = signed
@@ -162,7 +165,8 @@ PRESETS: dict[str, Preset] = {
         key="PHOENIX_API_KEY",
         needs=(),
         headers={"authorization": "Bearer {PHOENIX_API_KEY}"},
-        attributes={"openinference.project.name": "{PHOENIX_PROJECT_NAME|{project}}"},
+        more_headers="PHOENIX_CLIENT_HEADERS",
+        attributes={"openinference.project.name": "{PHOENIX_PROJECT|{PHOENIX_PROJECT_NAME|{project}}}"},
         grpc=True,
         grpc_url="http://localhost:{PHOENIX_GRPC_PORT|4317}",
     ),

@@ -1,17 +1,28 @@
-"""What the decorators make of classes: a context manager's blocks are traced, or the methods of any other."""
+"""What the decorators make of what has several functions: of classes and of generic functions.
+
+Of a class that is a context manager the blocks are traced, of any other the methods.
+
+A generic function of `functools.singledispatch` stays one, and so does a `singledispatchmethod`: it takes
+further implementations by `register`. Each call has one span, under its name, around the implementation that
+is called: that may be a coroutine function or a generator where the others are none, and name its arguments
+as it likes.
+"""
 
 from __future__ import annotations
+
+from functools import singledispatch
 
 from lambent.decorators import fail, leave, taken
 from lambent.wrapping import drop_own_frame, look_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lambent.decorators import Tracing
 
-__all__ = ["trace_as_asked", "trace_methods"]
+__all__ = ["is_generic", "trace_as_asked", "trace_generic", "trace_generic_method", "trace_methods"]
 
 
 def trace_as_asked(cls: type, tracing: Tracing) -> type:
@@ -85,8 +96,62 @@ def trace_methods(cls: Any, tracing: Tracing) -> Any:
     """Trace the public methods that a class defines."""
     for name, member in list(vars(cls).items()):
         is_method = isinstance(member, (staticmethod, classmethod)) or (
-            callable(member) and hasattr(member, "__get__") and not isinstance(member, type)
+            (callable(member) or type(member).__name__ == "singledispatchmethod")
+            and hasattr(member, "__get__")
+            and not isinstance(member, type)
         )
         if is_method and not name.startswith("_"):
             setattr(cls, name, tracing.of_method(name)(member))
     return cls
+
+
+_CODE = singledispatch(look_like).__code__  # type: ignore[attr-defined]  # all that it makes share their code
+
+
+def is_generic(function: Any) -> bool:
+    """Whether `functools.singledispatch` has made the function."""
+    return getattr(function, "__code__", None) is _CODE
+
+
+class _Traced:
+    """The dispatcher of a generic method, whose implementations are traced ones."""
+
+    def __init__(self, generic: Any, tracing: Tracing) -> None:
+        self._generic = generic
+        self.register, self.registry = generic.register, generic.registry
+        self._tracing = tracing
+        # By identity, and with the key kept: an implementation need not be hashable.
+        self._made: dict[int, tuple[Any, Any]] = {}
+
+    def dispatch(self, cls: type) -> Any:
+        """Return the traced implementation for a class."""
+        found = self._generic.dispatch(cls)
+        made = self._made.get(id(found))
+        if made is None:
+            # Another callable is no method: it is called without the object.
+            traced: Any = self._tracing(found if hasattr(found, "__get__") else staticmethod(found))
+            made = self._made[id(found)] = (found, traced)
+        return made[1]
+
+
+def trace_generic(function: Any, tracing: Tracing) -> Callable[..., Any]:
+    """Trace what a generic function calls."""
+    dispatch = _Traced(function, _under_its_name(function, tracing)).dispatch
+
+    def generic(*args: Any, **kwargs: Any) -> Any:
+        if not args:
+            return function(**kwargs)  # it says what is missing
+        return dispatch(args[0].__class__)(*args, **kwargs)
+
+    return look_like(generic, function)
+
+
+def trace_generic_method(method: Any, tracing: Tracing) -> Any:
+    """Trace what a generic method calls."""
+    method.dispatcher = _Traced(method.dispatcher, _under_its_name(method.func, tracing))
+    return method
+
+
+def _under_its_name(function: Any, tracing: Tracing) -> Tracing:
+    function = getattr(function, "__func__", function)
+    return tracing.named(getattr(function, "__qualname__", type(function).__qualname__))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Option: TypeAlias = tuple[str, tuple[str, ...], Callable[[str], object], object]
 
-__all__ = ["OPTIONS", "Config", "known", "read", "trace_header", "with_variables"]
+__all__ = ["OPTIONS", "Config", "headers_in", "known", "read", "trace_header", "with_variables"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -82,8 +82,7 @@ def _level(raw: str) -> int:
 
 
 def _millis(raw: str) -> float:
-    _count(raw)
-    value = float(raw) / 1000
+    value = float(raw) / 1000 if raw.isascii() and raw.isdigit() else 0.0
     if not 0 < value < float("inf"):
         raise ValueError("use a number of milliseconds above 0")
     return value
@@ -111,7 +110,8 @@ def _unquote(text: str) -> str:
     return unquote(text)
 
 
-def _headers(raw: str) -> dict[str, str]:
+def headers_in(raw: str) -> dict[str, str]:
+    """Return the headers that a variable has. Raises ValueError for what is not of the form."""
     return {key.lower(): value for key, value in _pairs(raw).items()}
 
 
@@ -134,7 +134,7 @@ def _exporters(raw: str) -> tuple[str, ...]:
     names = _words(raw)
     for name in names:
         if name not in _NAMED_EXPORTERS and name not in _OTLP:
-            raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS))}")
+            raise ValueError(f"use names among {', '.join(sorted(_NAMED_EXPORTERS | _OTLP))}")
     return names
 
 
@@ -167,7 +167,7 @@ OPTIONS: tuple[Option, ...] = (
     ("endpoint", ("OTEL_EXPORTER_OTLP_ENDPOINT",), _text, ""),
     ("server_url", ("HH_API_URL", "LAMBENT_SERVER_URL"), _text, ""),
     ("api_key", ("HH_API_KEY", "LAMBENT_API_KEY"), _text, ""),
-    ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _headers, {}),
+    ("headers", ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), headers_in, {}),
     ("protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
      _one_of("grpc", "http/protobuf", "http/json"), "http/protobuf"),
     ("insecure", ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"), _flag, False),

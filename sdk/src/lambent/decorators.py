@@ -8,7 +8,7 @@ the one of the current span, else the default one.
 from __future__ import annotations
 
 from lambent.context import CURRENT
-from lambent.enrich import event_type_of, named, says_error, tracer_here, tracer_of
+from lambent.enrich import Block, event_type_of, named, says_error, tracer_here, tracer_of
 from lambent.errors import ConfigError
 from lambent.span import Span
 from lambent.tracer import Tracer
@@ -18,7 +18,7 @@ from lambent.wrapping import around, kind_of, look_like, without_partials
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from functools import cached_property, partialmethod
+    from functools import cached_property, partialmethod, singledispatchmethod
     from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
     from lambent.capture import Capture
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         | classmethod[Any, Any, Any]
         | property
         | cached_property[Any]
-        | partialmethod[Any],
+        | partialmethod[Any]
+        | singledispatchmethod[Any],
     )
     C = TypeVar("C", bound=type)
 
@@ -64,7 +65,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class Tracing:
+class Tracing(Block):
     """What `trace(…)` returns: a decorator, and a context manager for a block that is no function."""
 
     def __init__(self, given: dict[str, Any], awaits: bool = False) -> None:
@@ -101,6 +102,10 @@ class Tracing:
         elif type(function).__name__ in {"cached_property", "partialmethod"}:
             made = function
             made.func = self(made.func)
+        elif type(function).__name__ == "singledispatchmethod":
+            from lambent.classes import trace_generic_method
+
+            made = trace_generic_method(function, self)
         else:
             raise TypeError(f"trace() decorates functions and classes, not {type(function).__name__}")
         return made  # type: ignore[no-any-return]  # by its looks it is what it was
@@ -114,14 +119,12 @@ class Tracing:
     def __exit__(self, *details: object) -> None:
         leave(taken(self._blocks, self), details[1])
 
-    async def __aenter__(self) -> Any:
-        """Start the span of an `async with` block, and return it."""
-        return self.__enter__()
-
-    async def __aexit__(self, *details: object) -> None:
-        self.__exit__(*details)
-
     def _around(self, function: Callable[..., Any]) -> Any:
+        if "registry" in getattr(function, "__dict__", ()) and not self._awaits:
+            from lambent.classes import is_generic, trace_generic
+
+            if is_generic(function):
+                return trace_generic(function, self)
         inner = without_partials(function)
         qualified: Any = getattr(inner, "__qualname__", None)
         if not isinstance(qualified, str):
@@ -137,6 +140,13 @@ class Tracing:
         if "generator" not in kind:
             return around(function, begin, fail, answering(_succeed), kind)
         return look_like(around(streaming(function), begin, fail, _succeed, kind), function)
+
+    def named(self, name: str) -> Tracing:
+        """Return the same for another function of that name, where no other name is given."""
+        one = Tracing({})
+        one.__dict__.update(self.__dict__)
+        one.name = self.name or name.rpartition("<locals>.")[2]
+        return one
 
     def of_method(self, name: str) -> Tracing:
         """Return the same for a method of the class that this is for."""
@@ -334,8 +344,9 @@ def trace(function: Any = None, /, **options: Any) -> Any:
     """Trace each call of a function: `@trace`, `@trace("name")`, `@trace(event_type="tool", …)`.
 
     Functions, coroutines, generators (the span lives as long as the iteration), context managers (as long
-    as the block), methods of any kind, partials and other callables; of a class the methods, or, where it
-    is a context manager, the blocks. `with trace("name") as span:` traces a block; `async with` does, too.
+    as the block), methods and generic functions of any kind, partials and other callables; of a class the
+    methods, or, where it is a context manager, the blocks. `with trace("name") as span:` traces a block;
+    `async with` does, too.
 
     `event_name` is the span's name, default the function's; `event_type` one of `EventType`; `metadata`,
     `config`, `metrics`, `feedback`, `user_properties`, `event_id` and `error` are kept on each span.

@@ -51,7 +51,9 @@ def _secrets() -> list[str]:
 
     What is said may quote an exception of somebody else's, and that may quote anything.
     """
-    from lambent.config import known
+    from contextlib import suppress
+
+    from lambent.config import headers_in, known
 
     found = []
     for (api_key, headers, *urls), variables in known:
@@ -64,6 +66,10 @@ def _secrets() -> list[str]:
         for name, value in variables.items():
             if len(value) >= 8 and name.upper().endswith(_NAMES):
                 found.append(value.strip())
+            elif name.upper().endswith("_HEADERS"):
+                for pair in value.split(","):
+                    with suppress(ValueError):
+                        found += headers_in(pair).values()
     return [secret for secret in found if len(secret) >= 4]
 
 

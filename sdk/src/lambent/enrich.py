@@ -18,12 +18,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any
+    from typing import Any, Protocol, TypeVar
 
     from lambent.context import AnySpan
     from lambent.tracer import Tracer
 
+    T_co = TypeVar("T_co", covariant=True)
+
+    class Enters(Protocol[T_co]):
+        """A block of `with`."""
+
+        def __enter__(self) -> T_co: ...
+
+
 __all__ = [
+    "Block",
     "Enrichment",
     "EventType",
     "enrich_session",
@@ -178,7 +187,17 @@ def _give(span: AnySpan | None, given: Mapping[str, object]) -> bool:
     return True
 
 
-class Enrichment(int):
+class Block:
+    """What is a block of `with`, and so of `async with`, too."""
+
+    async def __aenter__(self: Enters[T_co]) -> T_co:
+        return self.__enter__()
+
+    async def __aexit__(self: Any, *details: object) -> None:
+        self.__exit__(*details)
+
+
+class Enrichment(Block, int):
     """What `enrich_span` returns: equal to True where a span took the values; and a block to go with them."""
 
     _enters: Any = None
@@ -199,18 +218,6 @@ class Enrichment(int):
     ) -> None:
         if self._enters is not None:
             self._span.__exit__(exc_type, exc, traceback)
-
-    async def __aenter__(self) -> Any:
-        """The same for `async with`."""
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(exc_type, exc, traceback)
 
     def __repr__(self) -> str:
         return repr(bool(self))

@@ -270,6 +270,8 @@ class Stream:
         return await self._manager.__aexit__(*details)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_parts":  # of a copy that is just being made
+            raise AttributeError(name)
         return getattr(self._parts, name)
 
     def __del__(self) -> None:

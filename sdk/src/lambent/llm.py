@@ -12,7 +12,7 @@ from __future__ import annotations
 from time import time_ns
 from weakref import ref
 
-from lambent.enrich import named, tracer_here, typed
+from lambent.enrich import Block, named, tracer_here, typed
 from lambent.gen_ai import Reading, Stream
 from lambent.span import Span
 
@@ -48,7 +48,7 @@ _CONTENTS = {
 """What a model is asked with that is not about how it answers: kept only where that is asked for."""
 
 
-class _Block:
+class _Block(Block):
     """The span of a call, as a context manager."""
 
     def __init__(
@@ -84,17 +84,6 @@ class _Block:
         if exc_type is not None:
             self.span.set_attribute("error.type", exc_type.__qualname__)
         self.span.__exit__(exc_type, exc, traceback)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(exc_type, exc, traceback)
 
 
 class Call(_Block):

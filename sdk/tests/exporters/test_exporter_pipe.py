@@ -6,8 +6,11 @@ import base64
 import gzip
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +22,6 @@ from lambent.exporters._pipe import PipeWriter
 from lambent.testing import recording_tracer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lambent.testing import RecordingTracer
 
 
@@ -206,3 +207,37 @@ def test_lines_of_several_threads_do_not_mix(pipe: Path) -> None:
     os.close(keep_open)
     lines = received.decode().splitlines()
     assert sorted(lines) == sorted([letter * 60_000 for letter in "abcd"] * 10)
+
+
+FORK = """
+import os, sys, threading, warnings
+from lambent.exporters._pipe import PipeWriter
+writer = PipeWriter(sys.argv[1], patience=20)
+write, stuck, go_on = os.write, threading.Event(), threading.Event()
+def waits(*args):
+    stuck.set()
+    go_on.wait(60)
+    return write(*args)
+os.write = waits
+thread = threading.Thread(target=writer.write, args=("parent\\n",))
+thread.start()
+assert stuck.wait(60)
+os.write = write
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of forking with threads
+child = os.fork()
+if child == 0:
+    writer.write("child\\n")
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+go_on.set()
+thread.join(60)
+writer.write("after\\n")
+"""
+
+
+def test_a_child_forked_while_a_line_is_written_writes_its_own(pipe: Path) -> None:
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    environ = {**os.environ, "PYTHONPATH": str(Path(lambent.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-S", "-c", FORK, str(pipe)], check=True, timeout=100, env=environ)
+    assert os.read(reader, 65536) == b"child\nparent\nafter\n"
+    os.close(reader)

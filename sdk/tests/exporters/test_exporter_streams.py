@@ -486,15 +486,24 @@ def handler(event, context):
 def work(letter):
     for _ in range(4):
         handler(letter, None)
+over = threading.Event()
+def talk():
+    while not over.wait(0.0001):
+        print("printed", end="\\n", flush=True)
+talking = threading.Thread(target=talk)
+talking.start()
 threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+over.set()
+talking.join()
 """
 
 
 def test_lines_of_several_threads_do_not_mix_without_a_buffer() -> None:
+    """Nor with what another thread prints meanwhile, though that is more than a pipe holds."""
     environ = {**os.environ, "PYTHONPATH": str(Path(lambent.__file__).parent.parent)}
     command = [sys.executable, "-S", "-u", "-c", MANY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as child:
@@ -502,6 +511,25 @@ def test_lines_of_several_threads_do_not_mix_without_a_buffer() -> None:
         data = b""
         while piece := os.read(child.stdout.fileno(), 16_384):
             data += piece
-    lines = [json.loads(line) for line in data.splitlines()]
-    assert len(lines) > 1
-    assert max(map(len, data.splitlines())) > 65_536  # more than a pipe holds
+    # `print` itself writes twice: what stands before a line of ours may be the first half.
+    lines = [piece.partition(b"\n")[0] for piece in data.split(b'{"__otel')[1:]]
+    assert all(payload(f'{{"__otel{line.decode()}') for line in lines)
+    assert len(lines) == 16
+    assert min(map(len, lines)) > 65_536
+
+
+def test_what_a_write_does_not_take_follows(tmp_path: Path) -> None:
+    class Slow(io.FileIO):
+        """As where a signal interrupts a write; where nobody may wait, None is nothing at all."""
+
+        turn = 0
+
+        def write(self, data: Any, /) -> int:
+            self.turn += 1
+            return super().write(data[:50_000]) if self.turn % 2 else cast("int", None)
+
+    stream = io.TextIOWrapper(cast("Any", Slow(tmp_path / "x", "w")), write_through=True)
+    exporter = StdoutExporter(source="s", level=0, stream=stream, encode=encode)
+    assert exporter.export(batch(b"x" * 150_000), 1).ok
+    assert payload((tmp_path / "x").read_text()) == b"x" * 150_000
+    stream.close()

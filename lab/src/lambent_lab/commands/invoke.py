@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -14,17 +15,20 @@ from lambent_lab.errors import UsageError
 from lambent_lab.identifiers import RUNTIMES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.output import Look
     from lambent_lab.sandbox import BoxReport
     from lambent_lab.service import Result
     from lambent_lab.traces import SpanRecord
 
-_NO_SPANS = "No spans: the function makes none, or sends them elsewhere."
+_NO_SPANS = "No spans: the function makes none, or sends them elsewhere, or later."
 _NO_SPANS_YET = (
     "No spans: the process ended before it sent any. Those that it made are sent in\n"
     "one of the next invocations, by the flight recorder: try --repeat 3."
 )
+_LOOKED_AT = 100  # invocations back: what came later comes with one of the next, or at the end
 _ENDED = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"}
 
 
@@ -165,6 +169,8 @@ def command(
     encode_event(payload)  # an event that Lambda would not take is said before anything runs
     look = Look.of_stdout()
     failed = 0
+    earlier: deque[Result] = deque(maxlen=_LOOKED_AT)
+    shown: set[tuple[str, str]] = set()
     with store_of(None) as store, Lab(store=store) as lab:
         if otlp:
             variables = {
@@ -205,15 +211,23 @@ def command(
             if as_json:
                 click.echo(json.dumps(result.to_json(), allow_nan=False))
             else:
-                _show(result, look, attributes=attributes)
+                later = _show(result, look, attributes=attributes)
+                _show_later([*later, *function.late(earlier).items()], shown, look, attributes=attributes)
+                earlier.append(result)
+        if not as_json:
+            function.stop()  # some tracers send the last, or all, when their environment ends
+            _show_later(function.late(earlier).items(), shown, look, attributes=attributes)
     if repeat > 1 and not as_json:
         click.echo(f"{repeat} invocations, {failed or 'none'} failed.")
     context.exit(1 if failed else 0)
 
 
-def _show(result: Result, look: Look, *, attributes: bool) -> None:
-    """Write one invocation for people."""
-    from lambent_lab.commands.output import draw
+_Later: TypeAlias = "tuple[str, list[SpanRecord]]"
+"""A request id, and spans of its that came after its end: of an exporter that waits, or recovered."""
+
+
+def _show(result: Result, look: Look, *, attributes: bool) -> list[_Later]:
+    """Write one invocation for people; return the spans in its log that are of earlier ones."""
     from lambent_lab.traces.stdout import split_log
 
     log, _, _ = split_log(result.log.split("\n"))
@@ -229,15 +243,48 @@ def _show(result: Result, look: Look, *, attributes: bool) -> None:
     click.echo(json.dumps(result.payload, indent=2, ensure_ascii=False))
     click.echo()
     click.echo(_summary(result))
-    traces: dict[str, list[SpanRecord]] = {}
-    for span in result.spans:
-        traces.setdefault(span.trace_id, []).append(span)
-    for spans in traces.values():
-        click.echo()
-        click.echo(draw(spans, look, attributes=attributes), nl=False, color=look.color)
-    if not traces:
+    later: list[_Later] = []
+    drawn = False
+    for spans in _by_trace(result.spans):
+        named = {span.invocation_id for span in spans} - {""}
+        if named and result.request_id not in named:
+            later.append((min(named), spans))
+        else:
+            _draw(spans, look, attributes=attributes)
+            drawn = True
+    if not drawn:
         click.echo(_NO_SPANS_YET if result.error in _ENDED else _NO_SPANS)
     click.echo()
+    return later
+
+
+def _show_later(
+    found: Iterable[_Later], shown: set[tuple[str, str]], look: Look, *, attributes: bool
+) -> None:
+    """Write spans of earlier invocations, but for those that are shown already: a log's lines come twice."""
+    for request_id, all_spans in found:
+        spans = [span for span in all_spans if (span.trace_id, span.span_id) not in shown]
+        shown.update((span.trace_id, span.span_id) for span in spans)
+        if not spans:
+            continue
+        click.echo(f"Spans of an earlier invocation, RequestId: {request_id}")
+        for trace in _by_trace(spans):
+            _draw(trace, look, attributes=attributes)
+        click.echo()
+
+
+def _by_trace(spans: Sequence[SpanRecord]) -> Iterable[list[SpanRecord]]:
+    traces: dict[str, list[SpanRecord]] = {}
+    for span in spans:
+        traces.setdefault(span.trace_id, []).append(span)
+    return traces.values()
+
+
+def _draw(spans: Sequence[SpanRecord], look: Look, *, attributes: bool) -> None:
+    from lambent_lab.commands.output import draw
+
+    click.echo()
+    click.echo(draw(spans, look, attributes=attributes), nl=False, color=look.color)
 
 
 def _describe(box: BoxReport) -> str:

@@ -184,11 +184,9 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
         tracer: Self = made
         if config.disabled:
             return tracer
-        if in_lambda:
-            _open.append(tracer)
         tracer._ids.trace_id()  # so that the pool of ids is filled now, and the first span waits for nothing
-        if config.function_name and not (config.test_mode or config.max_concurrency):
-            _deliver_at_the_end(tracer)
+        if in_lambda:
+            _opened(tracer)
         for instrumentor in instrumentors:
             instrumentor.instrument(tracer_provider=tracer.provider)
         return tracer
@@ -226,8 +224,9 @@ class HoneyHiveTracer(_Methods, Tracer):  # type: ignore[misc]  # as above
 
 
 # Programs make a tracer in each invocation and close none: each would keep its connection. So who asks for
-# the same again, in Lambda, is given the same.
+# the same again, in Lambda, is given the same; of others the oldest sleep.
 _open: list[HoneyHiveTracer] = []
+_MOST = 16
 
 
 def _known_tracer(cls: type, config: Config) -> Any:
@@ -241,6 +240,17 @@ def _known_tracer(cls: type, config: Config) -> Any:
     wanted = identity(config)
     alike = (each for each in _open if type(each) is cls and identity(each.config) == wanted)
     return next((each for each in alike if not each.delivery.closed), None)
+
+
+def _opened(tracer: HoneyHiveTracer) -> None:
+    """Note a tracer that has been made, or has been woken, in Lambda."""
+    if not tracer.config.max_concurrency:
+        _deliver_at_the_end(tracer)
+    _open.append(tracer)
+    if len(_open) > _MOST:
+        from lambent.compat._asleep import rest
+
+        rest(_open, _MOST, _opened)
 
 
 def _deliver_at_the_end(tracer: HoneyHiveTracer) -> None:

@@ -144,6 +144,8 @@ class TelemetryCompletionHandler:
         self._tracer.close()
 
     def __getattr__(self, name: str) -> Any:
+        if name in {"_tracer", "tracer_provider"}:  # of a copy that is just being made
+            raise AttributeError(name)
         return getattr(self.tracer_provider, name)
 
 

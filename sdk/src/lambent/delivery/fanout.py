@@ -7,6 +7,7 @@ side, each in a thread of its own but the last, so that one that hangs costs the
 from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
+from os import register_at_fork
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "send_all"]
 
 
+_settling = allocate_lock()
+"""Held while a ledger is changed, for a moment."""
+
+
+def _renew() -> None:
+    global _settling  # noqa: PLW0603  # a forked child has not the thread that may hold it
+    _settling = allocate_lock()
+
+
+register_at_fork(after_in_child=_renew)
+
+
 class Ledger:
     """Who of several has taken which span. It is acknowledged when all of them have.
 
@@ -30,7 +43,6 @@ class Ledger:
     def __init__(self, delivery: SyncDelivery, lanes: Sequence[Lane]) -> None:
         self._delivery = delivery
         self._bits = {lane: 1 << number for number, lane in enumerate(lanes)}
-        self._lock = allocate_lock()
         self._open: dict[Span, tuple[int, int]] = {}  # who has done with it, and who has taken it
 
     def settle(self, lane: Lane, spans: Sequence[Span], *, taken: bool) -> None:
@@ -40,7 +52,7 @@ class Ledger:
         whole: list[Span] = []
         over: list[Span] = []
         under_way: list[Span] = []
-        with self._lock:
+        with _settling:
             for span in spans:
                 done, took = self._open.pop(span, (0, 0))
                 done, took = done | bit, took | bit * taken

@@ -212,7 +212,8 @@ def make_room(paths: Iterable[str]) -> None:
         if number:
             leftover.release()
             continue
-        say(f"{len(leftover.content.spans)} recorded spans were dropped: no place for another recorder")
+        if lost := len(leftover.content.spans):
+            say(f"{lost} recorded spans were dropped: no place for another recorder")
         leftover.remove()
 
 

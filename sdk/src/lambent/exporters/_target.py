@@ -10,6 +10,8 @@ Rules
 
 from __future__ import annotations
 
+from lambent.config import headers_in
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +51,11 @@ def otlp(config: Config, transport: str = "") -> Exporter:
             say_once("protocol", f"{found.title} takes no gRPC; http/protobuf is used")
             grpc = False
         url = backends.url_of(preset, config, grpc=grpc)
-    headers = {**backends.headers_of(preset, config), **config.headers}
+    headers = {
+        **_in_variable(found.more_headers, config),
+        **backends.headers_of(preset, config),
+        **config.headers,
+    }
     lacking = backends.missing(preset, config)
     if lacking and not explicit and not any(name in config.headers for name in found.headers):
         or_argument = " (or api_key=)" if found.key in lacking else ""
@@ -138,6 +144,19 @@ def _endpoint(config: Config, grpc: bool) -> str:
         if config.endpoint:
             return config.endpoint.rstrip("/") + _PATH
     return (config.server_url or _LOCAL).rstrip("/") + _PATH
+
+
+def _in_variable(name: str, config: Config) -> dict[str, str]:
+    """Return the headers that a backend's own variable holds, without what is not of W3C baggage's form."""
+    headers: dict[str, str] = {}
+    for part in config.variables.get(name, "").split(","):
+        try:
+            headers.update(headers_in(part))
+        except ValueError as error:
+            from lambent.diagnostics import say_once
+
+            say_once(f"variable {name}", f"{name}: {error}; what is not of that form is left out")
+    return headers
 
 
 def _headers(config: Config) -> dict[str, str]:

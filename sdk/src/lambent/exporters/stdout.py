@@ -27,11 +27,13 @@ if TYPE_CHECKING:
         def flush(self) -> object: ...
 
 
-__all__ = ["MAX_LINE", "StdoutExporter"]
+__all__ = ["MAX_LINE", "StdoutExporter", "write_line"]
 
 MAX_LINE = 256 * 1024 - 26
 """Bytes of a line, its newline included: CloudWatch Logs takes events of 256 KB and counts 26 bytes
 of its own with each (PutLogEvents)."""
+
+_LONG = 65_536  # a pipe holds no more, where nobody says otherwise
 
 _turn = RLock()
 """Held while a line is written, by a thread that may write another one in a signal handler meanwhile."""
@@ -137,14 +139,23 @@ class StdoutExporter(Exporter):
 
     def _to_stream(self, line: str) -> None:
         # Looked up each time: the runtime client, a test or the user may have replaced it.
-        stream = self._stream or sys.stdout
-        # What the function has printed so far goes first, in a write of its own; then the text
-        # layer passes on the whole line at once. Without a buffer of its own it does so piece by piece.
-        flush = getattr(stream, "flush", None) or bool  # a replaced stdout may only write
-        with _turn:
-            flush()
-            stream.write(line)
-            flush()
+        write_line(self._stream or sys.stdout, line)
+
+
+def write_line(stream: TextStream, line: str) -> None:
+    """Write a line to a stream in one piece."""
+    # What the function has printed so far goes first, in a write of its own; then the text
+    # layer passes on the whole line at once. Without a buffer of its own it does so piece by piece.
+    flush = getattr(stream, "flush", None) or bool  # a replaced stdout may only write
+    with _turn:
+        flush()
+        if len(line) > _LONG:
+            from lambent.exporters._pipe import write_unbuffered
+
+            if write_unbuffered(stream, line):
+                return
+        stream.write(line)
+        flush()
 
 
 def quoted(text: str) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 from _thread import allocate_lock
+from os import register_at_fork
 
 from lambent.context import CURRENT, SUPPRESSED, NonRecordingSpan, adopt
 from lambent.hooks import when_imported
@@ -44,6 +45,14 @@ _asked: set[str] = set()
 _UNKNOWN: Any = object()
 """The span of a context that was attached when nobody could name one."""
 _state: ContextVar[State | None] = ContextVar("lambent-otel-context", default=None)
+
+
+def _renew() -> None:
+    global _gate  # noqa: PLW0603  # a forked child has not the thread that may hold it
+    _gate = allocate_lock()
+
+
+register_at_fork(after_in_child=_renew)
 
 
 class _Attached(tuple[object, ...]):

@@ -39,7 +39,7 @@ def propagator(name: str) -> Any:
 def _say(name: str, text: str) -> None:
     from lambent.diagnostics import say_once
 
-    say_once(f"propagator {name}", f"OTEL_PROPAGATORS names {name!r}: {text}")
+    say_once(f"propagator {name}", f"propagator {name!r}: {text}")
 
 
 def extract(name: str, carrier: Mapping[str, str]) -> SpanContext | None:
