@@ -21,6 +21,7 @@ from lambent.context import SpanContext
 from lambent.exporters import Exporter, Result
 from lambent.span import Span
 from lambent.testing import LambdaContext, RecordingTracer, recording_tracer
+from lambent.triggers import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -408,7 +409,7 @@ BREAKS: list[tuple[str, Callable[[pytest.MonkeyPatch, RecordingTracer], None]]] 
     ("ids", lambda patch, tracer: patch.setattr(tracer, "_ids", None)),
     ("invocation", lambda patch, tracer: patch.setattr(handler_module, "Invocation", boom)),
     ("context", lambda patch, tracer: patch.setattr(handler_module, "_of_arn", None)),
-    ("response", lambda patch, tracer: patch.setattr(handler_module.UNKNOWN, "read_response", boom)),
+    ("response", lambda patch, tracer: patch.setattr(UNKNOWN, "read_response", boom)),
     ("begin", lambda patch, tracer: patch.setattr(tracer.delivery, "begin", boom)),
     ("exit", lambda patch, tracer: patch.setattr(Span, "__exit__", boom)),
     ("attributes", lambda patch, tracer: patch.setattr(Span, "_start_attributes", boom)),

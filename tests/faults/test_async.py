@@ -132,7 +132,7 @@ def handler(event, context):
 """
     settings = {"LAMBENT_WATCHDOG": "off"}
     invocations = await run(spec(tmp_path, HEAD + code, collector, **settings), 4)
-    # The first event is read when it comes: nobody knows yet that the runtime client will say when it is done.
+    # The first event is read when it comes: nobody knows yet that the runtime client will say so.
     assert [each.payload for each in invocations][1:] == [b"0"] * 3
     assert len(collector.spans("x")) == 4
 
