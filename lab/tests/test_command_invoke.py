@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 CODE = """
-import json, os, socket, time, urllib.request
+import json, os, socket, threading, time, urllib.request
 
 def handler(event, context):
     print("handling", json.dumps(event))
@@ -75,7 +75,9 @@ def late(event, context):
     root = {"traceId": trace, "spanId": "1" * 16, "name": "root", "attributes": own, **times}
     child = {"traceId": trace, "spanId": "2" * 16, "parentSpanId": "1" * 16, "name": "child", **times}
     waiting.append(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [root, child]}]}]}))
-    if len(waiting) > 1:
+    if event.get("behind"):
+        threading.Timer(0.1, send, waiting).start()
+    elif len(waiting) > 1:
         send(waiting.pop(0))
     return context.aws_request_id
 
@@ -220,6 +222,16 @@ def test_spans_of_earlier_invocations_have_a_heading(
         (trace,) = store.traces()
     assert drawn.splitlines()[2] == f"trace {trace.trace_id}"
     assert [line.split("█")[0].strip() for line in drawn.splitlines() if "█" in line] == ["root", "child"]
+
+
+def test_what_is_sent_behind_the_response_is_waited_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "event.json").write_text('{"behind": true}')
+    assert main(["invoke", "shop/app.late", "--event", "event.json", "--otlp", "--no-freeze"]) == 0
+    _, heading, drawn = capsys.readouterr().out.partition("Spans of an earlier invocation")
+    assert heading
+    assert "child" in drawn
 
 
 def test_a_failure_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lambent_lab.commands.axes import Chosen
     from lambent_lab.commands.output import Look
     from lambent_lab.sandbox import BoxReport
-    from lambent_lab.service import Result
+    from lambent_lab.service import Function, Result
     from lambent_lab.traces import SpanRecord
 
 _NO_SPANS = "No spans: the function makes none, or sends them elsewhere, or later."
@@ -29,6 +29,7 @@ _NO_SPANS_YET = (
     "one of the next invocations, by the flight recorder: try --repeat 3."
 )
 _LOOKED_AT = 100  # invocations back: what came later comes with one of the next, or at the end
+_MOMENT_S = 0.5
 _ENDED = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"}
 
 
@@ -215,6 +216,8 @@ def command(
                 _show_later([*later, *function.late(earlier).items()], shown, look, attributes=attributes)
                 earlier.append(result)
         if not as_json:
+            if not result.spans and (life["max_concurrency"] or not life["freeze"]):
+                _show_later(_soon(function, earlier), shown, look, attributes=attributes)
             function.stop()  # some tracers send the last, or all, when their environment ends
             _show_later(function.late(earlier).items(), shown, look, attributes=attributes)
     if repeat > 1 and not as_json:
@@ -271,6 +274,14 @@ def _show_later(
         for trace in _by_trace(spans):
             _draw(trace, look, attributes=attributes)
         click.echo()
+
+
+def _soon(function: Function, earlier: Iterable[Result]) -> Iterable[_Later]:
+    """Return what comes within a moment: where nothing is frozen, tracers send in the background."""
+    end = time.monotonic() + _MOMENT_S
+    while not (found := function.late(earlier)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found.items()
 
 
 def _by_trace(spans: Sequence[SpanRecord]) -> Iterable[list[SpanRecord]]:
