@@ -79,6 +79,8 @@ def rest(awake: list[Any], most: int, made: Callable[[Any], None]) -> None:
                 if len(awake) <= most:
                     break
                 if _is_idle(tracer) or (len(awake) > _FAR * most and _gives_up(tracer)):
+                    if tracer not in awake:  # another thread has closed it
+                        continue
                     awake.remove(tracer)
                     _put_to_sleep(tracer, made)
                     say_once(

@@ -250,7 +250,10 @@ def _opened(tracer: HoneyHiveTracer) -> None:
     if len(_open) > _MOST:
         from lambent.compat._asleep import rest
 
-        rest(_open, _MOST, _opened)
+        try:
+            rest(_open, _MOST, _opened)
+        except Exception as error:  # noqa: BLE001  # the function has its tracer, and goes on
+            say_once("honeyhive tracers", f"old tracers stay open ({type(error).__name__}: {error})")
 
 
 def _deliver_at_the_end(tracer: HoneyHiveTracer) -> None:
