@@ -11,6 +11,7 @@ of it goes with the next process. Rules:
 
 from __future__ import annotations
 
+from lambent.delivery import outcome
 from lambent.delivery.size import estimate
 from lambent.exporters import Result
 
@@ -34,10 +35,10 @@ def keep(lane: Lane, spans: list[Span], reason: str) -> None:
         lane.held += (size := estimate(span))
         if lane.held > lane.delivery._config.queue_bytes:
             lane.held -= size
-            lane.lose(spans[fitting:], "queue_bytes")
+            outcome.lose(lane, spans[fitting:], "queue_bytes")
             spans = spans[:fitting]
             break
-    lane.keep(spans)
+    outcome.keep(lane, spans)
     if not lane.repeating:
         from lambent.diagnostics import say
 

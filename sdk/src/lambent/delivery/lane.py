@@ -11,8 +11,7 @@ from _thread import allocate_lock, get_ident
 from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
-from lambent.delivery.sync import add
-from lambent.exporters import Delivered
+from lambent.exporters import Delivered, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from lambent.delivery.fanout import Ledger
     from lambent.delivery.sync import SyncDelivery
-    from lambent.exporters import Exporter, Result
+    from lambent.exporters import Exporter
     from lambent.span import Span
 
 __all__ = ["Lane", "lanes_of"]
@@ -76,7 +75,9 @@ class Lane:
         elif not self.lock.acquire(blocking=False) and (
             self.thread == get_ident() or not self.lock.acquire(timeout=max(0.0, deadline - monotonic()))
         ):
-            self.keep(spans)  # for whoever has the lock next
+            from lambent.delivery.outcome import keep
+
+            keep(self, spans)  # for whoever has the lock next
             return False
         self.thread = get_ident()
         try:
@@ -97,38 +98,6 @@ class Lane:
             self.thread = 0
             self.lock.release()
 
-    def keep(self, spans: list[Span]) -> None:
-        """Keep spans for the next time, as many as a queue may hold."""
-        room = max(0, self.delivery.size - len(self.pending))
-        if len(spans) > room:
-            # The span of an invocation that runs always fits: it tells what is missing.
-            active = self.delivery.active
-            lost = [span for span in spans[room:] if span not in active]
-            spans = spans[:room] + [span for span in spans[room:] if span in active]
-            if lost:
-                self.lose(lost, "queue_full")
-        self.pending.extend(spans)
-
-    def lose(self, spans: list[Span], reason: str) -> None:
-        """Drop spans that there is no room for."""
-        self._drop(reason, len(spans))
-        self._give_up(spans, reason)
-        self._say(f"dropped {len(spans)} spans: an exporter is behind and its queue was full")
-
-    def _give_up(self, spans: list[Span], reason: str) -> None:
-        if reason == "unconfirmed" and self.delivery.recorder is not None:
-            from lambent.delivery.recorder_rare import mark
-
-            mark(self.delivery.recorder, -1, spans)
-        if self.beside is None:
-            self.delivery.give_up(spans)
-        else:
-            self.beside.settle(self, spans, taken=False)
-
-    def _drop(self, reason: str, count: int) -> None:
-        add(self.dropped, reason, count)
-        self.delivery.untold = True
-
     def export(self, spans: list[Span], deadline: float) -> bool:
         """Export these, and settle what became of them; return whether all arrived."""
         count = len(spans)
@@ -148,17 +117,22 @@ class Lane:
                 result = understood(result, count)
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
-            if not isinstance(error, Exception):  # Ctrl-C, or an exit: not ours to stop, but to account for
-                self._failed(count, count, 0, "exporter_error", reason)
-                self._give_up(spans, "exporter_error")
+            from lambent.delivery.outcome import account
+
+            # Ctrl-C, or an exit: not ours to stop, but to account for.
+            account(self, spans, None, "exporter_error", reason, start)
+            if not isinstance(error, Exception):
                 raise
-            return self._account(spans, None, "exporter_error", reason, start)
+            return False
         finally:
             CURRENT.reset(token)
-        if type(result) is not Delivered or self.delivery.debug:
-            return self._account(spans, result, "failed", "", start)
-        self.retried += result.retries
-        self.bytes += result.bytes
+        if self.delivery.debug or not (type(result) is Delivered or _arrived(result)):
+            from lambent.delivery.outcome import account
+
+            return account(self, spans, result, "failed", "", start)
+        if result is not None:
+            self.retried += result.retries
+            self.bytes += result.bytes
         self.acknowledged += count
         if self.beside is None:
             self.delivery.tell_acknowledged(spans)
@@ -166,71 +140,13 @@ class Lane:
             self.beside.settle(self, spans, taken=True)
         return True
 
-    def _account(
-        self, spans: list[Span], result: Result | None, kind: str, reason: str, start: float
-    ) -> bool:
-        """Count what became of the spans, as the exporter says, and settle it. No result: it was content."""
-        count = len(spans)
-        lost = rejected = retries = sent = 0
-        ok, warning, quiet, again = True, "", False, False
-        if reason:
-            ok, lost = False, count
-        elif result is not None:
-            lost, rejected, reason = result.lost, result.rejected, result.reason
-            retries, sent = result.retries, result.bytes
-            ok = bool(result.ok) and not lost and not rejected
-            quiet, warning = result.quiet, result.warning
-            self.retried += retries
-            self.bytes += sent
-            if not ok:
-                lost = lost if lost or rejected else count
-                again = result.again and not quiet and not self.delivery.ending
-                kind = "unconfirmed" if result.unconfirmed else kind
-        if ok:
-            self.acknowledged += count
-        elif not again:
-            self._failed(count, lost, rejected, kind, reason)
-        if self.delivery.debug:
-            from lambent.debug import exported
 
-            exported(
-                self.exporter, count, 0 if ok else lost + rejected, monotonic() - start,
-                sent=sent, retries=retries, reason=reason,
-            )  # fmt: skip  # what was counted, in one place
-        if again:
-            from lambent.delivery.again import keep
-
-            keep(self, spans, reason)
-            return False
-        # What a server has refused it would refuse again.
-        self._settle(spans, kind, over=ok or lost + rejected < count or bool(rejected and not lost))
-        if (not ok and not quiet) or warning:
-            verb = "gave up" if self.repeating else "lost"
-            self._say(
-                f"an exporter warns: {warning}"
-                if ok
-                else f"{verb} {lost + rejected} of {count} spans: {reason or 'no reason given'}"
-            )
-        return ok
-
-    def _settle(self, spans: list[Span], kind: str, *, over: bool) -> None:
-        """Tell who keeps copies what became of the spans: there is no more to be done, or they are lost."""
-        if not over:
-            self._give_up(spans, kind)
-        elif self.beside is None:
-            self.delivery.tell_acknowledged(spans)
-        else:
-            self.beside.settle(self, spans, taken=True)
-
-    def _say(self, text: str) -> None:
-        from lambent.diagnostics import say
-
-        say(text)
-
-    def _failed(self, count: int, lost: int, rejected: int, kind: str, reason: str) -> None:
-        lost, rejected = min(lost, count), min(rejected, count - min(lost, count))
-        self.acknowledged += count - lost - rejected
-        self.last_failure = reason or "no reason given"
-        for key, number in ((kind, lost), ("rejected", rejected)):
-            if number:
-                self._drop(key, number)
+def _arrived(result: Result | None) -> bool:
+    """Whether that says of a batch that all of it arrived, and nothing else. None does."""
+    return result is None or bool(
+        type(result) is Result
+        and result.ok
+        and not result.lost
+        and not result.rejected
+        and not result.warning
+    )

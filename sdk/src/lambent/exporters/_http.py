@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Address: TypeAlias = "tuple[int, tuple[str, int] | tuple[str, int, int, int]]"
     AnyAnswer: TypeAlias = "Answer | Response"
 
-__all__ = ["Answer", "Client", "TransportError", "usual"]
+__all__ = ["Answer", "Client", "Connection", "TransportError", "describe", "usual", "whole"]
 
 IDLE_LIMIT = 30.0  # seconds; after a longer freeze, a NAT on the way may have forgotten the connection
 DNS_LIFETIME = 60.0
@@ -269,7 +269,7 @@ class Client:
                 pass  # it may have answered before it had everything: "413", and hung up
             data = connection.receive(left, ample)
             started = bool(data)
-            answer: AnyAnswer = _last.get(data) or usual(data) or _receive(connection, data, left)
+            answer: AnyAnswer = _last.get(data) or usual(data) or whole(connection, data, left)
         except TimeoutError as error:
             connection.sock.close()
             what = "no complete answer" if sent else "the request could not be sent"
@@ -302,7 +302,9 @@ class Client:
             raise TransportError(describe(error), refused=refused) from error
         if self._endpoint.scheme != "https":
             return Connection(sock)
-        return self._secure(sock, deadline)
+        from lambent.exporters._tls import secured
+
+        return secured(self, sock, deadline)
 
     def _connect(self, deadline: float) -> _socket.socket:
         addresses = self._resolve(deadline)
@@ -348,44 +350,8 @@ class Client:
         self._resolved_at = now
         return self._addresses
 
-    def _secure(self, sock: _socket.socket, deadline: float) -> SecureConnection:
-        from lambent.exporters import _tls
 
-        try:
-            if self._tls_context is None:
-                self._tls_context = _tls.context(self._tls)
-            if self._proxy is not None:
-                self._tunnel(sock, self._proxy, deadline)
-            return _tls.SecureConnection(sock, self._tls_context, self._endpoint.host, self._left(deadline))
-        except TimeoutError as error:
-            sock.close()
-            raise TransportError("no secure connection in time", final=True) from error
-        except ProtocolError as error:
-            sock.close()
-            raise TransportError(f"the proxy sent {error}", final=True) from error
-        except OSError as error:
-            sock.close()
-            raise TransportError(describe(error), final=_tls.is_final(error)) from error
-        except BaseException:
-            sock.close()
-            raise
-
-    def _tunnel(self, sock: _socket.socket, proxy: Endpoint, deadline: float) -> None:
-        target = f"{self._endpoint.bracketed}:{self._endpoint.port}"
-        request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
-        if proxy.authorization:
-            request += f"Proxy-Authorization: {proxy.authorization}\r\n"
-        connection = Connection(sock)
-        connection.send(f"{request}\r\n".encode("latin-1"), lambda: self._left(deadline))
-        data = connection.receive(lambda: self._left(deadline))
-        answer = _receive(connection, data, lambda: self._left(deadline), bodiless=True)
-        if not 200 <= answer.status < 300:
-            raise TransportError(f"the proxy answered {answer.status}", final=True)
-        if answer.surplus:
-            raise ProtocolError("bytes before there was a tunnel")
-
-
-def _receive(
+def whole(
     connection: AnyConnection, data: bytes, left: Callable[[], float], *, bodiless: bool = False
 ) -> Response:
     """Return the response that begins with this data. Raises ProtocolError."""

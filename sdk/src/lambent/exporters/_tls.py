@@ -6,16 +6,18 @@ import socket
 import ssl
 from os import getpid
 
-from lambent.exporters._http import MOST_LATE
+from lambent.exporters._endpoint import ProtocolError
+from lambent.exporters._http import MOST_LATE, Connection, TransportError, describe, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from lambent.exporters._endpoint import TlsFiles
+    from lambent.exporters._endpoint import Endpoint, TlsFiles
+    from lambent.exporters._http import Client
 
-__all__ = ["SecureConnection", "context", "is_final"]
+__all__ = ["SecureConnection", "context", "secured"]
 
 _RECEIVE = 16384
 
@@ -108,6 +110,46 @@ class SecureConnection:
         return False
 
 
-def is_final(error: OSError) -> bool:
+def _is_final(error: OSError) -> bool:
     """Return whether trying again cannot help: what is wrong is a certificate or the protocol."""
     return isinstance(error, ssl.SSLError | CertificateError)
+
+
+def secured(client: Client, sock: _socket.socket, deadline: float) -> SecureConnection:
+    """Return a secure connection to the client's endpoint, through its proxy if it has one.
+
+    Raises TransportError.
+    """
+    try:
+        if client._tls_context is None:
+            client._tls_context = context(client._tls)
+        if client._proxy is not None:
+            _tunnel(client, sock, client._proxy, deadline)
+        return SecureConnection(sock, client._tls_context, client._endpoint.host, client._left(deadline))
+    except TimeoutError as error:
+        sock.close()
+        raise TransportError("no secure connection in time", final=True) from error
+    except ProtocolError as error:
+        sock.close()
+        raise TransportError(f"the proxy sent {error}", final=True) from error
+    except OSError as error:
+        sock.close()
+        raise TransportError(describe(error), final=_is_final(error)) from error
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _tunnel(client: Client, sock: _socket.socket, proxy: Endpoint, deadline: float) -> None:
+    target = f"{client._endpoint.bracketed}:{client._endpoint.port}"
+    request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+    if proxy.authorization:
+        request += f"Proxy-Authorization: {proxy.authorization}\r\n"
+    connection = Connection(sock)
+    connection.send(f"{request}\r\n".encode("latin-1"), lambda: client._left(deadline))
+    data = connection.receive(lambda: client._left(deadline))
+    answer = whole(connection, data, lambda: client._left(deadline), bodiless=True)
+    if not 200 <= answer.status < 300:
+        raise TransportError(f"the proxy answered {answer.status}", final=True)
+    if answer.surplus:
+        raise ProtocolError("bytes before there was a tunnel")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
-    from lambent.exporters._http import AnyAnswer, Client, TransportError
+    from lambent.exporters._http import Client
     from lambent.span import Span
 
 __all__ = ["OtlpHttpExporter"]
@@ -31,7 +31,6 @@ _FRAMING = (
     "upgrade",
 )
 _NOTHING_REJECTED = (b"", b"\n\x00", b"{}", b'{"partialSuccess":{}}')
-_CONNECTION_RETRIES = 2
 _LONGEST = 86400.0  # seconds; sockets take no infinite time, and neither does a function
 
 
@@ -108,7 +107,9 @@ class OtlpHttpExporter(Exporter):
                 timeout = self._timeout
             deadline = self._clock() + min(timeout, _LONGEST)
             if timeout <= 0 or self._closed:
-                return self._not_tried(count)
+                from lambent.exporters._trouble import not_tried
+
+                return not_tried(self, count)
             body = (self._encode or self._find_encoder())(spans)
             if self._gzip:
                 from lambent.exporters._gzip import compress
@@ -123,7 +124,9 @@ class OtlpHttpExporter(Exporter):
                     try:
                         request = self._signed(body, deadline)
                     except ValueError as error:
-                        return self._lost(count, self._clean(str(error)), retries)
+                        from lambent.exporters._trouble import clean, lost
+
+                        return lost(self, count, clean(self, str(error)), retries)
                 try:
                     answer = client.exchange(request, deadline)
                 except client.Error as error:
@@ -132,17 +135,16 @@ class OtlpHttpExporter(Exporter):
                     self._unreachable = False
                     if answer.body in _NOTHING_REJECTED:
                         return Delivered(retries, len(body))
-                    return self._partial(answer, count, retries, len(body))
-                wait, note = self._next_wait(answer, failure, retries)
-                if wait is not None and wait >= deadline - self._clock():
-                    wait, note = None, note or "no time for another try"
-                if wait is None:
-                    return self._failed(answer, failure, note, count, retries)
-                self._wait(wait)
+                from lambent.exporters._trouble import settle
+
+                result = settle(self, answer, failure, deadline, count, retries, len(body))
+                if result is not None:
+                    return result
                 retries += 1
         except Exception as error:  # noqa: BLE001  # tracing must not break the function, whatever this is
-            # Its text is left out: it may quote a header.
-            return Result(False, count, 0, f"{self._endpoint.origin}: internal {type(error).__name__}")
+            from lambent.exporters._trouble import internal
+
+            return internal(self, error, count)
 
     def prepare(self) -> None:
         """Load what an export needs, before there is one. Touches no network."""
@@ -158,96 +160,6 @@ class OtlpHttpExporter(Exporter):
 
     def __repr__(self) -> str:
         return f"OtlpHttpExporter({self._endpoint.origin!r}, protocol={self._protocol!r})"
-
-    def _not_tried(self, count: int) -> Result:
-        if self._closed:
-            return self._lost(count, "the exporter is closed")
-        return self._lost(count, "no time was left to send", again=True)
-
-    def _next_wait(
-        self, answer: AnyAnswer | None, failure: TransportError | None, retries: int
-    ) -> tuple[float | None, str]:
-        """Return the seconds to wait before the next try, None for no further one, and why."""
-        from os import urandom
-
-        from lambent.exporters._retry import RETRYABLE, backoff, retry_after
-
-        random = urandom(1)[0] / 256  # `random` is a module to load, and knows nothing of forks
-        if failure is not None:
-            if failure.delivered or failure.final or (failure.refused and self._quiet_refused):
-                return None, ""
-            # Who could not be reached the last time is tried once until he can be: a function
-            # must not wait at every invocation for a server that is not there.
-            if self._unreachable or retries >= _CONNECTION_RETRIES:
-                return None, ""
-            return backoff(retries, random), ""
-        assert answer is not None
-        if answer.status not in RETRYABLE:
-            return None, ""
-        wait = backoff(retries, random)
-        asked = answer.headers.get(b"retry-after")
-        if wait is not None and asked is not None:
-            seconds = retry_after(asked.decode("latin-1"), self._wall_clock())
-            if seconds is not None:
-                return seconds, f"it asks to wait {seconds:g} s, longer than there is"
-        return wait, ""
-
-    def _partial(self, answer: AnyAnswer, count: int, retries: int, size: int) -> Result:
-        from lambent.exporters._answer import partial_success
-
-        rejected, text = partial_success(answer.body, _content_type(answer))
-        text = self._clean(text)
-        rejected = min(max(rejected, 0), count)
-        if not rejected:
-            return Result(retries=retries, bytes=size, warning=text)
-        reason = f"{self._endpoint.origin} rejected {rejected} of {count} spans"
-        if text:
-            reason += f": {text}"
-        return Result(False, 0, rejected, reason, retries=retries, bytes=size)
-
-    def _failed(
-        self, answer: AnyAnswer | None, failure: TransportError | None, note: str, count: int, retries: int
-    ) -> Result:
-        if failure is not None:
-            self._unreachable = not failure.delivered
-            result = self._lost(count, self._clean(str(failure)), retries, again=not failure.delivered)
-            result.unconfirmed = failure.delivered
-            result.quiet = failure.refused and self._quiet_refused
-            return result
-        assert answer is not None
-        self._unreachable = False
-        reason = f"answered {answer.status}"
-        if 300 <= answer.status < 400:
-            reason += ", a redirect, which is not followed: set the endpoint to where it leads"
-        else:
-            from lambent.exporters._answer import message
-
-            text = self._clean(message(answer.body, _content_type(answer)))
-            if text:
-                reason += f": {text}"
-        if note:
-            reason += f" ({note})"
-        from lambent.exporters._retry import RETRYABLE
-
-        return self._lost(count, reason, retries, again=answer.status in RETRYABLE)
-
-    def _lost(self, count: int, reason: str, retries: int = 0, *, again: bool = False) -> Result:
-        return Result(False, count, 0, f"{self._endpoint.origin}: {reason}", retries=retries, again=again)
-
-    def _clean(self, text: str) -> str:
-        from lambent.diagnostics import masked
-        from lambent.exporters._answer import one_line
-
-        secrets = list(self._headers.values())
-        secrets += self._endpoint.secrets
-        if self._proxy is not None:
-            secrets += self._proxy.secrets
-        # Some backends take their key in the URL, and servers like to quote that.
-        path, _, query = self._endpoint.target.partition("?")
-        secrets += [query, *[pair.partition("=")[2] for pair in query.split("&")]]
-        secrets += [segment for segment in path.split("/") if len(segment) >= 16]
-        # Masked first: a cut must not leave half a secret that no longer looks like one.
-        return one_line(masked(text, secrets))
 
     def _find_encoder(self) -> Callable[[Sequence[Span]], bytes]:
         if self._protocol == "http/json":
@@ -307,7 +219,3 @@ class OtlpHttpExporter(Exporter):
         self._fields = fields
         lines = [f"POST {target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
         return ("\r\n".join(lines) + "\r\ncontent-length: ").encode("latin-1")
-
-
-def _content_type(answer: AnyAnswer) -> str:
-    return answer.headers.get(b"content-type", b"").decode("latin-1").lower()
