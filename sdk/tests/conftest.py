@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import lambent
-from lambent import config, diagnostics, handler
+from lambent import config, diagnostics, handler, root
 from lambent.context import CURRENT, SpanContext, TraceFlags, TraceState
 from lambent.delivery import sync
 from lambent.parts import Link
@@ -45,7 +45,7 @@ def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(config, "known", [])
     monkeypatch.setattr(diagnostics, "_said", set())
     monkeypatch.setattr(handler, "_cold", True)
-    monkeypatch.setattr(handler, "_canary", True)
+    monkeypatch.setattr(root, "_canary", True)
     before = set(sync._open)
     token, entries = CURRENT.set(None), BAGGAGE.set({})
     yield

@@ -26,6 +26,7 @@ PURE = [
         "codes",
         "sampling",
         "limits",
+        "cleaning",
         "resource",
         "wire",
         "triggers",

@@ -10,7 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import lambent
 from lambent import Link, SpanContext
-from lambent.limits import Limits, clean_value
+from lambent.cleaning import clean_value
+from lambent.limits import Limits
 from lambent.testing import recording_tracer
 from lambent.wire import protobuf
 

@@ -160,7 +160,7 @@ def _start(config: Config) -> Tracer:
         if not config.disabled:
             _serve(tracer)
     if config.cold_start_canary:
-        from lambent.handler import canary
+        from lambent.root import canary
 
         canary(tracer)
     if config.instrument and not config.disabled:

@@ -103,7 +103,7 @@ def _mapping(value: object) -> dict[str, object]:
     attributes = value if isinstance(value, Mapping) else getattr(value, "attributes", None)
     if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
         raise ValueError("a mapping of text keys to attribute values")
-    from lambent.limits import clean_attributes
+    from lambent.cleaning import clean_attributes
 
     return clean_attributes(attributes, None, None)[0]
 

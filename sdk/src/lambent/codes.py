@@ -7,11 +7,15 @@ so that application code may use either.
 
 from __future__ import annotations
 
+from lambent.limits import clean_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
 
-__all__ = ["Code", "SpanKind", "Status", "StatusCode", "number_of"]
+    from lambent.span import Span
+
+__all__ = ["Code", "SpanKind", "Status", "StatusCode", "number_of", "set_status"]
 
 
 class Code(int):
@@ -130,3 +134,26 @@ class Status:
 
     def __repr__(self) -> str:
         return f"Status({self.status_code.name}, {self.description!r})"
+
+
+def set_status(span: Span, status: object, description: str | None) -> None:
+    """Set an open span's status, by the rules of `Span.set_status`."""
+    code = getattr(status, "status_code", None)
+    if code is not None:
+        description = getattr(status, "description", None)
+    else:
+        code = status
+    try:
+        number = int(StatusCode.of(code))
+    except Exception as error:  # noqa: BLE001  # ValueError, or what asking an odd object for its type raises
+        from lambent.diagnostics import say_once
+
+        say_once("status", str(error))
+        return
+    if number == 0 or span._status_code == 1:
+        return
+    span._recorded = -1
+    span._status_code = number
+    span._status_message = (
+        clean_name(description) or None if number == 2 and description is not None else None
+    )

@@ -27,20 +27,10 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["Invocation", "canary", "wrap"]
-
-_OLDER_NAMES = {
-    "http.request.method": "http.method",
-    "http.response.status_code": "http.status_code",
-    "url.scheme": "http.scheme",
-    "user_agent.original": "http.user_agent",
-    "client.address": "http.client_ip",
-    "server.address": "net.host.name",
-    "faas.coldstart": "faas.cold_start",
-}
+__all__ = ["Invocation", "wrap"]
 
 # A process is cold once, however many tracers and handlers it has.
-_cold = _canary = True
+_cold = True
 
 
 def _goes_on_from(caller: SpanContext) -> bool:
@@ -59,19 +49,6 @@ def _take_cold_start(initialization_type: str) -> bool:
     return was_cold and initialization_type != "provisioned-concurrency"
 
 
-def canary(tracer: Tracer) -> None:
-    """Make a trace of one span, the first time in a process, and say which: a trace that is easy to find."""
-    global _canary  # noqa: PLW0603  # a matter of the process, as `_cold` is
-    if _canary:
-        _canary = False
-        span = tracer.start_span("cold_start_canary", SpanContext(0, 0), attributes={"faas.coldstart": True})
-        span.end()
-        if isinstance(span, Span):
-            from lambent.diagnostics import say
-
-            say(f"cold_start_canary is trace {span.context.trace_id:032x}")
-
-
 class Invocation:
     """The handling of one event, as a context manager; `tracer.handler` is made of it.
 
@@ -82,7 +59,6 @@ class Invocation:
     _token: Token[Mapping[str, str]] | None = None
     _attached: Any = None
     _carrier: Mapping[str, str] | None = None
-    _ends = True
     _more: dict[str, Any] | None = None
     """What the root span is started with besides."""
 
@@ -169,40 +145,9 @@ class Invocation:
             name = "invocation"
         if self._more is None and not tracer.says_more:
             return tracer.start_span(name, parent, description.kind, described)
-        return self._start_with(event, name, parent, described)
+        from lambent.root import start
 
-    def _start_with(
-        self, event: object, name: str, parent: SpanContext | None, described: dict[str, object]
-    ) -> Span | NonRecordingSpan:
-        """Start the root span with what the options ask for, of the tracer and of this invocation."""
-        tracer, description, more = self._tracer, self._description, self._more or {}
-        config = tracer.config
-        if "http/dup" in config.semconv:
-            _add_older_names(described)
-        if config.capture in {"request", "both"}:
-            from lambent.capture import payload
-
-            described.update(payload(config, "request", event))
-        described.update(more.pop("attributes", None) or {})
-        above = more.pop("parent", None)
-        if above is None:
-            above = parent
-        if config.upstream:
-            from lambent.upstream import begin
-
-            above = begin(tracer, description, above) or above
-        name = more.pop("name", None) or name
-        kind = more.pop("kind", None)
-        self._ends = more.pop("end_on_exit", True)
-        span = tracer.start_span(name, above, description.kind if kind is None else kind, described, **more)
-        if not self._ends and isinstance(span, Span):
-            span._end_on_exit = False
-            span._recorded = -1
-        if config.log_level == "debug":
-            from lambent.debug import extracted
-
-            extracted(self._carrier or description.carrier or {}, parent, span)
-        return span
+        return start(self, event, name, parent, described)
 
     def _origin(self, event: object, description: Description) -> SpanContext | None:
         """Return who called, as the propagators have it; keep the baggage, and the links of a batch."""
@@ -331,16 +276,6 @@ def _read_arn(arn: str, context: object) -> dict[str, str]:
     _of_arn.clear()
     _of_arn[arn] = found
     return found
-
-
-def _add_older_names(attributes: dict[str, object]) -> None:
-    """Add the names that the conventions used before they were stable, beside the stable ones."""
-    for stable, older in _OLDER_NAMES.items():
-        if stable in attributes:
-            attributes[older] = attributes[stable]
-    path, query = attributes.get("url.path"), attributes.get("url.query")
-    if path:
-        attributes["http.target"] = f"{path}?{query}" if query else path
 
 
 def _say(key: str, text: str) -> None:

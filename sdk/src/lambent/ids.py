@@ -40,7 +40,7 @@ class KernelIds:
 
     __slots__ = ("__weakref__", "_at_once", "_pool", "pop")
 
-    def __init__(self, at_once: int = 256) -> None:
+    def __init__(self, at_once: int = 128) -> None:
         self._at_once = at_once
         self._pool: list[int] = []
         self.pop = self._pool.pop
@@ -81,7 +81,7 @@ def ids_for(config: Config) -> Ids:
     """Return the process's generator."""
     global _shared  # noqa: PLW0603  # one pool a process: it registers itself for forks
     if _shared is None:
-        _shared = KernelIds(1 if config.initialization_type == "snap-start" else 256)
+        _shared = KernelIds(1 if config.initialization_type == "snap-start" else 128)
     return _shared
 
 

@@ -1,9 +1,4 @@
-"""Limits of what one span may hold, and the cleaning of attributes that keeps them.
-
-The rules are OpenTelemetry's (Common specification, "Attribute"), with the choices that its
-Python SDK makes where the text leaves one: a full collection gives up its oldest entry, a value of
-another type is turned into text, a string is cut to the limit, and every loss is counted.
-"""
+"""Limits of what one span may hold, and what plain attributes are. `cleaning` is for all others."""
 
 from __future__ import annotations
 
@@ -27,14 +22,10 @@ __all__ = [
     "NO_SHAPES",
     "SCALARS",
     "Limits",
-    "are_plain",
-    "clean_attributes",
     "clean_name",
     "clean_time",
-    "clean_value",
     "learn_names",
     "learn_shape",
-    "put_attribute",
 ]
 
 SCALARS = frozenset({str, int, float, bool})
@@ -45,9 +36,6 @@ NO_SHAPES: dict[str, Shape] = {}
 """Of a tracer that has none, and learns none: others watch its spans start, or a sampler decides."""
 _MOST_SHAPES = 256
 _seen: set[str] = set()  # names of spans that have come once
-_DEEPEST = 24
-"""How deep values may lie in each other: decoders of protobuf refuse a whole request beyond 100
-messages, and each list or mapping is two or three."""
 
 
 class Limits:
@@ -108,12 +96,6 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def _has_text(value: object) -> bool:
-    """Whether `str(value)` says more than where the object lies in memory."""
-    kind = type(value)
-    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
-
-
 def clean_name(name: object) -> str:
     """Return the text that stands for a name, whatever was given as one."""
     try:
@@ -129,66 +111,6 @@ def clean_time(given: object, clock: Callable[[], int]) -> int:
     except (TypeError, ValueError, OverflowError):
         return clock()
     return nanoseconds if 0 <= nanoseconds < 1 << 64 else clock()
-
-
-def clean_value(value: object, length: int | None, depth: int = 0) -> object:
-    """Return the value as OpenTelemetry's attribute types hold it.
-
-    Strings are cut to `length` characters, sequences become tuples, mappings new dicts with text
-    keys, both cleaned all the way down; anything else becomes its text, or None when it has none. No type of
-    the user's is left: what its methods do would be done in the middle of an export.
-    Raises ValueError for what lies too deep to be decoded again.
-    """
-    if value is None or type(value) in SCALARS:
-        return value if type(value) is not str or length is None else value[:length]
-    if isinstance(value, (str, int, float, bytes)):
-        return _plain(value, length)
-    if depth > _DEEPEST:
-        raise ValueError("nested too deeply")
-    if isinstance(value, (list, tuple, range)):
-        return tuple([clean_value(item, length, depth + 1) for item in value])
-    if isinstance(value, dict):
-        return _clean_mapping(value, length, depth + 1)
-    # Loaded by every interpreter; only unusual values come this far.
-    from collections.abc import Mapping, Sequence
-
-    if isinstance(value, Mapping):
-        return _clean_mapping(value, length, depth + 1)
-    if isinstance(value, Sequence) and not isinstance(value, (bytearray, memoryview)):
-        return tuple([clean_value(item, length, depth + 1) for item in value])
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
-    return str(value) if _has_text(value) else None
-
-
-def _plain(value: object, length: int | None) -> object:
-    """Return what a value of a subclass is as one of Python's own type, whatever the subclass says it is."""
-    if isinstance(value, str):
-        text = str.__str__(value)
-        return text if length is None else text[:length]
-    if isinstance(value, int):
-        return int.__int__(value)
-    return float.__float__(value) if isinstance(value, float) else b"".join([value])  # type: ignore[list-item]  # bytes
-
-
-def _clean_mapping(mapping: Mapping[object, object], length: int | None, depth: int = 0) -> dict[str, object]:
-    cleaned: dict[str, object] = {}
-    for key, value in mapping.items():
-        if not key:
-            continue
-        if not isinstance(key, str) and not _has_text(key):
-            continue
-        key = clean_name(key)  # noqa: PLW2901  # the text stands for the key from here on
-        cleaned[key] = clean_value(value, length, depth)
-    return cleaned
-
-
-def are_plain(attributes: Attributes) -> bool:
-    """Return whether there is nothing to clean: keys are text, values plain scalars."""
-    for key, value in attributes.items():
-        if type(value) not in SCALARS or type(key) is not str or not key:
-            return False
-    return True
 
 
 def learn_names(attributes: Attributes) -> bool:
@@ -231,40 +153,6 @@ def _picking(names: list[str]) -> Callable[[dict[str, object]], Values]:
         (name,) = names
         return lambda attributes: (attributes[name],)
     return itemgetter(*names) if names else lambda _: ()
-
-
-def clean_attributes(
-    attributes: Attributes, count: int | None, length: int | None
-) -> tuple[dict[str, object], int]:
-    """Return a clean copy of the attributes and how many of them were dropped."""
-    if length is None and are_plain(attributes):
-        cleaned = dict(attributes)
-    else:
-        cleaned = _clean_mapping(attributes, length)  # type: ignore[arg-type]  # keys are checked there
-    dropped = len(attributes) - len(cleaned)
-    if count is not None and len(cleaned) > count:
-        surplus = len(cleaned) - count
-        for key in list(cleaned)[:surplus]:
-            del cleaned[key]
-        dropped += surplus
-    return cleaned, dropped
-
-
-def put_attribute(
-    attributes: dict[str, object], key: object, value: object, count: int | None, length: int | None
-) -> int:
-    """Set one attribute, the slow and complete way; return how many were dropped for it."""
-    if count == 0 or not key or not isinstance(key, str):
-        return 1
-    cleaned = clean_value(value, length)
-    key = clean_name(key)
-    attributes.pop(key, None)  # a value set again moves to the end, as in OpenTelemetry's SDK
-    dropped = 0
-    if count is not None and len(attributes) >= count:
-        del attributes[next(iter(attributes))]
-        dropped = 1
-    attributes[key] = cleaned
-    return dropped
 
 
 def limits_of(values: dict[str, object]) -> Limits:

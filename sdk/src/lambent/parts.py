@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lambent.cleaning import clean_attributes
 from lambent.context import SpanContext, adopt
-from lambent.limits import clean_attributes, clean_name, clean_time
+from lambent.limits import clean_name, clean_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ A finished span reads like OpenTelemetry's `ReadableSpan`.
 from __future__ import annotations
 
 from lambent.context import CURRENT, EMPTY_TRACE_STATE, NonRecordingSpan, SpanContext, deactivate
-from lambent.limits import SCALARS, clean_attributes, clean_name, clean_time, put_attribute
+from lambent.limits import SCALARS, clean_name, clean_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,6 +176,8 @@ class Span:
         limits = self._tracer.limits
         self._recorded = -1
         try:
+            from lambent.cleaning import put_attribute
+
             self.dropped_attributes += put_attribute(
                 self._attributes, key, value, limits.attributes, limits.span_attribute_length
             )
@@ -205,6 +207,8 @@ class Span:
         limits = self._tracer.limits
         self._recorded = -1
         try:
+            from lambent.cleaning import clean_attributes
+
             self._attributes, self.dropped_attributes = clean_attributes(
                 attributes, limits.attributes, limits.span_attribute_length
             )
@@ -260,27 +264,9 @@ class Span:
         if self.end_time is not None:
             self._refuse("a status")
             return
-        from lambent.codes import StatusCode
+        from lambent.codes import set_status
 
-        code = getattr(status, "status_code", None)
-        if code is not None:
-            description = getattr(status, "description", None)
-        else:
-            code = status
-        try:
-            number = int(StatusCode.of(code))
-        except Exception as error:  # noqa: BLE001  # ValueError, or what asking an odd object for its type raises
-            from lambent.diagnostics import say_once
-
-            say_once("status", str(error))
-            return
-        if number == 0 or self._status_code == 1:
-            return
-        self._recorded = -1
-        self._status_code = number
-        self._status_message = (
-            clean_name(description) or None if number == 2 and description is not None else None
-        )
+        set_status(self, status, description)
 
     def update_name(self, name: str) -> None:
         """Replace the name."""
@@ -300,12 +286,10 @@ class Span:
         """Add an `exception` event with type, message and stack trace. The same one only once."""
         if self.end_time is not None:
             self._refuse("an exception")
-        elif self._recorded_exception is not exception:
-            self._recorded_exception = exception  # itself, until the end: an id is soon another's
-            self._recorded = -1
-            from lambent.exceptions import describe
+            return
+        from lambent.exceptions import record_exception
 
-            self.add_event("exception", describe(exception, escaped, attributes), timestamp)
+        record_exception(self, exception, attributes, timestamp, escaped)
 
     def _refuse(self, what: str) -> None:
         from lambent.diagnostics import say_once
@@ -389,18 +373,10 @@ class Span:
 
     def fail(self, exc: BaseException) -> None:
         """Keep an exception that leaves the span. A closed generator is no failure."""
-        if isinstance(exc, GeneratorExit):
-            return
-        if self._record_exception:
-            self.record_exception(exc, escaped=True)
-            parent = self._parent
-            if isinstance(parent, Span) and parent.end_time is None and parent._tracer is self._tracer:
-                parent._passed = exc
-                parent._recorded = -1
-        if self._set_status_on_exception:
-            from lambent.exceptions import message
+        if not isinstance(exc, GeneratorExit):
+            from lambent.exceptions import fail
 
-            self.set_status(2, f"{type(exc).__name__}: {message(exc)}")
+            fail(self, exc)
 
     def __repr__(self) -> str:
         return f"Span({self.name!r}, trace_id=0x{self._trace_id:032x}, span_id=0x{self._span_id:016x})"

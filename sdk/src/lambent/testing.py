@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import lambent
-from lambent import diagnostics, handler
+from lambent import diagnostics, handler, root
 from lambent._expected import Expected, assert_trace, expect, show_trace
 from lambent.config import Config, read
 from lambent.context import CURRENT
@@ -190,7 +190,7 @@ def isolated() -> Iterator[None]:
         (lambent, "_provisional"): None,
         (lambent, "init"): lambent.init,
         (handler, "_cold"): True,
-        (handler, "_canary"): True,
+        (root, "_canary"): True,
         (diagnostics, "_said"): set(),
     }
     api = sys.modules.get("opentelemetry.trace")

@@ -278,7 +278,8 @@ class Provider(_Api):
                repr(sorted(attributes.items())) if attributes else "")  # fmt: skip
         tracer = self._tracers.get(key)
         if tracer is None:
-            from lambent.limits import clean_attributes, clean_name
+            from lambent.cleaning import clean_attributes
+            from lambent.limits import clean_name
             from lambent.resource import InstrumentationScope
 
             name, version, url = [clean_name(text) if text else "" for text in key[:3]]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from lambent.context import SpanContext
-    from lambent.parts import Event, Link
     from lambent.resource import InstrumentationScope, Resource
     from lambent.tracer import Tracer
 
@@ -39,16 +37,12 @@ _CHILD = Struct(">QHQ").pack
 # kind = 6, start_time_unix_nano = 7, end_time_unix_nano = 8.
 _TIMES = Struct("<3sQBQ").pack
 _KINDS = [bytes((0x30, kind + 1, 0x39)) for kind in range(5)]
-_LITTLE_64 = Struct("<Q").pack
 _DOUBLE = Struct("<d").pack
-_LINK_IDS = Struct(">HQQHQ").pack
 
 # flags = 16, fixed32. Bit 8: it is known whether the parent is remote; bit 9: it is
 # (opentelemetry-sdk leaves the W3C flags of bits 0 to 7 out, and so do we: messages stay equal).
 _LOCAL_PARENT = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE_PARENT = b"\x85\x01\x00\x03\x00\x00"
-_LINK_LOCAL = b"\x35\x00\x01\x00\x00"
-_LINK_REMOTE = b"\x35\x00\x03\x00\x00"
 _UNSET = b"\x7a\x00"  # status = 15: opentelemetry-sdk sends it always, an empty message for UNSET
 _USUAL_END = _UNSET + _LOCAL_PARENT
 _FLOAT = Struct("<3sd").pack  # KeyValue.value, nine bytes: double_value
@@ -107,7 +101,9 @@ def encode(spans: Sequence[Span]) -> bytes:
         except KeyError:
             fields += [_attribute(item) for item in span._attributes.items()]
         if span._recorded < 0:
-            end = _add_rare(fields, span) + end[2:]
+            from lambent.wire.parts import add_rare
+
+            end = add_rare(fields, span) + end[2:]
         fields.append(end)
         body = b"".join(fields)
         size = len(body)
@@ -186,24 +182,6 @@ def _any_field(value: object) -> bytes:
     return b"\x12" + _message(_any_value(value))
 
 
-def _add_rare(fields: list[bytes], span: Span) -> bytes:
-    """Add what few spans have to the fields of one; return its status."""
-    if span._trace_state:
-        fields.append(_text_field(0x1A, span._trace_state.to_header()))
-    if span.dropped_attributes:
-        fields.append(b"\x50" + _varint(span.dropped_attributes))
-    fields += [_event(event) for event in span._events or ()]
-    if span.dropped_events:
-        fields.append(b"\x60" + _varint(span.dropped_events))
-    fields += [_link(link) for link in span._links]
-    if span.dropped_links:
-        fields.append(b"\x70" + _varint(span.dropped_links))
-    if not span._status_code:
-        return _UNSET
-    text = _text_field(0x12, span._status_message or "")
-    return b"\x7a" + _message(text + b"\x18" + _BYTE[span._status_code])
-
-
 def _any_value(value: object) -> bytes:
     """Return the body of an AnyValue: empty for None, which OTLP reads as an empty value.
 
@@ -245,29 +223,6 @@ def _key_value(key: object, value: object) -> bytes:
 
 def _fields(tag: bytes, attributes: Mapping[str, object]) -> bytes:
     return b"".join([tag + _message(_key_value(key, value)) for key, value in attributes.items()])
-
-
-def _event(event: Event) -> bytes:
-    body = b"\x09" + _LITTLE_64(event.timestamp & _LOW_64) + _text_field(0x12, event.name)
-    body += _fields(b"\x1a", event.attributes)
-    if event.dropped_attributes:
-        body += b"\x20" + _varint(event.dropped_attributes)
-    return b"\x5a" + _message(body)
-
-
-def _link(link: Link) -> bytes:
-    context: SpanContext = link.context
-    trace_id = context.trace_id
-    # Ids out of range are possible here: a link may say something though it names no span.
-    high, low = trace_id >> 64 & _LOW_64, trace_id & _LOW_64
-    body = _LINK_IDS(0x0A10, high, low, 0x1208, context.span_id & _LOW_64)
-    if context.trace_state:
-        body += _text_field(0x1A, context.trace_state.to_header())
-    body += _fields(b"\x22", link.attributes)
-    if link.dropped_attributes:
-        body += b"\x28" + _varint(link.dropped_attributes)
-    body += _LINK_REMOTE if context.is_remote else _LINK_LOCAL
-    return b"\x6a" + _message(body)
 
 
 def _resource(resource: Resource) -> bytes:
