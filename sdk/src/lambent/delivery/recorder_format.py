@@ -23,7 +23,7 @@ Rules:
   part of every interpreter, less than a tenth of a microsecond, 64 bits wide. It depends on the version of
   Python, and so does the file.
 * The short form's check is the exclusive or of its numbers: it shows what was written in part, and any one
-  damaged field. An end that names no open span is not believed anyway.
+  damaged field. Nothing but zeros behind a mark is no end, and one that names no open span is not believed.
 * A start that names a shape is only written after the shape. Shapes stay as long as the file.
 * An end is believed when it names a span that is open, and a time not before its start.
 * A value says itself where it ends. After one that is damaged the reader looks for the next that is not.
@@ -241,7 +241,7 @@ def _records(segment: bytes, content: Content, position: int = SEGMENT_HEAD_SIZE
     """Yield the values of a segment's records that pass their check. Damaged ones are stepped over."""
     searches = 0
     broken = False
-    while 0 < position < len(segment) and segment[position]:
+    while 0 < position < len(segment):
         value, after = _record(segment, position)
         if after:
             if broken:
@@ -263,7 +263,7 @@ def _record(segment: bytes, position: int) -> tuple[object, int]:
     after = position + END.size
     if segment[position] == END_MARK and after <= len(segment):
         _, span_id, time, found = END.unpack_from(segment, position)
-        return (span_id, time), after if found == span_id ^ time else 0
+        return (span_id, time), after if span_id and found == span_id ^ time else 0
     try:
         value, after = _value(segment, position, 0)
     except (ValueError, IndexError, struct_error):
