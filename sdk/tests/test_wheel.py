@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SDK = Path(__file__).parents[1]
-LIMIT_KB = 260  # above the budget of 120, until something gives way: docs/design/wheel.md
+LIMIT_KB = 258  # above the budget of 120, until something gives way: docs/design/wheel.md
 
 
 @pytest.fixture(scope="module")
