@@ -258,7 +258,7 @@ class SyncDelivery:
         """Export what is queued within the configured time, and the invocation's where one runs."""
         if self.active and self.due is not None and self.due > monotonic():
             return self.flush_before(self.due)
-        return self.flush(self._config.timeout)
+        return self.flush(self.timeout)
 
     # Spans go out.
 
@@ -379,7 +379,7 @@ class SyncDelivery:
     def at_exit(self) -> None:
         """Close with the configured time, unless Lambda is the one that ends the process."""
         if not self._config.function_name:
-            self.close(self._config.timeout)
+            self.close(self.timeout)
 
     def in_child(self) -> None:
         """After a fork: what was queued is the parent's to export, and its locks may be held there."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watchdog", "guard", "margin_for", "oom_kills", "remember"]
 
-inf = float("inf")  # `math` is a module to load
+_NEVER = float("inf")  # `math` is a module to load
+
 _LEAST_SLEEP = 1.0
 """Seconds: how often the thread looks at most while nothing runs. A frozen process does not look at all."""
 
@@ -50,7 +51,7 @@ class Watchdog:
         self._armed: dict[AnySpan, tuple[float, float]] = {}
         self._bell = allocate_lock()
         self._begun = allocate_lock()  # taken by who starts the thread
-        self._wakes = inf  # when the thread looks next; without one, any alarm is before that
+        self._wakes = _NEVER  # when the thread looks next; without one, any alarm is before that
         self._alive = False
         self.alarms = 0
         if recorder is None:  # last: other threads' spans start from here on
@@ -98,7 +99,7 @@ class Watchdog:
         self._armed.clear()
         self._open.clear()
         self._alive = False
-        self._wakes = inf
+        self._wakes = _NEVER
 
     def close(self) -> None:
         """Let the thread end."""
