@@ -267,12 +267,9 @@ def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:
     """Return what every function's spec is changed by: the variables of the command line, and no freezing."""
-    exported = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp",
-    }
-    before = exported if plan.otlp else {}
+    from lambent_lab.environ import exporting
+
+    before = exporting(lab.otlp_url) if plan.otlp else {}
 
     def adjust(spec: FunctionSpec) -> FunctionSpec:
         return replace(spec, env={**before, **spec.env, **plan.env}, freeze=spec.freeze and plan.freeze)
