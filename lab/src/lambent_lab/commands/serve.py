@@ -106,6 +106,12 @@ class Plan:
     "is twice as long.",
 )
 @click.option(
+    "--aws-endpoint-url",
+    metavar="URL",
+    help="Where queues, topics, buckets and event buses are: an emulator's address (default: as "
+    "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS and their like say it; else nothing is called).",
+)
+@click.option(
     "--no-freeze", "freeze", is_flag=True, flag_value=False, default=True, help="Environments run on."
 )
 @click.option("--otlp", is_flag=True, help="Have the functions send their spans to the lab over OTLP/HTTP.")
@@ -136,6 +142,7 @@ def command(
     max_environments: int,
     idle_timeout: float,
     event_retry_wait: float,
+    aws_endpoint_url: str | None,
     freeze: bool,
     otlp: bool,
     store: Path | None,
@@ -179,6 +186,7 @@ def command(
                 max_environments=max_environments,
                 idle_timeout=idle_timeout,
                 event_retry_wait=event_retry_wait,
+                aws_endpoint_url=aws_endpoint_url,
             ) as lab,
         ):
             _serve(lab, source, configuration, plan, printer)
