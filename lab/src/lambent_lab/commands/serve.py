@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Invocation
     from lambent_lab.service import Lab
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
@@ -200,7 +200,7 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
 
     from lambent_lab.commands.feed import Feed
     from lambent_lab.service import setup
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.serving import Endpoint
     from lambent_lab.service.watch import watch
 

@@ -245,7 +245,7 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
-        from lambent_lab.service.api.functions import Desk
+        from lambent_lab.service.api.desk import Desk
         from lambent_lab.service.serving import Endpoint
 
         return self.listen(Endpoint(Desk(self.core)), host, port)
