@@ -96,7 +96,9 @@ class Capture:
     def _clean(self, value: object, depth: int, left: list[int]) -> object:
         if value is None or isinstance(value, (bool, int, float)):
             left[0] -= 6
-            return value if type(value) in (type(None), bool, int, float) else str(value)
+            if isinstance(value, float):
+                return float.__float__(value)
+            return value if value is None or isinstance(value, bool) else int.__int__(value)
         if isinstance(value, str):
             return self._clean_text(value, depth, left)
         if isinstance(value, (bytes, bytearray, memoryview)):
