@@ -27,6 +27,7 @@ from lambent_lab.service.api import (
     model,
     routes,
     streaming,
+    url_config,
     versions,
 )
 from lambent_lab.service.names import LATEST
@@ -73,6 +74,11 @@ OPERATIONS: Mapping[str, Callable[[Desk, dict[str, Any]], Awaitable[dict[str, An
     "GetFunctionEventInvokeConfig": event_config.get,
     "DeleteFunctionEventInvokeConfig": event_config.delete,
     "ListFunctionEventInvokeConfigs": event_config.list_all,
+    "CreateFunctionUrlConfig": url_config.create,
+    "GetFunctionUrlConfig": url_config.get,
+    "UpdateFunctionUrlConfig": url_config.update,
+    "DeleteFunctionUrlConfig": url_config.delete,
+    "ListFunctionUrlConfigs": url_config.list_all,
     "GetAccountSettings": functions.get_account_settings,
     "ListTags": functions.list_tags,
     "TagResource": functions.tag_resource,
