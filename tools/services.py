@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.markdown import NOTE, rules
 
-from lambent_lab.service import catalog, core, events, fleet, pool, serving
+from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
 from lambent_lab.service.api import invoke, model, routes, settings, streaming
 from lambent_lab.service.files import intrinsics, loading, own, sam
 
@@ -39,6 +39,15 @@ def service() -> str:
             "## Asynchronous invocation",
             "",
             *rules(events),
+            "",
+            "### Destinations",
+            "",
+            *rules(destinations),
+            *rules(parcels),
+            "",
+            "### Endpoints",
+            "",
+            *rules(aws),
             "",
             "## Response streams",
             "",

@@ -89,13 +89,13 @@ class Lines:
         """Say nothing: REPORT has been written."""
 
     def over(self, outcome: Outcome) -> None:
-        """Say what was given up, and which destinations are elsewhere."""
+        """Say what was given up, and which destinations have not got it."""
         about = f"{outcome.function}: the event {outcome.request_id}"
         if outcome.failed:
             times = "1 attempt" if outcome.count == 1 else f"{outcome.count} attempts"
             self._write(f"{about} was given up after {times} ({outcome.condition}).")
-        for arn in outcome.undelivered:
-            self._write(f"{about} has a record for {arn}, which is not in the lab.")
+        for arn, problem in zip(outcome.undelivered, outcome.problems, strict=True):
+            self._write(f"{about} was not delivered to {arn}: {problem}.")
 
     def left(self, count: int) -> None:
         """Say how many are lost."""
@@ -171,7 +171,9 @@ class JsonLines:
                 "request_id": outcome.request_id,
                 "condition": outcome.condition,
                 "attempts": outcome.count,
+                "delivered": list(outcome.delivered),
                 "undelivered": list(outcome.undelivered),
+                "problems": list(outcome.problems),
             }
         )
 

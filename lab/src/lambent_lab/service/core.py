@@ -17,8 +17,10 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab.service.aws import Aws
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
+from lambent_lab.service.destinations import Destinations
 from lambent_lab.service.events import RETRY_S, Events
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS, Fleet
 from lambent_lab.service.names import LATEST, Reference, is_number, qualified_arn
@@ -116,8 +118,9 @@ class Core:
     """All functions of a lab. `make` makes an environment from a spec and a callback for log lines.
 
     `max_environments` stands for the account's concurrency. `retry_s` is what an event waits for until it is
-    tried again for the first time. `adjust` may change the spec of every environment
-    that is made; `on_done` hears of every invocation. Everything here belongs to one event loop.
+    tried again for the first time. `aws` calls queues and what else events come from and go to. `adjust` may
+    change the spec of every environment that is made; `on_done` hears of every invocation. Everything here
+    belongs to one event loop.
     """
 
     def __init__(
@@ -127,12 +130,15 @@ class Core:
         max_environments: int = MAX_ENVIRONMENTS,
         idle_s: float | None = None,
         retry_s: float = RETRY_S,
+        aws: Aws | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.make = make
         self.fleet = Fleet(limit=max_environments, idle_s=idle_s)
         self.codes = Codes()
         self.functions: dict[str, Deployed] = {}
+        self.aws = aws or Aws()
+        self.destinations = Destinations(self, self.aws)
         self.events = Events(self, retry_s)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
@@ -337,6 +343,7 @@ class Core:
             await self.events.close()
             await self.fleet.close()
         finally:
+            self.aws.close()
             self.codes.close()
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.premises import Ahead
+from lambent_lab.service.aws import Aws
 from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.events import RETRY_S
@@ -63,8 +64,9 @@ class Lab:
     `store` is where spans are kept: a Store, a path, or nothing for memory only. `max_environments` is how
     many environments may exist at once, as an account's concurrency limits them; those idle for
     `idle_timeout` seconds are ended (None: they stay). An event that a function failed on is tried again
-    after `event_retry_wait` seconds, and after twice as long the second time. `environment` makes an
-    execution environment from a spec and a callback for log lines; tests give another one.
+    after `event_retry_wait` seconds, and after twice as long the second time. `aws_endpoint_url` is where
+    queues, topics, buckets and buses are (None: as AWS_ENDPOINT_URL and its like say it). `environment` makes
+    an execution environment from a spec and a callback for log lines; tests give another one.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Lab:
         max_environments: int = MAX_ENVIRONMENTS,
         idle_timeout: float | None = None,
         event_retry_wait: float = RETRY_S,
+        aws_endpoint_url: str | None = None,
         environment: Callable[..., Environment] | None = None,
     ) -> None:
         if max_environments < 1:
@@ -91,6 +94,7 @@ class Lab:
             max_environments=max_environments,
             idle_s=idle_timeout,
             retry_s=event_retry_wait,
+            aws=Aws(aws_endpoint_url),
         )
         self._ahead = Ahead()
         self._arrivals = Arrivals()
@@ -252,7 +256,7 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
-        from lambent_lab.service.api.functions import Desk
+        from lambent_lab.service.api.desk import Desk
         from lambent_lab.service.serving import Endpoint
 
         return self.listen(Endpoint(Desk(self.core)), host, port)

@@ -69,7 +69,7 @@ ROUTES = (
     Route("DeleteFunctionConcurrency", "DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", 204),
     Route(
         "PutFunctionEventInvokeConfig", "PUT", _EVENTS, 200,
-        "what becomes of events that fail; destinations that are functions of the lab get their records",
+        "what becomes of events; destinations are functions of the lab, or at an endpoint that is named",
     ),
     Route("UpdateFunctionEventInvokeConfig", "POST", _EVENTS, 200),
     Route("GetFunctionEventInvokeConfig", "GET", _EVENTS, 200),

@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service import names
-from lambent_lab.service.api.functions import page
+from lambent_lab.service.api.desk import page
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import not_found
 from lambent_lab.service.urls import Cors, UrlSettings
 from lambent_lab.service.urls.doors import urls_of
 
 if TYPE_CHECKING:
-    from lambent_lab.service.api.functions import Desk, Document, Parameters
+    from lambent_lab.service.api.desk import Desk, Document, Parameters
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.urls.doors import Door
 

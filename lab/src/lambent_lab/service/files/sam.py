@@ -141,6 +141,7 @@ def _function(
     tracing = value("Tracing") if serverless else read.table(value("TracingConfig"), at).get("Mode")
     if tracing in {"Active", "PassThrough"}:
         about["TracingConfig"] = {"Mode": tracing}
+    about |= _dead_letters(value, "DeadLetterQueue" if serverless else "DeadLetterConfig")
     if value("Layers"):
         arns = [read.text(item, f"{at}.Layers") for item in read.items(value("Layers"), f"{at}.Layers")]
         options["layers"] = tuple(_layer(arn, f"{at}.Layers", layers) for arn in arns)
@@ -214,6 +215,14 @@ def _told(value: Callable[[str], Any]) -> dict[str, str]:
         with suppress(UsageError):
             told[key] = read.text(value(key), key)
     return told
+
+
+def _dead_letters(value: Callable[[str], Any], key: str) -> dict[str, Any]:
+    """Return where dead letters go, as AWS's API has it, if that is known before a deployment."""
+    with suppress(UsageError):
+        arn = read.table(value(key), key).get("TargetArn")
+        return {"DeadLetterConfig": {"TargetArn": arn}} if isinstance(arn, str) else {}
+    return {}
 
 
 def _logging(config: Mapping[str, Any]) -> dict[str, Any]:
