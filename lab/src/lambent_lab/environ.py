@@ -41,6 +41,15 @@ _NOT_FOR_EXTENSIONS = frozenset(
 """What AWS's documentation names as the variables that extensions do not have."""
 
 
+def exporting(url: str) -> dict[str, str]:
+    """Return the variables that have a function send its spans to this URL, over OTLP/HTTP."""
+    return {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+    }
+
+
 def function_arn(name: str) -> str:
     """Return the ARN that the lab gives a function."""
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"

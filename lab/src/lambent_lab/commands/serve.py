@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Invocation
     from lambent_lab.service import Lab
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
@@ -200,7 +200,7 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
 
     from lambent_lab.commands.feed import Feed
     from lambent_lab.service import setup
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.serving import Endpoint
     from lambent_lab.service.watch import watch
 
@@ -275,12 +275,9 @@ def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:
     """Return what every function's spec is changed by: the variables of the command line, and no freezing."""
-    exported = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp",
-    }
-    before = exported if plan.otlp else {}
+    from lambent_lab.environ import exporting
+
+    before = exporting(lab.otlp_url) if plan.otlp else {}
 
     def adjust(spec: FunctionSpec) -> FunctionSpec:
         return replace(spec, env={**before, **spec.env, **plan.env}, freeze=spec.freeze and plan.freeze)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service import names, parcels
-from lambent_lab.service.api.functions import page
+from lambent_lab.service.api.desk import page
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.policy import Policy
 from lambent_lab.service.problems import ServiceError, invalid_parameter, not_found
 
 if TYPE_CHECKING:
-    from lambent_lab.service.api.functions import Desk, Document, Parameters
+    from lambent_lab.service.api.desk import Desk, Document, Parameters
     from lambent_lab.service.core import Deployed
 
 

@@ -28,7 +28,7 @@ from lambent_lab.service.problems import ServiceError
 if TYPE_CHECKING:
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.core import Deployed
 
 MAX_PAYLOAD = 6_291_456
