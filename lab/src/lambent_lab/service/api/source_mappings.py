@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambent_lab.service import names
-from lambent_lab.service.api.functions import page
+from lambent_lab.service.api.desk import page
 from lambent_lab.service.problems import invalid_parameter
 from lambent_lab.service.sources import settings
 
 if TYPE_CHECKING:
-    from lambent_lab.service.api.functions import Desk, Document, Parameters
+    from lambent_lab.service.api.desk import Desk, Document, Parameters
 
 
 async def create(desk: Desk, request: Parameters) -> Document:
