@@ -7,6 +7,8 @@ from tools.markdown import NOTE, rules
 from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
 from lambent_lab.service.api import invoke, model, routes, settings, streaming
 from lambent_lab.service.files import intrinsics, loading, own, sam
+from lambent_lab.service.sources import filters, poller, records, registry, states, verdicts
+from lambent_lab.service.sources import settings as mapping
 
 
 def service() -> str:
@@ -48,6 +50,34 @@ def service() -> str:
             "### Endpoints",
             "",
             *rules(aws),
+            "",
+            "## Event source mappings",
+            "",
+            "Queues are polled at their endpoints, as destinations are called.",
+            "",
+            *rules(registry),
+            *rules(mapping),
+            "",
+            "### Polling",
+            "",
+            *rules(poller),
+            *rules(records),
+            "",
+            "### Filters",
+            "",
+            *rules(filters),
+            "",
+            "### What has failed",
+            "",
+            *rules(verdicts),
+            "",
+            "### States",
+            "",
+            *rules(states),
+            "",
+            "| state | what is asked for, or is so then | next |",
+            "|---|---|---|",
+            *(f"| {state} | {step} | {after} |" for (state, step), after in states.TRANSITIONS.items()),
             "",
             "## Response streams",
             "",

@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab import xray
 from lambent_lab.service.aws import Aws
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
@@ -31,6 +32,7 @@ from lambent_lab.service.problems import (
     invalid_parameter,
     throttled,
 )
+from lambent_lab.service.sources.registry import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,6 +141,7 @@ class Core:
         self.aws = aws or Aws()
         self.destinations = Destinations(self, self.aws)
         self.events = Events(self, retry_s)
+        self.sources = Sources(self)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
         self._draw = draw
@@ -277,6 +280,15 @@ class Core:
         """
         return await self.run(deployed, self.choose(deployed, call.qualifier), call, on_answer)
 
+    async def feed(self, deployed: Deployed, payload: bytes, qualifier: str | None) -> Invocation:
+        """Run a function with an event that nobody waits for the answer of, in a trace of its own.
+
+        Raises ServiceError as `invoke`.
+        """
+        active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
+        header = xray.header("Sampled=1" if active else None)
+        return await self.invoke(deployed, Call(payload=payload, qualifier=qualifier, trace_header=header))
+
     def choose(self, deployed: Deployed, qualifier: str | None) -> Version:
         """Return the version that one invocation gets; an alias may send it to either of two."""
         return deployed.record.version(qualifier, self._draw() if qualifier is not None else 1.0)
@@ -334,6 +346,7 @@ class Core:
         """End every environment and remove stored code."""
         try:
             await self.events.close()
+            await self.sources.close()
             await self.fleet.close()
         finally:
             self.aws.close()

@@ -313,7 +313,11 @@ class Lab:
     def close(self) -> None:
         """End every environment and the receiver. Safe to call twice; Ctrl-C does not cut it short."""
         loop, thread = self._loop, self._thread
-        if loop is None or thread is None or loop.is_closed():
+        if loop is None or thread is None:
+            if self._own_store:  # what was never opened may have stored spans all the same
+                self._store.close()
+            return
+        if loop.is_closed():
             return
         interrupted = _wait(asyncio.run_coroutine_threadsafe(self._shut_down(), loop))
         loop.call_soon_threadsafe(loop.stop)

@@ -4,7 +4,7 @@ Loaded only where something was left. Rules:
 
 * A file is read when it is a regular one of this user's, nobody else's to read, under one name, of this
   version, and not locked: its process is gone. Any other is left as it is, and that is said in one line.
-* Reading begins with the file's lock, so no two processes deliver the same. The file is removed once an
+* Reading begins with the file's lock, so no two processes deliver the same. The file is removed once
   every exporter has acknowledged what it lacked, and stays otherwise, with a note of who has done so: if
   this process dies in between, the next one delivers the rest. Between acknowledgement and note lies one
   system call.
@@ -119,23 +119,18 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
 
 
 def _claim(path: str, fingerprint: bytes | None) -> Leftover | None:
+    leftover, descriptor = None, -1
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        _ignore(path, error.strerror or type(error).__name__)
-        return None
-    leftover = None
-    try:
         if _is_dead(path, descriptor):
             leftover = _read(path, descriptor, fingerprint)
-    except _IgnoredError as error:
-        _ignore(path, str(error))
-    except OSError as error:
-        _ignore(path, error.strerror or type(error).__name__)
+    except FileNotFoundError:
+        pass
+    except (OSError, _IgnoredError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        say_once(f"recorder file {path}", f"the flight recorder's file {path} is ignored: {why}")
     finally:
-        if leftover is None:
+        if leftover is None and descriptor >= 0:
             os.close(descriptor)
     return leftover
 
@@ -194,10 +189,6 @@ def _is_still(path: str, found: os.stat_result) -> bool:
     except OSError:
         return False
     return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
-
-
-def _ignore(path: str, why: str) -> None:
-    say_once(f"recorder file {path}", f"the flight recorder's file {path} is ignored: {why}")
 
 
 def make_room(paths: Iterable[str]) -> None:
@@ -401,11 +392,7 @@ def _offer(
 
 
 def _tell(spans: list[Span]) -> None:
-    reasons = {
-        span._attributes["lambent.termination.reason"]
-        for span in spans
-        if "lambent.unfinished" in span._attributes
-    }
-    unfinished = len([span for span in spans if "lambent.unfinished" in span._attributes])
-    how = f", {unfinished} of them unfinished ({', '.join(sorted(map(str, reasons)))})" if unfinished else ""
+    key = "lambent.termination.reason"  # what was unfinished has one
+    reasons = [str(span._attributes[key]) for span in spans if key in span._attributes]
+    how = f", {len(reasons)} of them unfinished ({', '.join(sorted({*reasons}))})" if reasons else ""
     say(f"the flight recorder delivered {len(spans)} spans of an earlier process{how}")

@@ -30,6 +30,7 @@ class Route:
 
 FUNCTIONS = "/2015-03-31/functions"
 _ONE = f"{FUNCTIONS}/{{FunctionName}}"
+_MAPPINGS = "/2015-03-31/event-source-mappings"
 _EVENTS = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 
 ROUTES = (
@@ -74,6 +75,16 @@ ROUTES = (
     Route("GetFunctionEventInvokeConfig", "GET", _EVENTS, 200),
     Route("DeleteFunctionEventInvokeConfig", "DELETE", _EVENTS, 204),
     Route("ListFunctionEventInvokeConfigs", "GET", f"{_EVENTS}/list", 200, "Marker, MaxItems"),
+    Route(
+        "CreateEventSourceMapping", "POST", _MAPPINGS, 202,
+        "SQS queues, standard and FIFO, at the endpoint that is named",
+    ),
+    Route("GetEventSourceMapping", "GET", f"{_MAPPINGS}/{{UUID}}", 200),
+    Route(
+        "ListEventSourceMappings", "GET", _MAPPINGS, 200, "EventSourceArn, FunctionName, Marker, MaxItems"
+    ),
+    Route("UpdateEventSourceMapping", "PUT", f"{_MAPPINGS}/{{UUID}}", 202, "waits for a change under way"),
+    Route("DeleteEventSourceMapping", "DELETE", f"{_MAPPINGS}/{{UUID}}", 202, "the same"),
     Route(
         "PutProvisionedConcurrencyConfig", "PUT",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", 202,
