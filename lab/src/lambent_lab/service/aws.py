@@ -125,7 +125,8 @@ class Aws:
         except ClientError as error:
             about = error.response.get("Error", {})
             code = str(about.get("Code", ""))
-            raise CallError(f"{code}: {about.get('Message', '')}", code) from error
+            said = str(about.get("Message", "")).rstrip(".")
+            raise CallError(f"{code}: {said}", code) from error
         except (BotoCoreError, ValueError) as error:
             raise CallError(str(error)) from error
 

@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab import xray
 from lambent_lab.service.aws import Aws
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
@@ -31,6 +32,7 @@ from lambent_lab.service.problems import (
     invalid_parameter,
     throttled,
 )
+from lambent_lab.service.sources.registry import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import BoxReport
+    from lambent_lab.service.urls.doors import Urls
 
 MIN_UNRESERVED = 100
 """What AWS leaves the functions without a reservation; of a smaller account, a tenth."""
@@ -139,8 +142,11 @@ class Core:
         self.aws = aws or Aws()
         self.destinations = Destinations(self, self.aws)
         self.events = Events(self, retry_s)
+        self.sources = Sources(self)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
+        self.urls: Urls | None = None
+        """The URLs of functions, once there were any (see `urls.doors.urls_of`)."""
         self._draw = draw
         self._active = 0  # invocations of functions without a reservation
 
@@ -186,6 +192,8 @@ class Core:
         """Forget a function and end its environments."""
         if self.functions.get(deployed.name) is deployed:
             del self.functions[deployed.name]
+        if self.urls is not None:
+            self.urls.forget(deployed)
         deployed.close()
 
     # -- versions
@@ -277,6 +285,15 @@ class Core:
         """
         return await self.run(deployed, self.choose(deployed, call.qualifier), call, on_answer)
 
+    async def feed(self, deployed: Deployed, payload: bytes, qualifier: str | None) -> Invocation:
+        """Run a function with an event that nobody waits for the answer of, in a trace of its own.
+
+        Raises ServiceError as `invoke`.
+        """
+        active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
+        header = xray.header("Sampled=1" if active else None)
+        return await self.invoke(deployed, Call(payload=payload, qualifier=qualifier, trace_header=header))
+
     def choose(self, deployed: Deployed, qualifier: str | None) -> Version:
         """Return the version that one invocation gets; an alias may send it to either of two."""
         return deployed.record.version(qualifier, self._draw() if qualifier is not None else 1.0)
@@ -333,7 +350,10 @@ class Core:
     async def close(self) -> None:
         """End every environment and remove stored code."""
         try:
+            if self.urls is not None:
+                await self.urls.close()
             await self.events.close()
+            await self.sources.close()
             await self.fleet.close()
         finally:
             self.aws.close()
