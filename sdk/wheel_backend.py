@@ -81,6 +81,9 @@ def build_wheel(
         }
         for path, text in _installed(sources).items():
             (package / path).write_text(text, "utf-8")
+        script = package / "lambent.sh"
+        lines = script.read_text("utf-8").splitlines(keepends=True)
+        script.write_text("".join([line for line in lines if not line.startswith("# ")]), "utf-8")
         os.chdir(copy)
         try:
             name = str(buildapi.build_wheel(str(into), config_settings, metadata_directory))

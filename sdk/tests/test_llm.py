@@ -533,10 +533,18 @@ RESPONSES_PARTS: list[Any] = [
 RESPONSES_WITH_ENDS: list[Any] = [
     *RESPONSES_PARTS[:2],
     {"type": "response.output_text.done", "output_index": 0, "text": "let me"},
-    {"type": "response.output_item.done", "output_index": 0, "item": RESPONSES_PARTS[4]["response"]["output"][0]},
+    {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": RESPONSES_PARTS[4]["response"]["output"][0],
+    },
     *RESPONSES_PARTS[2:4],
     {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": ' "Ulm"}'},
-    {"type": "response.output_item.done", "output_index": 1, "item": RESPONSES_PARTS[4]["response"]["output"][1]},
+    {
+        "type": "response.output_item.done",
+        "output_index": 1,
+        "item": RESPONSES_PARTS[4]["response"]["output"][1],
+    },
     {**RESPONSES_PARTS[4], "type": "response.incomplete"},
 ]
 ANTHROPIC_HELPER_PARTS: list[Any] = [
