@@ -697,8 +697,8 @@ def test_an_exception_whose_attributes_fail(tracer: RecordingTracer) -> None:
     for call in (
         lambda: tracer.handler(fails)({}, None),
         tracer.start_as_current_span("decorated")(fails),
-        lambent.trace(fails, tracer=tracer),
-        lambda: lambent.trace(fails_later, tracer=tracer)().send(None),
+        lambent.trace(tracer=tracer)(fails),
+        lambda: lambent.trace(tracer=tracer)(fails_later)().send(None),
         block,
     ):
         as_it_was = False

@@ -531,7 +531,8 @@ RESPONSES_PARTS: list[Any] = [
 ]
 # As above, but with the events that have a part, or all of it, once more.
 RESPONSES_WITH_ENDS: list[Any] = [
-    *RESPONSES_PARTS[:2],
+    RESPONSES_PARTS[0],
+    {**RESPONSES_PARTS[1], "snapshot": "let me"},
     {"type": "response.output_text.done", "output_index": 0, "text": "let me"},
     {
         "type": "response.output_item.done",

@@ -104,13 +104,8 @@ class Reading:
             choice = fields.get("index", choice)
         for index in ("index", "contentBlockIndex", "output_index"):
             place = fields.get(index, place)
-        if not within and isinstance(kind, str):
-            if kind != "error" and ("response" in fields or "message" in fields):
-                self.choices.clear()  # it has all that came before once more, if there was anything
-            elif kind.endswith((".done", "_block_stop")):  # a part of it once more
-                return False
-            elif "snapshot" in fields:  # what the clients' helpers make of a part, and maybe the part
-                return self.take(fields.get("chunk"))
+        if not within and isinstance(kind, str) and self._is_known(kind, fields):
+            return self.take(fields.get("chunk"))
         called = within == "tool_calls" and "name" in fields
         has_more = False
         if called or within in _CALLED or kind in {"tool_use", "function_call"}:
@@ -126,6 +121,15 @@ class Reading:
             elif value is not None:
                 self._field(key, value, within, (choice, place))
         return has_more
+
+    def _is_known(self, kind: str, fields: dict[str, Any]) -> bool:
+        """Return whether an event says what others have said, but for the part that may be its `chunk`."""
+        if kind != "error" and ("response" in fields or "message" in fields):
+            self.choices.clear()  # it has all that came before once more, if there was anything
+        if kind.endswith((".done", "_block_stop")):
+            return True
+        # What the clients' helpers make of parts; those of the Responses API they only add to.
+        return "snapshot" in fields and not kind.startswith("response.")
 
     def _choice(self, number: object) -> _Choice:
         return self.choices.setdefault(number, _Choice())
