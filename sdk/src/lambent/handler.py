@@ -288,7 +288,7 @@ def _begin(
     tracer: Tracer, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
 ) -> Invocation | None:
     try:
-        if len(args) > 2 and hasattr(args[2], "aws_request_id") and not hasattr(args[1], "aws_request_id"):
+        if len(args) > 2 and hasattr(args[2], "aws_request_id"):
             args = args[1:]  # those of a method: what it belongs to comes first
         event = args[0] if args else kwargs.get("event")
         context = args[1] if len(args) > 1 else kwargs.get("context")

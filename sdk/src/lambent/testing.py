@@ -201,7 +201,7 @@ def isolated() -> Iterator[None]:
         places.update(_api(api))
     before = {place: getattr(*place) for place in places}
     span, baggage = CURRENT.get(), BAGGAGE.get()
-    correlated = lambent.logging._active
+    logs = lambent.logging._active
     try:
         for place, value in places.items():
             setattr(*place, value)
@@ -213,7 +213,7 @@ def isolated() -> Iterator[None]:
             before |= _api(sys.modules["opentelemetry.trace"])  # imported meanwhile
         for place, value in before.items():
             setattr(*place, value)
-        if not correlated:
+        if not logs:
             lambent.logging.uninstall()
         # By value: a fixture may end in another context than it began in.
         CURRENT.set(span)

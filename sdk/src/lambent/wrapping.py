@@ -100,10 +100,9 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
 
 def drop_own_frame(exc: BaseException) -> None:
     """Take the wrapper's own frame out of the traceback of the exception that is being handled."""
-    traceback = sys.exc_info()[2]  # not asked of the exception, whose attributes may be anything
-    if traceback is not None:
-        # Not by assignment: exceptions may refuse that, a frozen dataclass for one.
-        BaseException.with_traceback(exc, traceback.tb_next)
+    # Neither asked of the exception nor assigned to it: its attributes may fail, a frozen dataclass refuses.
+    traceback: Any = sys.exc_info()[2]
+    BaseException.with_traceback(exc, traceback.tb_next)
 
 
 def around(
