@@ -94,7 +94,7 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
 
 
 def _binds(member: Any) -> bool:
-    """Whether what stands in a class is called with the object; before 3.14 no partial is, whatever it has."""
+    """Whether what stands in a class gets the object; before 3.14 no partial does, whatever it has."""
     is_partial = isinstance(member, partial) and sys.version_info < (3, 14)
     return hasattr(member, "__get__") and not is_partial
 
