@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
+from lambent_lab.service.files import sources
 from lambent_lab.service.files.definition import Configuration, Definition
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ KEYS: Mapping[str, tuple[str | None, str, str]] = {
         None, "table", "What becomes of asynchronous events: `retries` (0 to 2), `max_age` (60 to 21600 "
         "seconds), `on_success` and `on_failure` (ARNs of destinations), `dead_letter` (a queue or topic).",
     ),
+    "sources": (None, "list", "Queues that are polled for it: see below."),
     "tags": (None, "variables", "The function's tags."),
 }  # fmt: skip
 """Every key of a function: the FunctionSpec's field it sets, its kind, and what it means."""
@@ -148,6 +150,7 @@ def _function(
         provisioned=counts["provisioned"],
         alias=alias,
         policy=policy,
+        sources=sources.own(rest.get("sources"), f"{at}.sources", name, alias),
         tags=rest.get("tags", {}),
     )
 
@@ -166,6 +169,7 @@ def _read(kind: str, value: object, where: str, base: Path, layers: Mapping[str,
         "flag": read.flag,
         "variables": read.variables,
         "table": read.table,
+        "list": read.items,
     }
     return readers[kind](value, where)
 
