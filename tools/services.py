@@ -5,10 +5,11 @@ from __future__ import annotations
 from tools.markdown import NOTE, rules
 
 from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
-from lambent_lab.service.api import invoke, model, routes, settings, streaming
-from lambent_lab.service.files import intrinsics, loading, own, sam, sources
+from lambent_lab.service.api import invoke, model, routes, settings, streaming, url_config
+from lambent_lab.service.files import intrinsics, loading, own, sam, sources, urls
 from lambent_lab.service.sources import filters, poller, records, registry, states, verdicts
 from lambent_lab.service.sources import settings as mapping
+from lambent_lab.service.urls import answer, cors, doors, event, exchange, signature
 
 
 def service() -> str:
@@ -83,6 +84,28 @@ def service() -> str:
             "",
             *rules(streaming),
             "",
+            "## Function URLs",
+            "",
+            *rules(url_config),
+            *rules(doors),
+            *rules(exchange),
+            "",
+            "### The event",
+            "",
+            *rules(event),
+            "",
+            "### The response",
+            "",
+            *rules(answer),
+            "",
+            "### CORS",
+            "",
+            *rules(cors),
+            "",
+            "### AWS_IAM",
+            "",
+            *rules(signature),
+            "",
             "## Versions and aliases",
             "",
             *rules(catalog),
@@ -127,13 +150,17 @@ def files() -> str:
             "|---|---|---|",
             *rows,
             "",
-            "## Queues that a function is fed from",
+            "### `sources`",
             "",
             *rules(sources),
             "",
             "| key of a source | in AWS's API | meaning |",
             "|---|---|---|",
             *queues,
+            "",
+            "### `url`",
+            "",
+            *rules(urls),
             "",
             "## SAM and CloudFormation templates",
             "",

@@ -61,6 +61,7 @@ def of_serve() -> Any:
     lines.handled(sources.batch(source, handled))
     lines.left(1)
     lines.changed("f")
+    lines.opened("f", "http://127.0.0.1:1/")
     lines.revised("problem", "x")
     return [json.loads(line) for line in lines._text]
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import BoxReport
+    from lambent_lab.service.urls.doors import Urls
 
 MIN_UNRESERVED = 100
 """What AWS leaves the functions without a reservation; of a smaller account, a tenth."""
@@ -144,6 +145,8 @@ class Core:
         self.sources = Sources(self)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
+        self.urls: Urls | None = None
+        """The URLs of functions, once there were any (see `urls.doors.urls_of`)."""
         self._draw = draw
         self._active = 0  # invocations of functions without a reservation
 
@@ -189,6 +192,8 @@ class Core:
         """Forget a function and end its environments."""
         if self.functions.get(deployed.name) is deployed:
             del self.functions[deployed.name]
+        if self.urls is not None:
+            self.urls.forget(deployed)
         deployed.close()
 
     # -- versions
@@ -345,6 +350,8 @@ class Core:
     async def close(self) -> None:
         """End every environment and remove stored code."""
         try:
+            if self.urls is not None:
+                await self.urls.close()
             await self.events.close()
             await self.sources.close()
             await self.fleet.close()

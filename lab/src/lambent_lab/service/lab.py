@@ -23,7 +23,7 @@ from lambent_lab.service.core import Core
 from lambent_lab.service.events import RETRY_S
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
-from lambent_lab.service.names import is_name
+from lambent_lab.service.names import LATEST, is_name
 from lambent_lab.traces.stdout import MARKER, split_log
 from lambent_lab.traces.store import Store
 
@@ -193,12 +193,14 @@ class Lab:
         freeze: bool = True,
         tmp_mb: int = 512,
         network: Literal["host", "private"] = "host",
+        url: bool | Mapping[str, object] = False,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code, a zip file or a wheel.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
-        /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
+        /opt/extensions; with `url` the function has an HTTP endpoint, at its `url`: True, or the options of
+        `Function.add_url`; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
         appears, from the lab's own thread. Raises UsageError for values that Lambda would not take.
         """
         spec = FunctionSpec(
@@ -225,7 +227,16 @@ class Lab:
             tmp_mb=tmp_mb,
             network=network,
         )
-        return self.add(spec, on_line=on_line)
+        if url is False:
+            return self.add(spec, on_line=on_line)
+        from lambent_lab.service.files.urls import own
+        from lambent_lab.service.urls.doors import urls_of
+
+        settings = own(url, "url")
+        made = self.add(spec, on_line=on_line)
+        if settings is not None:
+            self.run(urls_of(self.core).put(self.core.functions[name], LATEST, settings))
+        return made
 
     def add(
         self,

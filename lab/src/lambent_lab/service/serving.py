@@ -30,6 +30,7 @@ from lambent_lab.service.api import (
     source_mappings,
     streaming,
     tags,
+    url_config,
     versions,
 )
 from lambent_lab.service.names import LATEST
@@ -76,6 +77,11 @@ OPERATIONS: Mapping[str, Callable[[Desk, dict[str, Any]], Awaitable[dict[str, An
     "GetFunctionEventInvokeConfig": event_config.get,
     "DeleteFunctionEventInvokeConfig": event_config.delete,
     "ListFunctionEventInvokeConfigs": event_config.list_all,
+    "CreateFunctionUrlConfig": url_config.create,
+    "GetFunctionUrlConfig": url_config.get,
+    "UpdateFunctionUrlConfig": url_config.update,
+    "DeleteFunctionUrlConfig": url_config.delete,
+    "ListFunctionUrlConfigs": url_config.list_all,
     "CreateEventSourceMapping": source_mappings.create,
     "GetEventSourceMapping": source_mappings.get,
     "ListEventSourceMappings": source_mappings.list_all,

@@ -308,16 +308,20 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
     """
     complete = True
     needed = [1.5 * (monotonic() - start)]
+    delivery = tracer.delivery
+    if until - start > delivery.timeout - 0.001:  # then the rest of the configured time is for this
+        end = start + tracer.config.timeout
+        until = max(until, end if delivery.due is None else min(end, delivery.due - 0.1))
     for path in list(recorder.leftovers):
         leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
         if leftover is None:
             recorder.leftovers.remove(path)
             continue
         recorder.claimed[path] = leftover
-        if tracer.delivery.ending:
+        if delivery.ending:
             leftover.put_off = _PATIENCE  # there is no later
         spans = spans_of(leftover.content, tracer, leftover.kills)
-        outcome = _offer(leftover, tracer.delivery._choose(), spans, until, needed)
+        outcome = _offer(leftover, delivery._choose(), spans, until, needed)
         if outcome is None:
             return False
         whole, failed = outcome
@@ -337,11 +341,13 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             complete = False
             continue
         elif spans:
-            tracer.delivery.recovered += len(spans)
+            delivery.recovered += len(spans)
             _tell(spans)
         leftover.remove()
         recorder.claimed.pop(path, None)
         recorder.leftovers.remove(path)
+    if complete:
+        delivery.timeout = tracer.config.timeout
     return complete
 
 
@@ -365,6 +371,8 @@ def _offer(
         if until - began < needed[0] and leftover.put_off < _PATIENCE:
             # Its answer might come too late, and then it would have to be sent twice.
             leftover.put_off += 1
+            if until <= began and leftover.put_off == _PATIENCE:
+                lane.delivery.timeout *= 0.75  # one of several hangs: it must not have all of the time
             return None
         leftover.sending = True
         try:

@@ -130,13 +130,14 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
         payload=payload,
         request_id=str(uuid.uuid4()),
         qualifier=reference.qualifier,
-        trace_header=_trace(headers.get("x-amzn-trace-id"), deployed),
+        trace_header=trace_header(headers.get("x-amzn-trace-id"), deployed),
         client_context=None if not context else client_context(context),
         tenant_id=headers.get("x-amz-tenant-id"),
     )
 
 
-def _trace(given: str | None, deployed: Deployed) -> str:
+def trace_header(given: str | None, deployed: Deployed) -> str:
+    """Return the trace header of an invocation whose caller gave this one. Active functions are sampled."""
     active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
     if active and "Sampled=" not in (given or ""):
         given = f"{given};Sampled=1" if given else "Sampled=1"

@@ -30,6 +30,7 @@ class Route:
 
 FUNCTIONS = "/2015-03-31/functions"
 _ONE = f"{FUNCTIONS}/{{FunctionName}}"
+_URL = "/2021-10-31/functions/{FunctionName}/url"
 _MAPPINGS = "/2015-03-31/event-source-mappings"
 _EVENTS = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 
@@ -102,6 +103,14 @@ ROUTES = (
         "ListProvisionedConcurrencyConfigs", "GET",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", 200,
     ),
+    Route(
+        "CreateFunctionUrlConfig", "POST", _URL, 201,
+        "an HTTP endpoint of its own; AuthType, InvokeMode, Cors; Qualifier is an alias",
+    ),
+    Route("GetFunctionUrlConfig", "GET", _URL, 200),
+    Route("UpdateFunctionUrlConfig", "PUT", _URL, 200),
+    Route("DeleteFunctionUrlConfig", "DELETE", _URL, 204),
+    Route("ListFunctionUrlConfigs", "GET", f"{_URL}s", 200, "Marker, MaxItems"),
     Route("GetAccountSettings", "GET", "/2016-08-19/account-settings", 200),
     Route("ListTags", "GET", "/2017-03-31/tags/{Resource}", 200),
     Route("TagResource", "POST", "/2017-03-31/tags/{Resource}", 204),

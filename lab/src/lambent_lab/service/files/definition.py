@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.service.sources.settings import Settings
+    from lambent_lab.service.urls.settings import UrlSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,9 @@ class Definition:
     """One function.
 
     `options` are arguments of FunctionSpec, `about` what only AWS's API tells; `alias` is published with the
-    first version. `policy` says what becomes of asynchronous events, `sources` which queues it is fed from.
-    `source` is code that stands in the file itself, in place of a path. `other_name` invokes it as well: a
-    template's logical id.
+    first version. `policy` says what becomes of asynchronous events, `url` what the function's URL is like,
+    `sources` which queues it is fed from. `source` is code that stands in the file itself, not in a path.
+    `other_name` invokes it as well: a template's logical id.
     """
 
     options: Mapping[str, Any]
@@ -35,6 +36,7 @@ class Definition:
     alias: str | None = None
     policy: Policy | None = None
     sources: tuple[Settings, ...] = ()
+    url: UrlSettings | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     other_name: str | None = None

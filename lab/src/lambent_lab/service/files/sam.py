@@ -2,9 +2,10 @@
 
 Rules
 - AWS::Serverless::Function with its Globals, AWS::Lambda::Function, the layers of both kinds,
-  AWS::Lambda::EventInvokeConfig and AWS::Lambda::EventSourceMapping. Everything else is looked at where a
-  function refers to it.
+  AWS::Lambda::EventInvokeConfig, AWS::Lambda::EventSourceMapping and AWS::Lambda::Url. Everything else is
+  looked at where a function refers to it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
+- A function has one URL at most: that of its AutoPublishAlias, or else of `$LATEST`.
 - Code is a local path, or stands in the template. S3 and images are errors.
 - Properties that say nothing to a lab (Policies, VpcConfig, …) are passed over, as are a Role and a
   Description that are not known before something is deployed.
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
-from lambent_lab.service.files import sources
+from lambent_lab.service.files import sources, urls
 from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 from lambent_lab.service.problems import ServiceError
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 
     from lambent_lab.service.policy import Policy
     from lambent_lab.service.sources.settings import Settings
+    from lambent_lab.service.urls.settings import UrlSettings
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 EVENTS = "AWS::Lambda::EventInvokeConfig"
+URL = "AWS::Lambda::Url"
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 
 _ABOUT = ("Architectures", "SnapStart")
@@ -58,6 +61,7 @@ def parse(
     functions: list[tuple[str, Mapping[str, Any]]] = []
     policies: dict[str, Policy] = {}
     mappings: list[Settings] = []
+    found_urls: dict[str, UrlSettings] = {}
     for logical, resource in resources.items():
         kind = read.table(resource, f"Resources.{logical}").get("Type")
         at = f"Resources.{logical}.Properties"
@@ -77,6 +81,10 @@ def parse(
             given = read.table(resource.get("Properties"), at)
             whose = read.text(resolver.resolve(given.get("FunctionName"), at), f"{at}.FunctionName")
             policies[_name_in(whose)] = _policy(resolver, given, at)
+        elif kind == URL:
+            given = read.table(resource.get("Properties"), at)
+            whose = read.text(resolver.resolve(given.get("TargetFunctionArn"), at), f"{at}.TargetFunctionArn")
+            found_urls[_name_in(whose)] = _url(resolver, given, at)
     shared = read.table(read.table(document.get("Globals"), "Globals").get("Function"), "Globals.Function")
     definitions = [
         _function(logical, resource, shared, resolver, base, found_layers) for logical, resource in functions
@@ -87,6 +95,7 @@ def parse(
         replace(
             one,
             policy=policies.get(one.name, one.policy),
+            url=found_urls.get(one.name, one.url),
             sources=(*one.sources, *(each for each in mappings if each.function == one.name)),
         )
         for one in definitions
@@ -165,6 +174,9 @@ def _function(
         sources=sources.of_function(resolver, properties.get("Events"), name, alias, f"{at}.Events")
         if serverless
         else (),
+        url=_url(resolver, properties["FunctionUrlConfig"], f"{at}.FunctionUrlConfig")
+        if serverless and "FunctionUrlConfig" in properties
+        else None,
         tags=_tags(value("Tags"), f"{at}.Tags"),
         source=source,
         other_name=None if logical == name else logical,
@@ -189,6 +201,18 @@ def _policy(resolver: Resolver, given: object, at: str) -> Policy:
             arns[key] = arn if isinstance(arn, str) else None
     ages = number("MaximumRetryAttempts"), number("MaximumEventAgeInSeconds")
     return read.policy(*ages, arns.get("OnSuccess"), arns.get("OnFailure"), at)
+
+
+def _url(resolver: Resolver, given: object, at: str) -> UrlSettings:
+    """Return what a URL is like."""
+    found = resolver.resolve(given, at)
+    properties = read.table(None if found is NOTHING else found, at)
+
+    def value(key: str) -> Any:
+        found = properties.get(key)
+        return None if found is NOTHING else found
+
+    return urls.template(value, at)
 
 
 def _name_in(text: str) -> str:
