@@ -227,9 +227,7 @@ def test_spans_of_earlier_invocations_have_a_heading(
 def test_what_is_sent_behind_the_response_is_waited_for(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        invoke, "_MOMENT_S", 60
-    )  # an import without bytecode takes 0.5 s of 128 MB
+    monkeypatch.setattr(invoke, "_MOMENT_S", 60)  # an import without bytecode takes 0.5 s of 128 MB
     (tmp_path / "event.json").write_text('{"behind": true}')
     assert main(["invoke", "shop/app.late", "--event", "event.json", "--otlp", "--no-freeze"]) == 0
     _, heading, drawn = capsys.readouterr().out.partition("Spans of an earlier invocation")
