@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from lambent_lab.function import FunctionSpec
 from lambent_lab.staging import node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # As the SDK's: a machine that is busy with other tests is no failure.
@@ -70,3 +72,33 @@ def write_function(tmp_path: Path) -> Callable[..., FunctionSpec]:
         return FunctionSpec(**{"code": code, "handler": "app.handler", **options})
 
     return build
+
+
+@pytest.fixture(scope="session")
+def aws_endpoint() -> Iterator[str]:
+    """The address of what stands for AWS, moto's server: whoever uses it gives things names of their own."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line on standard error for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def aws(aws_endpoint: str) -> Callable[[str], Any]:
+    """Return boto3's client of a service there."""
+    import boto3
+
+    @cache
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=aws_endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+        )
+
+    return client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from lambent.testing import expect
 from lambent_lab.fixtures.spans import Traces
 from lambent_lab.service import Lab
 from lambent_lab.traces import SpanRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def span(number: int, name: str = "work", parent: int = 0, **more: Any) -> SpanRecord:
@@ -26,8 +29,10 @@ def span(number: int, name: str = "work", parent: int = 0, **more: Any) -> SpanR
 
 
 @pytest.fixture
-def own() -> Lab:
-    return Lab()  # not open: it stores
+def own() -> Iterator[Lab]:
+    lab = Lab()  # not open: it stores
+    yield lab
+    lab.close()
 
 
 def test_what_was_there_before_is_not_and_each_span_is_there_once(own: Lab) -> None:

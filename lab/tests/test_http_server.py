@@ -215,3 +215,20 @@ def test_header_values_cannot_end_their_line() -> None:
     encoded = Response(299, b"x", (("A", "1\r\nB: 2"),)).encode(keep_alive=True, head=True)
     assert encoded.startswith(b"HTTP/1.1 299 Status\r\nA: 1  B: 2\r\n")
     assert encoded.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_an_offer_of_http2_is_not_taken_up(server: Server, handler: Recorder, body: bytes) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    head = (
+        b"POST /a%20b?c HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: \xc3\xa9\r\nContent-Length: "
+        + str(len(body)).encode()
+    )
+    reader, writer = await talk(server, head + b"\r\n" + offer + b"\r\n" + body, PLAIN)
+    assert [(await read_one(reader))[0] for _ in range(2)] == [200, 200]
+    writer.close()
+    first = handler.requests[0]
+    assert (first.method, first.path, first.query, first.body) == ("POST", "/a%20b", "c", body)
+    assert (first.headers["a"], first.repeated["a"]) == ("1, é", ("1", "é"))
+    assert not {"upgrade", "connection", "http2-settings"} & first.headers.keys()
+    assert (first.peer, first.version) == ("127.0.0.1", "1.1")

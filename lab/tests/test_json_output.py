@@ -26,7 +26,7 @@ class Anything(SimpleNamespace):
     """Has every attribute: what a line says is not looked at here, only under which keys."""
 
     def __getattr__(self, name: str) -> object:
-        return ["x"] if name in {"log", "undelivered"} else "x"
+        return ["x"] if name in {"log", "delivered", "undelivered", "problems"} else "x"
 
 
 def of_invoke() -> Any:
@@ -57,6 +57,7 @@ def of_serve() -> Any:
     lines.over(anything)
     lines.left(1)
     lines.changed("f")
+    lines.opened("f", "http://127.0.0.1:1/")
     lines.revised("problem", "x")
     return [json.loads(line) for line in lines._text]
 

@@ -13,7 +13,7 @@ from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import LambdaPerformanceTester
 from lambent_lab.measure.remote.answer import Answer, Figures
 from lambent_lab.measure.testers import lambda_tester
-from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.api.desk import Desk
 from lambent_lab.service.serving import Endpoint
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from lambent_lab.measure.load.figures import part
 from lambent_lab.measure.load.loops import Load, Log, Outcome
 from lambent_lab.measure.testing import FakeLab, FakeResult
 from lambent_lab.service import Lab
-from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.api.desk import Desk
 from lambent_lab.service.serving import Endpoint
 from lambent_lab.service.testing import FakeInvocation, World
 

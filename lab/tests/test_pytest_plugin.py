@@ -460,7 +460,7 @@ def test_gates(pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]) 
 THERE = """
 import pytest
 from lambent_lab import Lab
-from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.api.desk import Desk
 from lambent_lab.service.serving import Endpoint
 
 @pytest.fixture(scope="session", autouse=True)

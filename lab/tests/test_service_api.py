@@ -547,8 +547,8 @@ def test_provisioned_concurrency(client: Any, world: World) -> None:
 
 
 def test_what_the_lab_does_not_have(client: Any, server: Server) -> None:
-    message = refused("NotImplementedException", 501, client.list_event_source_mappings)
-    assert message == "The lab does not have AWS's operation ListEventSourceMappings."
+    message = refused("NotImplementedException", 501, client.list_code_signing_configs)
+    assert message == "The lab does not have AWS's operation ListCodeSigningConfigs."
     assert refused("NotImplementedException", 501, client.list_layers).endswith("operation ListLayers.")
     assert requests.get(f"{server.url}/", timeout=10).status_code == 404
     wrong = requests.patch(f"{server.url}/2015-03-31/functions", timeout=10)

@@ -72,7 +72,8 @@ def world() -> World:
 
 
 @pytest.fixture
-def service(world: World, tmp_path: Path) -> Iterator[Service]:
+def service(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with Lab(environment=world, event_retry_wait=0.01) as lab:
         yield Service(lab, world, tmp_path)
 
@@ -296,6 +297,14 @@ def test_settings_are_kept_changed_and_removed(service: Service) -> None:
         ({"MaximumRetryAttempts": 0, "Qualifier": "7"}, "ResourceNotFoundException"),
         ({"DestinationConfig": {"OnFailure": {"Destination": "no arn"}}}, "ValidationException"),
         (
+            {"DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:s3:::failures-only"}}},
+            "InvalidParameterValueException",
+        ),
+        (
+            {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:kinesis:us-east-1:123456789012:s"}}},
+            "InvalidParameterValueException",
+        ),
+        (
             {"DestinationConfig": {"OnFailure": {"Destination": f"{ARN}none"}}},
             "InvalidParameterValueException",
         ),
@@ -354,7 +363,11 @@ def test_what_is_not_in_the_lab_is_told(service: Service, world: World) -> None:
     service.client.update_function_configuration(FunctionName="hello", DeadLetterConfig={"TargetArn": dead})
     service.put(MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": failed}})
     service.send()
-    assert service.outcome().undelivered == (failed, dead)
+    outcome = service.outcome()
+    assert outcome.undelivered == (failed, dead)
+    assert outcome.problems[0].startswith("no endpoint is named: set AWS_ENDPOINT_URL_SNS or")
+    assert "AWS_ENDPOINT_URL_SQS" in outcome.problems[1]
+    assert service.lab.core.destinations.failures == {"DestinationDeliveryFailures": 1, "DeadLetterErrors": 1}
 
 
 def test_too_old_or_not_to_be_run_at_all(service: Service, world: World) -> None:

@@ -51,7 +51,8 @@ functions:
     layers: [common, "arn:aws:lambda:us-east-1:1:layer:tools:3"]
     extensions: [ext/agent]
     concurrency: {reserved: 5, provisioned: 2}
-    events: {retries: 0, max_age: 600, on_failure: "arn:aws:lambda:us-east-1:123456789012:function:alarm"}
+    events: {retries: 0, max_age: 600, on_failure: "arn:aws:lambda:us-east-1:123456789012:function:alarm",
+      dead_letter: "arn:aws:sqs:us-east-1:123456789012:dead"}
     tmp: 1024
     network: private
     log_format: JSON
@@ -91,6 +92,7 @@ functions:
     assert (one.reserved, one.provisioned, one.alias, one.tags) == (5, 2, "live", {"team": "a"})
     alarm = "arn:aws:lambda:us-east-1:123456789012:function:alarm"
     assert one.policy == Policy(retries=0, max_age_s=600, on_failure=alarm)
+    assert one.about["DeadLetterConfig"] == {"TargetArn": "arn:aws:sqs:us-east-1:123456789012:dead"}
     assert one.about["Description"] == "takes orders"
     assert one.about["TracingConfig"] == {"Mode": "Active"}
 
@@ -248,6 +250,7 @@ Resources:
         DestinationConfig:
           OnSuccess: {Type: SQS}
           OnFailure: {Type: Lambda, Destination: !GetAtt Plain.Arn}
+      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Dead.Arn}
       ProvisionedConcurrencyConfig: {ProvisionedConcurrentExecutions: 1}
       Tracing: Active
       Policies: [!GetAtt Nothing.Known]
@@ -267,6 +270,7 @@ Resources:
       Role: arn:aws:iam::123456789012:role/plain
       Code: {ZipFile: "def handler(event, context): return 1"}
       TracingConfig: {Mode: PassThrough}
+      DeadLetterConfig: {TargetArn: !ImportValue elsewhere}
       Tags: [{Key: a, Value: b}]
   PlainEvents:
     Type: AWS::Lambda::EventInvokeConfig
@@ -282,6 +286,8 @@ Resources:
   Table:
     Type: AWS::DynamoDB::Table
     Properties: {TableName: !Sub "orders-${Stage}"}
+  Dead:
+    Type: AWS::SQS::Queue
 """
 
 
@@ -307,6 +313,9 @@ def test_a_sam_template() -> None:
     assert (orders.reserved, orders.provisioned, orders.alias, orders.other_name) == (5, 1, "live", "Orders")
     assert orders.about["Architectures"] == ["arm64"]
     assert orders.about["TracingConfig"] == {"Mode": "Active"}
+    dead = {"TargetArn": "arn:aws:sqs:us-east-1:123456789012:Dead"}
+    assert orders.about["DeadLetterConfig"] == dead
+    assert "DeadLetterConfig" not in plain.about, "it is not known before a deployment"
     assert orders.tags == {"team": "a"}
     arn = "arn:aws:lambda:us-east-1:123456789012:function:Plain"
     assert orders.policy == Policy(retries=0, max_age_s=600, on_failure=arn)

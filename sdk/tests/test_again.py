@@ -201,6 +201,18 @@ def test_it_is_bounded(limits: dict[str, Any], reason: str, kept: int, capsys: A
     tracer.close()
 
 
+def test_invocations_own_spans_do_not_add_up() -> None:
+    exporter = Down()
+    tracer = recording_tracer(exporter=exporter, queue_size=4)
+    handler = tracer.handler(lambda event, context: tracer.start_span("s").end())
+    for _ in range(10):
+        handler({}, LambdaContext())
+    stats = tracer.stats()
+    assert (stats.waiting, stats.dropped) == (5, {"queue_full": 15})
+    adds_up(stats)
+    tracer.close()
+
+
 def test_closing_says_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     tracer = recording_tracer(exporter=Down())
     assert not trace(tracer, "one", "two")

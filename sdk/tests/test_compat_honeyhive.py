@@ -261,6 +261,7 @@ def names(server: Server) -> list[str]:
 def in_lambda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
     monkeypatch.setenv("LAMBENT_RECORDER_FOLDER", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20000")  # on a busy machine one second may pass
     made: list[HoneyHiveTracer] = []
     monkeypatch.setattr(honeyhive, "_open", made)
     yield

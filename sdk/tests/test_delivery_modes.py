@@ -188,6 +188,29 @@ def test_closing_ends_the_thread() -> None:
     assert tracer.stats().dropped == {"closed": 1}
 
 
+@pytest.mark.parametrize("mode", ["sync", "async", "finalize", "auto"])
+def test_what_ends_after_the_close_is_said_and_not_kept_in_any_mode(run_python: Any, mode: str) -> None:
+    program = f"""
+{SERVED}
+class Out(Exporter):
+    def export(self, spans, timeout):
+        return Result()
+tracer = lambent.init(mode={mode!r}, exporter=Out())
+@tracer.handler
+def handler(event, context):
+    if event:
+        tracer.close()
+    with tracer.trace("late"):
+        pass
+for event in (0, 1, 1, 1):
+    handler(event, None)
+stats = tracer.stats()
+assert (stats.waiting, stats.ended - stats.acknowledged - sum(stats.dropped.values())) == (0, 0), stats
+"""
+    environ = LAMBDA if mode != "auto" else {**LAMBDA, "AWS_LAMBDA_MAX_CONCURRENCY": "4"}
+    assert run_python(program, environ).stderr.count("dropped 1 spans: the tracer was closed") == 3
+
+
 # Invocations at the same time.
 
 
@@ -342,7 +365,7 @@ def test_a_lock_that_the_interrupted_code_holds_costs_the_spans_not_the_process(
     assert output == "user\nwent on\n"
 
 
-ELSEWHERE = """
+SERVED = """
 import http.server, os, signal, sys, threading, time
 class Api(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -362,6 +385,11 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 os.environ["AWS_LAMBDA_RUNTIME_API"] = "127.0.0.1:%d" % server.server_address[1]
 import lambent
 from lambent.exporters import Exporter, Result
+"""
+
+ELSEWHERE = (
+    SERVED
+    + """
 class Out(Exporter):
     def export(self, spans, timeout):
         os.write(1, (" ".join(span.name for span in spans) + "\\n").encode())
@@ -381,11 +409,29 @@ def elsewhere():
 threading.Thread(target=elsewhere, daemon=True).start()
 os._exit(5 if leaving.acquire(timeout=20) else 1)
 """
+)
 
 
 def test_a_signal_that_another_thread_gets_is_not_slept_through(run_python: Any) -> None:
     # As after a freeze: the kernel hands the signal to a thread whose wait is not the main thread's.
     assert run_python(ELSEWHERE, LAMBDA, 5).stdout == "f\nuser\n"
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_signals_that_asyncio_has_handled_meanwhile_are_not_slept_through(
+    run_python: Any, number: str
+) -> None:
+    # It takes the pipe that signals' numbers are written to, and leaves none when its handlers go.
+    handler = f"""
+async def handled():
+    import asyncio
+    asyncio.get_running_loop().add_signal_handler(signal.{number}, print)
+import asyncio
+asyncio.run(handled())
+signal.signal(signal.SIGTERM, user)
+tracer.handler(lambda event, context: None)({{}}, None)
+def elsewhere"""
+    assert run_python(ELSEWHERE.replace("def elsewhere", handler, 1), LAMBDA, 5).stdout == "f f\nuser\n"
 
 
 def test_in_another_thread_it_is_said_that_there_is_no_handler(run_python: Any) -> None:

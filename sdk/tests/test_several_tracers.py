@@ -209,6 +209,35 @@ def test_each_has_its_own_pipeline_and_resource() -> None:
         }
 
 
+def test_what_an_invocation_of_anothers_has_finished_leaves_at_its_end() -> None:
+    class Keeping(lambent.exporters.Exporter):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+
+        def export(self, spans: Any, timeout: float) -> lambent.exporters.Result:
+            assert 0 < timeout < 20
+            self.names += [span.name for span in spans]
+            return lambent.exporters.Result()
+
+    exporters = [Keeping() for _ in range(3)]
+    outer, inner, other = [lambent.init(exporter=each, timeout=20) for each in exporters]
+
+    @outer.handler
+    @inner.handler
+    def handler(event: object, context: object) -> None:
+        other.start_span("partner's").end()
+        outer.start_span("outer's").end()
+
+    for context in (None, LambdaContext(timeout=10)):
+        handler({}, context)
+        root = "invocation" if context is None else "test-function"
+        assert [each.names for each in exporters] == [["outer's", root], [root], ["partner's"]]
+        for each in exporters:
+            each.names.clear()
+    for tracer in (outer, inner, other):
+        tracer.close()
+
+
 def test_tasks_that_run_at_once_keep_to_their_tracers() -> None:
     exporters = [MemoryExporter() for _ in range(4)]
     tracers = [lambent.init(exporter=exporter) for exporter in exporters]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 
+ACCESS_KEY = "ASIALAMBENTLABEXAMPLE"
+SECRET_KEY = "lambent-lab-has-no-secret-to-give-away"  # noqa: S105 - opens nothing
+"""The credentials that functions have: the lab's own, worth nothing."""
+
 MARK = "LAMBENT_LAB_ENVIRONMENT"
 """Carries the log stream's name, by which the lab finds its processes, where Lambda does not tell it."""
 
@@ -39,6 +43,15 @@ _NOT_FOR_EXTENSIONS = frozenset(
     }
 )
 """What AWS's documentation names as the variables that extensions do not have."""
+
+
+def exporting(url: str) -> dict[str, str]:
+    """Return the variables that have a function send its spans to this URL, over OTLP/HTTP."""
+    return {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+    }
 
 
 def function_arn(name: str) -> str:
@@ -71,8 +84,8 @@ def variables(
         "AWS_LAMBDA_INITIALIZATION_TYPE": records.initialization_type(spec),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "ASIALAMBENTLABEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "lambent-lab-has-no-secret-to-give-away",  # the lab's own, worth nothing
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_SESSION_TOKEN": "lambent-lab-session",
         "TZ": ":UTC",
         "LANG": _language(),

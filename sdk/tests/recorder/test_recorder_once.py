@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lambent.span import Span
 
 EXPORTERS = """
+import time
 from lambent.exporters import Exporter, Result
 class One(Exporter):
     answers = []
@@ -33,6 +34,8 @@ class One(Exporter):
         if answer in ("", "ok"):
             self.got += [span.name for span in spans]
             return Result()
+        if answer == "hang":
+            time.sleep(timeout)
         return Result(False, len(spans), 0, answer, again=answer == "down", unconfirmed=answer == "silent")
 class Other(One):
     answers = []
@@ -43,7 +46,7 @@ import os, sys, lambent
 from both import One, Other
 One.answers = ANSWERS
 exporters = [One(), Other()]
-tracer = lambent.init(exporters=exporters)
+tracer = lambent.init(exporters=exporters, timeout=0.5 if "hang" in One.answers else 10.0)
 """
 
 
@@ -114,6 +117,19 @@ def test_one_that_is_down_keeps_nothing_from_the_others(twice: Callable[..., Any
     got, other = third.stdout.split("] [")
     assert sorted(eval(f"{got}]")) == ["open", "second", "third"]
     assert other == "'third']\n"
+
+
+def test_one_that_hangs_keeps_nothing_from_the_others(twice: Callable[..., Any]) -> None:
+    twice("tracer.start_span('open')\nsys.stdout.flush()\nos._exit(0)\n", "")
+    # It is put off three times, and then there is a part of the time that the hanging one does not have.
+    more = """
+for _ in range(20):
+    tracer.start_span('more').end(); tracer.force_flush()
+    if "open" in exporters[1].got:
+        break
+"""
+    done = twice(DIE.format(name="second", more=more), ",".join(["hang"] * 50))
+    assert (done.stdout[:3], done.stdout.count("'open'")) == ("[] ", 1)
 
 
 class Silent(Exporter):

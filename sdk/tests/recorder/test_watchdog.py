@@ -96,6 +96,17 @@ def test_an_alarm(tracer: lambent.Tracer) -> None:
     assert sorted(span.name for span in whole) == ["before", "inner", "outer", "test-function"]
 
 
+def test_a_function_that_has_closed_every_file_has_its_alarm(
+    tracer: lambent.Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr("lambent.delivery.watchdog.pwrite", closed)
+    with tracer.invocation({}, LambdaContext(timeout=2.2)):
+        assert kept(tracer).partial.wait(30)
+
+
 def test_in_time_there_is_none(tracer: lambent.Tracer) -> None:
     for _ in range(50):
         with tracer.invocation({}, LambdaContext(timeout=60)), tracer.trace("work"):

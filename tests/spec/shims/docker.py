@@ -12,7 +12,7 @@ from typing import Any
 from lab_exit import at_exit  # type: ignore[import-not-found]  # from this folder
 
 from lambent_lab import Lab
-from lambent_lab.service.api.functions import Desk
+from lambent_lab.service.api.desk import Desk
 from lambent_lab.service.serving import Endpoint
 
 COMMAND = "cold_start_test.lambda_handler"

@@ -13,7 +13,7 @@ from lambent_lab.commands.output import Look
 from lambent_lab.traces.stdout import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lambent_lab.invocation import Invocation
     from lambent_lab.service.policy import Outcome
@@ -25,8 +25,13 @@ _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 class Printer(Protocol):
     """Writes what happens, with the next `flush`: many lines are one write."""
 
-    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
-        """Requests are answered from now on."""
+    def ready(
+        self, url: str, rie: str | None, otlp: str, functions: Sequence[str], urls: Mapping[str, str]
+    ) -> None:
+        """Requests are answered from now on; `urls` are those of functions, by their names."""
+
+    def opened(self, name: str, url: str) -> None:
+        """A function has a URL of its own now."""
 
     def line(self, name: str, line: str) -> None:
         """A function's log has a new line."""
@@ -63,15 +68,23 @@ class Lines:
         self._next = itertools.cycle(_COLOURS)
         self._text: list[str] = []
 
-    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
+    def ready(
+        self, url: str, rie: str | None, otlp: str, functions: Sequence[str], urls: Mapping[str, str]
+    ) -> None:
         """Say where requests go."""
         named = ", ".join(functions) or "no functions yet"
         self._write(f"Serving {named} at {url}")
         if rie is not None:
             self._write(f"As the runtime interface emulator: {rie}/2015-03-31/functions/function/invocations")
+        for name, own in urls.items():
+            self.opened(name, own)
         self._write(f"Spans are received at {otlp}")
         self._write(f"Use it with AWS_ENDPOINT_URL_LAMBDA={url}; Ctrl-C ends it.")
         self.flush()
+
+    def opened(self, name: str, url: str) -> None:
+        """Say where a function is called."""
+        self._write(f"{name} has the URL {url}")
 
     def line(self, name: str, line: str) -> None:
         """Write a line of the log. Spans are in the trace store, and no reading for people."""
@@ -89,13 +102,13 @@ class Lines:
         """Say nothing: REPORT has been written."""
 
     def over(self, outcome: Outcome) -> None:
-        """Say what was given up, and which destinations are elsewhere."""
+        """Say what was given up, and which destinations have not got it."""
         about = f"{outcome.function}: the event {outcome.request_id}"
         if outcome.failed:
             times = "1 attempt" if outcome.count == 1 else f"{outcome.count} attempts"
             self._write(f"{about} was given up after {times} ({outcome.condition}).")
-        for arn in outcome.undelivered:
-            self._write(f"{about} has a record for {arn}, which is not in the lab.")
+        for arn, problem in zip(outcome.undelivered, outcome.problems, strict=True):
+            self._write(f"{about} was not delivered to {arn}: {problem}.")
 
     def left(self, count: int) -> None:
         """Say how many are lost."""
@@ -131,12 +144,25 @@ class JsonLines:
     def __init__(self) -> None:
         self._text: list[str] = []
 
-    def ready(self, url: str, rie: str | None, otlp: str, functions: Sequence[str]) -> None:
+    def ready(
+        self, url: str, rie: str | None, otlp: str, functions: Sequence[str], urls: Mapping[str, str]
+    ) -> None:
         """Write where requests go."""
         self._write(
-            {"event": "ready", "url": url, "rie_url": rie, "otlp_url": otlp, "functions": list(functions)}
+            {
+                "event": "ready",
+                "url": url,
+                "rie_url": rie,
+                "otlp_url": otlp,
+                "functions": list(functions),
+                "function_urls": dict(urls),
+            }
         )
         self.flush()
+
+    def opened(self, name: str, url: str) -> None:
+        """Write where a function is called."""
+        self._write({"event": "url", "function": name, "url": url})
 
     def line(self, name: str, line: str) -> None:
         """Write nothing: the line comes with its invocation."""
@@ -171,7 +197,9 @@ class JsonLines:
                 "request_id": outcome.request_id,
                 "condition": outcome.condition,
                 "attempts": outcome.count,
+                "delivered": list(outcome.delivered),
                 "undelivered": list(outcome.undelivered),
+                "problems": list(outcome.problems),
             }
         )
 

@@ -157,6 +157,7 @@ def command(
     """
     from lambent_lab.commands.inputs import load_event, locate, parse_env, store_of
     from lambent_lab.commands.output import Look, waiting
+    from lambent_lab.environ import exporting
     from lambent_lab.service import Lab
     from lambent_lab.service.function import encode_event
 
@@ -174,12 +175,7 @@ def command(
     shown: set[tuple[str, str]] = set()
     with store_of(None) as store, Lab(store=store) as lab:
         if otlp:
-            variables = {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
-                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-                "OTEL_TRACES_EXPORTER": "otlp",
-                **variables,
-            }
+            variables = {**exporting(lab.otlp_url), **variables}
         function = lab.function(
             location.name,
             code=location.code,

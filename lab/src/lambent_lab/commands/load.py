@@ -208,8 +208,8 @@ def _calls(
     from lambent_lab.commands.inputs import locate, parse_env
     from lambent_lab.measure.accounting import counting
     from lambent_lab.measure.load import calls
+    from lambent_lab.measure.machine import box_info
     from lambent_lab.measure.remarks import target_info
-    from lambent_lab.measure.runner import box_info
     from lambent_lab.measure.target import Target
 
     if is_remote(target):
@@ -250,8 +250,8 @@ def must_work(function: Any, event: object, target: str) -> None:
 
     Raises LabError for one that does.
     """
+    from lambent_lab.measure.records import reason
     from lambent_lab.measure.remarks import with_next_step
-    from lambent_lab.measure.sampler import reason
 
     failure = reason(function.invoke(event))
     function.stop()

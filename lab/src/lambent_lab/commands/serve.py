@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.invocation import Invocation
     from lambent_lab.service import Lab
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.core import Deployed
     from lambent_lab.service.files import Configuration
     from lambent_lab.service.policy import Outcome
     from lambent_lab.service.serving import Endpoint
+    from lambent_lab.service.urls.doors import Door
     from lambent_lab.service.watch import File
 
 _SAVE_S = 0.5  # how often received spans are stored
@@ -106,6 +107,12 @@ class Plan:
     "is twice as long.",
 )
 @click.option(
+    "--aws-endpoint-url",
+    metavar="URL",
+    help="Where queues, topics, buckets and event buses are: an emulator's address (default: as "
+    "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS and their like say it; else nothing is called).",
+)
+@click.option(
     "--no-freeze", "freeze", is_flag=True, flag_value=False, default=True, help="Environments run on."
 )
 @click.option("--otlp", is_flag=True, help="Have the functions send their spans to the lab over OTLP/HTTP.")
@@ -136,6 +143,7 @@ def command(
     max_environments: int,
     idle_timeout: float,
     event_retry_wait: float,
+    aws_endpoint_url: str | None,
     freeze: bool,
     otlp: bool,
     store: Path | None,
@@ -179,6 +187,7 @@ def command(
                 max_environments=max_environments,
                 idle_timeout=idle_timeout,
                 event_retry_wait=event_retry_wait,
+                aws_endpoint_url=aws_endpoint_url,
             ) as lab,
         ):
             _serve(lab, source, configuration, plan, printer)
@@ -192,14 +201,13 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
 
     from lambent_lab.commands.feed import Feed
     from lambent_lab.service import setup
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.serving import Endpoint
+    from lambent_lab.service.urls.doors import urls_of
     from lambent_lab.service.watch import watch
 
     happened = Feed()
     lab.core.adjust = _adjustment(lab, plan)
-
-    _hear(lab, happened, printer)
 
     def on_line(name: str) -> Callable[[str], None]:
         return lambda line: happened.tell(partial(printer.line, name, line))
@@ -207,8 +215,9 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
     def tell(kind: str, what: str) -> None:
         happened.tell(partial(printer.revised, kind, what))
 
-    for definition in configuration.definitions:
-        setup.deploy(lab, definition, on_line(definition.name))
+    urls_of(lab.core).host = plan.host
+    made = [setup.deploy(lab, one, on_line(one.name)) for one in configuration.definitions]
+    _hear(lab, happened, printer)  # not before: `ready` tells the URLs of these functions
     desk = Desk(lab.core, layers=configuration.layers, on_line=on_line)
     named: list[dict[str, str]] = [{}] if plan.rie is None else [{}, {"function": plan.rie}]
     endpoints = [(Endpoint(desk, {**_other_names(configuration), **names}), names) for names in named]
@@ -233,27 +242,35 @@ def _serve(lab: Lab, source: _Source, configuration: Configuration, plan: Plan, 
             )
             stack.callback(watching.cancel)
             lab.run(seen.wait())  # whoever reads that it is ready may change code at once
-        printer.ready(server.url, None if rie is None else rie.url, lab.otlp_url, list(lab.core.functions))
-        saved = time.monotonic()
-        try:
-            while True:
-                if happened.wait(_SAVE_S):
-                    happened.write()
-                    printer.flush()
-                if time.monotonic() - saved >= _SAVE_S:
-                    lab.save()
-                    saved = time.monotonic()
-                if watching is not None and watching.done():
-                    watching.result()  # raises what keeps it from watching
-        finally:
-            happened.write()
-            if lab.core.events.waiting:
-                printer.left(lab.core.events.waiting)
-            printer.flush()
+        own = {function.name: url for function in made if (url := function.url) is not None}
+        rie_url = None if rie is None else rie.url
+        printer.ready(server.url, rie_url, lab.otlp_url, list(lab.core.functions), own)
+        _write(lab, happened, printer, watching)
+
+
+def _write(lab: Lab, happened: Feed, printer: Printer, watching: Future[None] | None) -> None:
+    """Write what happens, and store spans, until somebody ends it."""
+    saved = time.monotonic()
+    try:
+        while True:
+            if happened.wait(_SAVE_S):
+                happened.write()
+                printer.flush()
+            if time.monotonic() - saved >= _SAVE_S:
+                lab.save()
+                saved = time.monotonic()
+            if watching is not None and watching.done():
+                watching.result()  # raises what keeps it from watching
+    finally:
+        happened.write()
+        if lab.core.events.waiting:
+            printer.left(lab.core.events.waiting)
+        printer.flush()
 
 
 def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
-    """Have invocations and events written down when they are over."""
+    """Have invocations and events written down when they are over, and URLs when there are new ones."""
+    from lambent_lab.service.urls.doors import urls_of
 
     def on_done(deployed: Deployed, version: Version, done: Invocation) -> None:
         happened.tell(partial(printer.done, deployed.name, version.number, done))
@@ -261,18 +278,19 @@ def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
     def on_over(outcome: Outcome) -> None:
         happened.tell(partial(printer.over, outcome))
 
+    def on_open(door: Door) -> None:
+        happened.tell(partial(printer.opened, door.deployed.name, door.url))
+
+    urls_of(lab.core).on_open.append(on_open)
     lab.core.on_done.append(on_done)
     lab.core.events.on_over.append(on_over)
 
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:
     """Return what every function's spec is changed by: the variables of the command line, and no freezing."""
-    exported = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": lab.otlp_url,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp",
-    }
-    before = exported if plan.otlp else {}
+    from lambent_lab.environ import exporting
+
+    before = exporting(lab.otlp_url) if plan.otlp else {}
 
     def adjust(spec: FunctionSpec) -> FunctionSpec:
         return replace(spec, env={**before, **spec.env, **plan.env}, freeze=spec.freeze and plan.freeze)

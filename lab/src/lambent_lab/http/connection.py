@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from lambent_lab.http.messages import BadBody, Later, Request, Response, StreamedResponse
+from lambent_lab.http.messages import BadBody, CutOff, Later, Request, Response, StreamedResponse
 from lambent_lab.http.reader import TIMEOUT, Arrived, Limits, Reader
 from lambent_lab.http.writer import Writer
 
@@ -68,6 +68,8 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._writer = Writer(transport)
+        peer = transport.get_extra_info("peername")
+        self._reader.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -244,6 +246,10 @@ class Connection(asyncio.BufferedProtocol):
         bodiless = job.request.method == "HEAD"
         try:
             await self._writer.stream(head, answer, chunked=job.http11, bodiless=bodiless)
+        except CutOff:
+            self._task = None
+            self._deaf = True
+            self._transport.close()  # after what has been written: only the end is missing
         except Exception:  # noqa: BLE001 - the edge: too late for another answer, the missing end says it
             _log.exception("%s %s failed in its body", job.request.method, job.request.path)
             self._task = None

@@ -17,6 +17,7 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
 }
 _BODILESS = frozenset({204, 304})
+NO_REPEATED: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 def _no_fields() -> Mapping[str, str]:
@@ -29,6 +30,7 @@ class Request:
 
     `body` and `trailers` are complete, except in a request that is handled from its head on: there `stream`
     gives the body as it arrives. `began` is when the head was complete, on the performance counter.
+    `repeated` has the single values of fields that came more than once, `peer` is the client's address.
     """
 
     method: str
@@ -39,6 +41,9 @@ class Request:
     trailers: Mapping[str, str] = field(default_factory=_no_fields)
     stream: Body | None = field(default=None, compare=False)
     began: float = field(default=0.0, compare=False)
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_REPEATED, compare=False)
+    peer: str = field(default="", compare=False)
+    version: str = field(default="1.1", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,19 @@ class Response:
         return _head(self.status, self.headers, length, keep_alive=keep_alive)
 
 
+class CutOff(Exception):  # noqa: N818 - no error of ours: whoever made the body has failed
+    """Raised by a body's iterator: there will be no more of it, and everybody knows why."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamedResponse:
     """An answer whose body is sent while it is being made, chunked.
 
     Each piece of `body` is sent at once; when the client reads slowly, the next one is not asked for. When
     the client goes away the iterator is cancelled and closed; when the iterator raises, the connection is
-    cut, so that the client sees that the body is not complete. `trailers` is asked for the trailer fields
-    after the last piece; name them in a `Trailer` field. A client of HTTP/1.0 gets no chunks and no trailers:
-    its body ends with the connection.
+    cut, so that the client sees that the body is not complete, and the error is logged (a CutOff is not).
+    `trailers` is asked for the trailer fields after the last piece; name them in a `Trailer` field. A client
+    of HTTP/1.0 gets no chunks and no trailers: its body ends with the connection.
     """
 
     status: int

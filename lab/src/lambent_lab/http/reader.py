@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import httptools
 
 from lambent_lab.http.body import Body
-from lambent_lab.http.messages import BadBody, Request, Response
+from lambent_lab.http.messages import NO_REPEATED, BadBody, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class _Incoming:
     headers: dict[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
     fields: int = 0
+    repeated: dict[str, tuple[str, ...]] | None = None
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     arrived: Arrived | None = None  # made when the head is complete
@@ -75,6 +76,7 @@ class Reader:
     def __init__(self, limits: Limits, throttle: Callable[[bool], None]) -> None:
         self.arrived: deque[Arrived] = deque()
         self.refused: Response | None = None
+        self.peer = ""
         self._limits = limits
         self._throttle = throttle
         self._parser = httptools.HttpRequestParser(self)
@@ -93,15 +95,34 @@ class Reader:
         if self._incoming is None:
             self._began = self._touched
         self._unproductive += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # there is nothing to upgrade to
-            if self.refused is None and not (self.arrived and self.arrived[-1].bad):
-                self.refused = _MALFORMED
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._no_upgrade(data, int(upgrade.args[0]))
+            except httptools.HttpParserError:
+                if self.refused is None and not (self.arrived and self.arrived[-1].bad):
+                    self.refused = _MALFORMED
+                break
+            else:
+                break
         if self.refused is None and self._unproductive > MAX_HEAD:
             self.refused = _HEAD_TOO_LARGE
         if self.refused is not None:
             self.cut_off()
+
+    def _no_upgrade(self, data: bytes | memoryview, read: int) -> bytes | memoryview:
+        """Go on in HTTP/1.1, as who offers another HTTP expects of servers that have none.
+
+        The parser leaves an upgrade's body unread: the request is read again, without what offers it.
+        """
+        request = self.arrived.pop().request if self.arrived else None
+        wanted = "" if request is None else request.headers.get("upgrade", "")
+        if request is None or wanted.partition(",")[0].strip().lower() != "h2c":
+            self.refused = _MALFORMED
+            return b""
+        self._parser = httptools.HttpRequestParser(self)
+        return _without_upgrade(request) + bytes(data[read:])
 
     def end(self) -> None:
         """Nothing more will come. A request that was cut off arrives truncated, if its head is complete."""
@@ -172,6 +193,9 @@ class Reader:
         if key in fields:
             if key == "host":
                 self._refuse(_MALFORMED)
+            if incoming.arrived is None:
+                repeated = incoming.repeated = incoming.repeated or {}
+                repeated[key] = (*repeated.get(key, (fields[key],)), text)
             text = f"{fields[key]}, {text}"
         fields[key] = text
 
@@ -181,14 +205,17 @@ class Reader:
         self._unproductive = 0
         path, _, query = incoming.target.decode("latin-1").partition("?")
         headers, parser = incoming.headers, self._parser
+        version = parser.get_http_version()
         request = Request(
             method=parser.get_method().decode("latin-1"),
             path=path,
             query=query,
             headers=MappingProxyType(headers),
             began=self._touched,
+            repeated=NO_REPEATED if incoming.repeated is None else MappingProxyType(incoming.repeated),
+            peer=self.peer,
+            version=version,
         )
-        version = parser.get_http_version()
         if version not in {"1.0", "1.1"}:
             self._refuse(_MALFORMED)
         http11 = version == "1.1"
@@ -273,7 +300,21 @@ def _with(
         request.trailers if trailers is None else trailers,
         stream,
         request.began,
+        request.repeated,
+        request.peer,
+        request.version,
     )
+
+
+def _without_upgrade(request: Request) -> bytes:
+    """Return the head of a request as it came, but for the fields that offer to go on in another protocol."""
+    target = f"{request.path}?{request.query}" if request.query else request.path
+    lines = [f"{request.method} {target} HTTP/{request.version}"]
+    for name, joined in request.headers.items():
+        if name not in {"connection", "http2-settings", "upgrade"}:
+            lines += [f"{name}: {value}" for value in request.repeated.get(name, (joined,))]
+    head, _, fields = "\r\n".join([*lines, "", ""]).partition("\r\n")
+    return head.encode("latin-1") + b"\r\n" + fields.encode()
 
 
 def _length(headers: dict[str, str]) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lambent_lab.environ import exporting
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,12 +21,8 @@ def counting(env: Mapping[str, str], otlp_url: str | None = None) -> dict[str, s
 
     What the user has set stays. A tracer that does not know the variables says nothing.
     """
-    found = {"LAMBENT_COUNT_SPANS": "true", **env}
-    if otlp_url is not None:
-        found.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-        found.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        found.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_url)
-    return found
+    sent = {} if otlp_url is None else exporting(otlp_url)
+    return {"LAMBENT_COUNT_SPANS": "true", **sent, **env}
 
 
 class SpanCounter:

@@ -11,9 +11,9 @@ from lambent_lab.measure.doubts import doubts
 from lambent_lab.measure.ending import UNDONE, Ending
 from lambent_lab.measure.plan import BASELINE, CANDIDATE
 from lambent_lab.measure.progress import Progress, Silence
+from lambent_lab.measure.remarks import target_info
 from lambent_lab.measure.runner import Run
 from lambent_lab.measure.summary import count, summarize
-from lambent_lab.measure.target import digest_of, masked, masked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,10 @@ def settings(benchmark: Benchmark) -> Settings:
 
 def targets(benchmark: Benchmark) -> dict[str, TargetInfo]:
     """The sides, as the result file has them."""
-    return {side: _info(target, benchmark) for side, target in benchmark.sides.items()}
+    found = {side: target_info(target) for side, target in benchmark.sides.items()}
+    for info in found.values():
+        info["python"] = _asked_python(benchmark) if info["kind"] == "lab" else None
+    return found
 
 
 def _asked_python(benchmark: Benchmark) -> str | None:
@@ -173,17 +176,3 @@ def exit_code(results: Results) -> int:
         return 130
     failed = any(warning["severity"] == "failure" for warning in results["warnings"])
     return 1 if failed or results["error"] else 0
-
-
-def _info(target: Target, benchmark: Benchmark) -> TargetInfo:
-    return {
-        "target": target.text,
-        "label": target.label,
-        "handler": target.handler,
-        "env": masked(target.env),
-        "switch": None if target.switch is None else masked_command([target.switch])[0],
-        "kind": target.kind,
-        "python": _asked_python(benchmark) if target.kind == "lab" else None,
-        "mode": target.mode,
-        "digest": digest_of(target.code) if target.kind == "lab" else None,
-    }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lambent_lab.measure.runner import broken, where
+from lambent_lab.measure.plan import where
+from lambent_lab.measure.records import broken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

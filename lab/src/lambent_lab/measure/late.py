@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambent_lab.measure.accounting import SpanCounter
-    from lambent_lab.measure.sampler import ResultLike
+    from lambent_lab.measure.records import ResultLike
 
 MOST = 5000
 """Of so many invocations, the last ones, late spans are looked for: what is kept is bounded."""

@@ -1,4 +1,7 @@
-"""The machine a measurement ran on, as far as it may explain a number. No host or user name is recorded."""
+"""The machine a measurement ran on and how it held functions, as far as it may explain a number.
+
+No host or user name is recorded.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from lambent_lab.measure.results import Machine
+    from lambent_lab.measure.results import Box, Machine
 
 
 def describe(python: Path | None = None) -> Machine:
@@ -37,6 +40,29 @@ def load_average() -> list[float] | None:
         return [round(value, 2) for value in os.getloadavg()]
     except (OSError, AttributeError):
         return None
+
+
+def box_info(box: object) -> Box | None:
+    """What a box says of itself, as texts; None when there is none."""
+    if box is None:
+        return None
+
+    def text(name: str) -> str | None:
+        value = getattr(box, name, None)
+        return None if value is None else str(value)
+
+    return {
+        "kind": text("kind") or "unknown",
+        "freeze": text("freeze"),
+        "memory": text("memory"),
+        "cpu": text("cpu"),
+        "kill": text("kill"),
+        "tmp": text("tmp"),
+        "user": text("user"),
+        "network": text("network"),
+        "limits": text("limits"),
+        "cannot": [str(each) for each in getattr(box, "cannot", ())],
+    }
 
 
 def _usable() -> int:

@@ -40,6 +40,11 @@ def default_aa(pairs: int) -> int:
     return 3 if pairs >= 8 else 0
 
 
+def where(memory_mb: int, python: str | None) -> str:
+    """A place of the matrix in words."""
+    return f"at {memory_mb} MB" + ("" if python is None else f" on Python {python}")
+
+
 def schedule(
     *,
     seed: int,

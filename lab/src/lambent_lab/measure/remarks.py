@@ -52,7 +52,7 @@ def with_next_step(reason: str) -> str:
 
 def target_info(target: Target) -> TargetInfo:
     """What a file says of a target."""
-    info: TargetInfo = {
+    return {
         "target": target.text,
         "label": target.label,
         "handler": target.handler,
@@ -61,7 +61,5 @@ def target_info(target: Target) -> TargetInfo:
         "kind": target.kind,
         "python": None,
         "mode": target.mode,
+        "digest": digest_of(target.code) if target.kind == "lab" else None,
     }
-    if target.kind == "lab":
-        info["digest"] = digest_of(target.code)
-    return info

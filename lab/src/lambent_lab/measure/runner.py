@@ -1,4 +1,4 @@
-"""A running benchmark: the functions it made and the samples it has so far.
+"""A running benchmark: what it does in which order, and the samples it has so far.
 
 It knows the service only by what it asks of it (`LabLike`), so tests give it another. Before measuring, one
 preflight sample of each side, size and Python shows that the function works, fills the file cache and writes
@@ -11,34 +11,27 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.errors import LabError
-from lambent_lab.measure import importtree
-from lambent_lab.measure.plan import BASELINE, schedule
-from lambent_lab.measure.remote import open_remote
-from lambent_lab.measure.sampler import empty_sample, fill_together, reason
+from lambent_lab.measure.machine import box_info
+from lambent_lab.measure.plan import BASELINE, schedule, where
+from lambent_lab.measure.records import broken
+from lambent_lab.measure.sampler import empty_sample, fill_together
+from lambent_lab.measure.sides import Sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from lambent_lab.measure.bench import Benchmark
     from lambent_lab.measure.plan import Block
     from lambent_lab.measure.progress import Progress
-    from lambent_lab.measure.remote import Remote
     from lambent_lab.measure.results import Box, ImportNode, Results, Sample, SampleKind
     from lambent_lab.measure.sampler import FunctionLike, LabLike
-    from lambent_lab.measure.target import Target
-
-    Place = tuple[int, str | None]
+    from lambent_lab.measure.sides import Place
 
 _BROKEN_IN_A_ROW = 3
-_WHOLE_CPU_MB = 1769
-_TREES = 3
 
 
 class Run:
@@ -53,34 +46,21 @@ class Run:
         self.box: Box | None = None if earlier is None else earlier["box"]
         self.warm = benchmark.warm
         """Warm invocations of the environments that come; none where only cold starts are still asked for."""
-        self._lab = lab
         self._progress = progress
-        self._sides = benchmark.sides
-        self._variants = [side for side in self._sides if side != BASELINE]
+        self._targets = benchmark.sides
+        self._variants = [side for side in self._targets if side != BASELINE]
+        self._sides = Sides(benchmark, lab)
         self._planned = 0
-        self._functions: dict[tuple[str, Place, bool], FunctionLike] = {}
         self._broken: set[tuple[str, Place]] = set()
-        self._remotes: dict[str, Remote] = {}
         self._seconds: dict[tuple[str, Place], tuple[float, float]] = {}  # a cold, a warm invocation
 
     def open(self) -> None:
-        """Reach what is outside the lab, before anything is measured.
-
-        Raises LabError when it does not answer, UsageError when it cannot be measured as it was asked for.
-        """
-        try:
-            for side, target in self._sides.items():
-                if target.kind != "lab":
-                    for size in self.benchmark.sizes:
-                        self._function(side, (size, next(iter(self.benchmark.interpreters))))
-        except BaseException:
-            self.close()
-            raise
+        """Reach what is outside the lab, before anything is measured. Raises LabError, UsageError."""
+        self._sides.open()
 
     def runtime(self, side: str) -> str | None:
         """The runtime of a function outside the lab, where it says so."""
-        remote = self._remotes.get(self._sides[side].text)
-        return None if remote is None else remote.runtime
+        return self._sides.runtime(side)
 
     def measure(self) -> None:
         """Preflight, then all blocks. Raises LabError when environments keep breaking."""
@@ -102,14 +82,7 @@ class Run:
 
     def close(self) -> None:
         """Leave what is outside the lab as it was found. Raises LabError when that cannot be done."""
-        trouble: LabError | None = None
-        for remote in self._remotes.values():
-            try:
-                remote.close()
-            except LabError as error:
-                trouble = trouble or error
-        if trouble is not None:
-            raise trouble
+        self._sides.close()
 
     def plan(self, pairs: int, aa: int) -> list[Block]:
         """The next blocks, numbered on from those that were planned before."""
@@ -130,7 +103,7 @@ class Run:
         """Show that each side works everywhere, before these blocks. Raises LabError when nothing does."""
         benchmark = self.benchmark
         places = [(size, python) for size in benchmark.sizes for python in benchmark.interpreters]
-        flights = len(self._sides) * len(places)
+        flights = len(self._targets) * len(places)
         flight = 1 + min(1, benchmark.warm)
         environments, invocations = self._size(plan)
         self._progress.begin(flights + environments, flights * flight + invocations)
@@ -159,7 +132,7 @@ class Run:
             works = []
         self._progress.skip((len(block.order) - len(works)) * (1 + self.warm))
         # What is outside the lab has one environment at a time, or none of its own for each side.
-        together = all(self._sides[side].kind == "lab" for side in works)
+        together = all(self._targets[side].kind == "lab" for side in works)
         turns = random.Random(f"{self.benchmark.seed}/{block.number}")  # noqa: S311  # as in `plan`
         for sides in [works] if together else [[side] for side in works]:
             self._samples(block.number, block.kind, sides, place, self.warm, turns.shuffle)
@@ -177,11 +150,11 @@ class Run:
         size, python = place
         together: list[tuple[Sample, FunctionLike]] = []
         for i, side in enumerate(sides):
-            self._progress.environment(self._sides[side].label, size)
+            self._progress.environment(self._targets[side].label, size)
             sample = empty_sample(
                 len(self.samples) + i, pair=pair, kind=kind, side=side, memory_mb=size, python=python
             )
-            together.append((sample, self._function(side, place, again=side in sides[:i])))
+            together.append((sample, self._sides.function(side, place, again=side in sides[:i])))
         self.samples += [sample for sample, _ in together]
         if kind == "aa":
             # Who starts second finds another machine. Candidate and base are in random order already.
@@ -219,7 +192,7 @@ class Run:
         )
         if not possible:
             hint = ". Give it more time with --timeout." if "imed" in why else ""
-            label = self._sides[sample["side"]].label
+            label = self._targets[sample["side"]].label
             raise LabError(f"Nothing was measured: {label}, {where(*place)}, failed: {why}{hint}")
 
     def _estimate(self, plan: Sequence[Block]) -> float:
@@ -235,93 +208,17 @@ class Run:
         return seconds
 
     def _import_trees(self) -> None:
-        """The import tree of each side in the lab that works: the least of a few cold starts of their own.
-
-        They have a whole CPU: with the share of a small size, whichever module is being imported when the
-        share is used up would seem to cost what the waiting costs.
-        """
-        for side, target in self._sides.items():
+        """The import tree of each side in the lab, from a place where it works."""
+        for side, target in self._targets.items():
             places = [place for each, place in self._seconds if each == side]
             place = next((each for each in places if (side, each) not in self._broken), None)
             if place is None or target.kind != "lab" or side in self.imports:
                 continue
-            whole = (max(place[0], _WHOLE_CPU_MB), place[1])
             # What cannot be shown is absent: the speed is measured all the same.
-            with contextlib.suppress(LabError), _layer(importtree.entry(target.handler)) as layer:
-                function = self._make(side, whole, layer)
-                try:
-                    least = importtree.least([*self._trees(function)])
-                finally:
-                    function.stop()
-                if least is not None:
-                    self.imports[side] = least
-
-    def _trees(self, function: FunctionLike) -> Iterator[ImportNode]:
-        for _ in range(_TREES):
-            function.stop()
-            result = function.invoke(self.benchmark.event)
-            tree = importtree.parse(result.log.splitlines()) if reason(result) is None else None
-            if tree is not None:
-                yield tree
-
-    def _function(self, side: str, place: Place, *, again: bool = False) -> FunctionLike:
-        """The function of a side in a place; `again`: a second one like it, to be compared with it."""
-        made = self._functions.get((side, place, again))
-        if made is None:
-            purpose = "again" if again else "bench"
-            made = self._functions[side, place, again] = self._make(side, place, purpose=purpose)
-        return made
-
-    def _make(
-        self, side: str, place: Place, layer: Path | None = None, purpose: str = "bench"
-    ) -> FunctionLike:
-        """The function of a side in a place; with the layer for its import tree it is one that tells it."""
-        target, (size, python) = self._sides[side], place
-        # The function says how many spans it made, so that lost ones are seen. A tracer that does
-        # not know the variable says nothing.
-        env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
-        if layer is not None:
-            env |= importtree.VARIABLE
-        if target.kind != "lab":
-            return self._remote(target).function(memory=size, timeout=self.benchmark.timeout_s, env=env)
-        if self.benchmark.otlp:
-            env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-            env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-            env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", self._lab.otlp_url)
-        interpreter = self.benchmark.interpreters[python]
-        return self._lab.function(
-            _name(purpose if layer is None else "imports", side, size, python),
-            code=target.code,
-            handler=target.handler if layer is None else f"{importtree.ENTRY}.handler",
-            layers=() if layer is None else (layer,),
-            memory=size,
-            timeout=self.benchmark.timeout_s,
-            env=env,
-            python=interpreter,
-            bytecode=self.benchmark.bytecode,
-            init_cpu=self.benchmark.init_cpu,
-            # A version that is named is run as Lambda's runtime of that name is: from a clean home.
-            runtime=f"python{python}" if python is not None and interpreter is None else None,
-        )
-
-    def _remote(self, target: Target) -> Remote:
-        """The place of a target outside the lab, opened once: two sides of one function share it."""
-        made = self._remotes.get(target.text)
-        if made is None:
-            made = self._remotes[target.text] = open_remote(target)
-        return made
-
-
-@contextlib.contextmanager
-def _layer(source: str) -> Iterator[Path]:
-    """A layer with the module that loads the handler's; the function's own user must be able to read it."""
-    with tempfile.TemporaryDirectory(prefix="lambent-imports-") as name:
-        folder = Path(name)
-        (folder / "python").mkdir()
-        (folder / "python" / f"{importtree.ENTRY}.py").write_text(source, encoding="utf-8")
-        for each in (folder, folder / "python"):
-            each.chmod(0o755)
-        yield folder
+            with contextlib.suppress(LabError):
+                tree = self._sides.import_tree(side, place)
+                if tree is not None:
+                    self.imports[side] = tree
 
 
 def finished(samples: Sequence[Sample], plan: Sequence[Block]) -> set[int]:
@@ -350,47 +247,3 @@ def finished(samples: Sequence[Sample], plan: Sequence[Block]) -> set[int]:
         for sample in have:
             sample["kind"], sample["pair"] = "partial", None
     return done
-
-
-def _name(purpose: str, side: str, memory_mb: int, python: str | None) -> str:
-    """A name that Lambda takes: of letters, digits and dashes, at most 64 of them."""
-    parts = [purpose, re.sub(r"[^A-Za-z0-9]+", "-", side).strip("-")[:32], str(memory_mb)]
-    if python is not None:
-        parts.append(re.sub(r"[^A-Za-z0-9]+", "-", python).strip("-")[-16:])
-    return "-".join(parts)
-
-
-def where(memory_mb: int, python: str | None) -> str:
-    """A place of the matrix in words."""
-    return f"at {memory_mb} MB" + ("" if python is None else f" on Python {python}")
-
-
-def broken(sample: Sample) -> str | None:
-    """Why no invocation of a sample was a success; None when one was."""
-    reasons = [invocation["error"] for invocation in sample["invocations"]]
-    if sample["error"] is None and (not reasons or not all(reasons)):
-        return None
-    return sample["error"] or reasons[0]
-
-
-def box_info(box: object) -> Box | None:
-    """What a box says of itself, as texts; None when there is none."""
-    if box is None:
-        return None
-
-    def text(name: str) -> str | None:
-        value = getattr(box, name, None)
-        return None if value is None else str(value)
-
-    return {
-        "kind": text("kind") or "unknown",
-        "freeze": text("freeze"),
-        "memory": text("memory"),
-        "cpu": text("cpu"),
-        "kill": text("kill"),
-        "tmp": text("tmp"),
-        "user": text("user"),
-        "network": text("network"),
-        "limits": text("limits"),
-        "cannot": [str(each) for each in getattr(box, "cannot", ())],
-    }

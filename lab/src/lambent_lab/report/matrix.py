@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lambent_lab.report.grid import text
+from lambent_lab.report.terminal import printed
 from lambent_lab.report.words import ABSENT, number, plural, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
     from lambent_lab.measure.results import Cell, Metric, Results
     from lambent_lab.measure.results_gate import Check
@@ -55,38 +58,27 @@ def render(
         for name in _SHOWN:
             row += [ABSENT, ABSENT] if failed or cell is None else _columns(cell["metrics"][name])
         row.append(_state(failed, cell, checks))
-        table.add_row(*(Text("\n").join(map(_plain, each.split("\n"))) for each in row))
-    file = io.StringIO()
-    console = Console(
-        file=file,
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-    )
+        table.add_row(*(Text("\n").join(map(text, each.split("\n"))) for each in row))
     baseline = results["targets"]["baseline"]
     first = next(info for name, info in results["targets"].items() if name != "baseline")
     other = f"the same with {baseline['switch']}" if baseline["switch"] else baseline["target"]
-    console.print(_plain(first["target"]))
-    console.print(_plain(f"compared with {baseline['label']} ({other})"))
+    shown: list[RenderableType] = [
+        text(first["target"]),
+        text(f"compared with {baseline['label']} ({other})"),
+    ]
     if table.row_count:
-        console.print(table)
+        shown.append(table)
     if results["summary"]:
         pairs = sorted({cell["pairs"] for cell in results["summary"]})
         each = plural(pairs[0], "pair") if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} pairs"
         what = f"Cold starts and warm calls are the candidate's; costs are medians of {each}, in ms"
         costs = [cell["metrics"][name]["difference"] for cell in results["summary"] for name in _SHOWN]
         known = any(cost is not None and cost["interval"] is not None for cost in costs)
-        console.print(_plain(f"{what}, with their 99% intervals." if known else f"{what}."))
-    for text in (*(f"! {check['text']}" for check in checks), *_said(results)):
-        console.print(_plain(text), style="red" if color else "")
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
-    text = "\n".join(lines) + "\n"
-    return text.encode("ascii", "replace").decode() if ascii_only else text
-
-
-def _plain(text: str) -> Text:
-    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
+        shown.append(text(f"{what}, with their 99% intervals." if known else f"{what}."))
+    wrong = [*(f"! {check['text']}" for check in checks), *_said(results)]
+    shown += [text(each, style="red" if color else "") for each in wrong]
+    whole = printed(Group(*shown), width=width, color=color) + "\n"
+    return whole.encode("ascii", "replace").decode() if ascii_only else whole
 
 
 def _columns(metric: Metric) -> list[str]:

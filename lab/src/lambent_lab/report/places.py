@@ -40,6 +40,11 @@ class Place:
         metric = self.cell["metrics"].get(key)
         return None if metric is None else metric["difference"]
 
+    def figure(self, key: str, side: str) -> Figure | None:
+        """One metric of the cell's baseline or of its variant, where it was measured."""
+        metric = self.cell["metrics"].get(key)
+        return None if metric is None else metric["baseline" if side == "baseline" else "candidate"]
+
     @property
     def variant(self) -> str:
         """The name of the side that is compared with the baseline."""

@@ -52,13 +52,8 @@ def composed(document: Document, width: int = 80) -> RenderableType:
     return Group(*parts, *_notes(document))
 
 
-def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
-    """The report as text, `width` columns wide; of all signs, those that ASCII has if asked to."""
-    return write(page(results), width=width, color=color, ascii_only=ascii_only)
-
-
-def write(document: Document, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
-    """A document as text; see `render`."""
+def printed(content: RenderableType, *, width: int, color: bool) -> str:
+    """What rich prints of this, without the spaces at the ends of lines and without the last line's end."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -67,9 +62,20 @@ def write(document: Document, *, width: int = 80, color: bool = False, ascii_onl
         color_system="standard" if color else None,
         legacy_windows=False,
     )
+    console.print(content, highlight=False)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def render(results: Results, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """The report as text, `width` columns wide; of all signs, those that ASCII has if asked to."""
+    return write(page(results), width=width, color=color, ascii_only=ascii_only)
+
+
+def write(document: Document, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """A document as text; see `render`."""
     # Before it is laid out: what is written otherwise may be longer.
-    console.print(composed(mapped(document, _ascii) if ascii_only else document, width), highlight=False)
-    lines = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    content = composed(mapped(document, _ascii) if ascii_only else document, width)
+    lines = printed(content, width=width, color=color)
     while "\n\n\n" in lines:
         lines = lines.replace("\n\n\n", "\n\n")
     return (lines.translate(_LAID_OUT) if ascii_only else lines) + "\n"

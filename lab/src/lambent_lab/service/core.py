@@ -17,8 +17,11 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab import xray
+from lambent_lab.service.aws import Aws
 from lambent_lab.service.catalog import Code, Record, Stamp, Version
 from lambent_lab.service.codes import Codes
+from lambent_lab.service.destinations import Destinations
 from lambent_lab.service.events import RETRY_S, Events
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS, Fleet
 from lambent_lab.service.names import LATEST, Reference, is_number, qualified_arn
@@ -29,6 +32,7 @@ from lambent_lab.service.problems import (
     invalid_parameter,
     throttled,
 )
+from lambent_lab.service.sources.registry import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from lambent_lab.function import FunctionSpec
     from lambent_lab.response import ResponseSink
     from lambent_lab.sandbox import BoxReport
+    from lambent_lab.service.urls.doors import Urls
 
 MIN_UNRESERVED = 100
 """What AWS leaves the functions without a reservation; of a smaller account, a tenth."""
@@ -115,8 +120,9 @@ class Core:
     """All functions of a lab. `make` makes an environment from a spec and a callback for log lines.
 
     `max_environments` stands for the account's concurrency. `retry_s` is what an event waits for until it is
-    tried again for the first time. `adjust` may change the spec of every environment
-    that is made; `on_done` hears of every invocation. Everything here belongs to one event loop.
+    tried again for the first time. `aws` calls queues and what else events come from and go to. `adjust` may
+    change the spec of every environment that is made; `on_done` hears of every invocation. Everything here
+    belongs to one event loop.
     """
 
     def __init__(
@@ -126,15 +132,21 @@ class Core:
         max_environments: int = MAX_ENVIRONMENTS,
         idle_s: float | None = None,
         retry_s: float = RETRY_S,
+        aws: Aws | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.make = make
         self.fleet = Fleet(limit=max_environments, idle_s=idle_s)
         self.codes = Codes()
         self.functions: dict[str, Deployed] = {}
+        self.aws = aws or Aws()
+        self.destinations = Destinations(self, self.aws)
         self.events = Events(self, retry_s)
+        self.sources = Sources(self)
         self.on_done: list[Callable[[Deployed, Version, Invocation], None]] = []
         self.adjust: Callable[[FunctionSpec], FunctionSpec] = lambda spec: spec
+        self.urls: Urls | None = None
+        """The URLs of functions, once there were any (see `urls.doors.urls_of`)."""
         self._draw = draw
         self._active = 0  # invocations of functions without a reservation
 
@@ -180,6 +192,8 @@ class Core:
         """Forget a function and end its environments."""
         if self.functions.get(deployed.name) is deployed:
             del self.functions[deployed.name]
+        if self.urls is not None:
+            self.urls.forget(deployed)
         deployed.close()
 
     # -- versions
@@ -271,6 +285,15 @@ class Core:
         """
         return await self.run(deployed, self.choose(deployed, call.qualifier), call, on_answer)
 
+    async def feed(self, deployed: Deployed, payload: bytes, qualifier: str | None) -> Invocation:
+        """Run a function with an event that nobody waits for the answer of, in a trace of its own.
+
+        Raises ServiceError as `invoke`.
+        """
+        active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
+        header = xray.header("Sampled=1" if active else None)
+        return await self.invoke(deployed, Call(payload=payload, qualifier=qualifier, trace_header=header))
+
     def choose(self, deployed: Deployed, qualifier: str | None) -> Version:
         """Return the version that one invocation gets; an alias may send it to either of two."""
         return deployed.record.version(qualifier, self._draw() if qualifier is not None else 1.0)
@@ -327,9 +350,13 @@ class Core:
     async def close(self) -> None:
         """End every environment and remove stored code."""
         try:
+            if self.urls is not None:
+                await self.urls.close()
             await self.events.close()
+            await self.sources.close()
             await self.fleet.close()
         finally:
+            self.aws.close()
             self.codes.close()
 
 

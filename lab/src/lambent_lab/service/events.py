@@ -9,14 +9,13 @@ Rules
   long each time, five minutes at most.
 - An event that grows too old is given up; at once where the function may not run at all (reserved
   concurrency of 0).
-- What becomes of an event goes to its destination, where that is a function of the lab, as another event.
+- What becomes of an event goes to its destination.
 - The queue is in memory: what waits when the lab ends is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import time
 import uuid
@@ -24,8 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
-from lambent_lab.service import names
-from lambent_lab.service.policy import MAX_HOPS, Outcome, record, retry_wait_s
+from lambent_lab.service.policy import Outcome, retry_wait_s
 from lambent_lab.service.problems import ServiceError
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ RETRY_S = 60.0
 
 _LOOK_S = 1.0  # how often the first in a line looks whether there is room, if nothing tells it
 _LEAST_S, _MOST_S = 1.0, 300.0
-
-_LAMBDA = "arn:aws:lambda:"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,9 +109,9 @@ class Events:
     async def _see_to(self, event: _Event) -> None:
         try:
             outcome = event.over(await self._condition(event))
+            outcome = await self._core.destinations.hand_on(outcome, event.deployed, event.call, event.hops)
         finally:
             self.waiting -= 1
-        outcome = self._deliver(event, outcome)
         for hear in self.on_over:
             hear(outcome)
 
@@ -170,31 +166,3 @@ class Events:
         event.count += 1
         event.version, event.invocation = version.number, invocation
         return True
-
-    def _deliver(self, event: _Event, outcome: Outcome) -> Outcome:
-        """Hand the outcome on; return it with the destinations that cannot be reached from here."""
-        policy = event.policy
-        wanted = [policy.on_failure if outcome.failed else policy.on_success]
-        if outcome.failed:
-            about = event.deployed.record.latest.about
-            wanted.append(about.get("DeadLetterConfig", {}).get("TargetArn"))
-        unreached = []
-        for arn in filter(None, wanted):
-            target = self._target(arn)
-            if target is None or event.hops >= MAX_HOPS:
-                unreached.append(arn)
-                continue
-            deployed, qualifier = target
-            payload = record(outcome, event.call.payload, dt.datetime.now(dt.UTC))
-            call = replace(event.call, payload=payload, request_id=None, qualifier=qualifier)
-            self.put(deployed, call, event.hops + 1)
-        return replace(outcome, undelivered=tuple(unreached))
-
-    def _target(self, arn: str) -> tuple[Deployed, str | None] | None:
-        if not arn.startswith(_LAMBDA):
-            return None
-        try:
-            reference = names.parse(arn)
-            return self._core.find(reference), reference.qualifier
-        except ServiceError:
-            return None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lambent_lab.service.lab import Lab
     from lambent_lab.service.pool import Member
     from lambent_lab.service.result import Result
+    from lambent_lab.service.urls import UrlSettings
     from lambent_lab.traces import SpanRecord
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024
@@ -55,6 +56,11 @@ class Function:
     def arn(self) -> str:
         """The function's ARN, without a qualifier."""
         return qualified_arn(self.name, None)
+
+    @property
+    def url(self) -> str | None:
+        """The function's URL, if it has one (see `add_url`); that of an alias where only that has one."""
+        return self._lab.run(self._url())
 
     @property
     def box(self) -> BoxReport | None:
@@ -118,6 +124,30 @@ class Function:
         """
         self._lab.run(self._provision(count, qualifier))
 
+    def add_url(
+        self,
+        qualifier: str | None = None,
+        *,
+        auth: str = "NONE",
+        mode: str = "BUFFERED",
+        port: int = 0,
+        cors: bool | Mapping[str, object] = False,
+    ) -> str:
+        """Give the function, or an alias of it, an HTTP endpoint of its own, and return its URL.
+
+        The options are those of `url` in the lab's file; `auth` may be "AWS_IAM", `mode` "RESPONSE_STREAM".
+        A URL that there is takes these settings. Raises UsageError.
+        """
+        from lambent_lab.service.files.urls import own
+
+        settings = own({"auth": auth, "mode": mode, "port": port, "cors": cors}, "add_url")
+        assert settings is not None
+        return self._lab.run(self._add_url(qualifier or LATEST, settings))
+
+    def remove_url(self, qualifier: str | None = None) -> None:
+        """End the URL of the function, or of an alias; nothing happens where there is none."""
+        self._lab.run(self._remove_url(qualifier or LATEST))
+
     def stop(self) -> None:
         """End the environments: idle ones now, busy ones after their invocation. The next one is cold."""
         self._lab.run(self._stop())
@@ -164,6 +194,23 @@ class Function:
         await pool.filled()
         if pool.failure is not None:
             raise LabError(pool.failure)
+
+    async def _url(self) -> str | None:
+        urls = self._core.urls
+        doors = {} if urls is None else urls.of(self._deployed)
+        found = doors.get(LATEST) or next(iter(doors.values()), None)
+        return None if found is None else found.url
+
+    async def _add_url(self, qualifier: str, settings: UrlSettings) -> str:
+        from lambent_lab.service.urls.doors import urls_of
+
+        if qualifier != LATEST:
+            self._deployed.record.alias(qualifier)  # raises where there is none
+        return (await urls_of(self._core).put(self._deployed, qualifier, settings)).url
+
+    async def _remove_url(self, qualifier: str) -> None:
+        if self._core.urls is not None:
+            await self._core.urls.remove(self._deployed, qualifier)
 
     async def _stop(self) -> None:
         fleet = self._core.fleet

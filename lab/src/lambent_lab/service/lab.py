@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.premises import Ahead
+from lambent_lab.service.aws import Aws
 from lambent_lab.service.collect import MAX_WAITING, Arrivals
 from lambent_lab.service.core import Core
 from lambent_lab.service.events import RETRY_S
 from lambent_lab.service.fleet import MAX_ENVIRONMENTS
 from lambent_lab.service.function import Function
-from lambent_lab.service.names import is_name
+from lambent_lab.service.names import LATEST, is_name
 from lambent_lab.traces.stdout import MARKER, split_log
 from lambent_lab.traces.store import Store
 
@@ -63,8 +64,9 @@ class Lab:
     `store` is where spans are kept: a Store, a path, or nothing for memory only. `max_environments` is how
     many environments may exist at once, as an account's concurrency limits them; those idle for
     `idle_timeout` seconds are ended (None: they stay). An event that a function failed on is tried again
-    after `event_retry_wait` seconds, and after twice as long the second time. `environment` makes an
-    execution environment from a spec and a callback for log lines; tests give another one.
+    after `event_retry_wait` seconds, and after twice as long the second time. `aws_endpoint_url` is where
+    queues, topics, buckets and buses are (None: as AWS_ENDPOINT_URL and its like say it). `environment` makes
+    an execution environment from a spec and a callback for log lines; tests give another one.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Lab:
         max_environments: int = MAX_ENVIRONMENTS,
         idle_timeout: float | None = None,
         event_retry_wait: float = RETRY_S,
+        aws_endpoint_url: str | None = None,
         environment: Callable[..., Environment] | None = None,
     ) -> None:
         if max_environments < 1:
@@ -91,6 +94,7 @@ class Lab:
             max_environments=max_environments,
             idle_s=idle_timeout,
             retry_s=event_retry_wait,
+            aws=Aws(aws_endpoint_url),
         )
         self._ahead = Ahead()
         self._arrivals = Arrivals()
@@ -180,12 +184,14 @@ class Lab:
         freeze: bool = True,
         tmp_mb: int = 512,
         network: Literal["host", "private"] = "host",
+        url: bool | Mapping[str, object] = False,
         on_line: Callable[[str], None] | None = None,
     ) -> Function:
         """Make a function of a folder of code, a zip file or a wheel.
 
         `memory` is in MB, `timeout` in seconds; `extensions` are executable files that run from
-        /opt/extensions; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
+        /opt/extensions; with `url` the function has an HTTP endpoint, at its `url`: True, or the options of
+        `Function.add_url`; the rest is as in `FunctionSpec`. `on_line` is called with every log line as it
         appears, from the lab's own thread. Raises UsageError for values that Lambda would not take.
         """
         spec = FunctionSpec(
@@ -212,7 +218,16 @@ class Lab:
             tmp_mb=tmp_mb,
             network=network,
         )
-        return self.add(spec, on_line=on_line)
+        if url is False:
+            return self.add(spec, on_line=on_line)
+        from lambent_lab.service.files.urls import own
+        from lambent_lab.service.urls.doors import urls_of
+
+        settings = own(url, "url")
+        made = self.add(spec, on_line=on_line)
+        if settings is not None:
+            self.run(urls_of(self.core).put(self.core.functions[name], LATEST, settings))
+        return made
 
     def add(
         self,
@@ -241,7 +256,7 @@ class Lab:
 
         boto3 and the aws CLI work against the `url` of what is returned.
         """
-        from lambent_lab.service.api.functions import Desk
+        from lambent_lab.service.api.desk import Desk
         from lambent_lab.service.serving import Endpoint
 
         return self.listen(Endpoint(Desk(self.core)), host, port)
@@ -309,7 +324,11 @@ class Lab:
     def close(self) -> None:
         """End every environment and the receiver. Safe to call twice; Ctrl-C does not cut it short."""
         loop, thread = self._loop, self._thread
-        if loop is None or thread is None or loop.is_closed():
+        if loop is None or thread is None:
+            if self._own_store:  # what was never opened may have stored spans all the same
+                self._store.close()
+            return
+        if loop.is_closed():
             return
         interrupted = _wait(asyncio.run_coroutine_threadsafe(self._shut_down(), loop))
         loop.call_soon_threadsafe(loop.stop)

@@ -56,7 +56,8 @@ class Policy:
 class Outcome:
     """What has become of an event.
 
-    count: how often the function ran with it; undelivered: destinations that are not in the lab.
+    count: how often the function ran with it; delivered and undelivered: ARNs of destinations and dead-letter
+    queues; problems: why each of the latter has not got it.
     """
 
     function: str
@@ -66,7 +67,9 @@ class Outcome:
     count: int
     version: str | None = None
     invocation: Invocation | None = None
+    delivered: tuple[str, ...] = ()
     undelivered: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -67,6 +67,10 @@ async def _alter(
         record.reserved = None
     if new.policy is None and old is not None and old.policy is not None:
         record.policies.clear()
+    if core.urls is not None and old is not None and old.url is not None:
+        before = old.alias or LATEST
+        if new.url is None or before != (new.alias or LATEST):
+            await core.urls.remove(deployed, before)
     if old is not None and old.provisioned:
         core.provision(deployed, old.alias if old.alias in record.aliases else LATEST, 0)
     if new.alias is not None and new.alias in record.aliases:

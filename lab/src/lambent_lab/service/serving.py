@@ -20,13 +20,17 @@ from lambent_lab import http
 from lambent_lab.errors import LabError
 from lambent_lab.http import BadBody, Request, Response
 from lambent_lab.service.api import (
+    concurrency,
     errors,
     event_config,
     functions,
     invoke,
     model,
     routes,
+    source_mappings,
     streaming,
+    tags,
+    url_config,
     versions,
 )
 from lambent_lab.service.names import LATEST
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from lambent_lab.http import Answer
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.lab import Lab
 
 MAX_BODY = 70_167_211
@@ -61,22 +65,32 @@ OPERATIONS: Mapping[str, Callable[[Desk, dict[str, Any]], Awaitable[dict[str, An
     "UpdateAlias": versions.update_alias,
     "DeleteAlias": versions.delete_alias,
     "ListAliases": versions.list_aliases,
-    "PutFunctionConcurrency": functions.put_function_concurrency,
-    "GetFunctionConcurrency": functions.get_function_concurrency,
-    "DeleteFunctionConcurrency": functions.delete_function_concurrency,
-    "PutProvisionedConcurrencyConfig": functions.put_provisioned_concurrency,
-    "GetProvisionedConcurrencyConfig": functions.get_provisioned_concurrency,
-    "DeleteProvisionedConcurrencyConfig": functions.delete_provisioned_concurrency,
-    "ListProvisionedConcurrencyConfigs": functions.list_provisioned_concurrency,
+    "PutFunctionConcurrency": concurrency.put_function_concurrency,
+    "GetFunctionConcurrency": concurrency.get_function_concurrency,
+    "DeleteFunctionConcurrency": concurrency.delete_function_concurrency,
+    "PutProvisionedConcurrencyConfig": concurrency.put_provisioned_concurrency,
+    "GetProvisionedConcurrencyConfig": concurrency.get_provisioned_concurrency,
+    "DeleteProvisionedConcurrencyConfig": concurrency.delete_provisioned_concurrency,
+    "ListProvisionedConcurrencyConfigs": concurrency.list_provisioned_concurrency,
     "PutFunctionEventInvokeConfig": event_config.put,
     "UpdateFunctionEventInvokeConfig": event_config.update,
     "GetFunctionEventInvokeConfig": event_config.get,
     "DeleteFunctionEventInvokeConfig": event_config.delete,
     "ListFunctionEventInvokeConfigs": event_config.list_all,
+    "CreateFunctionUrlConfig": url_config.create,
+    "GetFunctionUrlConfig": url_config.get,
+    "UpdateFunctionUrlConfig": url_config.update,
+    "DeleteFunctionUrlConfig": url_config.delete,
+    "ListFunctionUrlConfigs": url_config.list_all,
+    "CreateEventSourceMapping": source_mappings.create,
+    "GetEventSourceMapping": source_mappings.get,
+    "ListEventSourceMappings": source_mappings.list_all,
+    "UpdateEventSourceMapping": source_mappings.update,
+    "DeleteEventSourceMapping": source_mappings.delete,
     "GetAccountSettings": functions.get_account_settings,
-    "ListTags": functions.list_tags,
-    "TagResource": functions.tag_resource,
-    "UntagResource": functions.untag_resource,
+    "ListTags": tags.list_tags,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
 }
 
 

@@ -37,7 +37,7 @@ def spec_of(core: Core, definition: Definition) -> FunctionSpec:
 
 
 async def furnish(core: Core, deployed: Deployed, definition: Definition) -> None:
-    """Give a function the tags, concurrency, alias and policy that its file says. Raises ServiceError."""
+    """Give a function the tags, concurrency, alias, policy and URL that its file says. Raises LabError."""
     deployed.record.tags.update(definition.tags)
     if definition.reserved is not None:
         core.reserve(deployed, definition.reserved)
@@ -47,6 +47,10 @@ async def furnish(core: Core, deployed: Deployed, definition: Definition) -> Non
     if definition.policy is not None:
         for qualifier in filter(None, (LATEST, definition.alias)):
             deployed.record.policies[qualifier] = definition.policy
+    if definition.url is not None:
+        from lambent_lab.service.urls.doors import urls_of
+
+        await urls_of(core).put(deployed, definition.alias or LATEST, definition.url)
     if definition.provisioned:
         # AWS has no environments ahead for $LATEST; a developer without versions wants them all the same.
         core.provision(deployed, definition.alias or LATEST, definition.provisioned)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
-from lambent_lab.sandbox import leftovers, workspace
+from lambent_lab.sandbox import workspace
 from lambent_lab.staging import trees
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
     folder = runtimes_folder() / name
     if folder.is_dir():
         return folder
-    leftovers.sweep(folder.parent)
-    making = leftovers.make(folder.parent)
-    try:
+    with trees.placed(folder) as making:
         if shared:
             _copy_own(making)
         else:
@@ -66,15 +64,6 @@ def folder_for(interpreter: Interpreter, *, bytecode: bool) -> Path | None:
         write_start(making)
         if bytecode:
             trees.compile_all(interpreter.path, making)
-        trees.open_up(making)
-        making.chmod(0o755)
-        try:
-            making.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another lab was quicker, and its folder is as good
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
     return folder
 
 

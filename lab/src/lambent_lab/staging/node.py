@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError, UsageError
-from lambent_lab.sandbox import leftovers, workspace
+from lambent_lab.sandbox import workspace
 from lambent_lab.staging import trees
 from lambent_lab.staging.client import runtimes_folder
 
@@ -92,18 +92,8 @@ def client_folder(node: Node, version: str = CURRENT) -> Path:
 
 def _made(node: Node, version: str, folder: Path) -> Path:
     built = client_folder(node) if version != CURRENT else None
-    leftovers.sweep(folder.parent)
-    making = leftovers.make(folder.parent)
-    try:
+    with trees.placed(folder) as making:
         _install(node, version, making, built)
-        trees.open_up(making)
-        try:
-            making.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another lab was quicker, and its folder is as good
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
     return folder
 
 

@@ -7,11 +7,12 @@ import os
 import shutil
 import stat
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
-from lambent_lab.sandbox import workspace
+from lambent_lab.sandbox import leftovers, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,27 @@ def merge(source: Path, target: Path, *, replace: bool = True) -> None:
             merge(Path(entry.path), place, replace=replace)
         else:
             os.link(entry.path, place, follow_symlinks=False)
+
+
+@contextmanager
+def placed(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which everybody can read under its own name once all is in it.
+
+    Several labs may make the same one at the same time: the first one's stays. What a dead lab has begun is
+    removed.
+    """
+    leftovers.sweep(folder.parent)
+    making = leftovers.make(folder.parent)
+    try:
+        yield making
+        open_up(making)
+        try:
+            making.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another lab was quicker, and its folder is as good
+                raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def open_up(folder: Path) -> None:

@@ -111,3 +111,4 @@ class BackgroundDelivery(SyncDelivery):
         super().close(seconds)
         sigterm.forget(self)
         self._ring()
+        self._running = False  # so that what is dropped from now on is said

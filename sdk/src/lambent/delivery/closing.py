@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lambent.tracer import Tracer
 
 __all__ = [
-    "at_the_end_of_workers", "close", "close_all", "flush_late", "landed", "lose", "say_dropped",
-    "start_anew",
+    "at_the_end_of_workers", "close", "close_all", "end_others", "flush_late", "landed", "lose",
+    "say_dropped", "start_anew",
 ]  # fmt: skip
 
 
@@ -46,6 +46,16 @@ def flush_late(delivery: SyncDelivery, remaining: float, root: AnySpan | None) -
         f"{max(0.0, remaining) * 1000:.0f} ms before the deadline there is no time to export them"
     )
     return False
+
+
+def end_others(ended: SyncDelivery, deadline: float | None, known: set[SyncDelivery]) -> None:
+    """Deliver also what an invocation has finished with tracers that know of no invocation."""
+    for delivery in [*known]:
+        if delivery is not ended and delivery.mode == "sync" and not delivery.active and delivery.waiting:
+            if deadline is None:
+                delivery.flush(delivery.timeout)
+            else:
+                delivery.flush_before(deadline)
 
 
 def landed(delivery: SyncDelivery, deadline: float) -> bool:

@@ -321,6 +321,7 @@ class ExtensionDelivery(SyncDelivery):
         sigterm.forget(self)
         if self._extension is not None and self in self._extension.deliveries:
             self._extension.deliveries.remove(self)
+        self._extension = None  # so that what is dropped from now on is said
 
 
 def _join(delivery: ExtensionDelivery, address: str) -> Extension | None:

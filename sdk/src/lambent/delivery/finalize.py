@@ -86,8 +86,9 @@ class FinalizeDelivery(SyncDelivery):
     def end(self, root: AnySpan, deadline: float | None) -> None:
         """Keep what the invocation has finished, unless there is more than SIGTERM leaves the time for."""
         sigterm.check()
+        sigterm.listen_again()
         if self._half_full or (self.recovery is not None and self._tries):
-            self._half_full = False
+            self._half_full = self.closed  # then what ends is dropped, and that is said
             super().end(root, deadline)
             if not all(lane.delivered for lane in self.lanes or ()):
                 self._tries -= 1
@@ -97,6 +98,7 @@ class FinalizeDelivery(SyncDelivery):
     def close(self, seconds: float) -> None:
         """Export what is queued."""
         super().close(seconds)
+        self._half_full = True
         sigterm.forget(self)
 
 

@@ -20,8 +20,10 @@ def keep(lane: Lane, spans: list[Span]) -> None:
     """Keep spans for the next time, as many as a queue may hold."""
     room = max(0, lane.delivery.size - len(lane.pending))
     if len(spans) > room:
-        # The span of an invocation that runs always fits: it tells what is missing.
+        # The span of an invocation that runs fits as well, as it tells what is missing, but not one of each.
         active = lane.delivery.active
+        if len(lane.pending) >= lane.delivery.size + len(active):
+            active = set()
         lost = [span for span in spans[room:] if span not in active]
         spans = spans[:room] + [span for span in spans[room:] if span in active]
         if lost:

@@ -127,11 +127,8 @@ class Recorded:
                 int(code), str() | None as message, str(trace_state), tuple(events), tuple(links),
                 (int(first), int(second), int(third)),
             ) if 0 <= code <= 2 and min(first, second, third) >= 0:  # fmt: skip
-                self.status, self.trace_state, self.dropped = (
-                    (code, message),
-                    trace_state,
-                    (first, second, third),
-                )
+                self.status, self.trace_state = (code, message), trace_state
+                self.dropped = first, second, third
             case _:
                 raise ValueError("no span")
         for event in events:

@@ -4,7 +4,7 @@ Loaded only where something was left. Rules:
 
 * A file is read when it is a regular one of this user's, nobody else's to read, under one name, of this
   version, and not locked: its process is gone. Any other is left as it is, and that is said in one line.
-* Reading begins with the file's lock, so no two processes deliver the same. The file is removed once an
+* Reading begins with the file's lock, so no two processes deliver the same. The file is removed once
   every exporter has acknowledged what it lacked, and stays otherwise, with a note of who has done so: if
   this process dies in between, the next one delivers the rest. Between acknowledgement and note lies one
   system call.
@@ -119,23 +119,18 @@ def claim(path: str, fingerprint: bytes | None = None) -> Leftover | None:
 
 
 def _claim(path: str, fingerprint: bytes | None) -> Leftover | None:
+    leftover, descriptor = None, -1
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        _ignore(path, error.strerror or type(error).__name__)
-        return None
-    leftover = None
-    try:
         if _is_dead(path, descriptor):
             leftover = _read(path, descriptor, fingerprint)
-    except _IgnoredError as error:
-        _ignore(path, str(error))
-    except OSError as error:
-        _ignore(path, error.strerror or type(error).__name__)
+    except FileNotFoundError:
+        pass
+    except (OSError, _IgnoredError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        say_once(f"recorder file {path}", f"the flight recorder's file {path} is ignored: {why}")
     finally:
-        if leftover is None:
+        if leftover is None and descriptor >= 0:
             os.close(descriptor)
     return leftover
 
@@ -194,10 +189,6 @@ def _is_still(path: str, found: os.stat_result) -> bool:
     except OSError:
         return False
     return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
-
-
-def _ignore(path: str, why: str) -> None:
-    say_once(f"recorder file {path}", f"the flight recorder's file {path} is ignored: {why}")
 
 
 def make_room(paths: Iterable[str]) -> None:
@@ -317,16 +308,20 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
     """
     complete = True
     needed = [1.5 * (monotonic() - start)]
+    delivery = tracer.delivery
+    if until - start > delivery.timeout - 0.001:  # then the rest of the configured time is for this
+        end = start + tracer.config.timeout
+        until = max(until, end if delivery.due is None else min(end, delivery.due - 0.1))
     for path in list(recorder.leftovers):
         leftover = recorder.claimed.get(path) or claim(path, recorder.fingerprint)
         if leftover is None:
             recorder.leftovers.remove(path)
             continue
         recorder.claimed[path] = leftover
-        if tracer.delivery.ending:
+        if delivery.ending:
             leftover.put_off = _PATIENCE  # there is no later
         spans = spans_of(leftover.content, tracer, leftover.kills)
-        outcome = _offer(leftover, tracer.delivery._choose(), spans, until, needed)
+        outcome = _offer(leftover, delivery._choose(), spans, until, needed)
         if outcome is None:
             return False
         whole, failed = outcome
@@ -346,11 +341,13 @@ def deliver(tracer: Tracer, recorder: Recorder, until: float, start: float) -> b
             complete = False
             continue
         elif spans:
-            tracer.delivery.recovered += len(spans)
+            delivery.recovered += len(spans)
             _tell(spans)
         leftover.remove()
         recorder.claimed.pop(path, None)
         recorder.leftovers.remove(path)
+    if complete:
+        delivery.timeout = tracer.config.timeout
     return complete
 
 
@@ -374,6 +371,8 @@ def _offer(
         if until - began < needed[0] and leftover.put_off < _PATIENCE:
             # Its answer might come too late, and then it would have to be sent twice.
             leftover.put_off += 1
+            if until <= began and leftover.put_off == _PATIENCE:
+                lane.delivery.timeout *= 0.75  # one of several hangs: it must not have all of the time
             return None
         leftover.sending = True
         try:
@@ -393,11 +392,7 @@ def _offer(
 
 
 def _tell(spans: list[Span]) -> None:
-    reasons = {
-        span._attributes["lambent.termination.reason"]
-        for span in spans
-        if "lambent.unfinished" in span._attributes
-    }
-    unfinished = len([span for span in spans if "lambent.unfinished" in span._attributes])
-    how = f", {unfinished} of them unfinished ({', '.join(sorted(map(str, reasons)))})" if unfinished else ""
+    key = "lambent.termination.reason"  # what was unfinished has one
+    reasons = [str(span._attributes[key]) for span in spans if key in span._attributes]
+    how = f", {len(reasons)} of them unfinished ({', '.join(sorted({*reasons}))})" if reasons else ""
     say(f"the flight recorder delivered {len(spans)} spans of an earlier process{how}")

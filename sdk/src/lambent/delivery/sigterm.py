@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lambent.delivery.sync import SyncDelivery
 
-__all__ = ["BUDGET", "check", "forget", "wait_for", "watch"]
+__all__ = ["BUDGET", "check", "forget", "listen_again", "wait_for", "watch"]
 
 BUDGET = 0.25
 """Seconds for the last flush: Lambda gives 300 to 500 ms, and the function's own handler wants some."""
@@ -73,6 +73,17 @@ def check() -> None:
             _install()
         except ValueError:  # another thread's invocation: the main thread's next one will see to it
             return
+        listen_again()
+
+
+def listen_again() -> None:
+    """Have signals written to our pipe again, if to nobody's: asyncio ends that when it ends its own."""
+    try:
+        before = _signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False) if _pipe else -1
+        if before != -1:
+            _signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+    except (OSError, ValueError):  # as above; or the function has closed the pipe
+        return
 
 
 def _install() -> None:

@@ -238,6 +238,10 @@ class SyncDelivery:
                 self.flush_before(deadline, beside)
         finally:
             self.active.discard(root)
+            if len(_open) > 1:
+                from lambent.delivery.closing import end_others
+
+                end_others(self, deadline, _open)
 
     def flush_before(self, deadline: float, root: AnySpan | None = None) -> bool:
         """Export what is queued, leaving a margin before the invocation's deadline (monotonic seconds).

@@ -185,7 +185,10 @@ def remember(recorder: Recorder, kills: int | None) -> None:
 
     descriptor = recorder._descriptor
     if descriptor >= 0 and kills is not None:
-        pwrite(descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
+        try:
+            pwrite(descriptor, (kills + 1).to_bytes(8, "little"), KILLS_AT)
+        except OSError:  # the function has closed it
+            return
 
 
 def oom_kills() -> int | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambent_lab.errors import LabError
+from lambent_lab.measure.accounting import counting
 from lambent_lab.traces.stdout import MARKER
 
 if TYPE_CHECKING:
@@ -150,11 +151,6 @@ def _function(
     on_line: Callable[[str], None] | None = None,
 ) -> Function:
     version, path = next(iter(benchmark.interpreters.items()))
-    env = {"LAMBENT_COUNT_SPANS": "true", **target.env}
-    if benchmark.otlp:
-        env.setdefault("OTEL_TRACES_EXPORTER", "otlp")
-        env.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        env.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", lab.otlp_url)
     return lab.function(
         _NAME,
         code=target.code,
@@ -162,7 +158,7 @@ def _function(
         # With a whole vCPU, whatever is measured: a count does not depend on it, the wait for it does.
         memory=max(1769, *benchmark.sizes),
         timeout=max(_SLOWER_S, benchmark.timeout_s),
-        env=env,
+        env=counting(target.env, lab.otlp_url if benchmark.otlp else None),
         python=python or path,
         runtime=f"python{version}" if python is path is None and version is not None else None,
         bytecode=benchmark.bytecode,

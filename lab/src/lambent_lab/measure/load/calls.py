@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from lambent_lab.measure.late import MOST, add_late
 from lambent_lab.measure.load.loops import Outcome
+from lambent_lab.measure.records import reason
 from lambent_lab.measure.remote import aws, reportline, rie
-from lambent_lab.measure.sampler import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lambent_lab.measure.accounting import SpanCounter
-    from lambent_lab.measure.sampler import FunctionLike, ResultLike
+    from lambent_lab.measure.records import ResultLike
+    from lambent_lab.measure.sampler import FunctionLike
 
     Call = Callable[[int], Outcome]
     """Makes one invocation for a user, who has a number; users may call at the same time."""

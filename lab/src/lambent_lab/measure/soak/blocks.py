@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from lambent_lab.measure import stats
 from lambent_lab.measure.accounting import SpanCounter
-from lambent_lab.measure.sampler import reason
+from lambent_lab.measure.records import reason
 
 if TYPE_CHECKING:
     from lambent_lab.measure.load.latency import Latencies
+    from lambent_lab.measure.records import ResultLike
     from lambent_lab.measure.results_load import SoakBlock
-    from lambent_lab.measure.sampler import ResultLike
 
 _MB = 2**20
 

@@ -26,9 +26,9 @@ from lambent_lab.measure.accounting import SpanCounter
 from lambent_lab.measure.ending import Ending
 from lambent_lab.measure.late import MOST, add_late
 from lambent_lab.measure.load.latency import Latencies
+from lambent_lab.measure.machine import box_info
+from lambent_lab.measure.records import reason
 from lambent_lab.measure.remarks import with_next_step
-from lambent_lab.measure.runner import box_info
-from lambent_lab.measure.sampler import reason
 from lambent_lab.measure.soak.blocks import Block
 from lambent_lab.measure.soak.resume import left
 from lambent_lab.measure.soak.summary import summarize
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from lambent_lab.measure.records import ResultLike
     from lambent_lab.measure.results import Box, Results
     from lambent_lab.measure.results_load import SoakBlock, SoakSection
-    from lambent_lab.measure.sampler import FunctionLike, ResultLike
+    from lambent_lab.measure.sampler import FunctionLike
     from lambent_lab.measure.target import Target
 
 SIDES = ("baseline", "candidate")

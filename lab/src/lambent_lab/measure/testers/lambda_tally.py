@@ -13,8 +13,8 @@ from lambent_lab.measure.summary import figure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lambent_lab.measure.records import ResultLike
     from lambent_lab.measure.results import Figure
-    from lambent_lab.measure.sampler import ResultLike
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.measure.accounting import counting
 from lambent_lab.measure.remote import kind_of, open_remote
 from lambent_lab.measure.target import Target
 from lambent_lab.measure.testers.lambda_tally import Tally, Timed, body_of, failure_of
@@ -127,8 +128,7 @@ class LambdaPerformanceTester:
         self._start()
 
     def _start(self) -> None:
-        # The function says how many spans it made, so that lost ones are seen.
-        env = {"LAMBENT_COUNT_SPANS": "true", **self._env}
+        env = counting(self._env)
         if self._kind == "lab":
             self.memory_mb = self.memory_mb or MEMORY_MB
             lab = self._given if self._given is not None else self._own_lab()

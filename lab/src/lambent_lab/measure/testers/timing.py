@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.measure import machine, stats
-from lambent_lab.measure.sampler import reason
+from lambent_lab.measure.records import reason
 from lambent_lab.measure.summary import figure
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from lambent_lab.errors import LabError
 from lambent_lab.measure import header
 from lambent_lab.measure.ending import Ending
+from lambent_lab.measure.machine import box_info
+from lambent_lab.measure.records import broken
 from lambent_lab.measure.remarks import with_next_step
-from lambent_lab.measure.runner import box_info, broken
 from lambent_lab.measure.sampler import empty_sample, fill
 from lambent_lab.measure.tune.summary import summarize
 

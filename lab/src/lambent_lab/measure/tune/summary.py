@@ -13,9 +13,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from lambent_lab.measure.records import broken
 from lambent_lab.measure.remarks import Remarks, target_info
 from lambent_lab.measure.results import no_sections
-from lambent_lab.measure.runner import broken
 from lambent_lab.measure.summary import count, figure
 from lambent_lab.measure.tune.prices import ARCHITECTURES
 from lambent_lab.measure.tune.words import conclude

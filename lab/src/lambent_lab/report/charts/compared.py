@@ -13,7 +13,7 @@ from lambent_lab.report.places import label, pythons, sides, sizes, variants
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lambent_lab.measure.results import Figure, Results
+    from lambent_lab.measure.results import Results
     from lambent_lab.report.charts.parts import Chart
     from lambent_lab.report.places import Place
 
@@ -57,7 +57,7 @@ def _over(
     cost: bool,
 ) -> Chart | None:
     along, other, name = axis
-    traces = (_costs if cost else _sides)(results, shown, key, along, other)
+    traces = _lines(results, shown, key, along, other, cost=cost)
     about = f"The difference of the {NAMES[key]}" if cost else f"The {NAMES[key]} of all sides"
     return _chart(traces, f"{about} by {name}.", scaled=not cost)
 
@@ -83,57 +83,33 @@ def _groups(
     return [(i, name, [place for place in shown if other(place) == name]) for i, name in enumerate(names)]
 
 
-def _sides(
+def _lines(
     results: Results,
     shown: Sequence[Place],
     key: str,
     along: Callable[[Place], str],
     other: Callable[[Place], str] | None,
+    *,
+    cost: bool,
 ) -> list[Chart]:
+    """A line for each side, or for the cost of each variant, in each of the other dimension's groups."""
     traces = []
     names = variants(shown)
+    alone = cost and len(names) == 1
     for number, group, members in _groups(shown, other):
-        for side in ("baseline", *names):
-            of_side = [
-                place for place in members if place.variant == (names[0] if side == "baseline" else side)
-            ]
-            found: list[tuple[str, Figure]] = []
-            for place in of_side:
-                metric = place.cell["metrics"].get(key)
-                if metric is None:
-                    continue
-                figure = metric["baseline"] if side == "baseline" else metric["candidate"]
-                if figure is not None:
-                    found.append((along(place), figure))
-            if found:
-                name = f"{label(results, side)}{f', {group}' if group else ''}"
-                traces.append(parts.line(found, name, colour(results, side), "ms", number))
-    return traces
-
-
-def _costs(
-    results: Results,
-    shown: Sequence[Place],
-    key: str,
-    along: Callable[[Place], str],
-    other: Callable[[Place], str] | None,
-) -> list[Chart]:
-    traces = []
-    names = variants(shown)
-    for number, group, members in _groups(shown, other):
-        for side in names:
+        for side in names if cost else ("baseline", *names):
+            of_side = names[0] if side == "baseline" else side  # its cells have the baseline's figures too
             found = [
                 (along(place), figure)
                 for place in members
-                if place.variant == side and (figure := place.difference(key)) is not None
+                if place.variant == of_side
+                and (figure := place.difference(key) if cost else place.figure(key, side)) is not None
             ]
             if found:
-                alone = len(names) == 1
                 said = "difference" if alone else label(results, side)
                 paint = "--difference" if alone else colour(results, side)
-                traces.append(
-                    parts.line(found, f"{said}{f', {group}' if group else ''}", paint, "ms", number)
-                )
+                name = f"{said}, {group}" if group else said
+                traces.append(parts.line(found, name, paint, "ms", number))
     return traces
 
 

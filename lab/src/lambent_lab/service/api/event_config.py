@@ -6,17 +6,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lambent_lab.service import names
-from lambent_lab.service.api.functions import page
+from lambent_lab.service import names, parcels
+from lambent_lab.service.api.desk import page
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.policy import Policy
 from lambent_lab.service.problems import ServiceError, invalid_parameter, not_found
 
 if TYPE_CHECKING:
-    from lambent_lab.service.api.functions import Desk, Document, Parameters
+    from lambent_lab.service.api.desk import Desk, Document, Parameters
     from lambent_lab.service.core import Deployed
-
-_LAMBDA = "arn:aws:lambda:"
 
 
 async def put(desk: Desk, request: Parameters) -> Document:
@@ -76,7 +74,7 @@ def _set(desk: Desk, deployed: Deployed, qualifier: str, before: Policy, request
     for name, setting in (("OnSuccess", "on_success"), ("OnFailure", "on_failure")):
         if name in config:
             arn = config[name].get("Destination") or None
-            _check(desk, deployed, arn)
+            _check(desk, deployed, arn, success=name == "OnSuccess")
             changes[setting] = arn
     if not changes:
         raise invalid_parameter("You must specify at least one of error handling or destination setting.")
@@ -85,9 +83,15 @@ def _set(desk: Desk, deployed: Deployed, qualifier: str, before: Policy, request
     return _document(deployed, qualifier, policy)
 
 
-def _check(desk: Desk, deployed: Deployed, arn: str | None) -> None:
-    """Refuse a function that is not there, or that would hand its events to itself."""
-    if arn is None or not arn.startswith(_LAMBDA):
+def _check(desk: Desk, deployed: Deployed, arn: str | None, *, success: bool) -> None:
+    """Refuse what is no destination, a function that is not there, or one that would call itself."""
+    if arn is None:
+        return
+    try:
+        kind = parcels.check(arn, success=success).service
+    except parcels.UnfitError as error:
+        raise invalid_parameter(f"The destination {error}.") from error
+    if kind != "lambda":
         return
     try:
         other = desk.core.find(names.parse(arn))

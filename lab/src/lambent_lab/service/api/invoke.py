@@ -28,7 +28,7 @@ from lambent_lab.service.problems import ServiceError
 if TYPE_CHECKING:
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
     from lambent_lab.service.core import Deployed
 
 MAX_PAYLOAD = 6_291_456
@@ -130,13 +130,14 @@ def read(desk: Desk, name: str, request: Request) -> tuple[Deployed, Call]:
         payload=payload,
         request_id=str(uuid.uuid4()),
         qualifier=reference.qualifier,
-        trace_header=_trace(headers.get("x-amzn-trace-id"), deployed),
+        trace_header=trace_header(headers.get("x-amzn-trace-id"), deployed),
         client_context=None if not context else client_context(context),
         tenant_id=headers.get("x-amz-tenant-id"),
     )
 
 
-def _trace(given: str | None, deployed: Deployed) -> str:
+def trace_header(given: str | None, deployed: Deployed) -> str:
+    """Return the trace header of an invocation whose caller gave this one. Active functions are sampled."""
     active = deployed.record.latest.about.get("TracingConfig", {}).get("Mode") == "Active"
     if active and "Sampled=" not in (given or ""):
         given = f"{given};Sampled=1" if given else "Sampled=1"

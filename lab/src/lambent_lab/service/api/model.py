@@ -32,6 +32,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "double": (int, float),
     "float": (int, float),
     "boolean": (bool,),
+    "timestamp": (int, float, str),
     "structure": (dict,),
     "map": (dict,),
     "list": (list,),

@@ -30,6 +30,8 @@ class Route:
 
 FUNCTIONS = "/2015-03-31/functions"
 _ONE = f"{FUNCTIONS}/{{FunctionName}}"
+_URL = "/2021-10-31/functions/{FunctionName}/url"
+_MAPPINGS = "/2015-03-31/event-source-mappings"
 _EVENTS = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 
 ROUTES = (
@@ -68,12 +70,22 @@ ROUTES = (
     Route("DeleteFunctionConcurrency", "DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", 204),
     Route(
         "PutFunctionEventInvokeConfig", "PUT", _EVENTS, 200,
-        "what becomes of events that fail; destinations that are functions of the lab get their records",
+        "what becomes of events; destinations are functions of the lab, or at an endpoint that is named",
     ),
     Route("UpdateFunctionEventInvokeConfig", "POST", _EVENTS, 200),
     Route("GetFunctionEventInvokeConfig", "GET", _EVENTS, 200),
     Route("DeleteFunctionEventInvokeConfig", "DELETE", _EVENTS, 204),
     Route("ListFunctionEventInvokeConfigs", "GET", f"{_EVENTS}/list", 200, "Marker, MaxItems"),
+    Route(
+        "CreateEventSourceMapping", "POST", _MAPPINGS, 202,
+        "SQS queues, standard and FIFO, at the endpoint that is named",
+    ),
+    Route("GetEventSourceMapping", "GET", f"{_MAPPINGS}/{{UUID}}", 200),
+    Route(
+        "ListEventSourceMappings", "GET", _MAPPINGS, 200, "EventSourceArn, FunctionName, Marker, MaxItems"
+    ),
+    Route("UpdateEventSourceMapping", "PUT", f"{_MAPPINGS}/{{UUID}}", 202, "waits for a change under way"),
+    Route("DeleteEventSourceMapping", "DELETE", f"{_MAPPINGS}/{{UUID}}", 202, "the same"),
     Route(
         "PutProvisionedConcurrencyConfig", "PUT",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", 202,
@@ -91,6 +103,14 @@ ROUTES = (
         "ListProvisionedConcurrencyConfigs", "GET",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", 200,
     ),
+    Route(
+        "CreateFunctionUrlConfig", "POST", _URL, 201,
+        "an HTTP endpoint of its own; AuthType, InvokeMode, Cors; Qualifier is an alias",
+    ),
+    Route("GetFunctionUrlConfig", "GET", _URL, 200),
+    Route("UpdateFunctionUrlConfig", "PUT", _URL, 200),
+    Route("DeleteFunctionUrlConfig", "DELETE", _URL, 204),
+    Route("ListFunctionUrlConfigs", "GET", f"{_URL}s", 200, "Marker, MaxItems"),
     Route("GetAccountSettings", "GET", "/2016-08-19/account-settings", 200),
     Route("ListTags", "GET", "/2017-03-31/tags/{Resource}", 200),
     Route("TagResource", "POST", "/2017-03-31/tags/{Resource}", 204),

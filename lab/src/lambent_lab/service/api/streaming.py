@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lambent_lab.environment import Invocation
     from lambent_lab.http import Request
-    from lambent_lab.service.api.functions import Desk
+    from lambent_lab.service.api.desk import Desk
 
 MAX_WAITING = 16
 """How many pieces wait for a slow caller before the function does."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambent_lab.service.api import settings
-from lambent_lab.service.api.functions import page
+from lambent_lab.service.api.desk import page
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import invalid_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lambent_lab.service.api.functions import Desk, Document, Parameters
+    from lambent_lab.service.api.desk import Desk, Document, Parameters
 
 
 async def publish_version(desk: Desk, request: Parameters) -> Document:

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from lambent_lab.service.urls.settings import UrlSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """One function.
 
     `options` are arguments of FunctionSpec, `about` what only AWS's API tells; `alias` is published with the
-    first version. `policy` says what becomes of asynchronous events. `source` is code that stands in the file
-    itself, in place of a path. `other_name` invokes it as well: a template's logical id.
+    first version. `policy` says what becomes of asynchronous events, `url` what the function's URL is like.
+    `source` is code that stands in the file itself, in place of a path. `other_name` invokes it as well: a
+    template's logical id.
     """
 
     options: Mapping[str, Any]
@@ -31,6 +34,7 @@ class Definition:
     provisioned: int | None = None
     alias: str | None = None
     policy: Policy | None = None
+    url: UrlSettings | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     other_name: str | None = None

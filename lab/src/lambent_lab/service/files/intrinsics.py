@@ -37,6 +37,7 @@ _PSEUDO: Mapping[str, object] = {
 
 _NAMES = {
     "AWS::DynamoDB::Table": "TableName",
+    "AWS::Events::EventBus": "Name",
     "AWS::IAM::Role": "RoleName",
     "AWS::Kinesis::Stream": "StreamName",
     "AWS::Lambda::Function": "FunctionName",
@@ -54,6 +55,7 @@ _NAMES = {
 
 _ARNS = {
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
+    "AWS::Events::EventBus": "events:{region}:{account}:event-bus/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
     "AWS::Kinesis::Stream": "kinesis:{region}:{account}:stream/{name}",
     "AWS::Lambda::Function": "lambda:{region}:{account}:function:{name}",

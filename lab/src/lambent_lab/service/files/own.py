@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
+from lambent_lab.service.files import urls
 from lambent_lab.service.files.definition import Configuration, Definition
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ KEYS: Mapping[str, tuple[str | None, str, str]] = {
     ),
     "events": (
         None, "table", "What becomes of asynchronous events: `retries` (0 to 2), `max_age` (60 to 21600 "
-        "seconds), `on_success` and `on_failure` (ARNs of functions).",
+        "seconds), `on_success` and `on_failure` (ARNs of destinations), `dead_letter` (a queue or topic).",
+    ),
+    "url": (
+        None, "url", "`true`: the function has a URL; or a table: `auth` (`NONE` or `AWS_IAM`), `mode` "
+        "(`BUFFERED` or `RESPONSE_STREAM`), `port`, `cors` (see below).",
     ),
     "tags": (None, "variables", "The function's tags."),
 }  # fmt: skip
@@ -59,7 +64,8 @@ KEYS: Mapping[str, tuple[str | None, str, str]] = {
 
 _TOP = ("functions", "defaults", "layers")
 _CONCURRENCY = ("reserved", "provisioned")
-_EVENTS = ("retries", "max_age", "on_success", "on_failure")
+_POLICY = ("retries", "max_age", "on_success", "on_failure")
+_EVENTS = (*_POLICY, "dead_letter")
 
 
 def parse(document: object, base: Path, where: str = "the file") -> Configuration:
@@ -123,7 +129,7 @@ def _function(
                 raise read.unknown(key, known, f"{at}.{table}")
     policy = None
     if "events" in rest:
-        retries, max_age, on_success, on_failure = (rest["events"].get(key) for key in _EVENTS)
+        retries, max_age, on_success, on_failure = (rest["events"].get(key) for key in _POLICY)
         policy = read.policy(retries, max_age, on_success, on_failure, f"{at}.events")
     counts = {key: _count(concurrency.get(key), f"{at}.concurrency.{key}") for key in _CONCURRENCY}
     about: dict[str, Any] = {}
@@ -133,6 +139,8 @@ def _function(
         if rest["tracing"] not in {"Active", "PassThrough"}:
             raise UsageError(f"{at}.tracing cannot be {rest['tracing']!r}: choose Active or PassThrough.")
         about["TracingConfig"] = {"Mode": rest["tracing"]}
+    if rest.get("events", {}).get("dead_letter"):
+        about["DeadLetterConfig"] = {"TargetArn": read.text(rest["events"]["dead_letter"], f"{at}.events")}
     if "layers" in found:
         about["Layers"] = [str(layer) for layer in found["layers"]]
     alias = rest.get("alias")
@@ -145,6 +153,7 @@ def _function(
         provisioned=counts["provisioned"],
         alias=alias,
         policy=policy,
+        url=rest.get("url"),
         tags=rest.get("tags", {}),
     )
 
@@ -163,6 +172,7 @@ def _read(kind: str, value: object, where: str, base: Path, layers: Mapping[str,
         "flag": read.flag,
         "variables": read.variables,
         "table": read.table,
+        "url": urls.own,
     }
     return readers[kind](value, where)
 

@@ -1,9 +1,11 @@
 """The functions of a SAM or CloudFormation template.
 
 Rules
-- AWS::Serverless::Function with its Globals, AWS::Lambda::Function, the layers of both kinds, and
-  AWS::Lambda::EventInvokeConfig. Everything else is looked at where a function refers to it.
+- AWS::Serverless::Function with its Globals, AWS::Lambda::Function, the layers of both kinds,
+  AWS::Lambda::EventInvokeConfig and AWS::Lambda::Url. Everything else is looked at where a function refers to
+  it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
+- A function has one URL at most: that of its AutoPublishAlias, or else of `$LATEST`.
 - Code is a local path, or stands in the template. S3 and images are errors.
 - Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over, as are a Role and a
   Description that are not known before something is deployed.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
+from lambent_lab.service.files import urls
 from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 from lambent_lab.service.problems import ServiceError
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambent_lab.service.policy import Policy
+    from lambent_lab.service.urls.settings import UrlSettings
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 EVENTS = "AWS::Lambda::EventInvokeConfig"
+URL = "AWS::Lambda::Url"
 LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 
 _ABOUT = ("Architectures", "SnapStart")
@@ -54,6 +59,7 @@ def parse(
     found_layers = dict(layers or {})
     functions: list[tuple[str, Mapping[str, Any]]] = []
     policies: dict[str, Policy] = {}
+    found_urls: dict[str, UrlSettings] = {}
     for logical, resource in resources.items():
         kind = read.table(resource, f"Resources.{logical}").get("Type")
         at = f"Resources.{logical}.Properties"
@@ -69,13 +75,20 @@ def parse(
             given = read.table(resource.get("Properties"), at)
             whose = read.text(resolver.resolve(given.get("FunctionName"), at), f"{at}.FunctionName")
             policies[_name_in(whose)] = _policy(resolver, given, at)
+        elif kind == URL:
+            given = read.table(resource.get("Properties"), at)
+            whose = read.text(resolver.resolve(given.get("TargetFunctionArn"), at), f"{at}.TargetFunctionArn")
+            found_urls[_name_in(whose)] = _url(resolver, given, at)
     shared = read.table(read.table(document.get("Globals"), "Globals").get("Function"), "Globals.Function")
     definitions = [
         _function(logical, resource, shared, resolver, base, found_layers) for logical, resource in functions
     ]
     if not definitions:
         raise UsageError(f"The template has no function: {' or '.join(FUNCTIONS)}.")
-    told = (replace(one, policy=policies.get(one.name, one.policy)) for one in definitions)
+    told = (
+        replace(one, policy=policies.get(one.name, one.policy), url=found_urls.get(one.name, one.url))
+        for one in definitions
+    )
     return Configuration(definitions=tuple(told), layers=found_layers)
 
 
@@ -128,6 +141,7 @@ def _function(
     tracing = value("Tracing") if serverless else read.table(value("TracingConfig"), at).get("Mode")
     if tracing in {"Active", "PassThrough"}:
         about["TracingConfig"] = {"Mode": tracing}
+    about |= _dead_letters(value, "DeadLetterQueue" if serverless else "DeadLetterConfig")
     if value("Layers"):
         arns = [read.text(item, f"{at}.Layers") for item in read.items(value("Layers"), f"{at}.Layers")]
         options["layers"] = tuple(_layer(arn, f"{at}.Layers", layers) for arn in arns)
@@ -145,6 +159,9 @@ def _function(
         alias=alias,
         policy=_policy(resolver, properties["EventInvokeConfig"], f"{at}.EventInvokeConfig")
         if serverless and "EventInvokeConfig" in properties
+        else None,
+        url=_url(resolver, properties["FunctionUrlConfig"], f"{at}.FunctionUrlConfig")
+        if serverless and "FunctionUrlConfig" in properties
         else None,
         tags=_tags(value("Tags"), f"{at}.Tags"),
         source=source,
@@ -172,6 +189,18 @@ def _policy(resolver: Resolver, given: object, at: str) -> Policy:
     return read.policy(*ages, arns.get("OnSuccess"), arns.get("OnFailure"), at)
 
 
+def _url(resolver: Resolver, given: object, at: str) -> UrlSettings:
+    """Return what a URL is like."""
+    found = resolver.resolve(given, at)
+    properties = read.table(None if found is NOTHING else found, at)
+
+    def value(key: str) -> Any:
+        found = properties.get(key)
+        return None if found is NOTHING else found
+
+    return urls.template(value, at)
+
+
 def _name_in(text: str) -> str:
     """Return a function's name, which may be given as its ARN."""
     try:
@@ -186,6 +215,14 @@ def _told(value: Callable[[str], Any]) -> dict[str, str]:
         with suppress(UsageError):
             told[key] = read.text(value(key), key)
     return told
+
+
+def _dead_letters(value: Callable[[str], Any], key: str) -> dict[str, Any]:
+    """Return where dead letters go, as AWS's API has it, if that is known before a deployment."""
+    with suppress(UsageError):
+        arn = read.table(value(key), key).get("TargetArn")
+        return {"DeadLetterConfig": {"TargetArn": arn}} if isinstance(arn, str) else {}
+    return {}
 
 
 def _logging(config: Mapping[str, Any]) -> dict[str, Any]:
