@@ -186,8 +186,7 @@ async def test_a_runtime_that_ends_after_its_answer_takes_its_internal_extension
         await answered.wait()
         assert environment._instance is not None
         assert environment._instance.conversation is not None
-        while not environment._instance.conversation.ready:  # until it has asked for the next event
-            await asyncio.sleep(0.01)
+        assert await environment._instance.conversation.wait_ready(60)  # it has asked for the next event
         os.kill(runtime(environment).pid, signal.SIGKILL)
         first = await going  # now, and not when the function's time is over
         assert environment._instance.gone

@@ -357,10 +357,13 @@ def test_failures(lab: Lab, hello: Function, world: World, mode: str) -> None:
     assert get()[0] == 200
 
 
-def test_a_response_that_is_none(url: str, world: World) -> None:
+def test_a_response_that_is_none(url: str, world: World, caplog: pytest.LogCaptureFixture) -> None:
     answers(world, {"statusCode": "many"})
     response = requests.get(url, timeout=60)
     assert (response.status_code, response.text) == (502, "Internal Server Error")
+    request_id = response.headers["x-amzn-RequestId"]
+    (said,) = caplog.messages
+    assert said.startswith(f"hello answered request {request_id} with what is no response: statusCode is no")
 
 
 def test_a_caller_that_goes_away_ends_nothing(url: str, world: World) -> None:

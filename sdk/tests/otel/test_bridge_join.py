@@ -118,6 +118,61 @@ def test_the_replaced_one_still_sends_what_it_had(theirs: Theirs, exporter: Memo
     tracer.close()
 
 
+def test_one_that_is_given_its_exporter_after_it_was_set_is_not_half_replaced(
+    theirs: Theirs, exporter: MemoryExporter
+) -> None:
+    tracer = lambent.init(exporter=exporter)
+    trace.set_tracer_provider(theirs.provider)
+    memory = InMemorySpanExporter()
+    theirs.provider.add_span_processor(SimpleSpanProcessor(memory))
+    expected = program(tracer, theirs.provider.get_tracer("held"))
+    assert (names(exporter), memory.get_finished_spans()) == (expected, ())
+    tracer.close()
+
+
+class Before(trace.TracerProvider):
+    """What stands before one of the SDK's, as Logfire's does."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self.provider = provider
+        self.add_span_processor = provider.add_span_processor
+
+    def get_tracer(self, *arguments: Any, **keywords: Any) -> trace.Tracer:
+        return self.provider.get_tracer(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("joined", ["replace", "feed"])
+def test_one_that_stands_before_another(theirs: Theirs, exporter: MemoryExporter, joined: str) -> None:
+    trace.set_tracer_provider(Before(theirs.provider))
+    tracer = lambent.init(exporter=exporter, otel_provider=joined)
+    expected = program(tracer, theirs.provider.get_tracer("held"))
+    assert names(exporter) == expected
+    assert theirs.names == ([] if joined == "replace" else ["api 0", "api 1"])
+    tracer.close()
+
+
+def test_one_that_drops_its_own_exporter_for_another_keeps_it_while_it_is_fed_from(
+    theirs: Theirs, exporter: MemoryExporter
+) -> None:
+    class Phoenix(TracerProvider):
+        default: Any = None
+
+        def add_span_processor(self, span_processor: Any) -> None:
+            if self.default is not None:
+                self._active_span_processor._span_processors = ()
+            self.default = span_processor
+            super().add_span_processor(span_processor)
+
+    phoenix = Phoenix(shutdown_on_exit=False)
+    phoenix.add_span_processor(SimpleSpanProcessor(theirs.memory))
+    trace.set_tracer_provider(phoenix)
+    tracer = lambent.init(exporter=exporter, otel_provider="feed")
+    expected = program(tracer)
+    assert names(exporter) == expected
+    assert theirs.names == ["api 0"]
+    tracer.close()
+
+
 @pytest.mark.parametrize("joined", ["replace", "feed"])
 def test_flushing_the_other_one_delivers_what_lambent_has(theirs: Theirs, joined: str) -> None:
     ours = InMemorySpanExporter()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lambent_lab.commands import options
+from lambent_lab.commands import options, sources
 from lambent_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -284,6 +284,7 @@ def _hear(lab: Lab, happened: Feed, printer: Printer) -> None:
     urls_of(lab.core).on_open.append(on_open)
     lab.core.on_done.append(on_done)
     lab.core.events.on_over.append(on_over)
+    sources.hear(lab, happened, printer)
 
 
 def _adjustment(lab: Lab, plan: Plan) -> Callable[[FunctionSpec], FunctionSpec]:

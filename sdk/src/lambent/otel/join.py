@@ -65,11 +65,18 @@ def welcome(tracer: Tracer, set_other: Callable[[], None]) -> bool:
 
 
 def _feed(other: Any, *, alone: bool) -> None:
-    others: Any = getattr(other, "_active_span_processor", None)
+    # Logfire's stands before one of the SDK's. Phoenix's drops its exporter for the first processor that it
+    # is given, unless that comes in behind its back.
+    for holder in (other, getattr(other, "provider", None)):
+        others: Any = getattr(holder, "_active_span_processor", None)
+        if hasattr(others, "add_span_processor"):
+            break
+    add = getattr(others, "add_span_processor", other.add_span_processor)
+    add(_Feed())
     members = getattr(others, "_span_processors", None)
     if alone and isinstance(members, tuple):
-        others._span_processors = tuple([_Retired(member) for member in members])
-    other.add_span_processor(_Feed())
+        others._span_processors = (*map(_Retired, members[:-1]), members[-1])
+        others.add_span_processor = lambda processor: add(_Retired(processor))
 
 
 class _Processor:
