@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
 
-@pytest.fixture
-def tracer() -> Iterator[RecordingTracer]:
-    made = recording_tracer()
-    yield made
-    made.close()
-
-
 @dataclasses.dataclass
 class Answer:
     statusCode: int = 500  # noqa: N815  # Lambda's name

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambent_lab.function import FunctionSpec
+    from lambent_lab.service.api.permissions import ResourcePolicy
 
 Stamp = tuple[str, str]
 """A new revision id, and the time as AWS writes it."""
@@ -95,6 +96,8 @@ class Record:
         self.tags: dict[str, str] = {}
         self.policies: dict[str, Policy] = {}
         """What asynchronous invocation does with events, by version or alias."""
+        self.resource_policies: dict[str, ResourcePolicy] = {}
+        """Who may invoke, by version or alias: only told, never asked about."""
         self._stamp = stamp
         self._numbers = 0
 
