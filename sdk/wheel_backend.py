@@ -81,6 +81,9 @@ def build_wheel(
         }
         for path, text in _installed(sources).items():
             (package / path).write_text(text, "utf-8")
+        script = package / "lambent.sh"
+        lines = script.read_text("utf-8").splitlines(keepends=True)
+        script.write_text("".join([line for line in lines if not line.startswith("# ")]), "utf-8")
         os.chdir(copy)
         try:
             name = str(buildapi.build_wheel(str(into), config_settings, metadata_directory))
@@ -165,18 +168,25 @@ def slim(source: str, *, docstrings: bool, types: bool, names: Collection[str] |
 
 
 def _narrow(source: str) -> str:
-    """Return the source with one space for each four that a line begins with; texts are left alone."""
+    """Return the source with one space for each four that a line begins with, within brackets with none.
+
+    Texts are left alone.
+    """
     lines = source.splitlines(keepends=True)
-    inside = {
-        row
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type not in (tokenize.NEWLINE, tokenize.NL)
-        for row in range(token.start[0] + 1, token.end[0] + 1)
-    }
+    inside: set[int] = set()
+    depth = 0
+    depths: dict[int, int] = {}  # before a line's first token
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        depths.setdefault(token.start[0], depth)
+        depth += token.string in {"(", "[", "{"}
+        depth -= token.string in {")", "]", "}"}
+        if token.type not in (tokenize.NEWLINE, tokenize.NL):
+            inside.update(range(token.start[0] + 1, token.end[0] + 1))
     for number, line in enumerate(lines, 1):
         rest = line.lstrip(" ")
         if number not in inside:
-            lines[number - 1] = " " * ((len(line) - len(rest)) // 4) + rest if rest.strip() else "\n"
+            width = 0 if depths.get(number) else (len(line) - len(rest)) // 4
+            lines[number - 1] = " " * width + rest if rest.strip() else "\n"
     return "".join(lines)
 
 

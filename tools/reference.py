@@ -44,7 +44,7 @@ Reports and [JSON](json-output.md) go to the standard output, progress, warnings
 | `NVM_DIR` | where other versions of Node.js are found |
 | `XDG_CACHE_HOME` | where clients of other runtimes are kept, under `lambent` (default: `~/.cache`) |
 | `DOCKER_HOST` | where Docker is |
-| `AWS_…` | credentials and region of `aws:` targets, as boto3 reads them |
+| `AWS_…` | credentials and region of `aws:` targets and of destinations, as boto3 reads them |
 
 Nothing of the environment reaches a function: `--env` does.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tools.markdown import NOTE, rules
 
 from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
-from lambent_lab.service.api import invoke, model, routes, settings, streaming, url_config
-from lambent_lab.service.files import intrinsics, loading, own, sam, urls
+from lambent_lab.service.api import invoke, model, permissions, routes, settings, streaming, url_config
+from lambent_lab.service.files import intrinsics, loading, own, sam, sources, urls
 from lambent_lab.service.sources import filters, poller, records, registry, states, verdicts
 from lambent_lab.service.sources import settings as mapping
 from lambent_lab.service.urls import answer, cors, doors, event, exchange, signature
@@ -106,6 +106,10 @@ def service() -> str:
             "",
             *rules(signature),
             "",
+            "## Permissions",
+            "",
+            *rules(permissions),
+            "",
             "## Versions and aliases",
             "",
             *rules(catalog),
@@ -132,6 +136,7 @@ def service() -> str:
 def files() -> str:
     """Return the page of the files that `lambent serve` reads."""
     rows = [f"| `{key}` | {kind} | {meaning} |" for key, (_, kind, meaning) in own.KEYS.items()]
+    queues = [f"| `{key}` | `{theirs}` | {meaning} |" for key, (theirs, meaning) in sources.KEYS.items()]
     return "\n".join(
         [
             "# Files of functions",
@@ -148,6 +153,14 @@ def files() -> str:
             "| key of a function | kind | meaning |",
             "|---|---|---|",
             *rows,
+            "",
+            "### `sources`",
+            "",
+            *rules(sources),
+            "",
+            "| key of a source | in AWS's API | meaning |",
+            "|---|---|---|",
+            *queues,
             "",
             "### `url`",
             "",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lambent_lab.commands import main
 from lambent_lab.errors import LabError
 from lambent_lab.function import FunctionSpec
 from lambent_lab.staging import node
@@ -72,6 +73,27 @@ def write_function(tmp_path: Path) -> Callable[..., FunctionSpec]:
         return FunctionSpec(**{"code": code, "handler": "app.handler", **options})
 
     return build
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Return what runs a command that is used in a wrong way, and returns the one line that says so.
+
+    There is a function, code/app.handler, which does nothing.
+    """
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "app.py").write_text("def handler(event, context): return None\n")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        return err
+
+    return run
 
 
 @pytest.fixture(scope="session")

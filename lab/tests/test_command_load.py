@@ -18,6 +18,7 @@ from lambent_lab.service import Lab
 from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FUNCTION = """
@@ -194,17 +195,6 @@ def test_locust_sets_nothing_of_a_function_that_is_elsewhere(
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str], arguments: list[str], message: str
 ) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "app.py").write_text(FUNCTION)
-    monkeypatch.chdir(tmp_path)
-    assert main(["load", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert len(err.splitlines()) == 1
+    assert message in refused("load", *arguments)

@@ -212,7 +212,8 @@ def test_every_variable_that_the_lab_reads_is_in_the_reference() -> None:
     }
     page = (Path(__file__).parents[2] / "docs" / "reference" / "commands.md").read_text()
     assert "LAMBENT_TRACES" in read
-    assert [name for name in sorted(read) if f"`{name}" not in page] == []
+    families = tuple(re.findall(r"`([A-Z]+_)…`", page))
+    assert [name for name in sorted(read) if f"`{name}" not in page and not name.startswith(families)] == []
 
 
 def test_the_lab_is_the_packages_own_and_loaded_late() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from lambent_lab.commands import main
 from lambent_lab.traces import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ECHO = "import os\ndef handler(event, context):\n    print('says', event)\n    return {'v': %d, 'e': event}\n"
 CONFIGURATION = """
@@ -195,14 +196,24 @@ def test_idle_environments_are_ended_and_limits_hold(folder: Path) -> None:
 
 def test_spans_are_received_and_kept(folder: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / "examples" / "hello", folder / "hello")
-    with serving(folder, "hello/app.handler", "--otlp", "--store", "traces.db", "--json") as run:
+    with serving(folder, "hello/app.handler", "--otlp", "--url", "--store", "traces.db", "--json") as run:
         (ready,) = run.events("ready")
-        assert ready["functions"] == ["hello"]
+        assert (ready["functions"], list(ready["function_urls"])) == (["hello"], ["hello"])
+        own = ready["function_urls"]["hello"]
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        caller = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        assert requests.get(own, headers=caller, timeout=60).json() == {"message": "Hello, world!"}
         invoke(ready["url"], "hello", {"name": "you"})
-        run.events("invocation")
+        run.events("invocation", 2)
+        path = f"{ready['url']}/2021-10-31/functions/hello/url"
+        assert requests.delete(path, timeout=60).status_code == 204
+        made = requests.post(path, json={"AuthType": "NONE"}, timeout=60).json()
+        (opened,) = run.events("url")
+        assert opened == {"event": "url", "function": "hello", "url": made["FunctionUrl"]}
         assert run.end() == 0
     with Store(folder / "traces.db") as store:
         assert store.trace("last")
+        assert "b7ad6b7169203331" in {span.parent_span_id for span in store.trace(trace_id)}
 
 
 TEMPLATE = """
@@ -366,3 +377,37 @@ def test_where_no_traces_can_be_kept_they_are_kept_elsewhere(folder: Path) -> No
     with Store(kept) as store:
         assert store.trace("last")
     shutil.rmtree(kept.parent)
+
+
+def test_queues_that_are_polled(folder: Path, aws: Callable[[str], Any], aws_endpoint: str) -> None:
+    name, arn = f"q-{uuid.uuid4().hex}", "arn:aws:sqs:us-east-1:123456789012:"
+    url = aws("sqs").create_queue(QueueName=name)["QueueUrl"]
+    (folder / "code" / "app.py").write_text("def handler(event, context): raise ValueError\n")
+    sources = f"[{{queue: {name}}}, {{queue: nowhere}}]"
+    (folder / "lambent.yaml").write_text(
+        f"functions: {{one: {{code: code, handler: app.handler, timeout: 20, sources: {sources}}}}}"
+    )
+    with serving(folder, "--json", "--aws-endpoint-url", aws_endpoint) as run:
+
+        def told(**wanted: Any) -> dict[str, Any]:
+            count = 1
+            while True:
+                for event in run.events("source", count):
+                    if wanted.items() <= event.items():
+                        return event
+                count += 1
+
+        polled = told(source=arn + name, polled=True)
+        assert (polled["function"], polled["state"], polled["problem"]) == ("one", "Enabled", None)
+        said = "AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist"
+        told(source=f"{arn}nowhere", polled=False, problem=said)
+        aws("sqs").send_message(QueueUrl=url, MessageBody="a")
+        (batch,) = run.events("batch")
+        assert (batch["source"], batch["records"], batch["failed"]) == (arn + name, 1, 1)
+        (invocation,) = run.events("invocation")
+        assert (invocation["request_id"], invocation["status"]) == (batch["request_id"], "error")
+    aws("sqs").send_message(QueueUrl=url, MessageBody="b")
+    with serving(folder, "--aws-endpoint-url", aws_endpoint) as run:
+        run.wait_for(f"one gets the messages of {arn}{name}.\n")
+        run.wait_for(f"one gets no messages of {arn}nowhere: {said}.\n")
+        run.wait_for(f"one: 1 of 1 message of {arn}{name} will come again.\n")

@@ -16,6 +16,7 @@ from lambent_lab.measure import read
 from lambent_lab.measure.testing import FakeFunction, FakeLab, FakeResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FUNCTION = """
@@ -76,21 +77,9 @@ def test_a_leak_with_tracing_is_found_and_none_is_none(tmp_path: Path, leak: int
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    tmp_path: Path,
-    options: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str], options: list[str], message: str
 ) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "app.py").write_text(FUNCTION)
-    (tmp_path / "event.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    assert main(["soak", "code/app.handler", "--event", "event.json", *options]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert len(err.splitlines()) == 1
+    assert message in refused("soak", "code/app.handler", *options)
 
 
 class _Lab(FakeLab):

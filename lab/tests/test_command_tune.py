@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lambent_lab.commands import main
 from lambent_lab.service import Lab
 from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -90,17 +90,6 @@ def test_a_function_in_aws_is_tuned_and_given_back_as_it_was(tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    tmp_path: Path,
-    options: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str], options: list[str], message: str
 ) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "app.py").write_text("def handler(event, context): return None\n")
-    monkeypatch.chdir(tmp_path)
-    assert main(["tune", "code/app.handler", *options]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert len(err.splitlines()) == 1
+    assert message in refused("tune", "code/app.handler", *options)

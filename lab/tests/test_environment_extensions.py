@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -174,6 +176,21 @@ async def test_an_internal_extension_gets_events_and_holds_the_freeze(make: Make
     [(after_s, payload, error)] = told
     assert (payload, error) == (first.payload, None)
     assert after_s * 1000 < first.init_ms + first.duration_ms
+
+
+async def test_a_runtime_that_ends_after_its_answer_takes_its_internal_extension_along(make: Make) -> None:
+    source = INTERNAL.replace("DELAY = 0.2", "DELAY = 600") + "def handler(event, context): return 'fine'\n"
+    answered = asyncio.Event()
+    async with Environment(make(source, timeout_s=300)) as environment, asyncio.timeout(60):
+        going = asyncio.create_task(environment.invoke(b"{}", on_answer=lambda *_: answered.set()))
+        await answered.wait()
+        assert environment._instance is not None
+        assert environment._instance.conversation is not None
+        assert await environment._instance.conversation.wait_ready(60)  # it has asked for the next event
+        os.kill(runtime(environment).pid, signal.SIGKILL)
+        first = await going  # now, and not when the function's time is over
+        assert environment._instance.gone
+    assert value(first) == "fine"
 
 
 async def test_an_extension_over_the_timeout_ends_the_invocation_after_its_answer(make: Make) -> None:

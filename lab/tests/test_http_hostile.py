@@ -8,38 +8,18 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.tests.talking import LIMIT_S, client, serving
 
 from lambent_lab.http import Later, Request, Response, Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from lambent_lab.http import Answer
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-LIMIT_S = 60
 
 
-@contextlib.asynccontextmanager
-async def serving(**options: object) -> AsyncIterator[Server]:
-    def handler(request: Request) -> Answer:
-        return Later() if request.path == "/poll" else Response(200, request.body)
-
-    server = await Server.start(handler, **options)  # type: ignore[arg-type]
-    try:
-        yield server
-    finally:
-        await server.close()
-
-
-@contextlib.asynccontextmanager
-async def client(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with asyncio.timeout(LIMIT_S):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
+def handler(request: Request) -> Answer:
+    return Later() if request.path == "/poll" else Response(200, request.body)
 
 
 async def status_of(reader: asyncio.StreamReader) -> int:
@@ -66,7 +46,7 @@ async def serves(server: Server) -> None:
     ],
 )
 async def test_a_request_that_does_not_come_on_is_cut_off(start: bytes) -> None:
-    async with serving(head_s=0.1, stall_s=0.1) as server:
+    async with serving(handler, head_s=0.1, stall_s=0.1) as server:
         async with client(server) as (reader, writer):
             writer.write(start)
             if start.startswith(GET):
@@ -77,7 +57,7 @@ async def test_a_request_that_does_not_come_on_is_cut_off(start: bytes) -> None:
 
 
 async def test_a_head_that_trickles_in_is_cut_off_though_it_moves() -> None:
-    async with serving(head_s=0.3, stall_s=60) as server, client(server) as (reader, writer):
+    async with serving(handler, head_s=0.3, stall_s=60) as server, client(server) as (reader, writer):
         answer = asyncio.create_task(status_of(reader))
         writer.write(b"GET / HTTP/1.1\r\n")
         while not answer.done():
@@ -96,7 +76,11 @@ async def test_polls_idle_connections_and_streamed_bodies_are_not_cut_off() -> N
         return Later() if request.path == "/poll" else Response(200)
 
     server = await Server.start(handler, head_s=0.05, stall_s=0.05, streams=lambda r: r.path == "/stream")
-    async with client(server) as (poll, polling), client(server) as (idle, idling), client(server) as (s, w):
+    async with (
+        client(server) as (poll, polling),
+        client(server) as (idle, idling),
+        client(server) as (s, w),
+    ):
         polling.write(GET.replace(b"/ ", b"/poll ", 1))
         idling.write(GET)
         assert await status_of(idle) == 200
@@ -113,7 +97,7 @@ async def test_polls_idle_connections_and_streamed_bodies_are_not_cut_off() -> N
 
 
 async def test_on_hold_no_time_passes() -> None:
-    async with serving(head_s=0.1, stall_s=0.1) as server, client(server) as (reader, writer):
+    async with serving(handler, head_s=0.1, stall_s=0.1) as server, client(server) as (reader, writer):
         server.hold(True)
         writer.write(GET[:-2])
         await asyncio.sleep(0.5)
@@ -126,7 +110,7 @@ async def test_on_hold_no_time_passes() -> None:
 
 
 async def test_what_is_announced_too_large_is_refused_before_it_comes() -> None:
-    async with serving(max_body=1000) as server:
+    async with serving(handler, max_body=1000) as server:
         async with client(server) as (reader, writer):
             writer.write(
                 b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n"
@@ -144,7 +128,7 @@ async def test_what_is_announced_too_large_is_refused_before_it_comes() -> None:
 
 
 async def test_a_client_that_sends_on_can_read_why_it_was_cut_off() -> None:
-    async with serving() as server, client(server) as (reader, writer):
+    async with serving(handler) as server, client(server) as (reader, writer):
         writer.write(b"nonsense\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
@@ -154,7 +138,7 @@ async def test_a_client_that_sends_on_can_read_why_it_was_cut_off() -> None:
 
 
 async def test_a_flood_of_requests_is_read_as_fast_as_it_is_answered() -> None:
-    async with serving() as server, client(server) as (_, writer):
+    async with serving(handler) as server, client(server) as (_, writer):
         writer.transport.set_write_buffer_limits(high=0)
         writer.write(GET.replace(b"/ ", b"/poll ", 1))
         sent = 0
@@ -178,7 +162,7 @@ async def test_a_flood_of_requests_is_read_as_fast_as_it_is_answered() -> None:
 
 async def test_a_client_that_does_not_read_its_answers_waits_alone() -> None:
     body = bytes(8 * 1024 * 1024)
-    async with serving(max_body=len(body)) as server, client(server) as (reader, writer):
+    async with serving(handler, max_body=len(body)) as server, client(server) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body + GET)
         await serves(server)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -188,7 +172,7 @@ async def test_a_client_that_does_not_read_its_answers_waits_alone() -> None:
 
 
 async def test_hundreds_of_clients_at_once() -> None:
-    async with serving() as server:
+    async with serving(handler) as server:
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(client(server)) for _ in range(300)]
             for number, (_, writer) in enumerate(clients):
@@ -228,6 +212,6 @@ async def test_noise_does_no_harm() -> None:
                 elif chance.random() < 0.5:
                     writer.transport.abort()
 
-    async with serving(streams=lambda r: r.path == "/s") as server:
+    async with serving(handler, streams=lambda r: r.path == "/s") as server:
         await asyncio.gather(*(throw(server) for _ in range(10)))
         await serves(server)

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.tests.talking import client, serving
 
 from lambent_lab.http import BadBody, BodyError, Later, Request, Response, Server, StreamedResponse
 
@@ -14,27 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from lambent_lab.http import Answer
-
-LIMIT_S = 30
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: object, **options: object) -> AsyncIterator[Server]:
-    server = await Server.start(handler, **options)  # type: ignore[arg-type]
-    try:
-        yield server
-    finally:
-        await server.close()
-
-
-@contextlib.asynccontextmanager
-async def client(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with asyncio.timeout(LIMIT_S):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
 
 
 def head_of(method: str, path: str, *fields: str) -> bytes:
@@ -153,7 +133,10 @@ async def test_a_streamed_body_has_a_limit_too() -> None:
     takes = Takes()
     for _ in range(10):
         takes.go.release()
-    async with serving(takes, streams=always, max_streamed=9) as server, client(server) as (reader, writer):
+    async with (
+        serving(takes, streams=always, max_streamed=9) as server,
+        client(server) as (reader, writer),
+    ):
         writer.write(head_of("POST", "/", *CHUNKED) + chunk(b"12345"))
         await takes.pieces.get()
         writer.write(chunk(b"67890") + b"0\r\n\r\n" + head_of("POST", "/", "Content-Length: 0"))

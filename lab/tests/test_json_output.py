@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from lambent_lab.commands import sources
 from lambent_lab.commands.events import JsonLines
 from lambent_lab.measure.comparison import compare
 from lambent_lab.measure.results import read
@@ -55,6 +56,9 @@ def of_serve() -> Any:
     lines._write({"event": "ready"})
     lines.done("f", "1", anything)
     lines.over(anything)
+    source, handled = cast("Any", Anything(settings=Anything(queue=Anything()))), anything
+    lines.fed(sources.state(source))
+    lines.handled(sources.batch(source, handled))
     lines.left(1)
     lines.changed("f")
     lines.opened("f", "http://127.0.0.1:1/")

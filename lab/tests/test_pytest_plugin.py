@@ -59,6 +59,7 @@ def handler(event, context):
 """
 FUNCTIONS = r"""
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from lambent.testing import expect
@@ -106,6 +107,16 @@ def test_what_is_not_there_is_told(lambda_function, traces):
         traces.expect(expect(..., "outer"), timeout=0.05)
     with pytest.raises(AssertionError, match="0 spans are, not one"):
         traces.one("outer")
+
+def test_over_http(lambda_function, traces):
+    function = lambda_function("src/app.handler", url=True, env={"A": "hello"})
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    asked = Request(f"{function.url}a/b", headers={"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"})
+    with urlopen(asked, timeout=60) as response:
+        assert response.read() == b"hello"
+    (span,) = traces.wait("GET", kind="SERVER", timeout=60)
+    assert (span.trace_id, span.parent_span_id) == (trace_id, "b7ad6b7169203331")
+    assert span.attributes["url.path"] == "/a/b"
 
 def test_no_function(lambda_function):
     with pytest.raises(UsageError, match="names no function"):
@@ -214,7 +225,7 @@ def test_functions_of_a_test_and_their_spans(
 ) -> None:
     pytester.mkdir("src").joinpath("app.py").write_text(TRACED)
     pytester.makepyfile(FUNCTIONS)
-    run("--lambda-memory", "1024").assert_outcomes(passed=7)
+    run("--lambda-memory", "1024").assert_outcomes(passed=8)
     done = run("--lambda-memory", "256,1024", "--collect-only", "-q", "-k", "call or same_lab")
     assert [line.partition("::")[2] for line in done.outlines if "::" in line] == [
         "test_call[256MB]",

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import html as html_module
 import io
 import json
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.tests.reports import shown
 from rich.console import Console
 
 from lambent_lab import report
@@ -33,16 +33,6 @@ def stored() -> Results:
 @pytest.fixture
 def results(stored: Results) -> Results:
     return copy.deepcopy(stored)
-
-
-def shown(results: Results, form: str) -> str:
-    """A report's visible text on one line."""
-    text = report.render(results, form)
-    if form == "html":
-        text = text[text.index("<body>") : text.index("<script")]
-        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
-        text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
-    return re.sub(r"\s+", " ", text)
 
 
 both = pytest.mark.parametrize("form", ["terminal", "html"])

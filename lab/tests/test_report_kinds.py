@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import html as html_module
 import io
 import json
 import random
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from lab.tests.reports import drawn, shown
 
 from lambent_lab import report
 from lambent_lab.measure import dumps, loads, tune
@@ -206,23 +206,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(params=["load", "soak", "tune"])
 def results(files: dict[str, Any], request: pytest.FixtureRequest) -> Any:
     return deepcopy(files[request.param])
-
-
-def shown(results: Any, form: str) -> str:
-    text = report.render(results, form)
-    if form == "html":
-        text = text[text.index("<body>") : text.index("<script")]
-        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
-        text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
-    return re.sub(r"\s+", " ", text)
-
-
-def drawn(results: Any) -> dict[str, Any]:
-    text = report.render(results, "html")
-    [data] = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', text)
-    found = json.loads(data)
-    assert isinstance(found, dict)
-    return found
 
 
 def test_what_came_later_than_the_version_may_be_missing(files: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html as html_module
 import json
 import random
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.tests.reports import drawn, shown
 
 from lambent_lab import report
 from lambent_lab.measure import Benchmark, dumps, loads, run
@@ -78,23 +78,6 @@ def results(made: Results) -> Results:
     return loads(dumps(made))
 
 
-def shown(results: Results, form: str) -> str:
-    text = report.render(results, form)
-    if form == "html":
-        text = text[text.index("<body>") : text.index("<script")]
-        text = re.sub(r'</?strong>|<span class="aside">|(?<=\))</span>', "", text)
-        text = html_module.unescape(re.sub(r"<[^>]+>", " ", text))
-    return re.sub(r"\s+", " ", text)
-
-
-def figures(results: Results) -> dict[str, Any]:
-    text = report.render(results, "html")
-    [data] = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', text)
-    found = json.loads(data)
-    assert isinstance(found, dict)
-    return found
-
-
 def test_cells_are_named_by_what_tells_them_apart(results: Results) -> None:
     titles = [place.title for place in places(results)]
     assert len(titles) == len(set(titles)) == 8
@@ -137,7 +120,7 @@ def test_a_baseline_that_variants_share_is_told_once(results: Results) -> None:
 
 
 def test_there_are_lines_by_memory_and_by_python(results: Results) -> None:
-    found = figures(results)
+    found = drawn(results)
     titles = [found[f"matrix-{number}"]["about"] for number in range(8)]
     assert [re.sub(r"^The (.*)\.$", r"\1", title) for title in titles[:4]] == [
         "cold start of all sides by memory size",
@@ -157,7 +140,7 @@ def test_there_are_lines_by_memory_and_by_python(results: Results) -> None:
 
 
 def test_phases_are_stacked_in_their_order(results: Results) -> None:
-    found = figures(results)
+    found = drawn(results)
     cold, warm = found["phases-0"], found["phases-1"]
     assert [trace["name"] for trace in cold["data"]] == ["init", "first handler", "first flush"]
     assert [trace["name"] for trace in warm["data"]] == ["handler", "flush"]
@@ -168,9 +151,9 @@ def test_phases_are_stacked_in_their_order(results: Results) -> None:
 
 
 def test_the_order_of_the_run_holds_every_environment(results: Results) -> None:
-    drawn = [x for trace in figures(results)["course-0"]["data"] for x in trace["x"]]
+    order = [x for trace in drawn(results)["course-0"]["data"] for x in trace["x"]]
     having = [s for s in results["samples"] if s["kind"] in {"ab", "aa"} and "cold_ms" in s["values"]]
-    assert sorted(drawn) == list(range(1, len(having) + 1))
+    assert sorted(order) == list(range(1, len(having) + 1))
 
 
 def test_an_import_tree_is_drawn_with_its_times() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab.tests.processes import marked
 
 from lambent_lab.environment import Environment
 from lambent_lab.errors import UsageError
@@ -113,19 +114,6 @@ async def test_close_ends_the_whole_tree_even_frozen(make: Make, kind: str) -> N
     assert marked(stream) == []
     assert [folder for folder in box_of(environment)._folders if folder.exists()] == []
     await environment.close()
-
-
-def marked(stream: str) -> list[int]:
-    """The living processes that have this log stream in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if stream.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 async def test_out_of_memory_is_told_and_the_next_invocation_works(make: Make, kind: str) -> None:

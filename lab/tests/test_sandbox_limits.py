@@ -7,9 +7,9 @@ import json
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from lab.tests.processes import marked
 
 from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
@@ -106,24 +106,17 @@ async def test_a_fork_bomb_is_contained_and_cleaned_up(make: Make, box: str) -> 
         stream = environment.log_stream
         result = await environment.invoke(b"{}")
         assert result.status == "timeout"
-        assert marked(stream) == []
+        assert left(stream) == []
         # The environment is whole: the next process comes up in it, and meets the same end.
         again = await environment.invoke(b"{}")
         assert again.status == "timeout"
         assert again.cold
-    assert marked(stream) == []
+    assert left(stream) == []
 
 
-def marked(stream: str) -> list[int]:
-    """The living processes that have this log stream in their environment."""
-    found, limit = [0], time.monotonic() + 10
-    while found and time.monotonic() < limit:  # what was killed may still be taken apart
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                try:
-                    if stream.encode() in (entry / "environ").read_bytes():
-                        found.append(int(entry.name))
-                except OSError:
-                    continue
+def left(stream: str) -> list[int]:
+    """The processes that are there even after a while: what was killed may still be taken apart."""
+    limit = time.monotonic() + 10
+    while (found := marked(stream)) and time.monotonic() < limit:
+        time.sleep(0.01)
     return found

@@ -11,11 +11,10 @@ import threading
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
 
 from lambent_lab.service import Lab
 from lambent_lab.service.testing import FakeInvocation, World
@@ -36,17 +35,6 @@ def package(source: str = "def handler(event, context): return event", name: str
         # A date of its own: the same source is the same package, whenever it is made.
         archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), source)
     return buffer.getvalue()
-
-
-def client_of(url: str) -> Any:
-    return boto3.client(
-        "lambda",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
+from lab.tests.clients import client_of
 
 from lambent_lab import Lab
 
@@ -82,17 +81,6 @@ def aws(url: str, *arguments: str, option: bool = True, cwd: Path | None = None)
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None
-
-
-def client_of(url: str, **options: Any) -> Any:
-    return boto3.client(
-        "lambda",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries={"total_max_attempts": 1}, **options),
-    )
 
 
 def test_the_aws_cli_deploys_and_invokes(lab: Lab, tmp_path: Path) -> None:

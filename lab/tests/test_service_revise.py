@@ -12,6 +12,7 @@ from lambent_lab.service.files import Configuration, Definition
 from lambent_lab.service.policy import Policy
 from lambent_lab.service.revise import revise
 from lambent_lab.service.testing import World
+from lambent_lab.service.urls import UrlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,3 +96,25 @@ def test_a_mistake_changes_nothing(lab: Lab, tmp_path: Path) -> None:
         follow(lab, (one,), (defined(tmp_path, "one", memory=256), defined(tmp_path, "two", memory=1)))
     assert lab.core.functions["one"].record.latest.spec.memory_mb == 128
     assert list(lab.core.functions) == ["one"]
+
+
+def test_urls_are_the_files_to_say(lab: Lab, tmp_path: Path) -> None:
+    before = defined(tmp_path, "one", url=UrlSettings())
+    function = setup.deploy(lab, before)
+    addresses = [function.url]
+    after = defined(tmp_path, "one", url=UrlSettings(mode="RESPONSE_STREAM"))
+    assert follow(lab, (before,), (after,)) == [("altered", "one")]
+    addresses.append(function.url)
+    live = defined(tmp_path, "one", url=UrlSettings(), alias="live")
+    assert follow(lab, (after,), (live,)) == [("altered", "one")]
+    assert lab.core.urls is not None
+    assert list(lab.core.urls.of(lab.core.functions["one"])) == ["live"]
+    addresses.append(function.url)
+    without = defined(tmp_path, "one")
+    assert follow(lab, (live,), (without,)) == [("altered", "one")]
+    addresses.append(function.url)
+    assert addresses[0] == addresses[1] != addresses[2]
+    assert addresses[3] is None
+    new = defined(tmp_path, "two", url=UrlSettings())
+    assert follow(lab, (without,), (new,)) == [("added", "two"), ("removed", "one")]
+    assert list(lab.core.urls.of(lab.core.functions["two"])) == ["$LATEST"]

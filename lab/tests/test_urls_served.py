@@ -228,6 +228,60 @@ def test_a_port_of_ones_own(lab: Lab, tmp_path: Path, hello: Function) -> None:
     assert requests.get(other.url, timeout=60).ok
 
 
+def test_permissions_are_kept_and_told(client: Any, hello: Function) -> None:
+    leave = {
+        "FunctionName": "hello", "StatementId": "public", "Action": "lambda:InvokeFunctionUrl",
+        "Principal": "*", "FunctionUrlAuthType": "NONE",
+    }  # fmt: skip
+    public = {
+        "Sid": "public",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "lambda:InvokeFunctionUrl",
+        "Resource": ARN,
+        "Condition": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+    }
+    missing = "ResourceNotFoundException"
+    assert refused(missing, 404, client.get_policy, FunctionName="hello")
+    made = client.add_permission(**leave)
+    assert (made["ResponseMetadata"]["HTTPStatusCode"], json.loads(made["Statement"])) == (201, public)
+    assert "already exists" in refused("ResourceConflictException", 409, client.add_permission, **leave)
+    bucket = "arn:aws:s3:::bucket"
+    client.add_permission(
+        FunctionName=ARN, StatementId="s3", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com",
+        SourceArn=bucket, SourceAccount="123456789012",
+    )  # fmt: skip
+    told = client.get_policy(FunctionName="hello")
+    policy = json.loads(told["Policy"])
+    assert (policy["Version"], policy["Id"], policy["Statement"][0]) == ("2012-10-17", "default", public)
+    assert policy["Statement"][1]["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert policy["Statement"][1]["Condition"] == {
+        "StringEquals": {"AWS:SourceAccount": "123456789012"},
+        "ArnLike": {"AWS:SourceArn": bucket},
+    }
+    remove = client.remove_permission
+    assert refused(
+        "PreconditionFailedException", 412, remove, FunctionName="hello", StatementId="s3", RevisionId="x"
+    )
+    remove(FunctionName="hello", StatementId="s3", RevisionId=told["RevisionId"])
+    assert "Statement s3 is not" in refused(missing, 404, remove, FunctionName="hello", StatementId="s3")
+    remove(FunctionName="hello", StatementId="public")
+    assert "No policy" in refused(missing, 404, remove, FunctionName="hello", StatementId="public")
+
+    account = {**leave, "StatementId": "account", "Principal": "111122223333"}
+    assert json.loads(client.add_permission(**account)["Statement"])["Principal"] == {
+        "AWS": "arn:aws:iam::111122223333:root"
+    }
+    wrong = {**leave, "Principal": "somebody"}
+    assert "principal was invalid" in refused(
+        "InvalidParameterValueException", 400, client.add_permission, **wrong
+    )
+    latest = {**leave, "Qualifier": "$LATEST"}
+    assert "$LATEST" in refused("InvalidParameterValueException", 400, client.add_permission, **latest)
+    assert refused(missing, 404, client.add_permission, **leave, Qualifier="no")
+    assert hello.url is not None
+
+
 # -- requests and responses
 
 
@@ -357,10 +411,13 @@ def test_failures(lab: Lab, hello: Function, world: World, mode: str) -> None:
     assert get()[0] == 200
 
 
-def test_a_response_that_is_none(url: str, world: World) -> None:
+def test_a_response_that_is_none(url: str, world: World, caplog: pytest.LogCaptureFixture) -> None:
     answers(world, {"statusCode": "many"})
     response = requests.get(url, timeout=60)
     assert (response.status_code, response.text) == (502, "Internal Server Error")
+    request_id = response.headers["x-amzn-RequestId"]
+    (said,) = caplog.messages
+    assert said.startswith(f"hello answered request {request_id} with what is no response: statusCode is no")
 
 
 def test_a_caller_that_goes_away_ends_nothing(url: str, world: World) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,9 @@ from lambent.propagation.baggage import BAGGAGE
 from lambent.resource import InstrumentationScope, Resource
 from lambent.span import Span
 from lambent.testing import RecordingTracer, recording_tracer
+
+if TYPE_CHECKING:
+    from sdk.tests.exporters.conftest import Script, Server, StartServer
 
 EVENTS = Path(__file__).parent / "events"
 SOURCE = Path(lambent.__file__).parent
@@ -121,6 +125,38 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> RunPython:
         return done
 
     return run
+
+
+@pytest.fixture
+def serve() -> Iterator[StartServer]:
+    """Start servers: `serve(script)` or `serve(b"answer", b"next answer")`."""
+    from sdk.tests.exporters.conftest import OK, Server, answering
+
+    servers: list[Server] = []
+
+    def start(*script: Script | bytes, family: int = socket.AF_INET) -> Server:
+        answers = [part for part in script if isinstance(part, bytes)]
+        scripts = [part for part in script if not isinstance(part, bytes)]
+        try:
+            server = Server(scripts[0] if scripts else answering(*(answers or [OK])), family)
+        except OSError as error:
+            if family != socket.AF_INET6:
+                raise
+            pytest.skip(f"no IPv6 here: {error}")
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def tracer() -> Iterator[RecordingTracer]:
+    """A tracer that keeps its spans."""
+    made = recording_tracer()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

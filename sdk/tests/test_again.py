@@ -15,9 +15,9 @@ from lambent.exporters.otlp_http import OtlpHttpExporter
 from lambent.testing import LambdaContext, recording_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from sdk.tests.exporters.conftest import Peer
+    from sdk.tests.exporters.conftest import Peer, StartServer
 
     import lambent
     from lambent.span import Span
@@ -46,19 +46,6 @@ class Concurrent(Down):
     concurrent = True
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def begin(script: Any) -> Server:
-        servers.append(Server(script))
-        return servers[-1]
-
-    yield begin
-    for server in servers:
-        server.close()
-
-
 def adds_up(stats: Stats) -> None:
     assert stats.ended == stats.acknowledged + stats.waiting + stats.lost, stats
 
@@ -69,10 +56,8 @@ def trace(tracer: lambent.Tracer, *spans: str) -> bool:
     return tracer.force_flush(timeout_millis=5000)
 
 
-def test_a_server_that_is_busy_gets_it_later(
-    start: Callable[..., Server], capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = start(answering(BUSY, OK, OK))
+def test_a_server_that_is_busy_gets_it_later(serve: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve(answering(BUSY, OK, OK))
     tracer = recording_tracer(exporter=OtlpHttpExporter(server.url))
     tracer.start_span("one").end()
     assert tracer.force_flush(timeout_millis=500) is False  # it asks for a second
@@ -92,13 +77,13 @@ def test_a_server_that_is_busy_gets_it_later(
     assert capsys.readouterr().err == ""
 
 
-def test_a_server_that_was_not_there_gets_it_later(start: Callable[..., Server]) -> None:
+def test_a_server_that_was_not_there_gets_it_later(serve: StartServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     tracer = recording_tracer(exporter=OtlpHttpExporter(f"http://127.0.0.1:{port}/v1/traces"))
     assert not trace(tracer, "one")
     assert not trace(tracer, "two")
-    server = start(answering(*[OK] * 9))
+    server = serve(answering(*[OK] * 9))
     (lane,) = tracer.delivery._choose()
     lane.exporter = OtlpHttpExporter(server.url)
     assert tracer.force_flush(), "there need not be new ones"
@@ -107,7 +92,7 @@ def test_a_server_that_was_not_there_gets_it_later(start: Callable[..., Server])
     tracer.close()
 
 
-def test_what_was_sent_and_not_answered_is_not_sent_again(start: Callable[..., Server]) -> None:
+def test_what_was_sent_and_not_answered_is_not_sent_again(serve: StartServer) -> None:
     waiting = threading.Event()
 
     def silent(server: Server, peer: Peer) -> None:
@@ -119,7 +104,7 @@ def test_what_was_sent_and_not_answered_is_not_sent_again(start: Callable[..., S
             else:
                 peer.send(OK)
 
-    server = start(silent)
+    server = serve(silent)
     tracer = recording_tracer(exporter=OtlpHttpExporter(server.url))
     tracer.start_span("one").end()
     assert tracer.force_flush(timeout_millis=300) is False
@@ -131,8 +116,8 @@ def test_what_was_sent_and_not_answered_is_not_sent_again(start: Callable[..., S
     tracer.close()
 
 
-def test_what_a_server_refuses_is_not_sent_again(start: Callable[..., Server]) -> None:
-    server = start(answering(BAD, OK))
+def test_what_a_server_refuses_is_not_sent_again(serve: StartServer) -> None:
+    server = serve(answering(BAD, OK))
     tracer = recording_tracer(exporter=OtlpHttpExporter(server.url))
     assert not trace(tracer, "one")
     assert tracer.stats().dropped == {"failed": 1}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -258,6 +259,13 @@ def test_a_member_of_an_enum_is_its_value() -> None:
 
     assert Capture().text(Size.LARGE) == "large"
     assert json.loads(Capture().text({"size": Size.SMALL})) == {"size": {"width": 3, "token": REDACTED}}
+
+
+def test_a_number_of_a_kind_of_its_own_is_a_number() -> None:
+    class Score(float):
+        __str__ = __repr__ = __float__ = None  # type: ignore[assignment]  # whatever it does with these
+
+    assert json.loads(Capture().text([HTTPStatus.OK, Score(0.5), True])) == [200, 0.5, True]
 
 
 JSON = st.recursive(

@@ -13,17 +13,11 @@ import lambent
 from lambent import current_span
 from lambent.context import SpanContext
 from lambent.span import NonRecordingSpan, Span
-from lambent.testing import RecordingTracer, recording_tracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-
-@pytest.fixture
-def tracer() -> Iterator[RecordingTracer]:
-    made = recording_tracer()
-    yield made
-    made.close()
+    from lambent.testing import RecordingTracer
 
 
 def parents(tracer: RecordingTracer) -> dict[str, str | None]:

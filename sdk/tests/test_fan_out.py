@@ -15,27 +15,12 @@ from lambent.exporters.otlp_http import OtlpHttpExporter
 from lambent.testing import recording_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sdk.tests.exporters.conftest import Peer
+    from sdk.tests.exporters.conftest import Peer, StartServer
 
 
 def hanging(server: Server, peer: Peer) -> None:
     if peer.request() is not None:
         peer.hang()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def begin(script: Any) -> Server:
-        servers.append(Server(script))
-        return servers[-1]
-
-    yield begin
-    for server in servers:
-        server.close()
 
 
 def names(server: Server) -> list[list[str]]:
@@ -57,9 +42,9 @@ BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize("trouble", [hanging, answering(BAD), answering(BUSY)])
 def test_one_in_trouble_costs_the_others_neither_time_nor_spans(
-    trouble: Any, position: int, start: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+    trouble: Any, position: int, serve: StartServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad, good, other = start(trouble), start(answering(OK)), start(answering(OK))
+    bad, good, other = serve(trouble), serve(answering(OK)), serve(answering(OK))
     order = [good, other]
     order.insert(position, bad)
     memory = MemoryExporter()
@@ -79,7 +64,7 @@ def test_one_in_trouble_costs_the_others_neither_time_nor_spans(
     tracer.close()
 
 
-def test_they_go_side_by_side(start: Callable[..., Server]) -> None:
+def test_they_go_side_by_side(serve: StartServer) -> None:
     together = threading.Barrier(6)
 
     def slow(server: Server, peer: Peer) -> None:
@@ -88,7 +73,7 @@ def test_they_go_side_by_side(start: Callable[..., Server]) -> None:
             server.requests.append(request)
             peer.send(OK)
 
-    servers = [start(slow) for _ in range(6)]
+    servers = [serve(slow) for _ in range(6)]
     tracer = recording_tracer(exporter=None, exporters=[OtlpHttpExporter(server.url) for server in servers])
     tracer.start_span("a").end()
     assert tracer.force_flush(timeout_millis=60_000)
@@ -96,8 +81,8 @@ def test_they_go_side_by_side(start: Callable[..., Server]) -> None:
     tracer.close()
 
 
-def test_by_name(start: Callable[..., Server], capsys: pytest.CaptureFixture[str]) -> None:
-    server = start(answering(OK))
+def test_by_name(serve: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve(answering(OK))
     tracer = recording_tracer(exporter="otlp,console,stdout", endpoint=server.url)
     tracer.start_span("everywhere").end()
     assert tracer.force_flush(timeout_millis=20_000)
@@ -109,9 +94,9 @@ def test_by_name(start: Callable[..., Server], capsys: pytest.CaptureFixture[str
     assert "__otel_otlp_stdout" in lines[1]
 
 
-def test_what_a_busy_one_could_not_take_follows(start: Callable[..., Server]) -> None:
-    slow = start(answering(BUSY, OK))
-    good = start(answering(OK))
+def test_what_a_busy_one_could_not_take_follows(serve: StartServer) -> None:
+    slow = serve(answering(BUSY, OK))
+    good = serve(answering(OK))
     tracer = recording_tracer(
         exporter=None, exporters=[OtlpHttpExporter(slow.url), OtlpHttpExporter(good.url)]
     )

@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
 
-@pytest.fixture
-def tracer() -> Iterator[RecordingTracer]:
-    made = recording_tracer()
-    yield made
-    made.close()
-
-
 @dataclasses.dataclass
 class Answer:
     statusCode: int = 500  # noqa: N815  # Lambda's name
@@ -673,6 +666,57 @@ def test_a_context_of_which_everything_fails(tracer: RecordingTracer) -> None:
 @dataclasses.dataclass(frozen=True)
 class FrozenError(Exception):
     code: int
+
+
+class SecretiveError(Exception):
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+def test_an_exception_whose_attributes_fail(tracer: RecordingTracer) -> None:
+    """Its traceback among them: the caller must get it all the same, and the spans end."""
+    failure = SecretiveError()
+
+    def fails(*_: object) -> None:
+        raise failure
+
+    async def fails_later() -> None:
+        raise failure
+
+    def block() -> None:
+        with tracer.trace("block"):
+            raise failure
+
+    for call in (
+        lambda: tracer.handler(fails)({}, None),
+        tracer.start_as_current_span("decorated")(fails),
+        lambent.trace(tracer=tracer)(fails),
+        lambda: lambent.trace(tracer=tracer)(fails_later)().send(None),
+        block,
+    ):
+        as_it_was = False
+        try:
+            call()
+        except BaseException as raised:  # noqa: BLE001  # pytest.raises would ask it for its traceback
+            as_it_was = raised is failure
+        assert as_it_was
+        assert lambent.current_span() is None
+    assert [span.status.description for span in tracer.spans] == ["SecretiveError: "] * 5
+
+
+def test_a_method_that_is_a_handler(tracer: RecordingTracer, load_event: Callable[[str], Any]) -> None:
+    """Its event and its context come after the object that it is a method of."""
+
+    class Application:
+        @tracer.handler
+        def handle(self, event: object, context: object) -> object:
+            return self, event
+
+    application, event = Application(), load_event("apiGatewayProxyV2Event.json")
+    assert application.handle(event, LambdaContext(aws_request_id="r-1")) == (application, event)
+    (root,) = tracer.spans
+    assert root.attributes["faas.invocation_id"] == "r-1"
+    assert root.attributes["faas.trigger"] == "http"
 
 
 def test_an_exception_that_refuses_assignments(tracer: RecordingTracer) -> None:

@@ -134,7 +134,8 @@ def objects(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     made = type("Made", (), {})()
-    made.__dict__.update({name: objects(each) for name, each in value.items()})
+    # A tool's input is a mapping in the clients' objects, too.
+    made.__dict__.update({name: each if name == "input" else objects(each) for name, each in value.items()})
     return made
 
 
@@ -528,10 +529,57 @@ RESPONSES_PARTS: list[Any] = [
         },
     },
 ]
+# As above, but with the events that have a part, or all of it, once more.
+RESPONSES_WITH_ENDS: list[Any] = [
+    RESPONSES_PARTS[0],
+    {**RESPONSES_PARTS[1], "snapshot": "let me"},
+    {"type": "response.output_text.done", "output_index": 0, "text": "let me"},
+    {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": RESPONSES_PARTS[4]["response"]["output"][0],
+    },
+    *RESPONSES_PARTS[2:4],
+    {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": ' "Ulm"}'},
+    {
+        "type": "response.output_item.done",
+        "output_index": 1,
+        "item": RESPONSES_PARTS[4]["response"]["output"][1],
+    },
+    {**RESPONSES_PARTS[4], "type": "response.incomplete"},
+]
+ANTHROPIC_HELPER_PARTS: list[Any] = [
+    *ANTHROPIC_PARTS[:3],
+    {"type": "text", "text": "let me", "snapshot": "let me"},
+    {"type": "content_block_stop", "index": 0, "content_block": {"type": "text", "text": "let me"}},
+    *ANTHROPIC_PARTS[3:6],
+    {"type": "input_json", "partial_json": '{"city": "Ulm"}', "snapshot": {"city": "Ulm"}},
+    ANTHROPIC_PARTS[6],
+    {
+        "type": "message_stop",
+        "message": {
+            "content": [
+                {"type": "text", "text": "let me"},
+                {"type": "tool_use", "id": "call-1", "name": "weather", "input": {"city": "Ulm"}},
+            ],
+            "stop_reason": "tool_calls",
+            "usage": {"input_tokens": 12, "output_tokens": 5},
+        },
+    },
+]
+OPENAI_HELPER_PARTS: list[Any] = [
+    *[{"type": "chunk", "chunk": part, "snapshot": {"choices": []}} for part in OPENAI_PARTS],
+    {"type": "content.delta", "delta": "let me", "snapshot": "let me"},
+    {"type": "content.done", "content": "let me"},
+    {"type": "tool_calls.function.arguments.done", "name": "weather", "arguments": '{"city": "Ulm"}'},
+]
 STREAMS = {
     "openai": OPENAI_PARTS,
+    "openai helper": OPENAI_HELPER_PARTS,
     "openai responses": RESPONSES_PARTS,
+    "openai responses with ends": RESPONSES_WITH_ENDS,
     "anthropic": ANTHROPIC_PARTS,
+    "anthropic helper": ANTHROPIC_HELPER_PARTS,
     "bedrock": BEDROCK_PARTS,
 }
 
@@ -565,7 +613,7 @@ def test_a_stream_is_read_part_by_part(
     if provider != "bedrock":
         assert attributes["gen_ai.response.id"] == "c-1"
         assert attributes["gen_ai.response.model"] == "gpt-4o-2024"
-    if provider != "openai responses":
+    if "responses" not in provider:
         assert attributes["gen_ai.response.finish_reasons"] == ("tool_calls",)
     (message,) = json.loads(str(attributes["gen_ai.output.messages"]))
     if capture is None:
@@ -576,9 +624,23 @@ def test_a_stream_is_read_part_by_part(
         assert called["arguments"] == {"city": "Ulm"}
     assert attributes["gen_ai.request.stream"] is True
     assert attributes["gen_ai.response.time_to_first_chunk"] == 0.5
-    assert attributes["lambent.llm.time_to_first_token"] == (1.5 if provider == "anthropic" else 1.0)
+    assert attributes["lambent.llm.time_to_first_token"] == (1.5 if "anthropic" in provider else 1.0)
     assert attributes["lambent.llm.time_to_last_chunk"] == 0.5 * len(parts)
     assert attributes["lambent.llm.chunks"] == len(parts)
+
+
+@pytest.mark.parametrize("provider", ["openai responses with ends", "anthropic helper"])
+def test_a_part_that_comes_again_is_kept_once(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the event that has all of it is never read."""
+    tracer = recording_tracer(capture="both")
+    monkeypatch.setattr(lambent, "_default", tracer)
+    with llm.call("m") as call:
+        for part in call.stream(iter(STREAMS[provider][:-1])):
+            assert part
+    (message,) = json.loads(str(tracer.spans[0].attributes["gen_ai.output.messages"]))
+    text, called = message["parts"]
+    assert text["content"] == "let me"
+    assert called["arguments"] == {"city": "Ulm"}
 
 
 def test_an_async_stream(tracer: RecordingTracer) -> None:

@@ -238,6 +238,31 @@ def test_what_an_invocation_of_anothers_has_finished_leaves_at_its_end() -> None
         tracer.close()
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_tracers_that_know_of_no_invocation_share_the_time_of_one(limited: bool) -> None:
+    given: list[float] = []
+
+    class Hanging(lambent.exporters.Exporter):
+        def export(self, spans: Any, timeout: float) -> lambent.exporters.Result:
+            given.append(timeout)
+            threading.Event().wait(timeout)
+            return lambent.exporters.Result(lost=len(spans), ok=False, reason="it hung")
+
+    tracer = lambent.init(exporter=MemoryExporter(), timeout=0.3)
+    others = [lambent.init(exporter=Hanging(), timeout=0.3) for _ in range(3)]
+
+    @tracer.handler
+    def handler(event: object, context: object) -> None:
+        for other in others:
+            other.start_span("partner's").end()
+
+    handler({}, LambdaContext(timeout=10) if limited else None)
+    assert given
+    assert sum(given) <= 0.3
+    for each in (tracer, *others):
+        each.close()
+
+
 def test_tasks_that_run_at_once_keep_to_their_tracers() -> None:
     exporters = [MemoryExporter() for _ in range(4)]
     tracers = [lambent.init(exporter=exporter) for exporter in exporters]

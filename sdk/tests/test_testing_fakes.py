@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 import unittest
 from datetime import UTC, datetime
@@ -149,6 +150,19 @@ def test_each_block_begins_as_a_process_does() -> None:
     finally:
         CURRENT.reset(token)
         baggage.detach(entries)
+
+
+def test_log_records_in_a_block(caplog: pytest.LogCaptureFixture) -> None:
+    """What a function asks of `init` is there in its tests: its log format may name the ids."""
+    log = logging.getLogger("shop")
+    with testing.tracer(log_events="warning") as tracer:
+        lambent.init(log_correlation=True)
+        with tracer.trace("load"):
+            log.warning("stock is low")
+    assert caplog.records[-1].__dict__["span_id"] == "0000000000000001"
+    assert [each.name for each in tracer.spans[0].events] == ["log"]
+    log.warning("after")
+    assert not hasattr(caplog.records[-1], "span_id")
 
 
 def test_a_block_that_fails_is_undone() -> None:

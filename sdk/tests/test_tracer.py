@@ -11,17 +11,11 @@ import pytest
 import lambent
 from lambent.exporters.memory import MemoryExporter
 from lambent.span import NonRecordingSpan, Span
-from lambent.testing import RecordingTracer, recording_tracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
-
-@pytest.fixture
-def tracer() -> Iterator[RecordingTracer]:
-    made = recording_tracer()
-    yield made
-    made.close()
+    from lambent.testing import RecordingTracer
 
 
 def test_the_default_tracer() -> None:

@@ -81,6 +81,7 @@ def test_every_module_is_in_it_and_means_the_same_on_the_same_lines(backend: Any
         bundles = {f"lambent/{name}.py" for name in sys.modules[backend.bundled.__module__].BUNDLES}
         assert names == set(sources) | bundles
         assert "lambent/py.typed" in archive.namelist()
+        assert archive.read("lambent/lambent.sh").startswith(b"#!/bin/sh\nown=lambent.wrapper.handler\n")
         for name, file in sources.items():
             installed = archive.read(name).decode()
             compile(installed, name, "exec")

@@ -105,4 +105,5 @@ def growth(samples: list[dict[str, int]], untraced: list[dict[str, int]] | None 
     if untraced is None:
         return grown
     without = growth(untraced)
-    return {name: value - without[name] for name, value in grown.items()}
+    # What the untraced one lets go of (a thread that has ended) is nothing that the other one has taken.
+    return {name: value - max(0, without[name]) for name, value in grown.items()}

@@ -21,7 +21,7 @@ from lambent_lab.sandbox import describe_exit
 from lambent_lab.shutdown import shut_down
 
 if TYPE_CHECKING:
-    from lambent_lab.extensions import Broken
+    from lambent_lab.extensions import Broken, Extensions
     from lambent_lab.instance import Instance
     from lambent_lab.invocation import Failure, Run
     from lambent_lab.journal import Journal
@@ -73,7 +73,7 @@ async def settle(instance: Instance, journal: Journal, run: Run) -> Failure | No
     extensions = instance.extensions
     if extensions is None or not extensions.present:
         return None
-    idle = await instance.wait_idle(run.left_s)
+    idle = await _idle(instance, extensions, run.left_s)
     run.extend(time.perf_counter())
     instance.collect_output()
     run.note(instance.usage())
@@ -88,6 +88,22 @@ async def settle(instance: Instance, journal: Journal, run: Run) -> Failure | No
         failure = invocation.timeout(run.request_id, run.timeout_s)
     await end(instance, journal, run, failure)
     return failure
+
+
+async def _idle(instance: Instance, extensions: Extensions, left_s: float) -> bool:
+    """Wait until all are idle. Nobody waits for extensions when the runtime has ended: they end with it."""
+    process = instance.process
+    if process is None or extensions.idle:
+        return await instance.wait_idle(left_s)
+
+    def end(_: asyncio.Future[int]) -> None:
+        extensions.abandon()
+
+    process.exited.add_done_callback(end)
+    try:
+        return await instance.wait_idle(left_s)
+    finally:
+        process.exited.remove_done_callback(end)
 
 
 async def fail(instance: Instance) -> None:

@@ -96,7 +96,8 @@ class Capture:
     def _clean(self, value: object, depth: int, left: list[int]) -> object:
         if value is None or isinstance(value, (bool, int, float)):
             left[0] -= 6
-            return value if type(value) in (type(None), bool, int, float) else str(value)
+            exact: Any = float.__float__ if isinstance(value, float) else int.__int__
+            return value if value is None or isinstance(value, bool) else exact(value)
         if isinstance(value, str):
             return self._clean_text(value, depth, left)
         if isinstance(value, (bytes, bytearray, memoryview)):

@@ -63,7 +63,7 @@ def decorate(function: Callable[P, R], block: Callable[[], Any]) -> Callable[P, 
         return made
 
     def fail(made: Any, exc: BaseException) -> None:
-        made.__exit__(type(exc), exc, exc.__traceback__)
+        made.__exit__(type(exc), exc, None)
 
     def succeed(made: Any, _response: object) -> None:
         made.__exit__(None, None, None)

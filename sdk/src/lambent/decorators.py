@@ -308,7 +308,7 @@ def fail(state: Any, exc: BaseException) -> None:
         # A span inside this one has recorded it.
         span._recorded_exception = exc
         span._recorded = -1
-    span.__exit__(type(exc), exc, exc.__traceback__)
+    span.__exit__(type(exc), exc, None)
 
 
 def _say(error: Exception) -> None:

@@ -71,7 +71,6 @@ class Reading:
             self.capture = capture_for(config)
         self.tokens: dict[str, int] = {}
         self.who: dict[str, str] = {}
-        self.reasons: list[str] = []
         self.choices: dict[object, _Choice] = {}
 
     def see(self, part: object) -> bool:
@@ -105,8 +104,8 @@ class Reading:
             choice = fields.get("index", choice)
         for index in ("index", "contentBlockIndex", "output_index"):
             place = fields.get(index, place)
-        if kind == "response.completed":  # it has all that came before once more
-            self.choices.clear()
+        if not within and isinstance(kind, str) and self._is_known(kind, fields):
+            return self.take(fields.get("chunk"))
         called = within == "tool_calls" and "name" in fields
         has_more = False
         if called or within in _CALLED or kind in {"tool_use", "function_call"}:
@@ -115,11 +114,22 @@ class Reading:
         for key, value in fields.items():
             if key == "delta" and kind == "response.output_text.delta":
                 has_more |= self._text(choice, str(value))
+            elif key == "delta" and kind == "response.function_call_arguments.delta":
+                self._field("partial_json", value, within, (choice, place))
             elif key in _INSIDE or key in _TEXTS:
                 has_more |= self.take(value, key, place, depth + 1, choice)
             elif value is not None:
                 self._field(key, value, within, (choice, place))
         return has_more
+
+    def _is_known(self, kind: str, fields: dict[str, Any]) -> bool:
+        """Return whether an event says what others have said, but for the part that may be its `chunk`."""
+        if kind != "error" and ("response" in fields or "message" in fields):
+            self.choices.clear()  # it has all that came before once more, if there was anything
+        if kind.endswith((".done", "_block_stop")):
+            return True
+        # What the clients' helpers make of parts; those of the Responses API they only add to.
+        return "snapshot" in fields and not kind.startswith("response.")
 
     def _choice(self, number: object) -> _Choice:
         return self.choices.setdefault(number, _Choice())
@@ -129,9 +139,7 @@ class Reading:
         if key in _TOKENS and type(value) is int:
             self.tokens[_TOKENS[key]] = value
         elif key in _REASONS:
-            reason = str(getattr(value, "value", value))
-            self.reasons.append(reason)
-            self._choice(choice).reason = reason
+            self._choice(choice).reason = str(getattr(value, "value", value))
         elif key in _WHO and within in {"", "message", "response"} and isinstance(value, str):
             self.who.setdefault(_WHO[key], value)
         elif within == "tool_calls" and key == "id" and value:  # later parts may have an empty one
@@ -169,8 +177,9 @@ class Reading:
                 tokens[f"{apart}.{whole}"] = count
         found: dict[str, object] = {f"gen_ai.usage.{name}": count for name, count in tokens.items()}
         found |= {f"gen_ai.response.{name}": value for name, value in self.who.items()}
-        if self.reasons:
-            found["gen_ai.response.finish_reasons"] = self.reasons
+        reasons = [choice.reason for choice in self.choices.values() if choice.reason]
+        if reasons:
+            found["gen_ai.response.finish_reasons"] = reasons
         messages = [message for choice in self.choices.values() for message in self._message(choice)]
         if messages:
             found["gen_ai.output.messages"] = as_text(messages)

@@ -288,6 +288,8 @@ def _begin(
     tracer: Tracer, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
 ) -> Invocation | None:
     try:
+        if len(args) > 2 and hasattr(args[2], "aws_request_id"):
+            args = args[1:]  # those of a method: what it belongs to comes first
         event = args[0] if args else kwargs.get("event")
         context = args[1] if len(args) > 1 else kwargs.get("context")
         return Invocation(tracer, event, context, options).__enter__()
@@ -298,7 +300,7 @@ def _begin(
 
 def _fail(invocation: Invocation | None, exc: BaseException) -> None:
     if invocation is not None:
-        invocation.__exit__(type(exc), exc, exc.__traceback__)
+        invocation.__exit__(type(exc), exc, None)
 
 
 def _succeed(invocation: Invocation | None, response: object) -> None:

@@ -373,7 +373,7 @@ class Span:
 
     def fail(self, exc: BaseException) -> None:
         """Keep an exception that leaves the span. A closed generator is no failure."""
-        if not isinstance(exc, GeneratorExit):
+        if not issubclass(type(exc), GeneratorExit):  # an exception's `__class__` may fail
             from lambent.exceptions import fail
 
             fail(self, exc)

@@ -159,6 +159,8 @@ class RecordingTracer(Tracer):
             clock=self.fake_clock,
             ids=like._ids if like is not None else SequentialIds(),
         )
+        if self.config.log_correlation or self.config.log_events:
+            lambent.logging.install(self.config.log_events or None)
 
     @property
     def spans(self) -> list[Span]:
@@ -192,12 +194,14 @@ def isolated() -> Iterator[None]:
         (handler, "_cold"): True,
         (root, "_canary"): True,
         (diagnostics, "_said"): set(),
+        (lambent.logging, "_events_from"): lambent.logging._events_from,
     }
     api = sys.modules.get("opentelemetry.trace")
     if api is not None:
         places.update(_api(api))
     before = {place: getattr(*place) for place in places}
     span, baggage = CURRENT.get(), BAGGAGE.get()
+    logs = lambent.logging._active
     try:
         for place, value in places.items():
             setattr(*place, value)
@@ -209,6 +213,8 @@ def isolated() -> Iterator[None]:
             before |= _api(sys.modules["opentelemetry.trace"])  # imported meanwhile
         for place, value in before.items():
             setattr(*place, value)
+        if not logs:
+            lambent.logging.uninstall()
         # By value: a fixture may end in another context than it began in.
         CURRENT.set(span)
         BAGGAGE.set(baggage)

@@ -99,10 +99,10 @@ def look_like(wrapper: Callable[P, R], function: Callable[..., object]) -> Calla
 
 
 def drop_own_frame(exc: BaseException) -> None:
-    """Take the wrapper's own frame out of the traceback of an exception about to be re-raised."""
-    if exc.__traceback__ is not None:
-        # Not by assignment: exceptions may refuse that, a frozen dataclass for one.
-        BaseException.with_traceback(exc, exc.__traceback__.tb_next)
+    """Take the wrapper's own frame out of the traceback of the exception that is being handled."""
+    # Neither asked of the exception nor assigned to it: its attributes may fail, a frozen dataclass refuses.
+    traceback: Any = sys.exc_info()[2]
+    BaseException.with_traceback(exc, traceback.tb_next)
 
 
 def around(

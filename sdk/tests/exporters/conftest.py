@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -147,28 +147,6 @@ def answering(*answers: bytes) -> Script:
 
 
 StartServer = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[StartServer]:
-    """Start servers: `serve(script)` or `serve(b"answer", b"next answer")`."""
-    servers: list[Server] = []
-
-    def start(*script: Script | bytes, family: int = socket.AF_INET) -> Server:
-        answers = [part for part in script if isinstance(part, bytes)]
-        scripts = [part for part in script if not isinstance(part, bytes)]
-        try:
-            server = Server(scripts[0] if scripts else answering(*(answers or [OK])), family)
-        except OSError as error:
-            if family != socket.AF_INET6:
-                raise
-            pytest.skip(f"no IPv6 here: {error}")
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from lambent_lab.commands import sources
 from lambent_lab.commands.output import Look
 from lambent_lab.traces.stdout import MARKER
 
@@ -41,6 +42,12 @@ class Printer(Protocol):
 
     def over(self, outcome: Outcome) -> None:
         """An asynchronous event has succeeded, or is tried no more."""
+
+    def fed(self, told: dict[str, Any]) -> None:
+        """A queue that a function is fed from is in another state."""
+
+    def handled(self, told: dict[str, Any]) -> None:
+        """A batch of messages is over."""
 
     def left(self, count: int) -> None:
         """So many events were still to be run when the end came."""
@@ -109,6 +116,18 @@ class Lines:
             self._write(f"{about} was given up after {times} ({outcome.condition}).")
         for arn, problem in zip(outcome.undelivered, outcome.problems, strict=True):
             self._write(f"{about} was not delivered to {arn}: {problem}.")
+
+    def fed(self, told: dict[str, Any]) -> None:
+        """Say whether the queue is polled."""
+        said = sources.state_text(told)
+        if said is not None:
+            self._write(said)
+
+    def handled(self, told: dict[str, Any]) -> None:
+        """Say what has failed."""
+        said = sources.batch_text(told)
+        if said is not None:
+            self._write(said)
 
     def left(self, count: int) -> None:
         """Say how many are lost."""
@@ -202,6 +221,14 @@ class JsonLines:
                 "problems": list(outcome.problems),
             }
         )
+
+    def fed(self, told: dict[str, Any]) -> None:
+        """Write it down."""
+        self._write(told)
+
+    def handled(self, told: dict[str, Any]) -> None:
+        """Write it down."""
+        self._write(told)
 
     def left(self, count: int) -> None:
         """Write how many are lost."""

@@ -64,13 +64,25 @@ class Aws:
     """Calls of AWS's services. `endpoint_url` is that of all of them; None: as boto3 is told."""
 
     def __init__(self, endpoint_url: str | None = None) -> None:
-        if endpoint_url is not None and urlsplit(endpoint_url).scheme not in {"http", "https"}:
-            raise UsageError(f"{endpoint_url!r} is no endpoint: write http://HOST:PORT.")
-        self._endpoint_url = endpoint_url
         self._clients: dict[tuple[str, str], Any] = {}
         self._queues: dict[str, str] = {}
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self.endpoint_url = endpoint_url
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Where all services are; what is called from now on is called there."""
+        return self._endpoint_url
+
+    @endpoint_url.setter
+    def endpoint_url(self, endpoint_url: str | None) -> None:
+        if endpoint_url is not None and urlsplit(endpoint_url).scheme not in {"http", "https"}:
+            raise UsageError(f"{endpoint_url!r} is no endpoint: write http://HOST:PORT.")
+        with self._lock:
+            self._endpoint_url = endpoint_url
+            self._clients.clear()
+            self._queues.clear()
 
     async def call(
         self,

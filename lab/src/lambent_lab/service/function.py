@@ -11,6 +11,8 @@ from lambent_lab.service.collect import Arrival, divide
 from lambent_lab.service.core import Call
 from lambent_lab.service.names import LATEST, qualified_arn
 from lambent_lab.service.result import make_result
+from lambent_lab.service.source import Source, add
+from lambent_lab.service.sources import settings
 from lambent_lab.traces.stdout import split_log
 
 if TYPE_CHECKING:
@@ -123,6 +125,36 @@ class Function:
         Raises LabError when they cannot be made.
         """
         self._lab.run(self._provision(count, qualifier))
+
+    def add_source(
+        self,
+        queue: str,
+        *,
+        batch_size: int = 10,
+        window: int = 0,
+        filters: Iterable[object] = (),
+        report_failures: bool = False,
+        max_concurrency: int | None = None,
+        qualifier: str | None = None,
+        enabled: bool = True,
+    ) -> Source:
+        """Have an SQS queue polled for the function; return when it is.
+
+        `queue` is an ARN, or a name in the lab's account; `window` are seconds, `filters` patterns of
+        EventBridge (JSON, or what it stands for), `report_failures` is ReportBatchItemFailures. The queue is
+        looked for where `Lab(aws_endpoint_url=…)` or AWS_ENDPOINT_URL says. Raises UsageError for what Lambda
+        would not take, `problems.ServiceError` (a LabError) when the queue is not there.
+        """
+        request: dict[str, object] = {
+            "BatchSize": batch_size,
+            "MaximumBatchingWindowInSeconds": window,
+            "Enabled": enabled,
+            "FunctionResponseTypes": [settings.REPORT] if report_failures else [],
+            "ScalingConfig": {} if max_concurrency is None else {"MaximumConcurrency": max_concurrency},
+            "FilterCriteria": {"Filters": [{"Pattern": settings.pattern_text(each)} for each in filters]},
+        }
+        wanted = settings.stated(queue, self.name, qualifier, request, "add_source")
+        return self._lab.run(add(self._lab, wanted, self._deployed))
 
     def add_url(
         self,

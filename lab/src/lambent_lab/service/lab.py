@@ -141,6 +141,15 @@ class Lab:
         return Environment(spec, on_line=on_line, forward=forward, ahead=self._ahead)
 
     @property
+    def aws_endpoint_url(self) -> str | None:
+        """Where queues, topics, buckets and buses are; it may be changed, for a lab that others have made."""
+        return self.core.aws.endpoint_url
+
+    @aws_endpoint_url.setter
+    def aws_endpoint_url(self, url: str | None) -> None:
+        self.core.aws.endpoint_url = url
+
+    @property
     def otlp_url(self) -> str:
         """The base URL of the lab's OTLP/HTTP receiver, for OTEL_EXPORTER_OTLP_ENDPOINT."""
         if self._receiver is None:

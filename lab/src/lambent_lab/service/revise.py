@@ -40,6 +40,7 @@ async def revise(
     changes: list[Change] = []
     for name in old.keys() - new.keys():
         if name in core.functions:
+            await core.sources.follow(old[name].sources, ())
             core.remove(core.functions[name])
             changes.append(("removed", name))
     for name, definition in different.items():
@@ -49,6 +50,7 @@ async def revise(
                 deployed = core.deploy(specs[name], definition.about, on_line=on_line(name))
                 changes.append(("added", name))
                 await setup.furnish(core, deployed, definition)
+                await core.sources.follow((), definition.sources)
             else:
                 changes.append(("altered", name))
                 await _alter(core, deployed, specs[name], old.get(name), definition)
@@ -77,3 +79,4 @@ async def _alter(
         version = await core.publish(deployed)
         record.change_alias(new.alias, version=version.number, description=None, weights=None, revision=None)
     await setup.furnish(core, deployed, new)
+    await core.sources.follow(() if old is None else old.sources, new.sources)

@@ -22,6 +22,7 @@ def deploy(lab: Lab, definition: Definition, on_line: Callable[[str], None] | No
     """Make the function that a file defines, with its concurrency and alias. Raises UsageError."""
     function = lab.add(spec_of(lab.core, definition), definition.about, on_line=on_line)
     lab.run(furnish(lab.core, lab.core.functions[definition.name], definition))
+    lab.run(lab.core.sources.follow((), definition.sources))
     return function
 
 

@@ -303,7 +303,7 @@ class TracedHandler:
 
 
 def _fail(invocation: Invocation, exc: BaseException) -> None:
-    invocation.__exit__(type(exc), exc, exc.__traceback__)
+    invocation.__exit__(type(exc), exc, None)
 
 
 def _succeed(invocation: Invocation, response: object) -> None:

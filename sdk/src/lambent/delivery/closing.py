@@ -49,13 +49,19 @@ def flush_late(delivery: SyncDelivery, remaining: float, root: AnySpan | None) -
 
 
 def end_others(ended: SyncDelivery, deadline: float | None, known: set[SyncDelivery]) -> None:
-    """Deliver also what an invocation has finished with tracers that know of no invocation."""
-    for delivery in [*known]:
-        if delivery is not ended and delivery.mode == "sync" and not delivery.active and delivery.waiting:
-            if deadline is None:
-                delivery.flush(delivery.timeout)
-            else:
-                delivery.flush_before(deadline)
+    """Deliver also what an invocation has finished with tracers that know of no invocation.
+
+    All together they have the time of one: each gets an equal share of what those before it have left.
+    """
+    others = [each for each in [*known] if each is not ended and each.mode == "sync" and not each.active]
+    others = [each for each in others if each.waiting]
+    until = monotonic() + ended.timeout
+    for done, delivery in enumerate(others):
+        share = max(0.0, until - monotonic()) / (len(others) - done)
+        end = (
+            monotonic() + share + (delivery._config.deadline_margin or 0.1)
+        )  # which `flush_before` takes off
+        delivery.flush_before(end if deadline is None else min(end, deadline))
 
 
 def landed(delivery: SyncDelivery, deadline: float) -> bool:
@@ -93,7 +99,7 @@ def close(delivery: SyncDelivery, seconds: float) -> None:
         delivery.processors.close(max(seconds, 0.1))
     for exporter in [*delivery._immediate, *[lane.exporter for lane in lanes]]:
         try:
-            end = getattr(exporter, "close", None)
+            end = getattr(exporter, "close", None) or getattr(exporter, "shutdown", None)
             if end is not None:
                 end()
         except Exception as error:  # noqa: BLE001  # a user's exporter

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from lambent_lab.service.sources.settings import Settings
     from lambent_lab.service.urls.settings import UrlSettings
 
 
@@ -23,9 +24,9 @@ class Definition:
     """One function.
 
     `options` are arguments of FunctionSpec, `about` what only AWS's API tells; `alias` is published with the
-    first version. `policy` says what becomes of asynchronous events, `url` what the function's URL is like.
-    `source` is code that stands in the file itself, in place of a path. `other_name` invokes it as well: a
-    template's logical id.
+    first version. `policy` says what becomes of asynchronous events, `url` what the function's URL is like,
+    `sources` which queues it is fed from. `source` is code that stands in the file itself, not in a path.
+    `other_name` invokes it as well: a template's logical id.
     """
 
     options: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Definition:
     provisioned: int | None = None
     alias: str | None = None
     policy: Policy | None = None
+    sources: tuple[Settings, ...] = ()
     url: UrlSettings | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
@@ -58,6 +60,9 @@ class Configuration:
             if definition.name in seen:
                 raise UsageError(f"Two functions are called {definition.name}: give each its own name.")
             seen.add(definition.name)
+            keys = [source.key for source in definition.sources]
+            if len(set(keys)) < len(keys):
+                raise UsageError(f"{definition.name} has a queue twice among its sources: name it once.")
 
 
 def check_name(name: str, where: str) -> str:

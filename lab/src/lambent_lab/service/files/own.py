@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
-from lambent_lab.service.files import urls
+from lambent_lab.service.files import sources, urls
 from lambent_lab.service.files.definition import Configuration, Definition
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ KEYS: Mapping[str, tuple[str | None, str, str]] = {
         None, "table", "What becomes of asynchronous events: `retries` (0 to 2), `max_age` (60 to 21600 "
         "seconds), `on_success` and `on_failure` (ARNs of destinations), `dead_letter` (a queue or topic).",
     ),
+    "sources": (None, "list", "Queues that are polled for it: see below."),
     "url": (
         None, "url", "`true`: the function has a URL; or a table: `auth` (`NONE` or `AWS_IAM`), `mode` "
         "(`BUFFERED` or `RESPONSE_STREAM`), `port`, `cors` (see below).",
@@ -153,6 +154,7 @@ def _function(
         provisioned=counts["provisioned"],
         alias=alias,
         policy=policy,
+        sources=sources.own(rest.get("sources"), f"{at}.sources", name, alias),
         url=rest.get("url"),
         tags=rest.get("tags", {}),
     )
@@ -172,6 +174,7 @@ def _read(kind: str, value: object, where: str, base: Path, layers: Mapping[str,
         "flag": read.flag,
         "variables": read.variables,
         "table": read.table,
+        "list": read.items,
         "url": urls.own,
     }
     return readers[kind](value, where)

@@ -2,12 +2,12 @@
 
 Rules
 - AWS::Serverless::Function with its Globals, AWS::Lambda::Function, the layers of both kinds,
-  AWS::Lambda::EventInvokeConfig and AWS::Lambda::Url. Everything else is looked at where a function refers to
-  it.
+  AWS::Lambda::EventInvokeConfig, AWS::Lambda::EventSourceMapping and AWS::Lambda::Url. Everything else is
+  looked at where a function refers to it.
 - A function's name is its FunctionName, or its logical id; by that it can be invoked in any case.
 - A function has one URL at most: that of its AutoPublishAlias, or else of `$LATEST`.
 - Code is a local path, or stands in the template. S3 and images are errors.
-- Properties that say nothing to a lab (Policies, VpcConfig, Events, …) are passed over, as are a Role and a
+- Properties that say nothing to a lab (Policies, VpcConfig, …) are passed over, as are a Role and a
   Description that are not known before something is deployed.
 """
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lambent_lab.errors import UsageError
 from lambent_lab.service import names
 from lambent_lab.service.files import definition as read
-from lambent_lab.service.files import urls
+from lambent_lab.service.files import sources, urls
 from lambent_lab.service.files.definition import Configuration, Definition
 from lambent_lab.service.files.intrinsics import NOTHING, Resolver
 from lambent_lab.service.problems import ServiceError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambent_lab.service.policy import Policy
+    from lambent_lab.service.sources.settings import Settings
     from lambent_lab.service.urls.settings import UrlSettings
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
@@ -59,6 +60,7 @@ def parse(
     found_layers = dict(layers or {})
     functions: list[tuple[str, Mapping[str, Any]]] = []
     policies: dict[str, Policy] = {}
+    mappings: list[Settings] = []
     found_urls: dict[str, UrlSettings] = {}
     for logical, resource in resources.items():
         kind = read.table(resource, f"Resources.{logical}").get("Type")
@@ -71,6 +73,10 @@ def parse(
                 found_layers[resolver.arn_of(logical, at)] = _path(content, base)
         elif kind in FUNCTIONS:
             functions.append((logical, resource))
+        elif kind == sources.MAPPING:
+            mapping = sources.of_resource(resolver, read.table(resource.get("Properties"), at), at)
+            if mapping is not None:
+                mappings.append(mapping)
         elif kind == EVENTS:
             given = read.table(resource.get("Properties"), at)
             whose = read.text(resolver.resolve(given.get("FunctionName"), at), f"{at}.FunctionName")
@@ -86,7 +92,12 @@ def parse(
     if not definitions:
         raise UsageError(f"The template has no function: {' or '.join(FUNCTIONS)}.")
     told = (
-        replace(one, policy=policies.get(one.name, one.policy), url=found_urls.get(one.name, one.url))
+        replace(
+            one,
+            policy=policies.get(one.name, one.policy),
+            url=found_urls.get(one.name, one.url),
+            sources=(*one.sources, *(each for each in mappings if each.function == one.name)),
+        )
         for one in definitions
     )
     return Configuration(definitions=tuple(told), layers=found_layers)
@@ -160,6 +171,9 @@ def _function(
         policy=_policy(resolver, properties["EventInvokeConfig"], f"{at}.EventInvokeConfig")
         if serverless and "EventInvokeConfig" in properties
         else None,
+        sources=sources.of_function(resolver, properties.get("Events"), name, alias, f"{at}.Events")
+        if serverless
+        else (),
         url=_url(resolver, properties["FunctionUrlConfig"], f"{at}.FunctionUrlConfig")
         if serverless and "FunctionUrlConfig" in properties
         else None,

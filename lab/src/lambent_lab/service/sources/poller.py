@@ -139,6 +139,7 @@ class Poller:
                 if not known:
                     await self._look_up()
                     known = True
+                    self._trouble(None)
                 await self._wait_for_room()
                 await self._gather_and_run()
                 await asyncio.sleep(0)  # a batch that has been handed over counts from its first turn on

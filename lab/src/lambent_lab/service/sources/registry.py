@@ -27,13 +27,14 @@ from lambent_lab.service.sources.settings import Settings, changed, check_visibi
 from lambent_lab.service.sources.states import SETTLED, TRANSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from lambent_lab.service.core import Core, Deployed
     from lambent_lab.service.sources.poller import Handled
     from lambent_lab.service.sources.states import State, Step
 
 BUSY_S = 5.0
+_PROBLEM = "PROBLEM: "
 
 
 class EventSource:
@@ -48,6 +49,7 @@ class EventSource:
         self.result: str | None = None
         self.poller: Poller | None = None
         self.settled = asyncio.Event()
+        self.gone = asyncio.Event()
 
     def step(self, step: Step) -> None:
         """Go on to another state."""
@@ -60,7 +62,9 @@ class EventSource:
     @property
     def problem(self) -> str | None:
         """What keeps it from polling."""
-        return self.result.removeprefix("PROBLEM: ") if self.result not in {None, "OK"} else None
+        if self.result is None or not self.result.startswith(_PROBLEM):
+            return None
+        return self.result.removeprefix(_PROBLEM)
 
     def document(self) -> dict[str, Any]:
         """Return what AWS's API tells of it."""
@@ -100,13 +104,10 @@ class Sources:
     def add(self, settings: Settings, deployed: Deployed | None = None) -> EventSource:
         """Make a mapping; it begins in the loop's next turn. Raises ServiceError where there is one."""
         for known in self.mappings.values():
-            there, mine = known.settings, settings
-            if (there.queue.text, there.function, there.qualifier, known.deployed) == (
-                mine.queue.text, mine.function, mine.qualifier, deployed,
-            ):  # fmt: skip
+            if known.settings.key == settings.key and known.deployed is deployed:
                 raise conflict(
-                    f'An event source mapping with SQS arn (" {mine.queue.text} ") and function '
-                    f'(" {mine.function} ") already exists. Please update or delete the existing mapping '
+                    f'An event source mapping with SQS arn (" {settings.queue.text} ") and function '
+                    f'(" {settings.function} ") already exists. Please update or delete the existing mapping '
                     f"with UUID {known.uuid}"
                 )
         source = EventSource(settings, deployed)
@@ -148,14 +149,34 @@ class Sources:
         if settings.enabled:
             await self.check(settings, source.deployed)
             source = await self._when_settled(name)
+        self._alter(source, settings)
+        return source
+
+    async def follow(self, before: Iterable[Settings], after: Iterable[Settings]) -> None:
+        """Make what a file says of the mappings it said before: some come, some go, some are changed.
+
+        Raises ServiceError.
+        """
+        old, new = ({one.key: one for one in given} for given in (before, after))
+        known = {one.settings.key: one.uuid for one in self.mappings.values() if one.deployed is None}
+        for key in old.keys() - new.keys():
+            if key in known:
+                await self.delete(known[key])
+        for key, settings in new.items():
+            if key not in old or key not in known:
+                self.add(settings)
+            elif settings != old[key]:
+                source = await self._when_settled(known[key])
+                self._alter(source, settings)
+
+    def _alter(self, source: EventSource, settings: Settings) -> None:
         step: Step = "update"
-        if settings.enabled != before.enabled:
+        if settings.enabled != source.settings.enabled:
             step = "enable" if settings.enabled else "disable"
         source.settings = settings
         source.modified = time.time()
         self._step(source, step)
         self._core.fleet.spawn(self._become(source))
-        return source
 
     async def delete(self, name: str) -> EventSource:
         """Delete a mapping, when the batches that are under way are over."""
@@ -174,7 +195,8 @@ class Sources:
         source = self.find(name)
         try:
             async with asyncio.timeout(BUSY_S):
-                await source.settled.wait()
+                while source.state not in SETTLED:  # somebody else may have been quicker
+                    await source.settled.wait()
         except TimeoutError:
             source = self.find(name)
             raise ServiceError(
@@ -206,6 +228,7 @@ class Sources:
         if source.poller is not None:
             await source.poller.stop(patiently=True)
         del self.mappings[source.uuid]
+        source.gone.set()
 
     def _function(self, source: EventSource) -> Deployed:
         return source.deployed or self._core.find(
@@ -227,7 +250,7 @@ class Sources:
             hear(source, handled)
 
     def _trouble(self, source: EventSource, problem: str | None) -> None:
-        if problem == source.problem:
+        if source.result is not None and problem == source.problem:
             return
-        source.result = "OK" if problem is None else f"PROBLEM: {problem}"
+        source.result = "No records processed" if problem is None else f"{_PROBLEM}{problem}"
         self._tell(source)

@@ -9,12 +9,15 @@ Rules
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lambent_lab.environ import ACCOUNT, REGION
+from lambent_lab.errors import UsageError
 from lambent_lab.service import arns
 from lambent_lab.service.names import qualified_arn
-from lambent_lab.service.problems import invalid_parameter
+from lambent_lab.service.problems import ServiceError, invalid_parameter
 from lambent_lab.service.sources.filters import MAX_FILTERS, Filters, PatternError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BATCH, MAX_WITHOUT_WINDOW, MAX_WINDOW_S = 10_000, 10, 300
 MIN_CONCURRENCY, MAX_CONCURRENCY = 2, 1000
+QUEUES = "arn:aws:sqs:"
 REPORT = "ReportBatchItemFailures"
 
 _NOT_OF_QUEUES = (
@@ -50,6 +54,11 @@ class Settings:
     reporting: bool = False
     max_concurrency: int | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What there is one mapping of: the queue, the function, and its version or alias."""
+        return self.queue.text, self.function, self.qualifier
 
     @property
     def fifo(self) -> bool:
@@ -81,6 +90,23 @@ def new(arn: str, function: str, qualifier: str | None, request: Mapping[str, An
     if queue.service != "sqs":
         raise invalid_parameter(f"{arn} is of {queue.service}: the lab has mappings of SQS queues only.")
     return changed(Settings(queue=queue, function=function, qualifier=qualifier), request)
+
+
+def stated(queue: str, function: str, qualifier: str | None, request: Mapping[str, Any], at: str) -> Settings:
+    """Return the settings that a file, or a call, says. Raises UsageError for what AWS refuses.
+
+    `queue` is an ARN, or a name in the lab's account.
+    """
+    arn = queue if ":" in queue else f"{QUEUES}{REGION}:{ACCOUNT}:{queue}"
+    try:
+        return new(arn, function, qualifier, request)
+    except ServiceError as error:
+        raise UsageError(f"{at}: {error}") from error
+
+
+def pattern_text(pattern: object) -> str:
+    """Return a filter's pattern as text."""
+    return pattern if isinstance(pattern, str) else json.dumps(pattern)
 
 
 def changed(before: Settings, request: Mapping[str, Any]) -> Settings:

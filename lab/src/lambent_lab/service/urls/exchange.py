@@ -1,7 +1,8 @@
 """One request to a function URL, and its answer.
 
 Rules
-- A function that fails, runs out of time or answers what is no response is 502, `Internal Server Error`.
+- A function that fails, runs out of time or answers what is no response is 502, `Internal Server Error`. What
+  a response lacks is written to the lab's log, of which AWS has none.
 - Where there is no room for an invocation it is 429; a reserved concurrency of 0 switches the URL off so.
 - An event over 6 MB is 413. A URL whose alias is no more is 403.
 - With BUFFERED the whole response comes at once. A caller that goes away does not end the invocation.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import logging
 import uuid
 from dataclasses import replace
 from email.utils import formatdate
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from lambent_lab.service.catalog import Version
     from lambent_lab.service.urls.answer import Fields
     from lambent_lab.service.urls.doors import Door
+
+_log = logging.getLogger(__name__)
 
 FAILED = b"Internal Server Error"
 _FORBIDDEN = 403
@@ -149,9 +153,9 @@ class Exchange:
         except asyncio.CancelledError:
             pipe.abandon()
             raise
-        except LabError:
+        except LabError as error:
             pipe.abandon()
-            return self._failed()
+            return self._failed(error)
         finally:
             begun.cancel()
         fields = self._fields(fields)
@@ -194,11 +198,15 @@ class Exchange:
     def _read(self, payload: bytes) -> Response:
         try:
             read = answer.read(payload)
-        except answer.AnswerError:
-            return self._failed()
+        except answer.AnswerError as error:
+            return self._failed(error)
         return Response(read.status, read.body, self._fields(read.headers))
 
-    def _failed(self) -> Response:
+    def _failed(self, why: LabError | None = None) -> Response:
+        if isinstance(why, (answer.AnswerError, PreludeError)):
+            _log.warning(
+                "%s answered request %s with what is no response: %s", self._deployed.name, self._id, why
+            )
         return Response(502, FAILED, self._fields((answer.JSON,)))
 
     def _fields(self, fields: Fields, *, common: bool = True) -> Fields:
