@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.markdown import NOTE, rules
 
 from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
-from lambent_lab.service.api import invoke, model, routes, settings, streaming, url_config
+from lambent_lab.service.api import invoke, model, permissions, routes, settings, streaming, url_config
 from lambent_lab.service.files import intrinsics, loading, own, sam, sources, urls
 from lambent_lab.service.sources import (
     filters,
@@ -119,6 +119,10 @@ def service() -> str:
             "### AWS_IAM",
             "",
             *rules(signature),
+            "",
+            "## Permissions",
+            "",
+            *rules(permissions),
             "",
             "## Versions and aliases",
             "",

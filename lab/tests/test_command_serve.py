@@ -196,14 +196,24 @@ def test_idle_environments_are_ended_and_limits_hold(folder: Path) -> None:
 
 def test_spans_are_received_and_kept(folder: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / "examples" / "hello", folder / "hello")
-    with serving(folder, "hello/app.handler", "--otlp", "--store", "traces.db", "--json") as run:
+    with serving(folder, "hello/app.handler", "--otlp", "--url", "--store", "traces.db", "--json") as run:
         (ready,) = run.events("ready")
-        assert ready["functions"] == ["hello"]
+        assert (ready["functions"], list(ready["function_urls"])) == (["hello"], ["hello"])
+        own = ready["function_urls"]["hello"]
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        caller = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        assert requests.get(own, headers=caller, timeout=60).json() == {"message": "Hello, world!"}
         invoke(ready["url"], "hello", {"name": "you"})
-        run.events("invocation")
+        run.events("invocation", 2)
+        path = f"{ready['url']}/2021-10-31/functions/hello/url"
+        assert requests.delete(path, timeout=60).status_code == 204
+        made = requests.post(path, json={"AuthType": "NONE"}, timeout=60).json()
+        (opened,) = run.events("url")
+        assert opened == {"event": "url", "function": "hello", "url": made["FunctionUrl"]}
         assert run.end() == 0
     with Store(folder / "traces.db") as store:
         assert store.trace("last")
+        assert "b7ad6b7169203331" in {span.parent_span_id for span in store.trace(trace_id)}
 
 
 TEMPLATE = """

@@ -31,7 +31,13 @@ NAMES = st.text(min_size=1, max_size=30).filter(lambda text: text.strip("/") != 
 @pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: route.operation)
 @given(name=NAMES, other=NAMES)
 def test_a_path_means_its_operation_with_any_parameters(route: routes.Route, name: str, other: str) -> None:
-    values = {"{FunctionName}": name, "{Resource}": name, "{Name}": other, "{UUID}": other}
+    values = {
+        "{FunctionName}": name,
+        "{Resource}": name,
+        "{Name}": other,
+        "{UUID}": other,
+        "{StatementId}": other,
+    }
     path, _, query = route.path.partition("?")
     for part, value in values.items():
         path = path.replace(part, quote(value, safe=""))

@@ -11,33 +11,22 @@ import uuid
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
+from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab.service import Lab
 from lambent_lab.service.aws import Aws
 from lambent_lab.service.problems import throttled
 from lambent_lab.service.sources import poller, settings
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lambent_lab.service.sources.poller import Handled
-
-LIMIT_S = 60
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """Wait until something holds, and return it."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
+    from lambent_lab.service.testing import FakeInvocation, World
 
 
 class Queue:
@@ -84,14 +73,7 @@ class Service:
     def __init__(self, lab: Lab, world: World, code: Path) -> None:
         self.lab, self.world = lab, world
         lab.function("hello", code=code, handler="app.handler", timeout=1)
-        self.client: Any = boto3.client(
-            "lambda",
-            endpoint_url=lab.serve().url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-        )
+        self.client: Any = client_of(lab.serve().url, parameter_validation=False)
         self._handled: queue.Queue[Handled] = queue.Queue()
         lab.core.sources.on_batch.append(lambda _source, handled: self._handled.put(handled))
 
@@ -137,11 +119,6 @@ def refused(code: str, call: Any, **arguments: Any) -> str:
     response: Any = caught.value.response
     assert response["Error"]["Code"] == code
     return str(response["Error"]["Message"])
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

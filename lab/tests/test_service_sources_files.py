@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab import Lab
 from lambent_lab.errors import LabError, UsageError
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
     from lambent_lab.traces import SpanRecord
 
 ARN = "arn:aws:sqs:us-east-1:123456789012:"
-LIMIT_S = 60
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
 
 
 def one(tmp_path: Path, name: str, text: str) -> Definition:

@@ -12,19 +12,17 @@ from http.client import HTTPConnection, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
 
 from lambent_lab.environ import ACCESS_KEY, SECRET_KEY
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.service import Lab
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +30,11 @@ if TYPE_CHECKING:
 
     from lambent_lab.response import ResponseSink
     from lambent_lab.service import Function
+    from lambent_lab.service.testing import FakeInvocation, World
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:hello"
 ORIGIN = {"Origin": "https://www.example.com"}
 PRELUDE = "application/vnd.awslambda.http-integration-response"
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture
@@ -51,14 +45,7 @@ def lab(world: World) -> Iterator[Lab]:
 
 @pytest.fixture
 def client(lab: Lab) -> Any:
-    return boto3.client(
-        "lambda",
-        endpoint_url=lab.serve().url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    return client_of(lab.serve().url)
 
 
 @pytest.fixture
@@ -226,6 +213,60 @@ def test_a_port_of_ones_own(lab: Lab, tmp_path: Path, hello: Function) -> None:
     other = lab.function("other", code=tmp_path, handler="app.handler", url={"port": port})
     assert other.url == f"http://127.0.0.1:{port}/"
     assert requests.get(other.url, timeout=60).ok
+
+
+def test_permissions_are_kept_and_told(client: Any, hello: Function) -> None:
+    leave = {
+        "FunctionName": "hello", "StatementId": "public", "Action": "lambda:InvokeFunctionUrl",
+        "Principal": "*", "FunctionUrlAuthType": "NONE",
+    }  # fmt: skip
+    public = {
+        "Sid": "public",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "lambda:InvokeFunctionUrl",
+        "Resource": ARN,
+        "Condition": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+    }
+    missing = "ResourceNotFoundException"
+    assert refused(missing, 404, client.get_policy, FunctionName="hello")
+    made = client.add_permission(**leave)
+    assert (made["ResponseMetadata"]["HTTPStatusCode"], json.loads(made["Statement"])) == (201, public)
+    assert "already exists" in refused("ResourceConflictException", 409, client.add_permission, **leave)
+    bucket = "arn:aws:s3:::bucket"
+    client.add_permission(
+        FunctionName=ARN, StatementId="s3", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com",
+        SourceArn=bucket, SourceAccount="123456789012",
+    )  # fmt: skip
+    told = client.get_policy(FunctionName="hello")
+    policy = json.loads(told["Policy"])
+    assert (policy["Version"], policy["Id"], policy["Statement"][0]) == ("2012-10-17", "default", public)
+    assert policy["Statement"][1]["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert policy["Statement"][1]["Condition"] == {
+        "StringEquals": {"AWS:SourceAccount": "123456789012"},
+        "ArnLike": {"AWS:SourceArn": bucket},
+    }
+    remove = client.remove_permission
+    assert refused(
+        "PreconditionFailedException", 412, remove, FunctionName="hello", StatementId="s3", RevisionId="x"
+    )
+    remove(FunctionName="hello", StatementId="s3", RevisionId=told["RevisionId"])
+    assert "Statement s3 is not" in refused(missing, 404, remove, FunctionName="hello", StatementId="s3")
+    remove(FunctionName="hello", StatementId="public")
+    assert "No policy" in refused(missing, 404, remove, FunctionName="hello", StatementId="public")
+
+    account = {**leave, "StatementId": "account", "Principal": "111122223333"}
+    assert json.loads(client.add_permission(**account)["Statement"])["Principal"] == {
+        "AWS": "arn:aws:iam::111122223333:root"
+    }
+    wrong = {**leave, "Principal": "somebody"}
+    assert "principal was invalid" in refused(
+        "InvalidParameterValueException", 400, client.add_permission, **wrong
+    )
+    latest = {**leave, "Qualifier": "$LATEST"}
+    assert "$LATEST" in refused("InvalidParameterValueException", 400, client.add_permission, **latest)
+    assert refused(missing, 404, client.add_permission, **leave, Qualifier="no")
+    assert hello.url is not None
 
 
 # -- requests and responses

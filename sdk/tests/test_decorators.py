@@ -493,10 +493,18 @@ def test_a_partial_and_other_callables(memory: MemoryExporter) -> None:
     assert names(memory) == ["power", "Caller", "len"]
 
 
+class Partial(functools.partial[int]):
+    """As Python 3.13 has it: of its binding it only says that this will change."""
+
+    def __get__(self, _: object, cls: object = None) -> Self:
+        return self
+
+
 def test_a_class(memory: MemoryExporter) -> None:
     @lambent.trace_class
     class Service:
         limit = 3
+        parse = Partial(int, base=2)
 
         class Inner: ...
 
@@ -525,6 +533,7 @@ def test_a_class(memory: MemoryExporter) -> None:
             return 5
 
     service = Service.make()
+    assert service.parse("11") == 3
     assert (service.work(), Service.helper(), asyncio.run(service.later()), service.size) == (1, 2, 4, 5)
     assert names(memory) == ["Service.make", "Service.work", "Service.helper", "Service.later"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -564,6 +565,31 @@ def test_an_exit_in_the_middle_of_an_export_is_accounted_for(error: BaseExceptio
     stats = tracer.stats()
     assert (stats.ended, stats.dropped) == (1, {"exporter_error": 1})
     tracer.close()
+
+
+class Shut(Answering):
+    """As OpenTelemetry's exporters are, but of nobody's: it is told when to export, and to shut down."""
+
+    shut = 0
+
+    def shutdown(self) -> None:
+        self.shut += 1
+
+
+class ShutWithoutTime(Shut):
+    def export(self, spans: Sequence[Any]) -> object:  # type: ignore[override]  # on purpose
+        return self.answer
+
+
+@pytest.mark.parametrize("made", [Shut, ShutWithoutTime])
+def test_one_like_opentelemetrys_needs_no_sdk(made: type[Shut], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+    exporter = made(None)
+    tracer = lambent.init(exporter=exporter)
+    tracer.start_span("a").end()
+    assert tracer.force_flush()
+    tracer.close()
+    assert (tracer.stats().acknowledged, exporter.shut) == (1, 1)
 
 
 def test_an_exporter_need_not_know_of_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,13 @@ def _processors(value: object) -> tuple[object, ...]:
 def _is_opentelemetrys(exporter: object) -> bool:
     """Whether it is an exporter of OpenTelemetry's SDK, or made like one."""
     foreign = any(callable(getattr(exporter, name, None)) for name in ("shutdown", "force_flush"))
-    return foreign and not callable(getattr(exporter, "close", None))
+    if not foreign or callable(getattr(exporter, "close", None)):
+        return False
+    try:
+        import opentelemetry.sdk  # noqa: F401  # whether it is there
+    except ImportError:
+        return False
+    return True
 
 
 def _sampler(value: object) -> object:

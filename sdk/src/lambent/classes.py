@@ -10,7 +10,8 @@ as it likes.
 
 from __future__ import annotations
 
-from functools import singledispatch
+import sys
+from functools import partial, singledispatch
 
 from lambent.decorators import fail, leave, taken
 from lambent.wrapping import drop_own_frame, look_like
@@ -92,12 +93,18 @@ def _trace_blocks(cls: Any, tracing: Tracing, names: tuple[str, str], is_async: 
         setattr(cls, name, look_like(outer, inner))
 
 
+def _binds(member: Any) -> bool:
+    """Whether what stands in a class gets the object; before 3.14 no partial does, whatever it has."""
+    is_partial = isinstance(member, partial) and sys.version_info < (3, 14)
+    return hasattr(member, "__get__") and not is_partial
+
+
 def trace_methods(cls: Any, tracing: Tracing) -> Any:
     """Trace the public methods that a class defines."""
     for name, member in list(vars(cls).items()):
         is_method = isinstance(member, (staticmethod, classmethod)) or (
             (callable(member) or type(member).__name__ == "singledispatchmethod")
-            and hasattr(member, "__get__")
+            and _binds(member)
             and not isinstance(member, type)
         )
         if is_method and not name.startswith("_"):
@@ -129,7 +136,7 @@ class _Traced:
         made = self._made.get(id(found))
         if made is None:
             # Another callable is no method: it is called without the object.
-            traced: Any = self._tracing(found if hasattr(found, "__get__") else staticmethod(found))
+            traced: Any = self._tracing(found if _binds(found) else staticmethod(found))
             made = self._made[id(found)] = (found, traced)
         return made[1]
 

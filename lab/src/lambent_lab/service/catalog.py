@@ -83,6 +83,14 @@ class Alias:
         return self.version
 
 
+@dataclass(slots=True)
+class ResourcePolicy:
+    """Who may invoke a function, a version or an alias: statements by their ids."""
+
+    revision: str
+    statements: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
 class Record:
     """A function: `latest`, the published versions by number, and the aliases by name."""
 
@@ -95,6 +103,8 @@ class Record:
         self.tags: dict[str, str] = {}
         self.policies: dict[str, Policy] = {}
         """What asynchronous invocation does with events, by version or alias."""
+        self.resource_policies: dict[str, ResourcePolicy] = {}
+        """Who may invoke, by version or alias: only told, never asked about."""
         self._stamp = stamp
         self._numbers = 0
 

@@ -32,6 +32,7 @@ from lambent_lab.service.problems import (
     invalid_parameter,
     throttled,
 )
+from lambent_lab.service.settling import Settling
 from lambent_lab.service.sources.registry import Sources
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ class Core:
         ):
             raise throttled(reserved=reserved)
         shared = int(not reserved)
-        settling = _Settling(self.fleet, deployed.pool(version))
+        settling = Settling(self.fleet, deployed.pool(version))
         self._active += shared
         deployed.active += 1
         options: dict[str, Any] = {
@@ -358,37 +359,6 @@ class Core:
         finally:
             self.aws.close()
             self.codes.close()
-
-
-class _Settling:
-    """Counts an invocation as one that will be over in no time: from its answer on, without extensions."""
-
-    def __init__(self, fleet: Fleet, pool: Pool) -> None:
-        self._fleet = fleet
-        self._pool = pool
-        self._counted = False
-
-    def wrap(
-        self, on_answer: Callable[[bytes, str | None], None] | None
-    ) -> Callable[[bytes, str | None], None]:
-        """Return what is called with the answer."""
-
-        def answered(payload: bytes, error: str | None) -> None:
-            if not self._pool.spec.extensions:
-                self._counted = True
-                self._fleet.answered += 1
-                self._pool.answered += 1
-            if on_answer is not None:
-                on_answer(payload, error)
-
-        return answered
-
-    def over(self) -> None:
-        """The invocation is over."""
-        if self._counted:
-            self._fleet.answered -= 1
-            self._pool.answered -= 1
-        self._fleet.freed()
 
 
 def stamp() -> Stamp:

@@ -99,7 +99,7 @@ def close(delivery: SyncDelivery, seconds: float) -> None:
         delivery.processors.close(max(seconds, 0.1))
     for exporter in [*delivery._immediate, *[lane.exporter for lane in lanes]]:
         try:
-            end = getattr(exporter, "close", None)
+            end = getattr(exporter, "close", None) or getattr(exporter, "shutdown", None)
             if end is not None:
                 end()
         except Exception as error:  # noqa: BLE001  # a user's exporter

@@ -48,7 +48,7 @@ class UntimedExporter(Exporter):
 
     def close(self) -> None:
         """Close the exporter, if it can be."""
-        end = getattr(self._exporter, "close", None)
+        end = getattr(self._exporter, "close", None) or getattr(self._exporter, "shutdown", None)
         if end is not None:
             end()
 
