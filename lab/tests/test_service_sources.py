@@ -200,7 +200,7 @@ def test_a_mapping_is_made_changed_and_deleted(service: Service, sqs: Any) -> No
         ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, "InvalidParameterValueException",
          "Invalid filter pattern definition."),
         ({"EventSourceArn": "orders"}, "ValidationException", "arn:"),
-        ({"EventSourceArn": None}, "InvalidParameterValueException", "SQS queues only"),
+        ({"EventSourceArn": None}, "InvalidParameterValueException", "queues and streams only"),
     ],
 )  # fmt: skip
 def test_what_is_refused(

@@ -44,10 +44,10 @@ class Printer(Protocol):
         """An asynchronous event has succeeded, or is tried no more."""
 
     def fed(self, told: dict[str, Any]) -> None:
-        """A queue that a function is fed from is in another state."""
+        """A queue or a stream that a function is fed from is in another state."""
 
     def handled(self, told: dict[str, Any]) -> None:
-        """A batch of messages is over."""
+        """A batch of records is over."""
 
     def left(self, count: int) -> None:
         """So many events were still to be run when the end came."""
@@ -118,7 +118,7 @@ class Lines:
             self._write(f"{about} was not delivered to {arn}: {problem}.")
 
     def fed(self, told: dict[str, Any]) -> None:
-        """Say whether the queue is polled."""
+        """Say whether it is polled."""
         said = sources.state_text(told)
         if said is not None:
             self._write(said)
