@@ -95,7 +95,7 @@ Resources:
     Properties: {Handler: app.handler, Code: .}
   Orders: {Type: AWS::SQS::Queue, Properties: {QueueName: orders}}
   Fifo: {Type: AWS::SQS::Queue, Properties: {QueueName: other.fifo, FifoQueue: true}}
-  Stream: {Type: AWS::Kinesis::Stream}
+  Stream: {Type: AWS::Kinesis::Stream, Properties: {Name: clicks}}
   Table: {Type: AWS::DynamoDB::Table}
   OfPlain:
     Type: AWS::Lambda::EventSourceMapping
@@ -107,7 +107,7 @@ Resources:
     Type: AWS::Lambda::EventSourceMapping
     Properties: {EventSourceArn: !GetAtt Stream.Arn, FunctionName: !Ref Plain, StartingPosition: LATEST}
 """
-STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/Stream"
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/clicks"
 STREAMS = f"""
 functions:
   hello:

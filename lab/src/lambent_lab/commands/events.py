@@ -74,6 +74,7 @@ class Lines:
         self._colours: dict[str, str] = {}
         self._next = itertools.cycle(_COLOURS)
         self._text: list[str] = []
+        self._fed: dict[str, str] = {}  # what was said of each mapping: not every state is news
 
     def ready(
         self, url: str, rie: str | None, otlp: str, functions: Sequence[str], urls: Mapping[str, str]
@@ -120,7 +121,8 @@ class Lines:
     def fed(self, told: dict[str, Any]) -> None:
         """Say whether it is polled."""
         said = sources.state_text(told)
-        if said is not None:
+        if said is not None and self._fed.get(told["uuid"]) != said:
+            self._fed[told["uuid"]] = said
             self._write(said)
 
     def handled(self, told: dict[str, Any]) -> None:

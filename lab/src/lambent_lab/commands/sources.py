@@ -84,7 +84,8 @@ def batch_text(told: dict[str, Any]) -> str | None:
     if not told["failed"]:
         return None
     if str(told["problem"]).startswith(GIVEN_UP):
-        return f"{told['function']}: {told['failed']} of {told['source']} were {told['problem']}."
+        records = f"{told['failed']} record{'s were' if told['failed'] > 1 else ' was'}"
+        return f"{told['function']}: {records} {told['problem']}, of {told['source']}."
     count = f"{told['failed']} of {told['records']} record{'s' if told['records'] > 1 else ''}"
     why = f" ({told['problem']})" if told["problem"] else ""
     return f"{told['function']}: {count} of {told['source']} will come again{why}."

@@ -313,6 +313,10 @@ class Poller:
         except LabError as error:
             self._failure = error
             problem = str(error)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this: it is told, and comes again
+            _log.exception("a batch of %s has failed", settings.source.text)
+            self._failure = LabError(f"the lab failed: {error!r}")
+            problem = str(self._failure)
         if invocation is None and problem is None:
             problem = "there was no room for it"
             if self._stopping.is_set():
