@@ -408,6 +408,7 @@ def test_queues_that_are_polled(folder: Path, aws: Callable[[str], Any], aws_end
         assert (invocation["request_id"], invocation["status"]) == (batch["request_id"], "error")
     aws("sqs").send_message(QueueUrl=url, MessageBody="b")
     with serving(folder, "--aws-endpoint-url", aws_endpoint) as run:
-        run.wait_for(f"one gets the messages of {arn}{name}.\n")
-        run.wait_for(f"one gets no messages of {arn}nowhere: {said}.\n")
-        run.wait_for(f"one: 1 of 1 message of {arn}{name} will come again.\n")
+        run.wait_for(f"one gets what comes to {arn}{name}.\n")
+        run.wait_for(f"one gets nothing of {arn}nowhere: {said}.\n")
+        text = run.wait_for(f"one: 1 of 1 record of {arn}{name} will come again.\n")
+        assert text.count("one gets what comes to") == 1

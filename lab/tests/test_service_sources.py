@@ -200,7 +200,7 @@ def test_a_mapping_is_made_changed_and_deleted(service: Service, sqs: Any) -> No
         ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, "InvalidParameterValueException",
          "Invalid filter pattern definition."),
         ({"EventSourceArn": "orders"}, "ValidationException", "arn:"),
-        ({"EventSourceArn": None}, "InvalidParameterValueException", "SQS queues only"),
+        ({"EventSourceArn": None}, "InvalidParameterValueException", "queues and streams only"),
     ],
 )  # fmt: skip
 def test_what_is_refused(
@@ -359,13 +359,18 @@ def test_a_window_gathers_more_than_one_poll_brings(service: Service, sqs: Any) 
     until(of.empty)
 
 
-def test_six_megabytes_are_divided(service: Service, sqs: Any) -> None:
-    of = Queue(sqs, MaximumMessageSize="1048576")
+@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+def test_six_megabytes_are_divided(service: Service, sqs: Any, *, fifo: bool) -> None:
+    of = Queue(sqs, fifo=fifo, MaximumMessageSize="1048576")
     for number in range(7):
         of.send(str(number) + "x" * 1_000_000)
-    service.map(of, BatchSize=100, MaximumBatchingWindowInSeconds=2)
+    more = {} if fifo else {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 2}
+    service.map(of, **more)
     until(lambda: sum(map(len, service.records())) == 7)
     assert max(map(len, service.world.payloads)) <= 6 * 1024 * 1024
+    assert sorted(body[0] for body in chain(*service.bodies())) == list("0123456")
+    if fifo:
+        assert [body[0] for body in chain(*service.bodies())] == list("0123456")
     until(of.empty)
 
 

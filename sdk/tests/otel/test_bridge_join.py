@@ -175,7 +175,10 @@ def test_one_that_drops_its_own_exporter_for_another_keeps_it_while_it_is_fed_fr
 
 
 class Lite(trace.TracerProvider):
-    """As small as that of AWS's distribution for Lambda: a list of processors, and spans without counts."""
+    """As small as that of AWS's distribution for Lambda: a list of processors, and spans without counts.
+
+    Nor have the scopes of OpenTelemetry's SDK attributes before version 1.26.
+    """
 
     def __init__(self) -> None:
         self._span_processors: list[Any] = []
@@ -196,7 +199,7 @@ class Lite(trace.TracerProvider):
             events=[SimpleNamespace(name="event", attributes=None, timestamp=1)],
             links=(),
             status=trace.Status(),
-            instrumentation_scope=None,
+            instrumentation_scope=SimpleNamespace(name="scope", version="1", schema_url=None),
             start_time=1,
             end_time=2,
         )

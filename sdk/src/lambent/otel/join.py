@@ -125,7 +125,9 @@ def _take(span: Any) -> None:
         return
     maker, scope = tracer, span.instrumentation_scope
     if scope is not None:
-        maker = tracer.provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
+        maker = tracer.provider.get_tracer(
+            scope.name, scope.version, scope.schema_url, getattr(scope, "attributes", None)
+        )
     ids = context.trace_id, context.span_id
     parent = None if span.parent is None else adopt(span.parent)
     twin = Span(maker, span.name, *ids, parent, span.kind.value, span.start_time)
