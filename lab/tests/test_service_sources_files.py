@@ -11,6 +11,7 @@ from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab import Lab
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.fixtures.functions import Functions
 from lambent_lab.service import setup
 from lambent_lab.service.files import Configuration, Definition, load
 from lambent_lab.service.revise import revise
@@ -236,8 +237,22 @@ def test_a_function_is_fed_from_python(tmp_path: Path, aws: Callable[[str], Any]
         source.disable()
         assert source.state == "Disabled"
         source.enable()
+        assert [each.uuid for each in hello.sources] == [source.uuid]
         source.delete()
         assert source.uuid not in lab.core.sources.mappings
+
+
+def test_the_fixtures_functions_are_fed_as_long_as_their_test_lasts(
+    tmp_path: Path, aws: Callable[[str], Any], aws_endpoint: str
+) -> None:
+    name = f"q-{uuid.uuid4().hex}"
+    aws("sqs").create_queue(QueueName=name)
+    with Lab(environment=World(), aws_endpoint_url=aws_endpoint) as lab:
+        functions = Functions(lab, test="t", roots=[tmp_path], memory_mb=128, scratch=lambda: tmp_path)
+        functions(code=".", handler="app.handler", timeout=3).add_source(name)
+        assert len(lab.core.sources.mappings) == 1
+        functions.close()
+        assert lab.core.sources.mappings == {}
 
 
 # -- a trace

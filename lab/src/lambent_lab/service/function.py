@@ -169,6 +169,12 @@ class Function:
         wanted = settings.stated(source, self.name, qualifier, request, "add_source")
         return self._lab.run(add(self._lab, wanted, self._deployed))
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The queues and streams that `add_source` has it fed from."""
+        mappings = list(self._core.sources.mappings.values())
+        return tuple(Source(self._lab, each) for each in mappings if each.deployed is self._deployed)
+
     def add_url(
         self,
         qualifier: str | None = None,
