@@ -178,8 +178,8 @@ def _narrow(source: str) -> str:
     depths: dict[int, int] = {}  # before a line's first token
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         depths.setdefault(token.start[0], depth)
-        depth += token.string in {"(", "[", "{"}
-        depth -= token.string in {")", "]", "}"}
+        if token.type == tokenize.OP:  # from 3.12 on an f-string has parts, which may be one bracket
+            depth += (token.string in {"(", "[", "{"}) - (token.string in {")", "]", "}"})
         if token.type not in (tokenize.NEWLINE, tokenize.NL):
             inside.update(range(token.start[0] + 1, token.end[0] + 1))
     for number, line in enumerate(lines, 1):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import re
-import symtable
 import tokenize
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -265,16 +264,30 @@ def _placed(source: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Find the names that a module's statements bind.
+
+    `symtable` has the variables of comprehensions among them, but not before Python 3.12.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield child.name
+        elif isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in child.names)
+        elif isinstance(child, ast.Name) and not isinstance(child.ctx, ast.Load):
+            yield child.id
+        elif not isinstance(child, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)):
+            if isinstance(child, ast.ExceptHandler) and child.name:
+                yield child.name
+            yield from _bound(child)
+
+
 def _function(name: str, source: str) -> str:
     """Return a module's code as a function that binds the module's names as globals."""
     source = _placed(source)
     lines = source.splitlines(keepends=True)
-    names = {
-        symbol.get_name()
-        for symbol in symtable.symtable(source, name, "exec").get_symbols()
-        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
-    }
     tree = ast.parse(source)
+    names = {*_bound(tree)}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             lines[node.lineno - 1] = "\n"

@@ -7,7 +7,16 @@ from tools.markdown import NOTE, rules
 from lambent_lab.service import aws, catalog, core, destinations, events, fleet, parcels, pool, serving
 from lambent_lab.service.api import invoke, model, permissions, routes, settings, streaming, url_config
 from lambent_lab.service.files import intrinsics, loading, own, sam, sources, urls
-from lambent_lab.service.sources import filters, poller, records, registry, states, verdicts
+from lambent_lab.service.sources import (
+    filters,
+    poller,
+    records,
+    registry,
+    states,
+    stream_poller,
+    stream_records,
+    verdicts,
+)  # fmt: skip
 from lambent_lab.service.sources import settings as mapping
 from lambent_lab.service.urls import answer, cors, doors, event, exchange, signature
 
@@ -54,15 +63,20 @@ def service() -> str:
             "",
             "## Event source mappings",
             "",
-            "Queues are polled at their endpoints, as destinations are called.",
+            "Queues and streams are polled at their endpoints, as destinations are called.",
             "",
             *rules(registry),
             *rules(mapping),
             "",
-            "### Polling",
+            "### Polling a queue",
             "",
             *rules(poller),
             *rules(records),
+            "",
+            "### Reading a stream",
+            "",
+            *rules(stream_poller),
+            *rules(stream_records),
             "",
             "### Filters",
             "",

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from lambent_lab.commands import main
 from lambent_lab.errors import LabError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.service.testing import World
 from lambent_lab.staging import node
 
 if TYPE_CHECKING:
@@ -73,6 +74,12 @@ def write_function(tmp_path: Path) -> Callable[..., FunctionSpec]:
         return FunctionSpec(**{"code": code, "handler": "app.handler", **options})
 
     return build
+
+
+@pytest.fixture
+def world() -> World:
+    """Environments that answer what a test says, for a lab without processes."""
+    return World()
 
 
 @pytest.fixture

@@ -196,14 +196,24 @@ def test_idle_environments_are_ended_and_limits_hold(folder: Path) -> None:
 
 def test_spans_are_received_and_kept(folder: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / "examples" / "hello", folder / "hello")
-    with serving(folder, "hello/app.handler", "--otlp", "--store", "traces.db", "--json") as run:
+    with serving(folder, "hello/app.handler", "--otlp", "--url", "--store", "traces.db", "--json") as run:
         (ready,) = run.events("ready")
-        assert ready["functions"] == ["hello"]
+        assert (ready["functions"], list(ready["function_urls"])) == (["hello"], ["hello"])
+        own = ready["function_urls"]["hello"]
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        caller = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        assert requests.get(own, headers=caller, timeout=60).json() == {"message": "Hello, world!"}
         invoke(ready["url"], "hello", {"name": "you"})
-        run.events("invocation")
+        run.events("invocation", 2)
+        path = f"{ready['url']}/2021-10-31/functions/hello/url"
+        assert requests.delete(path, timeout=60).status_code == 204
+        made = requests.post(path, json={"AuthType": "NONE"}, timeout=60).json()
+        (opened,) = run.events("url")
+        assert opened == {"event": "url", "function": "hello", "url": made["FunctionUrl"]}
         assert run.end() == 0
     with Store(folder / "traces.db") as store:
         assert store.trace("last")
+        assert "b7ad6b7169203331" in {span.parent_span_id for span in store.trace(trace_id)}
 
 
 TEMPLATE = """
@@ -398,6 +408,7 @@ def test_queues_that_are_polled(folder: Path, aws: Callable[[str], Any], aws_end
         assert (invocation["request_id"], invocation["status"]) == (batch["request_id"], "error")
     aws("sqs").send_message(QueueUrl=url, MessageBody="b")
     with serving(folder, "--aws-endpoint-url", aws_endpoint) as run:
-        run.wait_for(f"one gets the messages of {arn}{name}.\n")
-        run.wait_for(f"one gets no messages of {arn}nowhere: {said}.\n")
-        run.wait_for(f"one: 1 of 1 message of {arn}{name} will come again.\n")
+        run.wait_for(f"one gets what comes to {arn}{name}.\n")
+        run.wait_for(f"one gets nothing of {arn}nowhere: {said}.\n")
+        text = run.wait_for(f"one: 1 of 1 record of {arn}{name} will come again.\n")
+        assert text.count("one gets what comes to") == 1

@@ -56,7 +56,7 @@ def of_serve() -> Any:
     lines._write({"event": "ready"})
     lines.done("f", "1", anything)
     lines.over(anything)
-    source, handled = cast("Any", Anything(settings=Anything(queue=Anything()))), anything
+    source, handled = cast("Any", Anything(settings=Anything(source=Anything()))), anything
     lines.fed(sources.state(source))
     lines.handled(sources.batch(source, handled))
     lines.left(1)

@@ -23,12 +23,12 @@ from lambent_lab.measure.testing import FakeLab, FakeResult
 from lambent_lab.service import Lab
 from lambent_lab.service.api.desk import Desk
 from lambent_lab.service.serving import Endpoint
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lambent_lab.measure.results import TargetInfo
+    from lambent_lab.service.testing import FakeInvocation, World
 
 TARGET: TargetInfo = {
     "target": "app/app.handler",
@@ -186,11 +186,6 @@ def test_arrivals_that_nobody_began_are_said() -> None:
 
 
 # -- one call, in the lab and through AWS's API
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

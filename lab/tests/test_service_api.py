@@ -17,13 +17,13 @@ from botocore.exceptions import ClientError
 from lab.tests.clients import client_of
 
 from lambent_lab.service import Lab
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from lambent_lab.service.serving import Server
+    from lambent_lab.service.testing import FakeInvocation, World
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:hello"
 ROLE = "arn:aws:iam::123456789012:role/any"
@@ -35,11 +35,6 @@ def package(source: str = "def handler(event, context): return event", name: str
         # A date of its own: the same source is the same package, whenever it is made.
         archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), source)
     return buffer.getvalue()
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

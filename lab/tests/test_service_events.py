@@ -10,20 +10,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
 
 from lambent_lab.errors import UsageError
 from lambent_lab.service import Lab
 from lambent_lab.service.events import RETRY_S
 from lambent_lab.service.policy import Outcome, Policy, retry_wait_s
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from lambent_lab.service.testing import FakeInvocation, World
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
 TRACE = "Root=1-65d3f2a0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1"
@@ -36,15 +36,8 @@ class Service:
         self.lab, self.world = lab, world
         for name in ("hello", "other"):
             lab.function(name, code=code, handler="app.handler")
-        self.client: Any = boto3.client(
-            "lambda",
-            endpoint_url=lab.serve().url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-            # What is refused is refused by the lab, not by boto3.
-            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-        )
+        # What is refused is refused by the lab, not by boto3.
+        self.client: Any = client_of(lab.serve().url, parameter_validation=False)
         self._over: queue.Queue[Outcome] = queue.Queue()
         lab.core.events.on_over.append(self._over.put)
 
@@ -64,11 +57,6 @@ class Service:
 
     def put(self, **settings: Any) -> Any:
         return self.client.put_function_event_invoke_config(FunctionName="hello", **settings)
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

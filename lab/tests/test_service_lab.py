@@ -17,7 +17,6 @@ from lambent_lab.errors import LabError, UsageError
 from lambent_lab.service import Lab
 from lambent_lab.service.collect import Arrival, Arrivals, divide
 from lambent_lab.service.result import parse_payload
-from lambent_lab.service.testing import FakeInvocation, World
 from lambent_lab.traces import SpanRecord, Store
 from lambent_lab.traces.stdout import MARKER
 
@@ -26,13 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.service import Function
+    from lambent_lab.service.testing import FakeInvocation, World
 
 TRACE = "5b8efff798038103d269b633813fc60c"
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

@@ -11,33 +11,22 @@ import uuid
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
+from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab.service import Lab
 from lambent_lab.service.aws import Aws
 from lambent_lab.service.problems import throttled
 from lambent_lab.service.sources import poller, settings
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lambent_lab.service.sources.poller import Handled
-
-LIMIT_S = 60
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """Wait until something holds, and return it."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
+    from lambent_lab.service.testing import FakeInvocation, World
 
 
 class Queue:
@@ -84,14 +73,7 @@ class Service:
     def __init__(self, lab: Lab, world: World, code: Path) -> None:
         self.lab, self.world = lab, world
         lab.function("hello", code=code, handler="app.handler", timeout=1)
-        self.client: Any = boto3.client(
-            "lambda",
-            endpoint_url=lab.serve().url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-        )
+        self.client: Any = client_of(lab.serve().url, parameter_validation=False)
         self._handled: queue.Queue[Handled] = queue.Queue()
         lab.core.sources.on_batch.append(lambda _source, handled: self._handled.put(handled))
 
@@ -140,14 +122,14 @@ def refused(code: str, call: Any, **arguments: Any) -> str:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def service(world: World, aws_endpoint: str, tmp_path: Path) -> Iterator[Service]:
+def service(
+    world: World, aws_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
     with Lab(environment=world, aws_endpoint_url=aws_endpoint) as lab:
         yield Service(lab, world, tmp_path)
+        monkeypatch.setattr(
+            poller, "_GRACE_S", 0.05
+        )  # the last poll brings nothing: it need not be waited for
 
 
 @pytest.fixture
@@ -223,7 +205,7 @@ def test_a_mapping_is_made_changed_and_deleted(service: Service, sqs: Any) -> No
         ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, "InvalidParameterValueException",
          "Invalid filter pattern definition."),
         ({"EventSourceArn": "orders"}, "ValidationException", "arn:"),
-        ({"EventSourceArn": None}, "InvalidParameterValueException", "SQS queues only"),
+        ({"EventSourceArn": None}, "InvalidParameterValueException", "queues and streams only"),
     ],
 )  # fmt: skip
 def test_what_is_refused(
@@ -382,13 +364,18 @@ def test_a_window_gathers_more_than_one_poll_brings(service: Service, sqs: Any) 
     until(of.empty)
 
 
-def test_six_megabytes_are_divided(service: Service, sqs: Any) -> None:
-    of = Queue(sqs, MaximumMessageSize="1048576")
+@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+def test_six_megabytes_are_divided(service: Service, sqs: Any, *, fifo: bool) -> None:
+    of = Queue(sqs, fifo=fifo, MaximumMessageSize="1048576")
     for number in range(7):
         of.send(str(number) + "x" * 1_000_000)
-    service.map(of, BatchSize=100, MaximumBatchingWindowInSeconds=2)
+    more = {} if fifo else {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 2}
+    service.map(of, **more)
     until(lambda: sum(map(len, service.records())) == 7)
     assert max(map(len, service.world.payloads)) <= 6 * 1024 * 1024
+    assert sorted(body[0] for body in chain(*service.bodies())) == list("0123456")
+    if fifo:
+        assert [body[0] for body in chain(*service.bodies())] == list("0123456")
     until(of.empty)
 
 
@@ -479,7 +466,7 @@ def test_a_throttled_batch_is_tried_again(
 def test_the_end_of_a_lab_loses_no_message(
     world: World, aws_endpoint: str, sqs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "_GRACE_S", 2.0)
+    monkeypatch.setattr(poller, "_GRACE_S", 1.5)
     of = Queue(sqs, VisibilityTimeout="600")
     world.work = world.forever
     of.send("a", "b")
@@ -562,5 +549,5 @@ def test_an_endpoint_that_does_not_wait_is_not_asked_all_the_time(world: World, 
         service.client.create_event_source_mapping(
             FunctionName="hello", EventSourceArn="arn:aws:sqs:us-east-1:123456789012:orders"
         )
-        until(lambda: len(Impatient.polls) >= 3)
-    assert Impatient.polls[2] - Impatient.polls[0] > 1.8
+        until(lambda: len(Impatient.polls) >= 2)
+    assert Impatient.polls[1] - Impatient.polls[0] > 0.9

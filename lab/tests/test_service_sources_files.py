@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab import Lab
 from lambent_lab.errors import LabError, UsageError
+from lambent_lab.fixtures.functions import Functions
 from lambent_lab.service import setup
 from lambent_lab.service.files import Configuration, Definition, load
 from lambent_lab.service.revise import revise
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from lambent_lab.traces import SpanRecord
 
 ARN = "arn:aws:sqs:us-east-1:123456789012:"
-LIMIT_S = 60
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
 
 
 def one(tmp_path: Path, name: str, text: str) -> Definition:
@@ -86,7 +78,7 @@ Resources:
       AutoPublishAlias: live
       Events:
         Api: {Type: Api, Properties: {Path: /, Method: get}}
-        Stream: {Type: Kinesis, Properties: {Stream: !GetAtt Stream.Arn, StartingPosition: LATEST}}
+        Table: {Type: DynamoDB, Properties: {Stream: !GetAtt Table.StreamArn, StartingPosition: LATEST}}
         Known:
           Type: SQS
           Properties:
@@ -104,7 +96,8 @@ Resources:
     Properties: {Handler: app.handler, Code: .}
   Orders: {Type: AWS::SQS::Queue, Properties: {QueueName: orders}}
   Fifo: {Type: AWS::SQS::Queue, Properties: {QueueName: other.fifo, FifoQueue: true}}
-  Stream: {Type: AWS::Kinesis::Stream}
+  Stream: {Type: AWS::Kinesis::Stream, Properties: {Name: clicks}}
+  Table: {Type: AWS::DynamoDB::Table}
   OfPlain:
     Type: AWS::Lambda::EventSourceMapping
     Properties: {EventSourceArn: !GetAtt Fifo.Arn, FunctionName: !Ref Plain}
@@ -114,6 +107,16 @@ Resources:
   OfStream:
     Type: AWS::Lambda::EventSourceMapping
     Properties: {EventSourceArn: !GetAtt Stream.Arn, FunctionName: !Ref Plain, StartingPosition: LATEST}
+"""
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/clicks"
+STREAMS = f"""
+functions:
+  hello:
+    code: .
+    handler: app.handler
+    sources:
+      - {{stream: "{STREAM}", start: TRIM_HORIZON, retries: 3, max_age: 60, bisect: true, parallel: 2,
+         on_failure: "{ARN}dead"}}
 """
 ORDERS = {
     "BatchSize": 100,
@@ -137,19 +140,40 @@ def test_files_say_which_queues_a_function_is_fed_from(tmp_path: Path, name: str
         stated(f"{ARN}other.fifo", "hello", "live", {}, ""),
     )
     if name == "template.yaml":
-        (other,) = load(tmp_path / name).definitions[1].sources
+        other, stream = load(tmp_path / name).definitions[1].sources
         assert other == stated("other.fifo", "Plain", None, {}, "")
+        assert stream == stated(STREAM, "Plain", None, {"StartingPosition": "LATEST"}, "")
+
+
+def test_a_stream_in_a_file(tmp_path: Path) -> None:
+    (found,) = one(tmp_path, "lambent.yaml", STREAMS).sources
+    expected = {
+        "EventSourceArn": STREAM,
+        "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:hello",
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 0,
+        "FunctionResponseTypes": [],
+        "StartingPosition": "TRIM_HORIZON",
+        "ParallelizationFactor": 2,
+        "BisectBatchOnFunctionError": True,
+        "MaximumRecordAgeInSeconds": 60,
+        "MaximumRetryAttempts": 3,
+        "TumblingWindowInSeconds": 0,
+        "DestinationConfig": {"OnFailure": {"Destination": f"{ARN}dead"}},
+    }
+    assert found.document() == expected
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ("{queue: q, batchsize: 5}", "sources.1 has the unknown key 'batchsize': did you mean 'batch_size'?"),
-        ("{batch_size: 5}", "functions.a.sources.1 has no queue"),
+        ("{batch_size: 5}", "functions.a.sources.1 needs a queue or a stream"),
         ("{queue: q, batch_size: 11}", "functions.a.sources.1: Maximum batch window in seconds"),
         ("{queue: q, window: soon}", "functions.a.sources.1.window must be a whole number"),
         ("{queue: q, filters: [{a: 1}]}", "Invalid filter pattern definition"),
-        ("{queue: 'arn:aws:kinesis:us-east-1:1:stream/s'}", "SQS queues only"),
+        ("{stream: 'arn:aws:kinesis:us-east-1:1:stream/s'}", "choose TRIM_HORIZON or LATEST"),
+        ("{stream: 'arn:aws:kafka:us-east-1:1:s'}", "SQS queues, Kinesis streams"),
         ("{queue: q}, {queue: q}", "has a queue twice among its sources"),
     ],
 )  # fmt: skip
@@ -176,7 +200,7 @@ def test_a_changed_file_changes_its_mappings(tmp_path: Path) -> None:
 
         def queues() -> dict[str, int]:
             mappings = lab.core.sources.mappings.values()
-            return {each.settings.queue.resource: each.settings.batch_size for each in mappings}
+            return {each.settings.source.resource: each.settings.batch_size for each in mappings}
 
         first = defined(source("a"), source("b"))
         setup.deploy(lab, first)
@@ -205,7 +229,7 @@ def test_a_function_is_fed_from_python(tmp_path: Path, aws: Callable[[str], Any]
         sqs = aws("sqs")
         url = sqs.create_queue(QueueName=name)["QueueUrl"]
         source = hello.add_source(name, batch_size=5, filters=[{"body": ["a"]}])
-        assert (source.state, source.queue, source.problem) == ("Enabled", ARN + name, None)
+        assert (source.state, source.arn, source.problem) == ("Enabled", ARN + name, None)
         lab.function("hello", code=tmp_path, handler="app.handler", env={"ANOTHER": "of this name"})
         sqs.send_message(QueueUrl=url, MessageBody="a")
         assert world.entered.wait(LIMIT_S)
@@ -213,8 +237,22 @@ def test_a_function_is_fed_from_python(tmp_path: Path, aws: Callable[[str], Any]
         source.disable()
         assert source.state == "Disabled"
         source.enable()
+        assert [each.uuid for each in hello.sources] == [source.uuid]
         source.delete()
         assert source.uuid not in lab.core.sources.mappings
+
+
+def test_the_fixtures_functions_are_fed_as_long_as_their_test_lasts(
+    tmp_path: Path, aws: Callable[[str], Any], aws_endpoint: str
+) -> None:
+    name = f"q-{uuid.uuid4().hex}"
+    aws("sqs").create_queue(QueueName=name)
+    with Lab(environment=World(), aws_endpoint_url=aws_endpoint) as lab:
+        functions = Functions(lab, test="t", roots=[tmp_path], memory_mb=128, scratch=lambda: tmp_path)
+        functions(code=".", handler="app.handler", timeout=3).add_source(name)
+        assert len(lab.core.sources.mappings) == 1
+        functions.close()
+        assert lab.core.sources.mappings == {}
 
 
 # -- a trace

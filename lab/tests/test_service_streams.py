@@ -6,9 +6,8 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
+from lab.tests.clients import client_of
 
 from lambent_lab import Lab
 
@@ -54,14 +53,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "app.py").write_text(RUNTIME)
     with Lab() as lab:
         lab.function("stream", code=tmp_path, handler="app.handler", memory=512, timeout=20)
-        made = boto3.client(
-            "lambda",
-            endpoint_url=lab.serve().url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        made = client_of(lab.serve().url)
         yield made
         made.close()
 

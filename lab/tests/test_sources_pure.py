@@ -20,6 +20,9 @@ from lambent_lab.service.sources.states import SETTLED, TRANSITIONS, pollers
 
 QUEUE = arns.parse("arn:aws:sqs:eu-west-1:123456789012:orders")
 
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
+LATEST = {"StartingPosition": "LATEST"}
+
 # -- filters
 
 
@@ -250,7 +253,7 @@ def test_a_batch_is_its_records(bodies: list[str], size: int) -> None:
         {"messageId": str(number), "receiptHandle": "h", "body": body} for number, body in enumerate(bodies)
     ]
     batch = Batch(size)
-    taken = [each for each in made if batch.add(each)]
+    taken = [each for each in made if batch.add(each, each["messageId"], "h")]
     assert taken == made[:size]
     assert (len(batch), batch.full, batch.room) == (len(taken), len(taken) == size, size - len(taken))
     assert list(batch.handles) == [each["messageId"] for each in taken]
@@ -260,13 +263,11 @@ def test_a_batch_is_its_records(bodies: list[str], size: int) -> None:
 def test_an_event_has_six_megabytes_at_most() -> None:
     batch = Batch(10_000)
     body = "x" * 1_000_000
-    while batch.add({"messageId": str(len(batch)), "receiptHandle": "h", "body": body}):
+    while batch.add({"messageId": str(len(batch)), "receiptHandle": "h", "body": body}, str(len(batch))):
         pass
     assert MAX_BYTES - 1_000_100 < len(batch.payload) <= MAX_BYTES
     assert len(batch) == 6
-    assert Batch(1).add({"messageId": "1", "receiptHandle": "h", "body": "x" * MAX_BYTES}), (
-        "alone, whatever it has"
-    )
+    assert Batch(1).add({"body": "x" * MAX_BYTES}, "1"), "alone, whatever it has"
 
 
 # -- settings and states
@@ -275,7 +276,24 @@ def test_an_event_has_six_megabytes_at_most() -> None:
 @pytest.mark.parametrize(
     ("arn", "request_", "message"),
     [
-        ("arn:aws:kinesis:eu-west-1:1:stream/s", {}, "mappings of SQS queues only"),
+        ("arn:aws:kafka:eu-west-1:1:cluster/s", {}, "the lab has mappings of SQS queues, Kinesis"),
+        ("arn:aws:kinesis:eu-west-1:1:stream/s", {}, "choose TRIM_HORIZON or LATEST"),
+        (STREAM, {**LATEST, "StartingPositionTimestamp": 7}, "only valid with StartingPosition AT_TIMESTAMP"),
+        (
+            STREAM,
+            {**LATEST, "ScalingConfig": {"MaximumConcurrency": 2}},
+            "not valid for kinesis event sources",
+        ),
+        (STREAM, {**LATEST, "TumblingWindowInSeconds": 5}, "no tumbling windows"),
+        (STREAM, {**LATEST, "ParallelizationFactor": 11}, "between 1 and 10"),
+        (STREAM, {**LATEST, "MaximumRecordAgeInSeconds": 5}, "between 60 and 604800"),
+        (
+            STREAM,
+            {**LATEST, "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:lambda:x:1:function:f"}}},
+            "possible are sqs, sns, s3",
+        ),
+        ("arn:aws:dynamodb:eu-west-1:1:table/t", LATEST, "cannot be polled"),
+        ("arn:aws:dynamodb:eu-west-1:1:table/t/stream/1", {"StartingPosition": "AT_TIMESTAMP"}, "choose"),
         (QUEUE.text, {"BatchSize": 11}, "must be greater than 0 if maximum batch size is greater than 10"),
         (QUEUE.text, {"BatchSize": 10_001, "MaximumBatchingWindowInSeconds": 1}, "between 1 and 10000"),
         (f"{QUEUE.text}.fifo", {"BatchSize": 11}, "10 at most"),

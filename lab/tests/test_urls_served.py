@@ -12,19 +12,17 @@ from http.client import HTTPConnection, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from lab.tests.clients import client_of
 
 from lambent_lab.environ import ACCESS_KEY, SECRET_KEY
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.service import Lab
-from lambent_lab.service.testing import FakeInvocation, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +30,11 @@ if TYPE_CHECKING:
 
     from lambent_lab.response import ResponseSink
     from lambent_lab.service import Function
+    from lambent_lab.service.testing import FakeInvocation, World
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:hello"
 ORIGIN = {"Origin": "https://www.example.com"}
 PRELUDE = "application/vnd.awslambda.http-integration-response"
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture
@@ -51,14 +45,7 @@ def lab(world: World) -> Iterator[Lab]:
 
 @pytest.fixture
 def client(lab: Lab) -> Any:
-    return boto3.client(
-        "lambda",
-        endpoint_url=lab.serve().url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    return client_of(lab.serve().url)
 
 
 @pytest.fixture

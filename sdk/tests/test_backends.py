@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -22,57 +20,16 @@ from lambent.exporters.choose import choose
 from lambent.resource import detect
 from lambent.testing import recording_tracer
 
+if TYPE_CHECKING:
+    from sdk.tests.exporters.conftest import Server, StartServer
+
 KEY = "hush-4711-abcdef"
 IN_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "orders", "AWS_REGION": "eu-west-1"}
 
 
-class Server:
-    """Takes POSTs on loopback and keeps them."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.authority = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = f"http://{self.authority}"
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-        self._peers: list[socket.socket] = []
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = self._listener.accept()
-                peer.settimeout(20)
-                self._peers.append(peer)
-                thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        with contextlib.suppress(OSError), peer.makefile("rb") as file:
-            while line := file.readline().decode().split():
-                headers = {}
-                while text := file.readline().decode("latin-1").strip():
-                    name, _, value = text.partition(":")
-                    headers[name.lower()] = value.strip()
-                body = file.read(int(headers.get("content-length", 0)))
-                self.requests.append((line[1], headers, body))
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    def close(self) -> None:
-        for sock in [self._listener, *self._peers]:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join(10)
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.close()
+def server(serve: StartServer) -> Server:
+    return serve()
 
 
 Send = Callable[..., tuple[str, dict[str, str], dict[str, object]]]
@@ -84,18 +41,18 @@ def send(server: Server, monkeypatch: pytest.MonkeyPatch) -> Send:
 
     def run(environ: dict[str, str], **arguments: Any) -> tuple[str, dict[str, str], dict[str, object]]:
         for name, value in environ.items():
-            monkeypatch.setenv(name, value.format(url=server.url, authority=server.authority))
+            monkeypatch.setenv(name, value.format(url=server.base, authority=server.authority))
         tracer = lambent.init(timeout=20, **arguments)
         tracer.start_span("a").end()
         assert tracer.force_flush()
         tracer.close()
-        ((path, headers, body),) = server.requests
-        request = ExportTraceServiceRequest.FromString(body)
+        (posted,) = server.requests
+        request = ExportTraceServiceRequest.FromString(posted.body)
         found = {}
         for pair in request.resource_spans[0].resource.attributes:
             found[pair.key] = getattr(pair.value, pair.value.WhichOneof("value") or "string_value")
         assert [span.name for span in request.resource_spans[0].scope_spans[0].spans] == ["a"]
-        return path, headers, found
+        return posted.line.split()[1], posted.headers, found
 
     return run
 
@@ -212,7 +169,7 @@ def test_what_arrives(name: str, chosen: str, send: Send) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_server_url_stands_for_the_backends_own_address(name: str, send: Send, server: Server) -> None:
     environ, _, headers, _ = EXPECTED[name]
-    path, found, _ = send(environ, backend=name, server_url=f"{server.url}/sub")
+    path, found, _ = send(environ, backend=name, server_url=f"{server.base}/sub")
     assert path == f"/sub{PRESETS[name].path}"
     assert headers.items() <= found.items()
 
@@ -220,7 +177,7 @@ def test_server_url_stands_for_the_backends_own_address(name: str, send: Send, s
 @pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.key])
 def test_a_key_as_an_argument(name: str, send: Send, server: Server) -> None:
     others = {"LANGFUSE_PUBLIC_KEY": "pk", "GRAFANA_CLOUD_INSTANCE_ID": "7", "HH_API_KEY": "not this one"}
-    _, headers, _ = send(others, backend=name, api_key=KEY, server_url=server.url)
+    _, headers, _ = send(others, backend=name, api_key=KEY, server_url=server.base)
     shown = " ".join(headers.values())
     for word in headers.get("authorization", "").split()[1:]:
         with contextlib.suppress(ValueError):
@@ -234,7 +191,7 @@ def test_headers_of_a_variable_of_phoenix(
 ) -> None:
     """Of its own documents: pairs as in W3C's baggage, and what is no pair is passed over."""
     environ = {"PHOENIX_CLIENT_HEADERS": f"authorization=Bearer%20{KEY},nothing,,x=1,y=2"}
-    _, found, _ = send(environ, backend="phoenix", server_url=server.url, headers={"y": "mine"})
+    _, found, _ = send(environ, backend="phoenix", server_url=server.base, headers={"y": "mine"})
     assert {"authorization": f"Bearer {KEY}", "x": "1", "y": "mine"}.items() <= found.items()
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -245,10 +202,10 @@ def test_headers_of_a_variable_of_phoenix(
 
 def test_the_key_of_another_backend_stays_at_home(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HH_API_KEY", KEY)
-    (exporter,) = choose(read({"backend": "phoenix", "server_url": server.url}))
+    (exporter,) = choose(read({"backend": "phoenix", "server_url": server.base}))
     assert KEY.encode() not in exporter._head  # type: ignore[attr-defined]  # what it will send
     monkeypatch.setenv("LAMBENT_API_KEY", "ours")
-    (exporter,) = choose(read({"backend": "phoenix", "server_url": server.url}))
+    (exporter,) = choose(read({"backend": "phoenix", "server_url": server.base}))
     assert b"Bearer ours" in exporter._head  # type: ignore[attr-defined]  # as above
 
 
@@ -314,7 +271,9 @@ def test_an_address_that_is_not_known_is_said(capsys: pytest.CaptureFixture[str]
 
 
 def test_headers_of_the_users_own_stand_for_the_key(send: Send, server: Server) -> None:
-    _, headers, _ = send({}, backend="honeycomb", server_url=server.url, headers={"x-honeycomb-team": "mine"})
+    _, headers, _ = send(
+        {}, backend="honeycomb", server_url=server.base, headers={"x-honeycomb-team": "mine"}
+    )
     assert headers["x-honeycomb-team"] == "mine"
 
 
@@ -335,7 +294,7 @@ def test_an_endpoint_wins_over_a_named_backends_address(endpoint: str, send: Sen
     environ = {"HONEYCOMB_API_KEY": KEY}
     arguments: dict[str, Any] = {"backend": "honeycomb"}
     if endpoint == "argument":
-        arguments["endpoint"] = server.url
+        arguments["endpoint"] = server.base
     elif endpoint == "variable":
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "{url}"
     else:

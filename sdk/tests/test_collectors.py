@@ -2,77 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from sdk.tests.test_fan_out import hanging
 
 import lambent
 from lambent.testing import LambdaContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from sdk.tests.exporters.conftest import StartServer
 
 SECRET = "hush-4711"
 RESPONSE = {"statusCode": 200, "body": "ok"}
-
-
-class Collector:
-    """Accepts connections and answers each request alike; answers nothing when there is no answer."""
-
-    def __init__(self, answer: bytes | None) -> None:
-        self.answer = answer
-        self.requests = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._peers: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            peer.settimeout(20)
-            self._peers.append(peer)
-            thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        with contextlib.suppress(OSError), peer.makefile("rb") as file:
-            while line := file.readline():
-                length = 0
-                while (line := file.readline()) not in (b"\r\n", b""):
-                    name, _, value = line.partition(b":")
-                    if name.lower() == b"content-length":
-                        length = int(value)
-                file.read(length)
-                self.requests += 1
-                if self.answer is not None:
-                    peer.sendall(self.answer)
-
-    def close(self) -> None:
-        for sock in [self._listener, *self._peers]:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
-
-
-@pytest.fixture
-def collector(request: pytest.FixtureRequest) -> Iterator[Collector]:
-    made = Collector(request.param)
-    yield made
-    made.close()
 
 
 def response_of(status: str, body: bytes = b"") -> bytes:
@@ -131,48 +77,46 @@ def test_nothing_listens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert url in two_lines(capsys)
 
 
-@pytest.mark.parametrize("collector", [None], indirect=True)
 def test_a_hanging_collector(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    server = serve(hanging)
     # Half a second before the deadline less the margin of 100 ms; the collector never answers.
-    assert 0.2 < invoke(collector.url, monkeypatch, timeout=0.5) < 10
-    assert collector.url in one_line(capsys)
+    assert 0.2 < invoke(server.base, monkeypatch, timeout=0.5) < 10
+    assert server.base in one_line(capsys)
 
 
-@pytest.mark.parametrize(
-    "collector", [response_of("500 Internal Server Error", b"secret " + SECRET.encode())], indirect=True
-)
 def test_a_failing_collector(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(collector.url, monkeypatch) < 2.5
+    server = serve(response_of("500 Internal Server Error", b"secret " + SECRET.encode()))
+    assert invoke(server.base, monkeypatch) < 2.5
     assert "500" in one_line(capsys)
-    assert collector.requests == 1
+    assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("collector", [response_of("503 Service Unavailable")], indirect=True)
 def test_a_collector_that_is_busy(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(collector.url, monkeypatch) < 2.5
+    server = serve(response_of("503 Service Unavailable"))
+    assert invoke(server.base, monkeypatch) < 2.5
     assert "503" in two_lines(capsys)
 
 
-@pytest.mark.parametrize("collector", [b"\x00\x01nonsense\r\n\r\n"], indirect=True)
 def test_a_collector_that_talks_nonsense(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(collector.url, monkeypatch) < 2.5
+    server = serve(b"\x00\x01nonsense\r\n\r\n")
+    assert invoke(server.base, monkeypatch) < 2.5
     one_line(capsys)
 
 
-@pytest.mark.parametrize("collector", [response_of("200 OK")], indirect=True)
 def test_a_collector_that_is_well(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    invoke(collector.url, monkeypatch)
-    assert collector.requests == 1
+    server = serve(response_of("200 OK"))
+    invoke(server.base, monkeypatch)
+    assert len(server.requests) == 1
     assert capsys.readouterr() == ("", "")
 
 

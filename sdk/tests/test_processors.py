@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import lambent
 from lambent import ConfigError
 from lambent.exporters.memory import MemoryExporter
+from lambent.otel import readable as otel_readable
 from lambent.otel.readable import Translator
 from lambent.span import Span
 from lambent.testing import recording_tracer
@@ -326,6 +327,13 @@ def test_the_readable_span_is_faithful(span_batches: st.SearchStrategy[Sequence[
             assert [link.context.span_id for link in readable.links] == [
                 link.context.span_id for link in span.links
             ]
+            here: Any
+            there: Any
+            parts = [*zip(readable.events, span.events), *zip(readable.links, span.links)]  # noqa: B905  # see above
+            for here, there in parts:
+                assert here.attributes == there.attributes
+                # The first is where OpenTelemetry's exporters looked for it before version 1.26.
+                assert here.attributes.dropped == here.dropped_attributes == there.dropped_attributes
 
     compare()
 
@@ -342,6 +350,18 @@ def test_opentelemetrys_encoder_makes_the_same_of_both() -> None:
             for link in spans.links:
                 link.flags &= 0x300
     assert ours == theirs
+
+
+def test_an_sdk_whose_scopes_have_no_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scope:  # as before version 1.26
+        def __init__(self, name: str, version: str | None = None, schema_url: str | None = None) -> None:
+            self.given = name, version, schema_url
+
+    monkeypatch.setattr(otel_readable, "InstrumentationScope", Scope)
+    tracer = recording_tracer()
+    tracer.trace("s").end()
+    scope: Any = Translator().finished(tracer.spans[0]).instrumentation_scope
+    assert scope.given == (tracer.scope.name, tracer.scope.version, tracer.scope.schema_url)
 
 
 def test_in_memory_and_console_exporters() -> None:

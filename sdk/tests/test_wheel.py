@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import flit_core
 import pytest
 
 SDK = Path(__file__).parents[1]
@@ -72,6 +73,28 @@ def meaning(source: str | ast.Module) -> str:
 
 def test_the_wheel_is_within_its_budget(wheel: Path) -> None:
     assert wheel.stat().st_size <= LIMIT_KB * 1000
+
+
+OTHERS = sorted(
+    python
+    for python in Path("~/.pyenv/versions").expanduser().glob("3.1[1-9].*/bin/python")
+    if not python.parts[-3].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
+)
+
+
+@pytest.mark.skipif(not OTHERS, reason="no other Python here")
+def test_it_is_the_same_whichever_python_builds_it(wheel: Path, tmp_path: Path) -> None:
+    """Since 3.12 an f-string is many tokens, and a comprehension no function of its own."""
+    (tmp_path / "flit_core").symlink_to(Path(flit_core.__file__).parent)
+    build = "import sys, wheel_backend; wheel_backend.build_wheel(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": f"{SDK}:{tmp_path}"}
+    subprocess.run([OTHERS[-1], "-c", build, tmp_path], cwd=SDK, env=environment, check=True, timeout=120)
+    assert contents(tmp_path / wheel.name) == contents(wheel)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_every_module_is_in_it_and_means_the_same_on_the_same_lines(backend: Any, wheel: Path) -> None:

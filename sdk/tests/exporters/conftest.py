@@ -84,8 +84,17 @@ class Server:
         self._start(self._accept)
 
     @property
+    def authority(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def base(self) -> str:
+        """What an endpoint for all signals is."""
+        return f"http://{self.authority}"
+
+    @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}/v1/traces"
+        return f"{self.base}/v1/traces"
 
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, daemon=True)

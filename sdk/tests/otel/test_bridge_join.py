@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,6 +171,56 @@ def test_one_that_drops_its_own_exporter_for_another_keeps_it_while_it_is_fed_fr
     expected = program(tracer)
     assert names(exporter) == expected
     assert theirs.names == ["api 0"]
+    tracer.close()
+
+
+class Lite(trace.TracerProvider):
+    """As small as that of AWS's distribution for Lambda: a list of processors, and spans without counts.
+
+    Nor have the scopes of OpenTelemetry's SDK attributes before version 1.26.
+    """
+
+    def __init__(self) -> None:
+        self._span_processors: list[Any] = []
+
+    def add_span_processor(self, processor: Any) -> None:
+        self._span_processors.append(processor)
+
+    def get_tracer(self, *arguments: Any, **keywords: Any) -> trace.Tracer:
+        return trace.NoOpTracer()
+
+    def end(self, name: str) -> None:
+        span = SimpleNamespace(
+            name=name,
+            context=trace.SpanContext(1, 2, False, trace.TraceFlags(1)),
+            parent=None,
+            kind=trace.SpanKind.CLIENT,
+            attributes={"a": 1},
+            events=[SimpleNamespace(name="event", attributes=None, timestamp=1)],
+            links=(),
+            status=trace.Status(),
+            instrumentation_scope=SimpleNamespace(name="scope", version="1", schema_url=None),
+            start_time=1,
+            end_time=2,
+        )
+        for processor in self._span_processors:
+            processor.on_end(span)
+
+
+@pytest.mark.parametrize("joined", ["replace", "feed"])
+def test_one_that_is_not_made_of_opentelemetrys_sdk(exporter: MemoryExporter, joined: str) -> None:
+    theirs: list[Any] = []
+    exports = SimpleNamespace(on_end=theirs.append, shutdown=None, force_flush=None)
+    lite = Lite()
+    lite.add_span_processor(exports)
+    trace.set_tracer_provider(lite)
+    tracer = lambent.init(exporter=exporter, otel_provider=joined)
+    lite.add_span_processor(exports)
+    lite.end("held")
+    assert [(span.name, span.attributes, len(span.events)) for span in exporter.spans] == [
+        ("held", {"a": 1}, 1)
+    ]
+    assert len(theirs) == (0 if joined == "replace" else 2)
     tracer.close()
 
 

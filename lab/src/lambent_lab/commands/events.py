@@ -44,10 +44,10 @@ class Printer(Protocol):
         """An asynchronous event has succeeded, or is tried no more."""
 
     def fed(self, told: dict[str, Any]) -> None:
-        """A queue that a function is fed from is in another state."""
+        """A queue or a stream that a function is fed from is in another state."""
 
     def handled(self, told: dict[str, Any]) -> None:
-        """A batch of messages is over."""
+        """A batch of records is over."""
 
     def left(self, count: int) -> None:
         """So many events were still to be run when the end came."""
@@ -74,6 +74,7 @@ class Lines:
         self._colours: dict[str, str] = {}
         self._next = itertools.cycle(_COLOURS)
         self._text: list[str] = []
+        self._fed: dict[str, str] = {}  # what was said of each mapping: not every state is news
 
     def ready(
         self, url: str, rie: str | None, otlp: str, functions: Sequence[str], urls: Mapping[str, str]
@@ -118,9 +119,10 @@ class Lines:
             self._write(f"{about} was not delivered to {arn}: {problem}.")
 
     def fed(self, told: dict[str, Any]) -> None:
-        """Say whether the queue is polled."""
+        """Say whether it is polled."""
         said = sources.state_text(told)
-        if said is not None:
+        if said is not None and self._fed.get(told["uuid"]) != said:
+            self._fed[told["uuid"]] = said
             self._write(said)
 
     def handled(self, told: dict[str, Any]) -> None:

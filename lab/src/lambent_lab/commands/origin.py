@@ -8,17 +8,28 @@ from pathlib import Path
 from lambent_lab.commands.inputs import locate
 from lambent_lab.errors import UsageError
 from lambent_lab.service.files import Configuration, Definition, find, load
+from lambent_lab.service.urls import UrlSettings
 from lambent_lab.service.watch import File
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".json", ".template"})
 
 
 class Origin:
-    """Where the functions come from: a file, one function's place, or nothing at first."""
+    """Where the functions come from: a file, one function's place, or nothing at first.
+
+    With `urls` each of them has a URL, whether the file says so or not.
+    """
 
     def __init__(
-        self, path: Path | None, given: str | None, parameters: tuple[str, ...], layers: tuple[str, ...]
+        self,
+        path: Path | None,
+        given: str | None,
+        parameters: tuple[str, ...],
+        layers: tuple[str, ...],
+        *,
+        urls: bool = False,
     ) -> None:
+        self._urls = urls
         self._given = given
         pairs = (_pair(text, "--layer") for text in layers)
         self._mapped = {arn: Path(place).absolute() for arn, place in pairs}
@@ -30,6 +41,13 @@ class Origin:
 
     def read(self) -> Configuration:
         """Return what there is now. Raises UsageError."""
+        configuration = self._read()
+        if not self._urls:
+            return configuration
+        with_urls = (replace(one, url=one.url or UrlSettings()) for one in configuration.definitions)
+        return replace(configuration, definitions=tuple(with_urls))
+
+    def _read(self) -> Configuration:
         if self.file is not None:
             configuration = load(self.file.path, parameters=self._parameters, layers=self._mapped)
             return replace(configuration, layers={**configuration.layers, **self._mapped})

@@ -87,6 +87,9 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where traces are kept (default: as for `lambent trace`).",
 )
+@click.option(
+    "--url", "urls", is_flag=True, help="Give every function an HTTP endpoint, as `url: true` in a file does."
+)
 @options.env
 @click.option(
     "--parameter", "parameters", metavar="K=V", multiple=True, help="A template's parameter; may be repeated."
@@ -112,6 +115,7 @@ def command(
     freeze: bool,
     otlp: bool,
     store: Path | None,
+    urls: bool,
     env: tuple[str, ...],
     parameters: tuple[str, ...],
     layers: tuple[str, ...],
@@ -133,7 +137,7 @@ def command(
     from lambent_lab.service import Lab
 
     path = None if empty else path_of(file)
-    origin = Origin(path, file, parameters, layers)
+    origin = Origin(path, file, parameters, layers, urls=urls)
     configuration = origin.read()
     plan = Plan(
         host=host,

@@ -1,9 +1,11 @@
-"""What `lambent serve` writes of queues that functions are fed from."""
+"""What `lambent serve` writes of queues and streams that functions are fed from."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+GIVEN_UP = "given up"
 
 if TYPE_CHECKING:
     from lambent_lab.commands.events import Printer
@@ -63,7 +65,7 @@ def _which(source: EventSource) -> dict[str, Any]:
         "uuid": source.uuid,
         "function": settings.function,
         "qualifier": settings.qualifier,
-        "source": settings.queue.text,
+        "source": settings.source.text,
     }
 
 
@@ -71,16 +73,19 @@ def state_text(told: dict[str, Any]) -> str | None:
     """Return what people are told of a mapping: nothing of what lasts a moment only."""
     of = f"{told['function']} gets"
     if told["state"] in {"Disabled", "Deleting"}:
-        return f"{of} no more messages of {told['source']}: it is {told['state'].lower()}."
+        return f"{of} nothing more of {told['source']}: it is {told['state'].lower()}."
     if told["problem"] is not None:
-        return f"{of} no messages of {told['source']}: {told['problem']}."
-    return f"{of} the messages of {told['source']}." if told["polled"] else None
+        return f"{of} nothing of {told['source']}: {told['problem']}."
+    return f"{of} what comes to {told['source']}." if told["polled"] else None
 
 
 def batch_text(told: dict[str, Any]) -> str | None:
     """Return what people are told of a batch: that something of it has failed."""
     if not told["failed"]:
         return None
-    count = f"{told['failed']} of {told['records']} message{'s' if told['records'] > 1 else ''}"
+    if str(told["problem"]).startswith(GIVEN_UP):
+        records = f"{told['failed']} record{'s were' if told['failed'] > 1 else ' was'}"
+        return f"{told['function']}: {records} {told['problem']}, of {told['source']}."
+    count = f"{told['failed']} of {told['records']} record{'s' if told['records'] > 1 else ''}"
     why = f" ({told['problem']})" if told["problem"] else ""
     return f"{told['function']}: {count} of {told['source']} will come again{why}."

@@ -1,12 +1,12 @@
 """AWS's other services, at the endpoints that somebody has named, and nowhere else.
 
 Rules
-- An endpoint is named as for boto3: AWS_ENDPOINT_URL_SQS, _SNS, _S3, _EVENTBRIDGE, or AWS_ENDPOINT_URL for
-  all of them, or `endpoint_url` of the profile in AWS's configuration files. The lab's own option goes before
-  these.
+- An endpoint is named as for boto3: AWS_ENDPOINT_URL_SQS, _SNS, _S3, _EVENTBRIDGE, _KINESIS,
+  _DYNAMODB_STREAMS, or AWS_ENDPOINT_URL for all of them, or `endpoint_url` of the profile in AWS's
+  configuration files. The lab's own option goes before these.
 - Without one, nothing is called: AWS itself is reached only by whoever names its address.
-- Credentials are those of the environment or of the profile, if they stand there, and else made up: emulators
-  take any. Nobody is asked for them.
+- Credentials are those of the environment or of the profile, if they stand there, and else made up:
+  emulators take any. Nobody is asked for them.
 - Every call has a limit in time, and runs in a thread beside the lab's event loop.
 """
 
@@ -34,6 +34,8 @@ VARIABLES: Mapping[str, str] = {
     "sns": "AWS_ENDPOINT_URL_SNS",
     "s3": "AWS_ENDPOINT_URL_S3",
     "events": "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "kinesis": "AWS_ENDPOINT_URL_KINESIS",
+    "dynamodbstreams": "AWS_ENDPOINT_URL_DYNAMODB_STREAMS",
 }
 """The services that the lab calls, under boto3's names, and the variable that names each one's endpoint."""
 

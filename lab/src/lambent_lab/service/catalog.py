@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambent_lab.function import FunctionSpec
-    from lambent_lab.service.api.permissions import ResourcePolicy
 
 Stamp = tuple[str, str]
 """A new revision id, and the time as AWS writes it."""
@@ -82,6 +81,14 @@ class Alias:
             if draw < weight:
                 return version
         return self.version
+
+
+@dataclass(slots=True)
+class ResourcePolicy:
+    """Who may invoke a function, a version or an alias: statements by their ids."""
+
+    revision: str
+    statements: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Record:

@@ -49,7 +49,7 @@ class Destinations:
         undelivered: dict[str, str] = {}
         if letters and outcome.failed:
             try:
-                await self._send(parcels.dead_letter(letters, outcome, call.payload, trace))
+                await self.send(parcels.dead_letter(letters, outcome, call.payload, trace))
                 delivered.append(letters)
             except LabError as error:
                 undelivered[letters] = str(error)
@@ -59,7 +59,7 @@ class Destinations:
                 if wanted.startswith(_LAMBDA):
                     self._queue(wanted, replace(call, payload=told, request_id=None), hops)
                 else:
-                    await self._send(parcels.pack(wanted, outcome, told, now, str(uuid.uuid4()), trace))
+                    await self.send(parcels.pack(wanted, outcome, told, now, str(uuid.uuid4()), trace))
                 delivered.append(wanted)
             except LabError as error:
                 undelivered = {wanted: str(error)} | undelivered
@@ -78,7 +78,8 @@ class Destinations:
         deployed = self._core.find(reference)
         self._core.events.put(deployed, replace(call, qualifier=reference.qualifier), hops + 1)
 
-    async def _send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: Parcel) -> None:
+        """Send one parcel. Raises LabError."""
         arn, parameters = parcel.arn, dict(parcel.parameters)
         if arn.service == "sqs":
             parameters["QueueUrl"] = await self._aws.queue_url(arn)

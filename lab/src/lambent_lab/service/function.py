@@ -128,33 +128,52 @@ class Function:
 
     def add_source(
         self,
-        queue: str,
+        source: str,
         *,
-        batch_size: int = 10,
+        batch_size: int | None = None,
         window: int = 0,
         filters: Iterable[object] = (),
         report_failures: bool = False,
         max_concurrency: int | None = None,
+        start: str | None = None,
+        retries: int = -1,
+        max_age: int = -1,
+        bisect: bool = False,
+        parallel: int = 1,
+        on_failure: str | None = None,
         qualifier: str | None = None,
         enabled: bool = True,
     ) -> Source:
-        """Have an SQS queue polled for the function; return when it is.
+        """Have an SQS queue, or a stream of Kinesis or DynamoDB, polled for the function; return when it is.
 
-        `queue` is an ARN, or a name in the lab's account; `window` are seconds, `filters` patterns of
-        EventBridge (JSON, or what it stands for), `report_failures` is ReportBatchItemFailures. The queue is
-        looked for where `Lab(aws_endpoint_url=…)` or AWS_ENDPOINT_URL says. Raises UsageError for what Lambda
-        would not take, `problems.ServiceError` (a LabError) when the queue is not there.
+        `source` is an ARN, or a queue's name in the lab's account; `window` are seconds, `filters` patterns
+        of EventBridge (JSON, or what it stands for), `report_failures` is ReportBatchItemFailures. From
+        `start` to `on_failure` the arguments are of streams, and mean what they do in the lab's file. The
+        source is looked for where `Lab(aws_endpoint_url=…)` or AWS_ENDPOINT_URL says. Raises UsageError for
+        what Lambda would not take, `problems.ServiceError` (a LabError) when the source is not there.
         """
         request: dict[str, object] = {
             "BatchSize": batch_size,
             "MaximumBatchingWindowInSeconds": window,
             "Enabled": enabled,
             "FunctionResponseTypes": [settings.REPORT] if report_failures else [],
-            "ScalingConfig": {} if max_concurrency is None else {"MaximumConcurrency": max_concurrency},
+            "ScalingConfig": None if max_concurrency is None else {"MaximumConcurrency": max_concurrency},
             "FilterCriteria": {"Filters": [{"Pattern": settings.pattern_text(each)} for each in filters]},
+            "StartingPosition": start,
+            "MaximumRetryAttempts": None if retries == -1 else retries,
+            "MaximumRecordAgeInSeconds": None if max_age == -1 else max_age,
+            "BisectBatchOnFunctionError": bisect or None,
+            "ParallelizationFactor": None if parallel == 1 else parallel,
+            "DestinationConfig": None if on_failure is None else {"OnFailure": {"Destination": on_failure}},
         }
-        wanted = settings.stated(queue, self.name, qualifier, request, "add_source")
+        wanted = settings.stated(source, self.name, qualifier, request, "add_source")
         return self._lab.run(add(self._lab, wanted, self._deployed))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The queues and streams that `add_source` has it fed from."""
+        mappings = list(self._core.sources.mappings.values())
+        return tuple(Source(self._lab, each) for each in mappings if each.deployed is self._deployed)
 
     def add_url(
         self,

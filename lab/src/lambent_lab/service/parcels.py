@@ -12,6 +12,7 @@ Rules
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 DESTINATIONS = ("sqs", "sns", "s3", "lambda", "events")
 DEAD_LETTERS = ("sqs", "sns")
+STREAMS = ("sqs", "sns", "s3")
+"""Where mappings of streams tell of what they give up."""
 
 MAX_MESSAGE_BYTES = 1024
 """How much of an error's message goes along with a dead letter."""
@@ -54,13 +57,13 @@ class Parcel:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check(text: str, *, success: bool = False, dead: bool = False) -> Arn:
+def check(text: str, *, success: bool = False, dead: bool = False, stream: bool = False) -> Arn:
     """Return a destination's ARN. Raises UnfitError for what AWS does not deliver to."""
     try:
         arn = arns.parse(text)
     except ValueError as error:
         raise UnfitError(str(error)) from error
-    kinds = DEAD_LETTERS if dead else DESTINATIONS
+    kinds = DEAD_LETTERS if dead else STREAMS if stream else DESTINATIONS
     if arn.service not in kinds:
         raise UnfitError(f"{text} is of {arn.service}: possible are {', '.join(kinds)}")
     if success and arn.service == "s3":
@@ -91,6 +94,19 @@ def pack(
             entry["TraceHeader"] = trace
         return Parcel(arn, "put_events", {"Entries": [entry]})
     return _message(arn, body, {}, trace)
+
+
+def pack_stream(text: str, told: Mapping[str, Any], event: bytes, key: str) -> Parcel:
+    """Return what a destination is sent of records of a stream that are given up. Raises UnfitError.
+
+    A bucket gets the records too, under `aws/lambda/` and a key.
+    """
+    arn = check(text, stream=True)
+    if arn.service == "s3":
+        body = json.dumps({**told, "payload": event.decode()}).encode()
+        content = {"Body": body, "ContentType": "application/json"}
+        return Parcel(arn, "put_object", {"Bucket": arn.resource, "Key": f"aws/lambda/{key}", **content})
+    return _message(arn, json.dumps(told), {}, None)
 
 
 def dead_letter(text: str, outcome: Outcome, payload: bytes, trace: str | None = None) -> Parcel:

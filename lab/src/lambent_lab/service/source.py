@@ -1,4 +1,4 @@
-"""A queue that a function of the lab is fed from, for callers that wait."""
+"""A queue or a stream that a function of the lab is fed from, for callers that wait."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Source:
         return self._mapping.uuid
 
     @property
-    def queue(self) -> str:
-        """The queue's ARN."""
-        return self._mapping.settings.queue.text
+    def arn(self) -> str:
+        """The ARN of the queue or the stream."""
+        return self._mapping.settings.source.text
 
     @property
     def state(self) -> str:
@@ -35,15 +35,15 @@ class Source:
 
     @property
     def problem(self) -> str | None:
-        """What keeps the queue from being polled, if anything does."""
+        """What keeps it from being polled, if anything does."""
         return self._mapping.problem
 
     def enable(self) -> None:
-        """Poll the queue, from now on."""
+        """Poll, from now on."""
         self._lab.run(self._switch(on=True))
 
     def disable(self) -> None:
-        """Poll the queue no more; return when the batches under way are over."""
+        """Poll no more; return when the batches under way are over."""
         self._lab.run(self._switch(on=False))
 
     def delete(self) -> None:

@@ -42,10 +42,9 @@ def join(tracer: Tracer, other: Any) -> bool:
         if can_feed:
             _feed(other, alone=not feeds)
         say(
-            f"OpenTelemetry's API has a provider, {name}: it keeps the API, and its spans go to lambent too"
-            if feeds
-            else f"OpenTelemetry's API had a provider, {name}: lambent has replaced it"
-            + (" (LAMBENT_OTEL_PROVIDER=feed takes its spans and leaves it)" if can_feed else "")
+            f"OpenTelemetry's API {'has' if feeds else 'had'} a provider, {name}: "
+            + ("it keeps the API, and its spans go to lambent too" if feeds else "lambent has replaced it")
+            + (" (LAMBENT_OTEL_PROVIDER=feed takes its spans and leaves it)" if can_feed > feeds else "")
         )
     return feeds
 
@@ -66,17 +65,14 @@ def welcome(tracer: Tracer, set_other: Callable[[], None]) -> bool:
 
 def _feed(other: Any, *, alone: bool) -> None:
     # Logfire's stands before one of the SDK's. Phoenix's drops its exporter for the first processor that it
-    # is given, unless that comes in behind its back.
-    for holder in (other, getattr(other, "provider", None)):
-        others: Any = getattr(holder, "_active_span_processor", None)
-        if hasattr(others, "add_span_processor"):
-            break
-    add = getattr(others, "add_span_processor", other.add_span_processor)
+    # is given, unless that comes in behind its back. AWS's, for Lambda, keeps its processors itself.
+    holder: Any = getattr(getattr(other, "provider", other), "_active_span_processor", other)
+    add = holder.add_span_processor
     add(_Feed())
-    members = getattr(others, "_span_processors", None)
-    if alone and isinstance(members, tuple):
-        others._span_processors = (*map(_Retired, members[:-1]), members[-1])
-        others.add_span_processor = lambda processor: add(_Retired(processor))
+    members = getattr(holder, "_span_processors", None)
+    if alone and isinstance(members, (list, tuple)):
+        holder._span_processors = type(members)([*map(_Retired, members[:-1]), members[-1]])
+        holder.add_span_processor = lambda processor: add(_Retired(processor))
 
 
 class _Processor:
@@ -129,7 +125,9 @@ def _take(span: Any) -> None:
         return
     maker, scope = tracer, span.instrumentation_scope
     if scope is not None:
-        maker = tracer.provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
+        maker = tracer.provider.get_tracer(
+            scope.name, scope.version, scope.schema_url, getattr(scope, "attributes", None)
+        )
     ids = context.trace_id, context.span_id
     parent = None if span.parent is None else adopt(span.parent)
     twin = Span(maker, span.name, *ids, parent, span.kind.value, span.start_time)
@@ -138,12 +136,12 @@ def _take(span: Any) -> None:
     for event in span.events:
         twin.add_event(event.name, event.attributes, event.timestamp)
         if twin._events:
-            twin._events[-1].dropped_attributes += event.dropped_attributes
+            twin._events[-1].dropped_attributes += getattr(event, "dropped_attributes", 0)
     if span.links:
         twin._add_links(span.links)
     twin.set_status(span.status)
     for what in ("dropped_attributes", "dropped_events", "dropped_links"):
-        setattr(twin, what, getattr(twin, what) + getattr(span, what))
+        setattr(twin, what, getattr(twin, what) + getattr(span, what, 0))
     tracer.delivery.started += 1
     if tracer.on_start is not None:
         tracer.on_start(twin, None)

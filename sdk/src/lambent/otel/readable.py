@@ -27,30 +27,32 @@ __all__ = ["Translator"]
 _MOST_KEPT = 16  # resources; a tracer has one
 
 
-class _Event(Event):
-    """An event that knows how many attributes it lost."""
+class _Attributes(dict[str, object]):
+    """Attributes, and how many were dropped: where exporters look for that before version 1.26."""
 
-    def __init__(self, name: str, attributes: Any, timestamp: int, dropped: int) -> None:
-        super().__init__(name, attributes, timestamp)
-        self._dropped = dropped
-
-    @property
-    def dropped_attributes(self) -> int:
-        """How many attributes were dropped."""
-        return self._dropped
+    dropped = 0
 
 
-class _Link(trace.Link):
-    """A link that knows how many attributes it lost."""
+class _Part:
+    """An event or a link that knows how many attributes it lost."""
 
-    def __init__(self, context: trace.SpanContext, attributes: Any, dropped: int) -> None:
-        super().__init__(context, attributes)
-        self._dropped = dropped
+    _attributes: Any
 
     @property
     def dropped_attributes(self) -> int:
         """How many attributes were dropped."""
-        return self._dropped
+        lost: int = self._attributes.dropped
+        return lost
+
+
+class _Event(_Part, Event):
+    pass
+
+
+class _Link(_Part, trace.Link):
+    def __init__(self, context: trace.SpanContext, attributes: _Attributes) -> None:
+        super().__init__(context)
+        self._attributes = attributes  # of which some versions make a copy
 
 
 class _Readable(ReadableSpan):
@@ -169,14 +171,8 @@ class Translator:
             parent=None if span.parent is None else _context(span.parent),
             resource=self._resource(span.resource),
             attributes=_values(span.attributes),
-            events=tuple(
-                _Event(event.name, _values(event.attributes), event.timestamp, event.dropped_attributes)
-                for event in span.events
-            ),
-            links=tuple(
-                _Link(_context(link.context), _values(link.attributes), link.dropped_attributes)
-                for link in span.links
-            ),
+            events=tuple(_Event(event.name, _attributes(event), event.timestamp) for event in span.events),
+            links=tuple(_Link(_context(link.context), _attributes(link)) for link in span.links),
             kind=trace.SpanKind(int(span.kind)),
             status=trace.Status(
                 trace.StatusCode(int(span.status.status_code)), span.status.description or None
@@ -219,12 +215,11 @@ class Translator:
         if kept is None:
             if len(self._scopes) >= _MOST_KEPT:
                 self._scopes.clear()
-            kept = (
-                scope,
-                InstrumentationScope(
-                    scope.name, scope.version, scope.schema_url, _values(scope.attributes) or None
-                ),
-            )
+            given: Any = scope.name, scope.version, scope.schema_url, _values(scope.attributes) or None
+            try:
+                kept = scope, InstrumentationScope(*given)
+            except TypeError:  # before version 1.26 there were none with attributes
+                kept = scope, InstrumentationScope(*given[:3])
             self._scopes[id(scope)] = kept
         return kept[1]
 
@@ -237,6 +232,12 @@ def _context(context: SpanContext) -> trace.SpanContext:
         trace.TraceFlags(int(context.trace_flags)),
         trace.TraceState(list(context.trace_state.items())),
     )
+
+
+def _attributes(part: Any) -> Any:
+    attributes = _Attributes(part.attributes)
+    attributes.dropped = part.dropped_attributes
+    return attributes
 
 
 def _values(attributes: Mapping[str, object]) -> dict[str, Any]:

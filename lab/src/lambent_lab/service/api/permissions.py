@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lambent_lab.service import names
+from lambent_lab.service.catalog import ResourcePolicy
 from lambent_lab.service.names import LATEST
 from lambent_lab.service.problems import conflict, invalid_parameter, not_found, stale_revision
 
@@ -32,14 +32,6 @@ _EQUAL = {
     "EventSourceToken": "lambda:EventSourceToken",
 }
 """What a request names, and the key that a statement's condition has for it."""
-
-
-@dataclass(slots=True)
-class ResourcePolicy:
-    """The statements by their ids."""
-
-    revision: str
-    statements: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 async def add(desk: Desk, request: Parameters) -> Document:

@@ -78,7 +78,7 @@ ROUTES = (
     Route("ListFunctionEventInvokeConfigs", "GET", f"{_EVENTS}/list", 200, "Marker, MaxItems"),
     Route(
         "CreateEventSourceMapping", "POST", _MAPPINGS, 202,
-        "SQS queues, standard and FIFO, at the endpoint that is named",
+        "SQS queues, standard and FIFO, streams of Kinesis and DynamoDB, at the endpoint that is named",
     ),
     Route("GetEventSourceMapping", "GET", f"{_MAPPINGS}/{{UUID}}", 200),
     Route(

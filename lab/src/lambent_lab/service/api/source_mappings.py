@@ -18,7 +18,7 @@ async def create(desk: Desk, request: Parameters) -> Document:
     reference = names.parse(request["FunctionName"])
     desk.core.find(reference).record.version(reference.qualifier)  # raises where there is none
     if "EventSourceArn" not in request:
-        raise invalid_parameter("The lab has mappings of SQS queues only: name one as EventSourceArn.")
+        raise invalid_parameter("The lab polls queues and streams only: name one as EventSourceArn.")
     wanted = settings.new(request["EventSourceArn"], reference.name, reference.qualifier, request)
     sources = desk.core.sources
     await sources.check(wanted)
@@ -33,6 +33,8 @@ async def get(desk: Desk, request: Parameters) -> Document:
 async def update(desk: Desk, request: Parameters) -> Document:
     """UpdateEventSourceMapping: what is not named stays."""
     function = names.parse(request["FunctionName"]) if "FunctionName" in request else None
+    if function is not None:
+        desk.core.find(function).record.version(function.qualifier)  # raises where there is none
     return (await desk.core.sources.change(request["UUID"], request, function)).document()
 
 
@@ -47,7 +49,7 @@ async def list_all(desk: Desk, request: Parameters) -> Document:
     found = [
         source
         for source in desk.core.sources.mappings.values()
-        if request.get("EventSourceArn") in {None, source.settings.queue.text}
+        if request.get("EventSourceArn") in {None, source.settings.source.text}
         and (
             reference is None
             or (reference.name, reference.qualifier) == (source.settings.function, source.settings.qualifier)

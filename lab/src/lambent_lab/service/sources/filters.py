@@ -40,10 +40,13 @@ class PatternError(ValueError):
 
 
 class Filters:
-    """The patterns of a mapping, one of which a record must match; all do where there is none."""
+    """The patterns of a mapping, one of which a record must match; all do where there is none.
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._nodes = [_parse(text) for text in patterns]
+    `content` is the key of what is text in a record, and may be JSON.
+    """
+
+    def __init__(self, patterns: Sequence[str], content: str | None = "body") -> None:
+        self._nodes = [_parse(text, content) for text in patterns]
 
     def let_through(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a record, as the function would get it, is to be handed on."""
@@ -55,19 +58,19 @@ def matches(pattern: str, document: object) -> bool:
     return _object(_loaded(pattern))(document)
 
 
-def _parse(text: str) -> Node:
-    """Return the test of whole records: their body is looked at as the pattern has it."""
+def _parse(text: str, key: str | None) -> Node:
+    """Return the test of whole records: their content is looked at as the pattern has it."""
     pattern = _loaded(text)
-    body = pattern.get("body")
+    body = None if key is None else pattern.get(key)
     node = _object(pattern)
 
     def check(record: Any) -> bool:
-        if body is None:
+        if body is None or key is None:
             return node(record)
-        content = _json(record["body"])
-        if isinstance(body, dict) != (content is not None):
+        content = None if record[key] is None else _json(record[key])
+        if record[key] is None or isinstance(body, dict) != (content is not None):
             return False
-        return node({**record, "body": record["body"] if content is None else content})
+        return node({**record, key: record[key] if content is None else content})
 
     return check
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NEVER = "the function may not run at all: its reserved concurrency is 0"
 POLL_S = 1
 MOST_AT_ONCE = 10
 """As many messages SQS gives, deletes or returns in one call."""
@@ -111,6 +112,9 @@ class Poller:
         """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._poll())
 
+    async def ready(self) -> None:
+        """There is nothing to wait for: what comes from now on is in the queue."""
+
     async def stop(self, *, patiently: bool = False) -> None:
         """Receive no more, and let batches under way have some seconds, or as long as they take."""
         self._stopping.set()
@@ -145,13 +149,13 @@ class Poller:
                 await asyncio.sleep(0)  # a batch that has been handed over counts from its first turn on
                 self._raise_failure()
             except LabError as error:
-                self._core.aws.forget_queue(self._settings.queue)
+                self._core.aws.forget_queue(self._settings.source)
                 known = False
                 self._trouble(str(error))
                 await self._pause(wait_s)
                 wait_s = min(2 * wait_s, _MOST_S)
             except Exception as error:  # noqa: BLE001 - nobody waits for this: it is told, and tried again
-                _log.exception("the poller of %s has failed", self._settings.queue.text)
+                _log.exception("the poller of %s has failed", self._settings.source.text)
                 self._trouble(f"the lab failed: {error!r}")
                 await self._pause(_MOST_S)
             else:
@@ -172,6 +176,8 @@ class Poller:
         """Wait until one more batch may be under way, and the function run once more."""
         while not self._stopping.is_set():
             deployed = self._find()
+            if deployed.record.reserved == 0:
+                raise LabError(NEVER)
             if len(self._under_way) >= self._allowed:
                 await asyncio.wait(self._under_way, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             elif not self._core.admits(deployed):
@@ -219,16 +225,16 @@ class Poller:
         if not len(batch):
             batch.since = now
         for message in messages:
-            made = record(message, self._settings.queue)
+            made = record(message, self._settings.source)
             if not self._filters.let_through(made):
                 dropped.append(made["receiptHandle"])
-            elif returned or not (self._left or batch).add(made):
+            elif returned or not (self._left or batch).add(made, made["messageId"], made["receiptHandle"]):
                 if self._settings.fifo:
                     # Those before it may fail, and then come first again: it goes back behind them.
                     returned.append(made["receiptHandle"])
                 else:
                     self._left = Batch(self._settings.batch_size, now)
-                    self._left.add(made)
+                    self._left.add(made, made["messageId"], made["receiptHandle"])
         if dropped:
             await self._delete(dropped)
         if returned:
@@ -276,7 +282,7 @@ class Poller:
             raise CallError(f"{operation} of {len(problems)} messages: {said}")
 
     async def _call(self, operation: str, *, poll: bool = False, **parameters: Any) -> Any:
-        aws, queue = self._core.aws, self._settings.queue
+        aws, queue = self._core.aws, self._settings.source
         url = await aws.queue_url(queue)
         executor = self._thread if poll else None
         return await aws.call("sqs", queue.region, operation, executor=executor, QueueUrl=url, **parameters)
@@ -307,6 +313,10 @@ class Poller:
         except LabError as error:
             self._failure = error
             problem = str(error)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this: it is told, and comes again
+            _log.exception("a batch of %s has failed", settings.source.text)
+            self._failure = LabError(f"the lab failed: {error!r}")
+            problem = str(self._failure)
         if invocation is None and problem is None:
             problem = "there was no room for it"
             if self._stopping.is_set():

@@ -78,8 +78,8 @@ class Batch:
         """How many more there may be."""
         return self.size - len(self)
 
-    def add(self, made: Mapping[str, Any]) -> bool:
-        """Take a record, if it fits; tell whether it did. The first one always does."""
+    def add(self, made: Mapping[str, Any], name: str, handle: str = "") -> bool:
+        """Take a record with its id and handle, if it fits; tell whether it did. The first always does."""
         encoded = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         grown = self._bytes + len(encoded) + (1 if self._encoded else 0)
         if self._encoded and (grown > MAX_BYTES or self.full):
@@ -87,7 +87,7 @@ class Batch:
         self._encoded.append(encoded)
         self._bytes = grown
         # A message that has come twice has a new handle, which is the one that counts.
-        self.handles[made["messageId"]] = made["receiptHandle"]
+        self.handles[name] = handle
         return True
 
     @property

@@ -25,6 +25,7 @@ from lambent_lab.service.problems import ServiceError, conflict, invalid_paramet
 from lambent_lab.service.sources.poller import Poller
 from lambent_lab.service.sources.settings import Settings, changed, check_visibility
 from lambent_lab.service.sources.states import SETTLED, TRANSITIONS
+from lambent_lab.service.sources.stream_poller import SERVICES, StreamPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,7 +39,10 @@ _PROBLEM = "PROBLEM: "
 
 
 class EventSource:
-    """One mapping. `deployed` is its function, where it is not whichever has the name."""
+    """One mapping. `deployed` is its function, where it is not whichever has the name.
+
+    `done` says how far a stream's shards are done.
+    """
 
     def __init__(self, settings: Settings, deployed: Deployed | None) -> None:
         self.uuid = str(uuid.uuid4())
@@ -47,7 +51,8 @@ class EventSource:
         self.state: State = "Creating"
         self.modified = time.time()
         self.result: str | None = None
-        self.poller: Poller | None = None
+        self.poller: Poller | StreamPoller | None = None
+        self.done: dict[str, str] = {}
         self.settled = asyncio.Event()
         self.gone = asyncio.Event()
 
@@ -106,7 +111,7 @@ class Sources:
         for known in self.mappings.values():
             if known.settings.key == settings.key and known.deployed is deployed:
                 raise conflict(
-                    f'An event source mapping with SQS arn (" {settings.queue.text} ") and function '
+                    f'An event source mapping with SQS arn (" {settings.source.text} ") and function '
                     f'(" {settings.function} ") already exists. Please update or delete the existing mapping '
                     f"with UUID {known.uuid}"
                 )
@@ -119,7 +124,10 @@ class Sources:
         """Raise ServiceError where a mapping's queue cannot be polled, or its function not be found."""
         function = deployed or self._core.find(Reference(settings.function, settings.qualifier))
         version = function.record.version(settings.qualifier)
-        aws, queue = self._core.aws, settings.queue
+        if settings.stream:
+            await self._check_stream(settings)
+            return
+        aws, queue = self._core.aws, settings.source
         try:
             url = await aws.queue_url(queue)
             names = ["VisibilityTimeout"]
@@ -136,6 +144,19 @@ class Sources:
             raise invalid_parameter(f"The queue {queue.text} cannot be polled: {error}.") from error
         visibility = int(asked.get("Attributes", {}).get("VisibilityTimeout", 30))
         check_visibility(visibility, version.spec.timeout_s)
+
+    async def _check_stream(self, settings: Settings) -> None:
+        source = settings.source
+        stream: dict[str, Any] = {"StreamArn": source.text}
+        if source.service == "kinesis":
+            stream = {"StreamName": source.resource.removeprefix("stream/")}
+        operation = "describe_stream_summary" if source.service == "kinesis" else "describe_stream"
+        try:
+            await self._core.aws.call(SERVICES[source.service], source.region, operation, **stream)
+        except CallError as error:
+            raise invalid_parameter(f"Stream not found: {source.text} ({error})") from error
+        except LabError as error:
+            raise invalid_parameter(f"The stream {source.text} cannot be polled: {error}.") from error
 
     async def change(
         self, name: str, request: Mapping[str, Any], function: Reference | None = None
@@ -214,15 +235,20 @@ class Sources:
         if self._closing:
             return
         if source.settings.enabled:
-            source.poller = Poller(
-                self._core,
-                source.settings,
-                find=lambda: self._function(source),
-                heard=lambda handled: self._heard(source, handled),
-                trouble=lambda problem: self._trouble(source, problem),
-            )
-            source.poller.start()
+            source.poller = poller = self._poller(source)
+            poller.start()
+            await poller.ready()
         self._step(source, "polling" if source.settings.enabled else "idle")
+
+    def _poller(self, source: EventSource) -> Poller | StreamPoller:
+        told: dict[str, Any] = {
+            "find": lambda: self._function(source),
+            "heard": lambda handled: self._heard(source, handled),
+            "trouble": lambda problem: self._trouble(source, problem),
+        }
+        if source.settings.stream:
+            return StreamPoller(self._core, source.settings, name=source.uuid, done=source.done, **told)
+        return Poller(self._core, source.settings, **told)
 
     async def _end(self, source: EventSource) -> None:
         if source.poller is not None:

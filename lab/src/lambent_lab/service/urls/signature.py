@@ -3,13 +3,13 @@
 Rules
 - A signature stands in the Authorization field, or in the query (a presigned URL). A request without one is
   Forbidden, in AWS's words.
-- Its form is checked, its scope (this day, this region, `lambda`), that it is not older or newer than five
-  minutes (or than a presigned URL says), that the host is signed, and that x-amz-content-sha256 is that of
-  the body.
+- Its form is checked, its scope (the day, us-east-1, `lambda`), that it is at most five minutes old or early
+  (a presigned URL as old as it says), that the host is signed, and that x-amz-content-sha256 is that of the
+  body.
 - The signature itself is checked where the lab knows the secret: that of the credentials which functions of
   the lab have. Of other access keys it knows none; whoever signs with them is let in, as everywhere in the
   lab.
-- Permissions are not looked at: the lab has no policies.
+- Nobody is asked whether the caller has permission.
 """
 
 from __future__ import annotations
