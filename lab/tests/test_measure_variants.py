@@ -208,6 +208,8 @@ def test_equal_files_have_equal_digests(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "copy") == digest_of(tmp_path / "one")
     (tmp_path / "copy" / "__pycache__").mkdir()
     (tmp_path / "copy" / "__pycache__" / "app.pyc").write_text("made")
+    (tmp_path / "copy" / ".lambent").mkdir()
+    (tmp_path / "copy" / ".lambent" / "traces.db").write_text("made")
     # What a run writes beside the code is no change of it: --resume would refuse its own file.
     stored = Path(__file__).parent / "data" / "performance-results.json"
     results = read(stored)

@@ -74,7 +74,10 @@ def folder(path: Path, text: str = "1") -> Path:
 def test_a_file_is_edited(lab: Lab, tmp_path: Path) -> None:
     one = lab.function("one", code=folder(tmp_path / "one"), handler="app.handler")
     two = lab.function("two", code=folder(tmp_path / "two"), handler="app.handler")
+    (tmp_path / "one" / ".lambent").mkdir()
     with watching(lab, one, two) as changes:
+        # The trace store of who serves the current folder is no part of the code.
+        (tmp_path / "one" / ".lambent" / "traces.db").write_text("of an invocation")
         (tmp_path / "two" / "app.py").write_text("2")  # at once: it was said that changes are seen
         assert changes.next() == "two"
         assert "one" not in changes.settled()

@@ -10,6 +10,7 @@ import pytest
 
 from lambent_lab.environment import Environment
 from lambent_lab.function import FunctionSpec
+from lambent_lab.staging.package import unpack
 from lambent_lab.staging.shelf import MAX_UNUSED, Kept, Shelf, shelf
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ def test_what_is_used_stays_and_the_rest_is_bounded() -> None:
     again = take(one, "0")
     assert again.path.is_dir()
     assert again is not others[0]
+
+
+def test_the_trace_store_is_no_code(tmp_path: Path) -> None:
+    """Who invokes the current folder has it there: to copy it would give up SQLite's locks on it."""
+    (tmp_path / ".lambent").mkdir()
+    (tmp_path / ".lambent" / "traces.db").write_text("spans")
+    (tmp_path / "app.py").write_text("code")
+    staged = unpack(tmp_path)
+    assert [each.name for each in staged.iterdir()] == ["app.py"]
+    (tmp_path / ".lambent" / "traces.db").write_text("more spans")
+    assert unpack(tmp_path) == staged
 
 
 def test_a_folder_that_could_not_be_made_leaves_nothing() -> None:

@@ -434,6 +434,65 @@ def elsewhere"""
     assert run_python(ELSEWHERE.replace("def elsewhere", handler, 1), LAMBDA, 5).stdout == "f f\nuser\n"
 
 
+@pytest.mark.parametrize("mode", ["async", "finalize"])
+def test_an_extension_that_has_no_thread_does_not_register(run_python: Any, mode: str) -> None:
+    # Lambda would wait for it, in init and with every invocation, until their time is over.
+    program = f"""{SERVED}
+import lambent.delivery.extension, lambent.delivery.finalize
+registered = []
+lambent.delivery.extension.ExtensionApi.register = lambda *given: registered.append(given)
+def refused(*_):
+    raise RuntimeError("can't start new thread")
+lambent.delivery.extension.start_new_thread = lambent.delivery.finalize.start_new_thread = refused
+tracer = lambent.init(mode={mode!r}, exporter="console")
+assert tracer.handler(lambda event, context: "answer")({{}}, None) == "answer"
+assert not registered
+"""
+    assert "can't start new thread" in run_python(program, LAMBDA).stderr
+
+
+FULL = f"""{SERVED}
+import resource
+asked = threading.Semaphore(0)
+def do_GET(self):
+    asked.release()
+    time.sleep(60 * self.__dict__.setdefault("gone", 0))  # one event, and no other
+    self.gone = 1
+    self.send_response(200)
+    self.send_header("Content-Length", "23")
+    self.end_headers()
+    self.wfile.write(b'{{"eventType": "INVOKE"}}'[:23])
+Api.do_GET = do_GET
+tracer = lambent.init(mode=MODE)
+@tracer.handler
+def handler(event, context):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    with tracer.trace("one"):
+        pass
+    with tracer.trace("two"):
+        open("/etc/hostname").close()
+least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+for number in (1, 2):
+    try:
+        handler(1, None)
+    except OSError as error:
+        assert error.filename == "/etc/hostname", error
+    else:
+        raise AssertionError("it was opened")
+    if MODE == "async":
+        assert asked.acquire(timeout=20), number  # for another event, or it would be waited for
+resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+assert tracer.stats().waiting == 6, tracer.stats()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "finalize"])
+def test_without_a_file_to_be_opened_an_invocation_is_what_it_would_be(run_python: Any, mode: str) -> None:
+    # All that is loaded when it is needed fails to load then.
+    run_python(FULL.replace("MODE", repr(mode)), {**LAMBDA, **ENDPOINT, "LAMBENT_WATCHDOG": "off"})
+
+
 def test_in_another_thread_it_is_said_that_there_is_no_handler(run_python: Any) -> None:
     program = """
 import threading, lambent

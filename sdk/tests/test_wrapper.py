@@ -67,6 +67,18 @@ assert handler({{"a": 1}}, None) == {{"a": 1}}
     assert done.stderr == "lambent: the function is not traced (RuntimeError: broken)\n"
 
 
+def test_an_object_whose_class_is_decorated_is_traced_once(run: Run, tmp_path: Path) -> None:
+    own = "import lambent\ntracer = lambent.init(exporter='memory')\n"
+    (tmp_path / "own.py").write_text(own + APP.replace("    def", "    @tracer.handler\n    def"))
+    program = """
+from lambent.wrapper import handler
+import own
+handler({}, None)
+print([span.name for span in own.tracer.delivery.exporters[0].spans])
+"""
+    assert run(program, LAMBENT_HANDLER="own.handler").stdout == "called {}\n['invocation']\n"
+
+
 def test_errors_are_the_functions_own_also_without_a_client(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import app\napp.nothing\n")
     program = """

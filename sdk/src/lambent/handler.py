@@ -11,6 +11,7 @@ from time import monotonic
 
 from lambent.config import trace_header
 from lambent.context import CURRENT, NonRecordingSpan, SpanContext
+from lambent.delivery import say_once
 from lambent.span import Span
 from lambent.triggers import UNKNOWN, Description, recognise
 from lambent.wrapping import around, drop_own_frame, kind_of, look_like
@@ -279,8 +280,6 @@ def _read_arn(arn: str, context: object) -> dict[str, str]:
 
 
 def _say(key: str, text: str) -> None:
-    from lambent.diagnostics import say_once
-
     say_once(key, f"{text}; the function is not affected")
 
 

@@ -374,8 +374,11 @@ class Span:
     def fail(self, exc: BaseException) -> None:
         """Keep an exception that leaves the span. A closed generator is no failure."""
         if not issubclass(type(exc), GeneratorExit):  # an exception's `__class__` may fail
-            from lambent.exceptions import fail
-
+            try:
+                from lambent.exceptions import fail
+            except Exception:  # noqa: BLE001  # no file can be opened any more, and that is what leaves the span
+                self._status_code, self._recorded = 2, -1
+                return
             fail(self, exc)
 
     def __repr__(self) -> str:

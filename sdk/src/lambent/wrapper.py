@@ -104,8 +104,10 @@ def _traced(tracer: Any, function: Any) -> Any:
         tracer.__dict__.update(theirs.__dict__)
         tracer = theirs
     # Not by hasattr: some objects claim to have everything.
-    decorated = "_lambent_tracer" in getattr(function, "__dict__", ())
-    return function if decorated else tracer.handler(function)
+    for each in (function, type(function).__call__):  # of an object, what is called
+        if "_lambent_tracer" in getattr(each, "__dict__", ()):
+            return function
+    return tracer.handler(function)
 
 
 def _say(error: Exception) -> None:

@@ -22,7 +22,7 @@ SWITCHES = ("OTEL_SDK_DISABLED", "LAMBENT_DISABLED")
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|HEADERS", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_MADE = {"__pycache__", ".git"}
+_MADE = {"__pycache__", ".git", ".lambent"}
 _MARKS = {
     ".json": f'"schema": "{FAMILY}/'.encode(),
     ".html": b'<meta name="generator" content="lambent',

@@ -162,7 +162,7 @@ async def _turns(folders: Iterable[Path]) -> AsyncGenerator[list[Path], None]:
     try:
         changes = awatch(
             *existing,
-            watch_filter=DefaultFilter(),
+            watch_filter=DefaultFilter(ignore_dirs=(*DefaultFilter.ignore_dirs, ".lambent")),
             debounce=DEBOUNCE_MS,
             step=50,
             stop_event=stop,

@@ -17,9 +17,11 @@ from lambent_lab.sandbox import leftovers, workspace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LEFT_OUT = frozenset(
-    {"__pycache__", ".git", ".hg", ".svn", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
-)
+# In .lambent is the trace store: to open and close its file here would give up the locks that keep it whole.
+_LEFT_OUT = frozenset({
+    "__pycache__", ".git", ".hg", ".svn", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis",
+    ".lambent",
+})  # fmt: skip
 _PATIENCE_S = 600
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import allocate_lock, start_new_thread
 from time import sleep
 
-from lambent.delivery import sigterm
+from lambent.delivery import say_once, sigterm
 from lambent.delivery.sync import LONGEST, SyncDelivery
 
 TYPE_CHECKING = False
@@ -54,8 +54,6 @@ class BackgroundDelivery(SyncDelivery):
         try:
             start_new_thread(self._run, ())
         except RuntimeError as error:
-            from lambent.diagnostics import say_once
-
             self._running = False
             self._started.release()
             say_once("background", f"no thread to export in ({error}): spans leave with force_flush")
@@ -72,8 +70,6 @@ class BackgroundDelivery(SyncDelivery):
             try:
                 self.flush(config.timeout)
             except Exception as error:  # noqa: BLE001  # this thread has to go on
-                from lambent.diagnostics import say_once
-
                 say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
 
     def _ring(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from _thread import start_new_thread
 
+from lambent.delivery import say_once
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambent.delivery.sync import SyncDelivery
@@ -45,8 +47,6 @@ def _export(delivery: SyncDelivery) -> None:
     try:
         delivery.flush_in_time()
     except Exception as error:  # noqa: BLE001  # nobody catches what leaves a thread
-        from lambent.diagnostics import say_once
-
         say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
     finally:
         _busy.discard(delivery)

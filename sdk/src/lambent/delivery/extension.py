@@ -25,13 +25,15 @@ from _thread import allocate_lock, get_ident, start_new_thread
 from os import EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_read, eventfd_write
 from time import monotonic, sleep, time
 
-from lambent.delivery import sigterm
+from lambent.delivery import say_once, sigterm
 from lambent.delivery.extension_api import ExtensionApi, RefusedError, deadline_of
 from lambent.delivery.runtime import BUSY, IDLE, tell, where
 from lambent.delivery.sync import SyncDelivery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
+
     from lambent.config import Config
     from lambent.context import AnySpan
 
@@ -71,16 +73,20 @@ class Extension:
     def start(self) -> None:
         """Ask to be registered and start the thread. Raises OSError and RuntimeError."""
         global _bell  # noqa: PLW0603  # see there
-        self._api.register(NAME, ("INVOKE",))
         if _bell < 0:
             _bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        tell(self._hear)
         self.alive = True
+        asked = allocate_lock()
+        asked.acquire()
         try:
-            start_new_thread(self._run, ())
+            start_new_thread(self._run, (asked,))  # first: Lambda waits for ever for one without a thread
+            self._api.register(NAME, ("INVOKE",))
         except BaseException:
             self.alive = False
             raise
+        finally:
+            asked.release()
+        tell(self._hear)
 
     def settle(self) -> None:
         """Wait until it is known whether Lambda takes the extension."""
@@ -118,7 +124,10 @@ class Extension:
 
     # The thread.
 
-    def _run(self) -> None:
+    def _run(self, asked: LockType) -> None:
+        asked.acquire()
+        if not self.alive:
+            return
         try:
             self._api.registered()
             self._ask()
@@ -250,14 +259,10 @@ class Extension:
                 else:
                     delivery.flush_before(deadline)
             except Exception as error:  # noqa: BLE001  # this thread has to go on
-                from lambent.diagnostics import say_once
-
                 say_once("export", f"spans could not be exported: {type(error).__name__}: {error}")
 
     def _fail(self, error: BaseException, what: str) -> None:
         self.alive = False
-        from lambent.diagnostics import say_once
-
         reason = str(error) if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}"
         say_once(
             "extension",
@@ -332,8 +337,6 @@ def _join(delivery: ExtensionDelivery, address: str) -> Extension | None:
             extension = Extension(address)
             extension.start()
         except Exception as error:  # noqa: BLE001  # no reason for a function to fail
-            from lambent.diagnostics import say_once
-
             why = f"{type(error).__name__}: {error}" if address else "AWS_LAMBDA_RUNTIME_API is not set"
             say_once(
                 "extension",

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
 
-from lambent.delivery import sigterm
+from lambent.delivery import say_once, sigterm
 from lambent.delivery.extension_api import ExtensionApi
 from lambent.delivery.sync import SyncDelivery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
+
     from lambent.config import Config
     from lambent.context import AnySpan
 
@@ -46,15 +48,22 @@ class FinalizeDelivery(SyncDelivery):
             self._register(config.runtime_api)
 
     def _register(self, address: str) -> None:
+        asked = allocate_lock()
+        asked.acquire()
         try:
             api = ExtensionApi(address)
-            api.register(NAME, ())
+            start_new_thread(
+                self._wait, (api, asked)
+            )  # first: Lambda waits for ever for one without a thread
             self._settled.acquire()
-            start_new_thread(self._wait, (api,))
+            api.register(NAME, ())
         except Exception as error:  # noqa: BLE001  # no reason for a function to fail
             _say(error)
+        finally:
+            asked.release()
 
-    def _wait(self, api: ExtensionApi) -> None:
+    def _wait(self, api: ExtensionApi, asked: LockType) -> None:
+        asked.acquire()
         try:
             try:
                 api.registered()
@@ -103,8 +112,6 @@ class FinalizeDelivery(SyncDelivery):
 
 
 def _say(error: Exception) -> None:
-    from lambent.diagnostics import say_once
-
     say_once(
         "extension",
         f"Lambda took no internal extension on ({type(error).__name__}: {error}): without another "

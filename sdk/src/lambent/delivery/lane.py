@@ -11,6 +11,7 @@ from _thread import allocate_lock, get_ident
 from time import monotonic
 
 from lambent.context import CURRENT, SUPPRESSED
+from lambent.delivery.sync import add
 from lambent.exporters import Delivered, Result
 
 TYPE_CHECKING = False
@@ -117,19 +118,15 @@ class Lane:
                 result = understood(result, count)
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
-            from lambent.delivery.outcome import account
-
             # Ctrl-C, or an exit: not ours to stop, but to account for.
-            account(self, spans, None, "exporter_error", reason, start)
+            self._account(spans, None, "exporter_error", reason, start)
             if not isinstance(error, Exception):
                 raise
             return False
         finally:
             CURRENT.reset(token)
         if self.delivery.debug or not (type(result) is Delivered or _arrived(result)):
-            from lambent.delivery.outcome import account
-
-            return account(self, spans, result, "failed", "", start)
+            return self._account(spans, result, "failed", "", start)
         if result is not None:
             self.retried += result.retries
             self.bytes += result.bytes
@@ -139,6 +136,20 @@ class Lane:
         else:
             self.beside.settle(self, spans, taken=True)
         return True
+
+    def _account(
+        self, spans: list[Span], result: Result | None, kind: str, reason: str, start: float
+    ) -> bool:
+        try:
+            from lambent.delivery.outcome import account
+        except Exception:  # noqa: BLE001  # no file can be opened any more, and no connection: another time
+            self.exported -= len(spans)
+            room = max(0, self.delivery.size - len(self.pending))
+            self.pending += spans[:room]
+            if spans[room:]:
+                add(self.dropped, "queue_full", len(spans[room:]))
+            return False
+        return account(self, spans, result, kind, reason, start)
 
 
 def _arrived(result: Result | None) -> bool:

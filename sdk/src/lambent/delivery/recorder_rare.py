@@ -11,6 +11,7 @@ from _thread import allocate_lock
 from marshal import dumps
 from time import monotonic, time_ns
 
+from lambent.delivery import say_once
 from lambent.delivery.recorder import (
     CHECK_SIZE,
     KEY,
@@ -82,8 +83,6 @@ def put(recorder: Recorder, span: Span, *, started: bool) -> None:
                 older.pop(span._span_id, None)
             recorder._live.append(span)
     except Exception as error:  # noqa: BLE001  # a copy is missing; the span itself is not affected
-        from lambent.diagnostics import say_once
-
         say_once("recorder span", f"the flight recorder left out a span: {type(error).__name__}: {error}")
 
 
@@ -296,8 +295,6 @@ def give_up(recorder: Recorder, error: Exception) -> None:
         os.close(recorder._descriptor)
         recorder._clear()
     recorder.stop()
-    from lambent.diagnostics import say_once
-
     say_once("recorder", f"the flight recorder is off: {type(error).__name__}: {error}")
 
 
@@ -375,8 +372,6 @@ def recovery(tracer: Tracer, recorder: Recorder) -> Callable[[float, float], Non
             if deliver(tracer, recorder, until, start):
                 tracer.delivery.recovery = None
         except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
-            from lambent.diagnostics import say_once
-
             tracer.delivery.recovery = None
             say_once("recovery", f"recorded spans could not be delivered: {type(error).__name__}: {error}")
         finally:

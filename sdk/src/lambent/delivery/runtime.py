@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 
+from lambent.delivery import say_once
 from lambent.wrapping import look_like
 
 TYPE_CHECKING = False
@@ -63,8 +64,6 @@ def _telling(method: Callable[..., Any]) -> Callable[..., Any]:
             if _told is not None:
                 _told()
         except Exception as error:  # noqa: BLE001  # it is Lambda's loop that we are in
-            from lambent.diagnostics import say_once
-
             say_once("runtime", f"the end of an invocation was not noted: {type(error).__name__}: {error}")
         return method(*args, **kwargs)
 

@@ -20,6 +20,8 @@ import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, 
 from _thread import allocate_lock, get_ident, start_new_thread
 from time import monotonic
 
+from lambent.delivery import say_once
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
@@ -55,8 +57,6 @@ def watch(delivery: SyncDelivery) -> None:
 
             register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
         except ValueError:
-            from lambent.diagnostics import say_once
-
             say_once("sigterm", "the last spans are not sent at SIGTERM: init() was not in the main thread")
 
 
@@ -162,8 +162,6 @@ def _flush_one(delivery: SyncDelivery, deadline: float, landed: LockType | None 
 
             lose(delivery)
     except Exception as error:  # noqa: BLE001  # the next one's spans matter as well
-        from lambent.diagnostics import say_once
-
         say_once("sigterm", f"the last flush failed: {type(error).__name__}: {error}")
     finally:
         if landed is not None:

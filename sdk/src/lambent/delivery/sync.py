@@ -16,6 +16,7 @@ from _thread import allocate_lock
 from sys import modules
 from time import monotonic
 
+from lambent.delivery import say_once
 from lambent.span import Span
 
 TYPE_CHECKING = False
@@ -143,8 +144,11 @@ class SyncDelivery:
                 self._room = waiting + 17
                 self._append(span)
                 return
-        from lambent.delivery.size import take
-
+        try:
+            from lambent.delivery.size import take
+        except Exception:  # noqa: BLE001  # no file can be opened any more: see `say_once`
+            self.drop("queue_full")
+            return
         take(self, span)
 
     def half_full(self) -> None:
@@ -176,8 +180,6 @@ class SyncDelivery:
             try:
                 exporter.on_end(span)
             except Exception as error:  # noqa: BLE001  # a user's exporter must not reach the function
-                from lambent.diagnostics import say_once
-
                 say_once("on_end", f"an exporter failed: {type(error).__name__}: {error}")
         if self.lanes:
             type(self).on_end(self, span)
@@ -222,8 +224,6 @@ class SyncDelivery:
     def ready(self) -> None:
         """Wait for what has to be settled while the function's module is loaded. Here: nothing."""
 
-    # Invocations.
-
     def begin(self, root: AnySpan) -> None:
         """Learn that an invocation runs, by its root span."""
         self.active.add(root)
@@ -264,8 +264,6 @@ class SyncDelivery:
             return self.flush_before(self.due)
         return self.flush(self.timeout)
 
-    # Spans go out.
-
     def flush(self, seconds: float, root: AnySpan | None = None) -> bool:
         """Export what is queued within `seconds`; return whether every exporter took all of it.
 
@@ -292,7 +290,13 @@ class SyncDelivery:
             if spans and self._dropped:
                 # Whoever reads the traces learns that some are missing, not only who reads the log.
                 spans[-1]._attributes.setdefault("lambent.spans.dropped", sum(self.drops.values()))  # noqa: SLF001  # it has ended
-            lanes = lanes or (self._choose() if spans else [])
+            try:
+                lanes = lanes or (self._choose() if spans else [])
+            except BaseException:  # no file can be opened any more: another time
+                with self._gate:
+                    self._queue[:0] = spans
+                    self.taken -= len(spans)
+                raise
             if len(lanes) == 1:
                 delivered = lanes[0].send(spans, deadline, root is not None)
             else:
@@ -356,8 +360,6 @@ class SyncDelivery:
             try:
                 self.on_acknowledged(spans)
             except Exception as error:  # noqa: BLE001  # what hangs on delivery must not stop it
-                from lambent.diagnostics import say_once
-
                 say_once(
                     "acknowledged", f"spans could not be marked as sent: {type(error).__name__}: {error}"
                 )
@@ -372,8 +374,6 @@ class SyncDelivery:
         from lambent.stats import collect
 
         return collect(self)
-
-    # The end.
 
     def last_flush(self, seconds: float) -> None:
         """Export what there is: the process ends."""

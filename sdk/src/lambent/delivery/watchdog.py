@@ -16,6 +16,7 @@ from os import O_CLOEXEC, O_RDONLY, close, pwrite, read
 from os import open as open_file
 from time import monotonic, time_ns
 
+from lambent.delivery import say_once
 from lambent.span import Span
 
 TYPE_CHECKING = False
@@ -119,8 +120,6 @@ class Watchdog:
         try:
             start_new_thread(self._run, (self._bell,))
         except RuntimeError as error:
-            from lambent.diagnostics import say_once
-
             self._wakes = 0.0
             say_once("watchdog", f"no thread for the deadline watchdog: {error}")
 
@@ -163,8 +162,6 @@ class Watchdog:
             others = any(each is not root for each in self._armed)
             send_open(self._tracer, root, found, deadline, alone=not others)
         except Exception as error:  # noqa: BLE001  # this thread has to go on
-            from lambent.diagnostics import say_once
-
             say_once("watchdog", f"the open spans could not be sent: {type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""What a server says in the body of its answer. Loaded when there is one worth reading.
+"""What a server says in its answer, and when to ask again. Loaded when there is one worth reading.
 
 A success may carry an ExportTraceServiceResponse (protobuf or JSON), a failure a
 google.rpc.Status, or anything: HTML of a proxy, plain text, nonsense.
@@ -10,9 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["message", "one_line", "partial_success", "retry_delay"]
+__all__ = [
+    "BACKOFF", "RETRYABLE", "backoff", "message", "one_line", "partial_success", "retry_after", "retry_delay",
+]  # fmt: skip
 
 MESSAGE_LENGTH = 200
+_LONGEST = 65_536  # bytes that are looked through one by one: a body of anything else may look like fields
 
 
 def partial_success(body: bytes, content_type: str) -> tuple[int, str]:
@@ -97,7 +100,7 @@ def _is_json(body: bytes, content_type: str) -> bool:
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield number and value of each protobuf field. Raises ValueError when it is none."""
-    position, end = 0, len(data)
+    position, end = 0, min(len(data), _LONGEST)
     while position < end:
         key, position = _varint(data, position)
         wire = key & 7
@@ -135,3 +138,39 @@ def one_line(text: str) -> str:
     printable = "".join([letter if letter.isprintable() else " " for letter in text[:4096]])
     line = " ".join(printable.split())
     return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
+
+
+# When to ask again.
+
+RETRYABLE = frozenset({429, 502, 503, 504})
+"""The statuses that ask for another try (OTLP specification, "Failures" of OTLP/HTTP)."""
+
+BACKOFF = (0.1, 0.2, 0.4, 0.8)
+"""Seconds before each further try; after the last one it is over."""
+
+
+def backoff(retries: int, random: float) -> float | None:
+    """Return the wait after so many retries, a fifth more or less as `random` in [0, 1) says.
+
+    None when there have been enough of them.
+    """
+    if retries >= len(BACKOFF):
+        return None
+    return BACKOFF[retries] * (0.8 + 0.4 * random)
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None when it makes no sense.
+
+    It is a number of seconds or an HTTP date, compared with `now` in seconds since the epoch
+    (RFC 9110 section 10.2.3).
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:18])
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

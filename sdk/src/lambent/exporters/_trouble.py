@@ -6,8 +6,7 @@ from os import urandom
 
 from lambent.diagnostics import masked
 from lambent.exporters import Result
-from lambent.exporters._answer import message, one_line, partial_success
-from lambent.exporters._retry import RETRYABLE, backoff, retry_after
+from lambent.exporters._answer import RETRYABLE, backoff, message, one_line, partial_success, retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -186,7 +186,7 @@ class OtlpGrpcExporter(Exporter):
         """Return the seconds to wait before the next try, None for no further one, and why."""
         from os import urandom
 
-        from lambent.exporters._retry import backoff
+        from lambent.exporters._answer import backoff
 
         code = error.code().name
         wait = backoff(retries, urandom(1)[0] / 256)
