@@ -295,7 +295,7 @@ def test_a_message_becomes_an_event_and_is_deleted(service: Service, sqs: Any) -
 def test_what_fails_comes_again_and_ends_in_the_queues_own_dead_letters(service: Service, sqs: Any) -> None:
     dead = Queue(sqs)
     policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"})
-    of = Queue(sqs, VisibilityTimeout="1", RedrivePolicy=policy)
+    of = Queue(sqs, VisibilityTimeout="2", RedrivePolicy=policy)
 
     def work(records: list[dict[str, Any]]) -> None:
         if any(each["body"] == "bad" for each in records):
@@ -317,7 +317,7 @@ def test_what_fails_comes_again_and_ends_in_the_queues_own_dead_letters(service:
 
 
 def test_only_what_is_reported_comes_again(service: Service, sqs: Any) -> None:
-    of = Queue(sqs, VisibilityTimeout="1")
+    of = Queue(sqs, VisibilityTimeout="2")
 
     def work(records: list[dict[str, Any]]) -> Any:
         first = (each for each in records if each["attributes"]["ApproximateReceiveCount"] == "1")
@@ -380,7 +380,7 @@ def test_six_megabytes_are_divided(service: Service, sqs: Any, *, fifo: bool) ->
 
 
 def test_a_fifo_queue_keeps_its_order(service: Service, sqs: Any) -> None:
-    of = Queue(sqs, fifo=True, VisibilityTimeout="2")
+    of = Queue(sqs, fifo=True, VisibilityTimeout="3")
     tried: list[str] = []
 
     def work(records: list[dict[str, Any]]) -> None:
@@ -406,12 +406,15 @@ def test_a_fifo_queue_keeps_its_order(service: Service, sqs: Any) -> None:
 
 
 def test_batches_at_once_are_limited(service: Service, sqs: Any, world: World) -> None:
-    running, most = 0, 0
+    running, most, together = 0, 0, asyncio.Event()
 
     async def work(_invocation: FakeInvocation) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == 2:
+            together.set()
+        await asyncio.wait_for(together.wait(), LIMIT_S)
         await asyncio.sleep(0.05)
         running -= 1
 

@@ -6,7 +6,7 @@ import os
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import opentelemetry.trace
 import pytest
@@ -19,6 +19,9 @@ from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
 from opentelemetry.propagators.textmap import Getter
 
 import lambent
+
+if TYPE_CHECKING:
+    from lambent.exporters.memory import MemoryExporter
 
 SDK = Path(__file__).parents[2]
 POINTS = tomllib.loads((SDK / "pyproject.toml").read_text())["project"]["entry-points"][
@@ -195,4 +198,27 @@ def test_the_argument_decides_for_the_api_too(
     with tracer.trace("a"):
         propagate.inject(carrier)
     assert sorted(carrier) == written
+    tracer.close()
+
+
+def test_without_a_format_a_function_may_extract_and_attach_nothing(
+    monkeypatch: pytest.MonkeyPatch, exporter: MemoryExporter
+) -> None:
+    """OpenTelemetry's composite propagator returns None where it has no formats."""
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", propagate.get_global_textmap())
+    tracer = lambent.init(exporter=exporter, propagators="none")
+
+    @tracer.handler
+    def handler(event: Any, context_: Any) -> None:
+        for _ in range(2):
+            token = context.attach(propagate.extract(event["headers"]))
+            with trace.get_tracer("framework").start_as_current_span("inside"):
+                pass
+            context.detach(token)
+
+    handler({"httpMethod": "GET", "path": "/", "requestContext": {}, "resource": "/", "headers": {}}, None)
+    handler({"headers": {}}, None)
+    roots = [span for span in exporter.spans if span.parent is None]
+    parents = [span.parent for span in exporter.spans if span.name == "inside"]
+    assert parents == [root.context for root in roots for _ in range(2)]
     tracer.close()

@@ -78,8 +78,10 @@ class RuntimeContext:  # a class under the API's abstract one takes ten times as
         self.quiet: dict[str, object] = {}
         self._before: _RuntimeContext | None = None
 
-    def attach(self, context: Context) -> Any:
-        """Make a context current, its span and baggage with it."""
+    def attach(self, context: Context | None) -> Any:
+        """Make a context current, its span and baggage with it; None changes nothing."""
+        if context is None:
+            context = self.get_current()
         span: Any = _UNKNOWN
         entries: Any = None
         resets: list[object] = []

@@ -72,7 +72,8 @@ def within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Cont
     def nearest(carrier: object, context: Context | None = None, *args: Any, **kwargs: Any) -> Context:
         extracted = extract(carrier, context, *args, **kwargs)
         span: Any = CURRENT.get()
-        if context is None and isinstance(span, Span) and span.end_time is None:
+        # OpenTelemetry's own extracts None where it has no formats.
+        if context is None is not extracted and isinstance(span, Span) and span.end_time is None:
             root: Any = span
             while isinstance(root._parent, Span):
                 root = root._parent

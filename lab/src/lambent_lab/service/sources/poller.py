@@ -56,6 +56,7 @@ MOST_AT_ONCE = 10
 _LOOK_S = 1.0  # how often it is looked whether there is room, if nothing tells it
 _LEAST_S, _MOST_S = 1.0, 60.0
 _EARLY_S = 0.25
+_RETURN_S = 8.0  # what it may take to give messages back
 _GRACE_S = 5.0  # what batches under way have at the end of the lab
 _TOO_MANY = 429
 
@@ -129,7 +130,7 @@ class Poller:
         if self._left is not None:
             unhandled.append(self._left)
         with contextlib.suppress(LabError, TimeoutError):
-            async with asyncio.timeout(_GRACE_S):
+            async with asyncio.timeout(_RETURN_S):
                 for batch in unhandled:
                     await self._give_back(list(batch.handles.values()))
         self._thread.shutdown(wait=False, cancel_futures=True)
