@@ -551,6 +551,13 @@ def test_finalize_sends_nothing_before_the_end_but_what_fills_half_the_queue() -
     assert len(exporter.batches[1]) == 2
 
 
+def test_finalize_says_that_managed_instances_send_no_signal(run_python: Any) -> None:
+    program = 'import lambent; [lambent.init(mode="finalize") for _ in range(2)]'
+    environ = {**LAMBDA, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "AWS_LAMBDA_MAX_CONCURRENCY": "4"}
+    said = run_python(program, environ).stderr
+    assert said.count("managed instances have none): without another extension it sends no SIGTERM") == 1
+
+
 # Forks.
 
 

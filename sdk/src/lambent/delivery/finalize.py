@@ -43,9 +43,12 @@ class FinalizeDelivery(SyncDelivery):
         self._tries = _TRIES
         self._settled = allocate_lock()
         sigterm.watch(self)
-        if config.runtime_api and not config.max_concurrency and config.runtime_api not in _registered:
+        if config.runtime_api and config.runtime_api not in _registered:
             _registered.add(config.runtime_api)
-            self._register(config.runtime_api)
+            if config.max_concurrency:
+                _say(RuntimeError("managed instances have none"))
+            else:
+                self._register(config.runtime_api)
 
     def _register(self, address: str) -> None:
         asked = allocate_lock()
