@@ -26,6 +26,8 @@ def test_the_size_of_a_package_leaves_out_what_python_caches(tmp_path: Path) -> 
     (tmp_path / "inner" / "__pycache__").mkdir(parents=True)
     (tmp_path / "inner" / "data").write_bytes(b"y" * 11)
     (tmp_path / "inner" / "__pycache__" / "app.pyc").write_bytes(b"z" * 1000)
+    (tmp_path / ".lambent").mkdir()
+    (tmp_path / ".lambent" / "traces.db").write_bytes(b"z" * 1000)
     assert package_bytes(tmp_path) == 111
     with zipfile.ZipFile(tmp_path / "code.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("app.py", "x" * 100)

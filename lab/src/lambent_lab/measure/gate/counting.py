@@ -43,6 +43,9 @@ _SLOWER_S = 60.0
 """What a traced function may take: each of its calls costs it many times over."""
 
 
+_MADE = frozenset({"__pycache__", ".lambent"})
+
+
 def package_bytes(code: Path) -> int | None:
     """The unpacked size of a package in bytes, without what Python caches; None when it cannot be read."""
     try:
@@ -51,7 +54,8 @@ def package_bytes(code: Path) -> int | None:
                 return sum(each.file_size for each in archive.infolist())
         if not code.is_dir():
             return None
-        files = (path for path in code.rglob("*") if "__pycache__" not in path.parts and path.is_file())
+        # Nor the trace store of a lab that was started in the folder.
+        files = (path for path in code.rglob("*") if _MADE.isdisjoint(path.parts) and path.is_file())
         return sum(path.stat().st_size for path in files)
     except (OSError, zipfile.BadZipFile):
         return None
