@@ -22,17 +22,16 @@ from lambent_lab.errors import LabError
 from lambent_lab.service.aws import CallError
 from lambent_lab.service.names import Reference
 from lambent_lab.service.problems import ServiceError, conflict, invalid_parameter, not_found
-from lambent_lab.service.sources.poller import Poller
-from lambent_lab.service.sources.settings import Settings, changed, check_visibility
+from lambent_lab.service.sources.settings import SERVICES, Settings, changed, check_visibility
 from lambent_lab.service.sources.states import SETTLED, TRANSITIONS
-from lambent_lab.service.sources.stream_poller import SERVICES, StreamPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from lambent_lab.service.core import Core, Deployed
-    from lambent_lab.service.sources.poller import Handled
+    from lambent_lab.service.sources.poller import Handled, Poller
     from lambent_lab.service.sources.states import State, Step
+    from lambent_lab.service.sources.stream_poller import StreamPoller
 
 BUSY_S = 5.0
 _PROBLEM = "PROBLEM: "
@@ -241,6 +240,10 @@ class Sources:
         self._step(source, "polling" if source.settings.enabled else "idle")
 
     def _poller(self, source: EventSource) -> Poller | StreamPoller:
+        # What polls is loaded by whoever has something polled.
+        from lambent_lab.service.sources.poller import Poller
+        from lambent_lab.service.sources.stream_poller import StreamPoller
+
         told: dict[str, Any] = {
             "find": lambda: self._function(source),
             "heard": lambda handled: self._heard(source, handled),

@@ -34,6 +34,8 @@ MIN_CONCURRENCY, MAX_CONCURRENCY = 2, 1000
 MAX_PARALLEL, MAX_RETRIES = 10, 10_000
 MIN_AGE_S, MAX_AGE_S = 60, 604_800
 KINDS = ("sqs", "kinesis", "dynamodb")
+SERVICES: Mapping[str, str] = {"kinesis": "kinesis", "dynamodb": "dynamodbstreams"}
+"""What boto3 calls the services that streams are read from."""
 _POSITIONS = ("TRIM_HORIZON", "LATEST", "AT_TIMESTAMP")
 QUEUES = "arn:aws:sqs:"
 REPORT = "ReportBatchItemFailures"

@@ -32,6 +32,7 @@ from lambent_lab.service.problems import ServiceError
 from lambent_lab.service.sources import stream_records, verdicts
 from lambent_lab.service.sources.filters import Filters
 from lambent_lab.service.sources.poller import NEVER, Handled
+from lambent_lab.service.sources.settings import SERVICES
 from lambent_lab.service.sources.stream_records import Part
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ _SHARDS_S = 5.0  # how often it is looked for new shards
 _LEAST_S, _MOST_S = 0.2, 60.0
 _GRACE_S = 5.0
 _AT_ONCE = {"kinesis": 10_000, "dynamodb": 1000}
-SERVICES = {"kinesis": "kinesis", "dynamodb": "dynamodbstreams"}
 _TOO_MANY = 429
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambent-lab"
 
