@@ -156,3 +156,56 @@ def test_a_sampler_that_fails_keeps_the_span(capsys: pytest.CaptureFixture[str])
     assert len(tracer.spans) == 2
     assert tracer.spans[0].attributes == {"a": 1}
     assert capsys.readouterr().err.count("the sampler failed (RuntimeError: broken)") == 1
+
+
+# Samplers of OpenTelemetry's SDK.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_of_the_sdk_decides_as_ours_of_the_same_name(name: str) -> None:
+    parents = [None, *[SpanContext(n << 62, n, True, n & 1) for n in range(1, 9)]]
+    ours = recording_tracer(sampler=name, sampler_argument="0.5")
+    wrapped = recording_tracer(sampler=their_sampler(name, 0.5))
+    for tracer in (ours, wrapped):
+        for number, parent in enumerate(parents):
+            with tracer.trace(f"s{number}", context=parent), tracer.trace("child"):
+                pass
+    kept = [(span.name, span.context.trace_flags) for span in wrapped.spans]
+    assert kept == [(span.name, span.context.trace_flags) for span in ours.spans]
+
+
+def test_one_of_the_sdk_is_told_and_believed(capsys: pytest.CaptureFixture[str]) -> None:
+    class Theirs(theirs.Sampler):
+        asked: list[Any] = []  # noqa: RUF012  # of one test
+
+        def should_sample(
+            self,
+            parent_context: Any,
+            trace_id: int,
+            name: str,
+            kind: Any = None,
+            attributes: Any = None,
+            links: Any = None,
+            trace_state: Any = None,
+        ) -> theirs.SamplingResult:
+            parent = otel.get_current_span(parent_context).get_span_context()
+            self.asked.append((parent, trace_id, name, kind, dict(attributes or {}), len(links)))
+            decision = theirs.Decision.RECORD_ONLY if name == "seen" else theirs.Decision.RECORD_AND_SAMPLE
+            return theirs.SamplingResult(decision, {"rule": 7}, otel.TraceState([("r", "1")]))
+
+        def get_description(self) -> str:
+            return "Theirs"
+
+    tracer = recording_tracer(sampler=Theirs())
+    parent = SpanContext(8, 9, True, 1, TraceState(up="stream"))
+    with tracer.trace("s", context=parent, kind="CLIENT", attributes={"a": 1}, links=[Link(parent)]):
+        tracer.start_span("seen").end()
+    (span,) = tracer.spans
+    (caller, *told), (_, *of_child) = Theirs.asked
+    assert (caller.trace_id, caller.span_id, caller.is_remote, caller.trace_flags) == (8, 9, True, 1)
+    assert caller.trace_state == {"up": "stream"}
+    assert told == [8, "s", otel.SpanKind.CLIENT, {"a": 1}, 1]
+    assert of_child == [8, "seen", otel.SpanKind.INTERNAL, {}, 0]
+    assert span.attributes == {"a": 1, "rule": 7}
+    assert span.context.trace_state == {"r": "1"}
+    assert capsys.readouterr().err == ""

@@ -154,6 +154,10 @@ class ParentBased:
 def sampler_of(config: Config) -> Sampler:
     """Return the sampler that is configured; an argument that cannot be right is said once."""
     if not isinstance(config.sampler, str):
+        if hasattr(config.sampler, "get_description"):  # one of OpenTelemetry's SDK
+            from lambent.otel.foreign import ForeignSampler
+
+            return ForeignSampler(config.sampler)
         return config.sampler
     try:
         return sampler_named(config.sampler, config.sampler_argument)

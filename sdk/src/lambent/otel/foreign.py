@@ -1,10 +1,13 @@
-"""Other libraries' spans in lambent's context, and a caller's within an invocation. Loaded with the first."""
+"""Other libraries' spans in lambent's context, a caller's within an invocation, samplers of OpenTelemetry's SDK.
+
+Loaded with the first of them.
+"""
 
 from __future__ import annotations
 
 from opentelemetry.context.context import Context
 
-from lambent.context import CURRENT, NonRecordingSpan, adopt
+from lambent.context import CURRENT, NonRecordingSpan, TraceState, adopt
 from lambent.otel import runtime
 from lambent.span import Span
 
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Foreign", "current_for", "within_the_invocation"]
+    from lambent.context import SpanContext
+    from lambent.sampling import Decision
+
+__all__ = ["Foreign", "ForeignSampler", "current_for", "within_the_invocation"]
 
 
 class Foreign(NonRecordingSpan):
@@ -89,3 +95,27 @@ def within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Cont
 
     nearest.__wrapped__ = extract  # type: ignore[attr-defined]  # as functools.wraps has it
     return nearest
+
+
+class ForeignSampler:
+    """A sampler of OpenTelemetry's SDK, asked as one of lambent's. What it only wants recorded is not kept."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+        self.description = sampler.get_description()
+
+    def should_sample(
+        self, parent: SpanContext | None, trace_id: int, name: str, kind: int, *rest: Any
+    ) -> Decision:
+        """Return its decision."""
+        from opentelemetry import trace
+
+        from lambent.otel.provider import api_context
+        from lambent.sampling import Decision
+
+        context = Context()
+        if parent is not None:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(api_context(parent)), context)
+        result = self._sampler.should_sample(context, trace_id, name, trace.SpanKind(kind), *rest)
+        state = None if result.trace_state is None else TraceState.of(result.trace_state.items())
+        return Decision(result.decision.is_sampled(), result.attributes, state)

@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from lambent.otel.provider import api_context
 from lambent.span import Span
 
 TYPE_CHECKING = False
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambent import resource as ours
-    from lambent.context import SpanContext
 
 __all__ = ["Translator"]
 
@@ -91,7 +91,7 @@ class _Live(ReadableSpan, trace.Span):
 
     def get_span_context(self) -> trace.SpanContext:
         """Return what identifies the span."""
-        return _context(self._span.context)
+        return api_context(self._span.context)
 
     def is_recording(self) -> bool:
         """Return whether the span is still open."""
@@ -167,12 +167,12 @@ class Translator:
         """Return a copy of the span as it is now."""
         readable = _Readable(
             name=span.name,
-            context=_context(span.context),
-            parent=None if span.parent is None else _context(span.parent),
+            context=api_context(span.context),
+            parent=None if span.parent is None else api_context(span.parent),
             resource=self._resource(span.resource),
             attributes=_values(span.attributes),
             events=tuple(_Event(event.name, _attributes(event), event.timestamp) for event in span.events),
-            links=tuple(_Link(_context(link.context), _attributes(link)) for link in span.links),
+            links=tuple(_Link(api_context(link.context), _attributes(link)) for link in span.links),
             kind=trace.SpanKind(int(span.kind)),
             status=trace.Status(
                 trace.StatusCode(int(span.status.status_code)), span.status.description or None
@@ -199,7 +199,7 @@ class Translator:
             return base
         if isinstance(parent, Span):
             return trace.set_span_in_context(self.live(parent), base)
-        return trace.set_span_in_context(trace.NonRecordingSpan(_context(parent)), base)
+        return trace.set_span_in_context(trace.NonRecordingSpan(api_context(parent)), base)
 
     def _resource(self, resource: ours.Resource) -> Resource:
         kept = self._resources.get(id(resource))
@@ -222,16 +222,6 @@ class Translator:
                 kept = scope, InstrumentationScope(*given[:3])
             self._scopes[id(scope)] = kept
         return kept[1]
-
-
-def _context(context: SpanContext) -> trace.SpanContext:
-    return trace.SpanContext(
-        context.trace_id,
-        context.span_id,
-        context.is_remote,
-        trace.TraceFlags(int(context.trace_flags)),
-        trace.TraceState(list(context.trace_state.items())),
-    )
 
 
 def _attributes(part: Any) -> Any:
