@@ -18,6 +18,8 @@ import pytest
 from lambent_lab.environment import Environment, Invocation
 from lambent_lab.errors import LabError, UsageError
 from lambent_lab.function import FunctionSpec
+from lambent_lab.http import Later, Request
+from lambent_lab.protocol import Event
 from lambent_lab.runtime import Conversation, Exited
 
 Make = Callable[..., FunctionSpec]
@@ -445,6 +447,25 @@ async def test_a_crash_is_timed_by_the_process_end() -> None:
     outcome, at = await asyncio.wait_for(conversation.init, 10)
     assert outcome == Exited(3)
     assert before <= at <= after  # not later, when its last bytes have been waited for
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_an_event_for_a_runtime_that_has_just_ended_ends_with_it(*, known: bool) -> None:
+    conversation = Conversation(lambda: None)
+    poll = conversation.handle(Request("GET", "/2018-06-01/runtime/invocation/next"))
+    assert isinstance(poll, Later)
+    poll.drop()  # as when it was killed while it was frozen
+    if known:
+        conversation.process_ended(-9)
+        async with asyncio.timeout(20):
+            while conversation._exit is None:  # noqa: ASYNC110  # nobody is told of it
+                await asyncio.sleep(0.001)
+    result = conversation.hand_over(Event("id", b"{}", 1))
+    if not known:
+        conversation.process_ended(-9)
+    ended = await asyncio.wait_for(result, 20)
+    assert ended is not None
+    assert ended.outcome == Exited(-9)
 
 
 @pytest.mark.parametrize(("before", "least"), [("pass", 10), ("x = bytearray(b'x' * (60 << 20))", 60)])

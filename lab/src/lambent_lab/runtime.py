@@ -100,6 +100,7 @@ class Conversation:
         self._at_once: Callable[[Ended], None] | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._over = False
+        self._exit: Ended | None = None
 
     @property
     def ready(self) -> bool:
@@ -157,7 +158,10 @@ class Conversation:
         self._delivery = delivery or Delivery()
         self._at_once = at_once
         result = self._result = self._loop.create_future()
-        waiting[-1].set(_response(reply))  # what polled before is a connection that was given up
+        if waiting:
+            waiting[-1].set(_response(reply))  # what polled before is a connection that was given up
+        elif self._exit is not None:
+            self._end(self._exit)  # else the process may be about to end, or have ended just now
         return result
 
     def process_ended(self, status: int) -> None:
@@ -242,7 +246,8 @@ class Conversation:
             self.init.set_result((Exited(status), at))
         if self.restored is not None and not self.restored.done():
             self.restored.set_result((Exited(status), at))
-        self._end(Ended(Exited(status), at))
+        self._exit = Ended(Exited(status), at)
+        self._end(self._exit)
         for waiter in self._waiters:
             self._wake(waiter)
 
