@@ -61,7 +61,7 @@ HANDED = frozenset({
 
 _SIGNS = frozenset({
     ",", ":", "=", ":=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "|", "&", "<<", ">>",
-    "+=", "-=", "->",
+    "+=", "-=", "->", "(", ")", "[", "]", "{", "}",
 })  # fmt: skip
 
 
@@ -233,7 +233,8 @@ def _docstrings(tree: ast.Module, _: bytes, starts: list[int]) -> Iterator[Edit]
         for statement in node.body:
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield *_range(statement, starts), b"pass" if len(node.body) == 1 else b""
+                alone = len(node.body) == 1 and not isinstance(node, ast.Module)
+                yield *_range(statement, starts), b"pass" if alone else b""
 
 
 def _paragraphs(

@@ -97,7 +97,10 @@ MEANINGS: dict[str, str] = {
         "way."
     ),
     "recorder_folder": "The folder of the flight recorder's file.",
-    "sampler": "Which traces are kept. Argument: a name or an object with the `Sampler` protocol.",
+    "sampler": (
+        "Which traces are kept. Argument: a name, an object with the `Sampler` protocol, or a sampler of "
+        "OpenTelemetry's SDK."
+    ),
     "sampler_argument": "The ratio, 0 to 1, of the `traceidratio` samplers.",
     "propagators": (
         "Which formats of context are read and written: `tracecontext`, `baggage`, `b3`, `b3multi`, `xray`, "

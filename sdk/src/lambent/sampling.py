@@ -186,24 +186,20 @@ def sampler_named(name: str, argument: str = "") -> Sampler:
 
     Raises ValueError for a name or an argument that OpenTelemetry does not define.
     """
+    if name.startswith("parentbased_"):
+        return ParentBased(sampler_named(name.removeprefix("parentbased_"), argument))
     if name == "always_on":
         return AlwaysOn()
     if name == "always_off":
         return AlwaysOff()
-    if name == "parentbased_always_on":
-        return ParentBased(AlwaysOn())
-    if name == "parentbased_always_off":
-        return ParentBased(AlwaysOff())
-    if name in ("traceidratio", "parentbased_traceidratio"):
+    if name == "traceidratio":
         try:
-            ratio = TraceIdRatio(float(argument) if argument else 1.0)
+            return TraceIdRatio(float(argument) if argument else 1.0)
         except ValueError:
             raise ValueError(f"OTEL_TRACES_SAMPLER_ARG={argument!r} is no ratio between 0 and 1") from None
-        return ParentBased(ratio) if name.startswith("parentbased") else ratio
-    raise ValueError(
-        f"there is no sampler {name!r}; the names are always_on, always_off, traceidratio, "
-        "parentbased_always_on, parentbased_always_off and parentbased_traceidratio"
-    )
+    from lambent.config import SAMPLERS
+
+    raise ValueError(f"there is no sampler {name!r}; the names are {', '.join(SAMPLERS)}")
 
 
 def decide(

@@ -1,4 +1,4 @@
-"""Other libraries' spans in lambent's context, a caller's within an invocation, samplers of OpenTelemetry's SDK.
+"""Other libraries' spans in lambent's context, a caller's within an invocation, the SDK's samplers.
 
 Loaded with the first of them.
 """
@@ -98,7 +98,7 @@ def within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Cont
 
 
 class ForeignSampler:
-    """A sampler of OpenTelemetry's SDK, asked as one of lambent's. What it only wants recorded is not kept."""
+    """A sampler of OpenTelemetry's SDK, asked as one of lambent's. What is only to be recorded is not kept."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
@@ -117,5 +117,5 @@ class ForeignSampler:
         if parent is not None:
             context = trace.set_span_in_context(trace.NonRecordingSpan(api_context(parent)), context)
         result = self._sampler.should_sample(context, trace_id, name, trace.SpanKind(kind), *rest)
-        state = None if result.trace_state is None else TraceState.of(result.trace_state.items())
+        state = TraceState.of((result.trace_state or {}).items())
         return Decision(result.decision.is_sampled(), result.attributes, state)
