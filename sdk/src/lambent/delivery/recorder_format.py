@@ -179,6 +179,11 @@ class Content:
         """The spans that have ended."""
         return [span for span in self.spans.values() if span.end_time]
 
+    @property
+    def unfinished(self) -> list[Recorded]:
+        """The spans that were open when the process died."""
+        return [span for span in self.spans.values() if not span.end_time]
+
 
 def read(data: bytes, segment: int) -> Content:
     """Return the content of a file whose segments are of this size. Never raises."""
