@@ -98,7 +98,7 @@ def within_the_invocation(extract: Callable[..., Context]) -> Callable[..., Cont
 
 
 class ForeignSampler:
-    """A sampler of OpenTelemetry's SDK, asked as one of lambent's. What it wants recorded only is not kept."""
+    """A sampler of OpenTelemetry's SDK, asked as one of ours. What it only wants recorded is not kept."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
