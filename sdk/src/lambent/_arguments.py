@@ -186,6 +186,10 @@ def _is_opentelemetrys(exporter: object) -> bool:
 def _sampler(value: object) -> object:
     if isinstance(value, str):
         return _PARSERS["sampler"](value)
+    if hasattr(value, "get_description"):  # one of OpenTelemetry's SDK
+        from lambent.otel.foreign import ForeignSampler
+
+        return ForeignSampler(value)
     if callable(getattr(value, "should_sample", None)):
         return value
     raise ValueError(f"a sampler or its name, not {type(value).__name__}")

@@ -31,7 +31,7 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _NAMED_EXPORTERS = frozenset({"otlp", "xray_udp", "stdout", "console", "file", "memory", "none"})
 _OTLP = frozenset({"otlp_http", "otlp_grpc", "otlp_proto_http", "otlp_proto_grpc"})
 _IMPLIED = (("HH_API_KEY", "honeyhive"), ("HH_API_URL", "honeyhive"), ("CORALOGIX_API_KEY", "coralogix"))
-SAMPLERS = (
+_SAMPLERS = (
     "always_on",
     "always_off",
     "traceidratio",
@@ -198,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
     ("recorder", ("LAMBENT_RECORDER",), _flag, None),
     ("recorder_bytes", ("LAMBENT_RECORDER_BYTES",), _recorder_bytes, 1_048_576),
     ("recorder_folder", ("LAMBENT_RECORDER_FOLDER", "TMPDIR"), _text, "/tmp"),  # noqa: S108  # Lambda's own
-    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*SAMPLERS), "parentbased_always_on"),
+    ("sampler", ("OTEL_TRACES_SAMPLER",), _one_of(*_SAMPLERS), "parentbased_always_on"),
     ("sampler_argument", ("OTEL_TRACES_SAMPLER_ARG",), _text, ""),
     ("propagators", ("OTEL_PROPAGATORS",), _words, ("tracecontext", "baggage")),
     ("xray_sampling", ("LAMBENT_XRAY_SAMPLING",), _flag, False),

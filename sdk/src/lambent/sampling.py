@@ -154,10 +154,6 @@ class ParentBased:
 def sampler_of(config: Config) -> Sampler:
     """Return the sampler that is configured; an argument that cannot be right is said once."""
     if not isinstance(config.sampler, str):
-        if hasattr(config.sampler, "get_description"):  # one of OpenTelemetry's SDK
-            from lambent.otel.foreign import ForeignSampler
-
-            return ForeignSampler(config.sampler)
         return config.sampler
     try:
         return sampler_named(config.sampler, config.sampler_argument)
@@ -197,9 +193,10 @@ def sampler_named(name: str, argument: str = "") -> Sampler:
             return TraceIdRatio(float(argument) if argument else 1.0)
         except ValueError:
             raise ValueError(f"OTEL_TRACES_SAMPLER_ARG={argument!r} is no ratio between 0 and 1") from None
-    from lambent.config import SAMPLERS
-
-    raise ValueError(f"there is no sampler {name!r}; the names are {', '.join(SAMPLERS)}")
+    raise ValueError(
+        f"there is no sampler {name!r}; the names are always_on, always_off, traceidratio, and these after "
+        "parentbased_"
+    )
 
 
 def decide(
