@@ -58,9 +58,8 @@ def end_others(ended: SyncDelivery, deadline: float | None, known: set[SyncDeliv
     until = monotonic() + ended.timeout
     for done, delivery in enumerate(others):
         share = max(0.0, until - monotonic()) / (len(others) - done)
-        end = (
-            monotonic() + share + (delivery._config.deadline_margin or 0.1)
-        )  # which `flush_before` takes off
+        # `flush_before` takes the margin off again.
+        end = monotonic() + share + (delivery._config.deadline_margin or 0.1)
         delivery.flush_before(end if deadline is None else min(end, deadline))
 
 

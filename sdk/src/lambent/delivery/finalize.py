@@ -55,9 +55,8 @@ class FinalizeDelivery(SyncDelivery):
         asked.acquire()
         try:
             api = ExtensionApi(address)
-            start_new_thread(
-                self._wait, (api, asked)
-            )  # first: Lambda waits for ever for one without a thread
+            # First the thread: Lambda waits for ever for an extension without one.
+            start_new_thread(self._wait, (api, asked))
             self._settled.acquire()
             api.register(NAME, ())
         except Exception as error:  # noqa: BLE001  # no reason for a function to fail
