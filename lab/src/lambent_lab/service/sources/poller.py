@@ -9,8 +9,9 @@ Rules
   without a window after the first poll that brings something. Messages that filters leave out are deleted.
 - What is done is deleted. What has failed is left alone: the queue shows it again when its visibility
   timeout is over, and moves it to its own dead-letter queue when that has happened too often.
-- Of a FIFO queue, what has failed is made visible together, a moment before it would be: emulators show a
-  group's messages one by one when their time is over, and let the later ones overtake.
+- Of a FIFO queue, what has failed is made visible together, a moment before it would be, and while nothing is
+  asked for: emulators show a group's messages one by one when their time is over, and let the later ones
+  overtake; and while they hold an unanswered poll they are slow with everything else.
 - Where there is no room for the invocation it is tried again, after a second and then twice as long each
   time, until the visibility timeout is over.
 - At the end nothing more is received; batches under way have some seconds. Messages that are not handled by
@@ -102,7 +103,7 @@ class Poller:
         self._stopping = asyncio.Event()
         self._under_way: dict[asyncio.Task[None], Batch] = {}
         self._left: Batch | None = None  # what did not fit into the batch before
-        self._freeing: set[asyncio.Task[None]] = set()
+        self._freeing: dict[asyncio.Task[None], float] = {}  # and when each is due
         self._failure: LabError | None = None
         self._visibility_s = 30.0
         # Of its own: a poll takes long, and others' calls must not wait for it.
@@ -242,8 +243,9 @@ class Poller:
             await self._give_back(returned)
 
     async def _receive(self, count: int, left_s: float) -> list[Any]:
-        begun = time.monotonic()
         wait_s = min(POLL_S, math.ceil(left_s))
+        await self._let_free(wait_s + _EARLY_S)
+        begun = time.monotonic()
         answer = await self._call(
             "receive_message",
             poll=True,
@@ -324,7 +326,10 @@ class Poller:
                 await self._give_back(list(ids.values()))
         if bad and settings.fifo and not self._stopping.is_set():
             again = [handle for name, handle in ids.items() if name in bad]
-            self._freeing.add(asyncio.get_running_loop().create_task(self._free(again, batch.since)))
+            due = batch.since + self._visibility_s - _EARLY_S
+            task = asyncio.get_running_loop().create_task(self._free(again, due))
+            self._freeing[task] = due
+            task.add_done_callback(self._freeing.pop)
         self._heard(
             Handled(
                 records=len(batch),
@@ -335,14 +340,18 @@ class Poller:
             )
         )
 
-    async def _free(self, handles: Sequence[str], since: float) -> None:
+    async def _free(self, handles: Sequence[str], due: float) -> None:
         """Make messages visible when that is due anyway, all of them at once."""
-        await self._pause(since + self._visibility_s - _EARLY_S - time.monotonic())
+        await self._pause(due - time.monotonic())
         with contextlib.suppress(LabError):  # the queue does it by itself
             await self._give_back(handles)
-        task = asyncio.current_task()
-        assert task is not None
-        self._freeing.discard(task)
+
+    async def _let_free(self, seconds: float) -> None:
+        """Wait until all is visible that is to be made so within these seconds."""
+        until = time.monotonic() + seconds
+        soon = [task for task, due in self._freeing.items() if due < until]
+        if soon:
+            await asyncio.wait(soon)
 
     async def _invoke(self, batch: Batch, until: float) -> Invocation | None:
         """Run the function with a batch; None when there has been no room for too long."""
