@@ -117,9 +117,9 @@ PATTERNS = st.recursive(
     ),
     max_leaves=4,
 )
-DOCUMENTS = st.recursive(
-    st.dictionaries(KEYS, st.one_of(SCALARS, st.lists(SCALARS, min_size=1, max_size=3))),
-    lambda inner: st.dictionaries(KEYS, st.one_of(SCALARS, inner)),
+DOCUMENTS = st.just({}) | st.recursive(  # no empty object in another one: moto takes that for a value
+    st.dictionaries(KEYS, st.one_of(SCALARS, st.lists(SCALARS, min_size=1, max_size=3)), min_size=1),
+    lambda inner: st.dictionaries(KEYS, st.one_of(SCALARS, inner), min_size=1),
     max_leaves=5,
 )
 
@@ -136,6 +136,12 @@ def test_as_moto_understands_patterns(pattern: dict[str, Any], document: dict[st
     text = json.dumps(pattern)
     theirs = EventPattern.load(text).matches_event(document)  # type: ignore[arg-type]
     assert matches(text, document) == theirs
+
+
+@pytest.mark.parametrize("value", [{}, {"l": 1}, [], [{}]])
+def test_an_object_is_no_value_that_exists(value: object) -> None:
+    assert matches('{"k": [{"exists": false}]}', {"k": value})
+    assert not matches('{"k": [{"exists": true}]}', {"k": value})
 
 
 @given(st.text(), st.recursive(SCALARS, lambda x: st.one_of(st.lists(x), st.dictionaries(st.text(), x))))
