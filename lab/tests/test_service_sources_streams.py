@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.tests.waiting import until
 
 from lambent_lab.errors import LabError
 from lambent_lab.service import Lab
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lambent_lab.service.sources.poller import Handled
-
-LIMIT_S = 60
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
 
 
 class Stream:
