@@ -57,7 +57,9 @@ def lines(log: str) -> dict[str, dict[str, Any]]:
 
 def test_lambdas_json_lines_carry_the_ids(lab: Lab, code: Path) -> None:
     env = {"LAMBENT_LOG_CORRELATION": "true", "LAMBENT_LOG_EVENTS": "warning"}
-    function = lab.function("json", code=code, handler="app.handler", memory=512, env=env, log_format="JSON")
+    function = lab.function(
+        "json", code=code, handler="app.handler", memory=512, timeout=30, env=env, log_format="JSON"
+    )
     for _ in range(2):
         result = function.invoke({"order": 7})
         assert result.ok, result.log
@@ -89,7 +91,12 @@ def test_the_text_format_may_name_them(lab: Lab, code: Path) -> None:
         "logging.getLogger().handlers[0].setFormatter(logging.Formatter(form))\n" + APP
     )
     function = lab.function(
-        "text", code=code, handler="app.handler", memory=512, env={"LAMBENT_LOG_CORRELATION": "true"}
+        "text",
+        code=code,
+        handler="app.handler",
+        memory=512,
+        timeout=30,
+        env={"LAMBENT_LOG_CORRELATION": "true"},
     )
     result = function.invoke({"order": 7})
     assert result.ok, result.log
@@ -102,7 +109,9 @@ def test_the_text_format_may_name_them(lab: Lab, code: Path) -> None:
 
 
 def test_switched_off_the_lines_are_lambdas_own(lab: Lab, code: Path) -> None:
-    function = lab.function("off", code=code, handler="app.handler", memory=512, log_format="JSON")
+    function = lab.function(
+        "off", code=code, handler="app.handler", memory=512, timeout=30, log_format="JSON"
+    )
     result = function.invoke({"order": 7})
     got = lines(result.log)
     assert set(got["order 7"]) == {"timestamp", "level", "message", "logger", "requestId", "order"}
