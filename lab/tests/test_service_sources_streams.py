@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.tests.waiting import until
+from lab.tests.waiting import LIMIT_S, until
 
 from lambent_lab.errors import LabError
 from lambent_lab.service import Lab
@@ -266,12 +266,15 @@ def test_a_tables_stream(fed: Fed, aws: Callable[[str], Any]) -> None:
 
 def test_several_batches_of_a_shard_at_once(fed: Fed, stream: Stream) -> None:
     running, most = 0, 0
+    together = asyncio.Event()
 
     async def work(_invocation: FakeInvocation) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.1)
+        if running == 2:
+            together.set()
+        await asyncio.wait_for(together.wait(), LIMIT_S)
         running -= 1
 
     fed.world.work = work

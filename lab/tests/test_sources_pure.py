@@ -148,7 +148,9 @@ def test_any_text_is_a_pattern_or_an_error(text: str, value: object) -> None:
             filters = Filters([each])
         except PatternError:
             continue
-        assert filters.let_through({"body": "", "x": value}) in {True, False}
+        # Of several patterns one has to match, so the same one twice changes nothing.
+        made = {"body": "", "x": value}
+        assert Filters([each, each]).let_through(made) is filters.let_through(made)
 
 
 def through(pattern: object, body: str) -> bool:
